@@ -1,0 +1,57 @@
+/* Allocation: the checked wrappers over a LedgeAllocator, and the arena.
+ *
+ * All sizes are multiplied by ledge__mul; nothing here aborts. An arena frees at once. */
+#ifndef LEDGE_BASE_ALLOC_H
+#define LEDGE_BASE_ALLOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ledge/allocator.h"
+
+#define LEDGE_ALIGN 64 /* a cache line, and the widest vector */
+
+/* *out = a * b; false on overflow. */
+static inline bool ledge__mul(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
+
+/* *out = a + b; false on overflow. */
+static inline bool ledge__add(size_t a, size_t b, size_t *out)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
+
+static inline size_t ledge__round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* The process's own allocator (aligned_alloc); used where the caller gave NULL. */
+const LedgeAllocator *ledge__allocator_or_default(const LedgeAllocator *a);
+
+/* count * size bytes aligned to LEDGE_ALIGN, not zeroed; NULL on overflow, on lack of
+ * memory. A request of 0 bytes gives a valid pointer. */
+void *ledge__alloc(const LedgeAllocator *a, size_t count, size_t size);
+void *ledge__calloc(const LedgeAllocator *a, size_t count, size_t size);
+void ledge__free(const LedgeAllocator *a, void *p); /* NULL is legal */
+
+/* Grows *items (count used, *cap allocated) so that one more fits. false: no memory, and
+ * nothing changed. */
+bool ledge__grow(const LedgeAllocator *a, void **items, size_t count, size_t *cap, size_t size);
+
+typedef struct LedgeArena LedgeArena;
+
+LedgeArena *ledge__arena_new(const LedgeAllocator *a); /* NULL: no memory */
+void ledge__arena_free(LedgeArena *arena);             /* NULL is legal */
+/* Zeroed, 16-byte aligned (64 when size >= 4096); NULL on overflow or lack of memory. */
+void *ledge__arena_alloc(LedgeArena *arena, size_t count, size_t size);
+char *ledge__arena_strn(LedgeArena *arena, const char *s, size_t n); /* NUL-terminated copy */
+char *ledge__arena_str(LedgeArena *arena, const char *s);
+char *ledge__arena_printf(LedgeArena *arena, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+const LedgeAllocator *ledge__arena_allocator(const LedgeArena *arena);
+
+#endif
