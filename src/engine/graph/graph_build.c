@@ -204,7 +204,17 @@ static LedgeStatus inline_function(GraphBuild *b, GraphScope *s, const GraphCall
     return LEDGE_OK;
 }
 
-static LedgeStatus link_inputs(GraphBuild *b, GraphScope *s, const OnnxNode *from, LedgeNode *n)
+/* A function's formal input that the caller left out is an omitted input inside. */
+static bool is_formal(const GraphCall *call, LedgeStr name)
+{
+    for (size_t i = 0; call && i < call->function->n_inputs; i++)
+        if (same(call->function->inputs[i], name))
+            return true;
+    return false;
+}
+
+static LedgeStatus link_inputs(GraphBuild *b, GraphScope *s, const GraphCall *call,
+                               const OnnxNode *from, LedgeNode *n)
 {
     LedgeStatus status = LEDGE_OK;
     for (uint32_t i = 0; i < n->n_explicit; i++) {
@@ -212,9 +222,7 @@ static LedgeStatus link_inputs(GraphBuild *b, GraphScope *s, const OnnxNode *fro
             continue;
         LedgeValue *v = lookup(b, s, from->inputs[i], &status);
         LEDGE_TRY(status);
-        /* A function's formal input that the caller left out is an omitted input here. */
-        bool formal = s->prefix != NULL;
-        if (!v && !formal)
+        if (!v && !is_formal(call, from->inputs[i]))
             return ledge__fail(b->err, LEDGE_ERROR_FORMAT, n->name, "input '%s' is not defined",
                                to_text(b, from->inputs[i]));
         ledge__node_set_input(n, i, v);
@@ -244,7 +252,7 @@ static LedgeStatus add_node(GraphBuild *b, GraphScope *s, const GraphCall *call,
     for (uint32_t i = 0; i < n->n_out; i++)
         if (from->outputs[i].n)
             ledge__node_set_output(n, i, ledge__scope_get(s, from->outputs[i]));
-    LEDGE_TRY(link_inputs(b, s, from, n));
+    LEDGE_TRY(link_inputs(b, s, call, from, n));
     return ledge__build_attrs(b, s, call, from, n);
 }
 
