@@ -51,8 +51,9 @@ typedef struct LedgeOpHost {
      * and sessions; `key` names the form and all that it depends on but the constant. */
     LedgeStatus (*packed)(LedgeOpCtx *c, uint32_t i, const char *key, size_t bytes,
                           LedgeStatus (*pack)(void *arg, void *to), void *arg, const void **out);
-    /* Runs a subgraph; inputs are its formal ones followed by the node's captured values.
-     * outputs are allocated as by `output` and owned by the caller's run. */
+    /* Runs a subgraph of this node. `in` are its formal inputs (captured values are added from
+     * the node's own inputs). The outputs' memory belongs to the run and lives until this
+     * operator returns, or longer when stored into an output by ledge__op_adopt. */
     LedgeStatus (*subgraph)(LedgeOpCtx *c, LedgeGraph *g, const LedgeTensor *in, uint32_t n_in,
                             LedgeTensor *out, uint32_t n_out);
 } LedgeOpHost;
