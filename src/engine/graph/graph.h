@@ -89,6 +89,7 @@ struct LedgeGraph {
     LedgeValue **outputs;
     uint32_t n_outputs;
     int opset;                /* of the default domain */
+    size_t folded_bytes;      /* of constants that folding made */
 };
 
 /* Builds the graph and binds no operators. `model` must outlive it. Statuses: FORMAT

@@ -54,7 +54,7 @@ static LedgeStatus read_path(OnnxModel *model, const char *path, LedgeError *err
 LedgeStatus ledge__onnx_read_file(const LedgeAllocator *a, const char *path, LedgeError *err,
                                   OnnxModel **out)
 {
-    OnnxModel *model;
+    OnnxModel *model = NULL;
     LEDGE_TRY(model_new(a, err, &model));
     LedgeStatus status = read_path(model, path, err);
     if (status) {
@@ -68,7 +68,7 @@ LedgeStatus ledge__onnx_read_file(const LedgeAllocator *a, const char *path, Led
 LedgeStatus ledge__onnx_read_memory(const LedgeAllocator *a, const void *bytes, size_t size,
                                     LedgeError *err, OnnxModel **out)
 {
-    OnnxModel *model;
+    OnnxModel *model = NULL;
     LEDGE_TRY(model_new(a, err, &model));
     LedgeStatus status = read_model(model, bytes, size, NULL, err);
     if (status) {

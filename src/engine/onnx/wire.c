@@ -49,7 +49,7 @@ static LedgeStatus take(WireSpan *s, size_t n, WireSpan *out, LedgeError *err)
 static LedgeStatus take_payload(WireSpan *s, WireField *f, LedgeError *err)
 {
     const WireSpan start = *s;
-    uint64_t length;
+    uint64_t length = 0;
     switch (f->type) {
     case WIRE_VARINT:
         LEDGE_TRY(ledge__wire_varint(s, &f->value, err));
@@ -80,7 +80,7 @@ LedgeStatus ledge__wire_next(WireSpan *s, WireField *out, bool *more, LedgeError
 {
     const WireSpan start = *s;
     WireField f = {0};
-    uint64_t tag;
+    uint64_t tag = 0;
     *more = s->n > 0;
     if (!*more)
         return LEDGE_OK;
