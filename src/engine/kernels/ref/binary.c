@@ -126,11 +126,11 @@ static inline float mod_f32(float u, float v)
     DEFINE(add_##S, T, T, (U)u + (U)v)                                                             \
     DEFINE(sub_##S, T, T, (U)u - (U)v)                                                             \
     DEFINE(mul_##S, T, T, (U)u *(U)v)                                                              \
-    DEFINE(prelu_##S, T, T, u < 0 ? (T)((U)u * (U)v) : u)                                          \
     DEFINE(and_##S, T, T, u &v)                                                                    \
     DEFINE(or_##S, T, T, u | v)                                                                    \
     DEFINE(xor_##S, T, T, u ^ v)
-#define DEFINE_SIGNED_DIVISION(S, T)                                                               \
+#define DEFINE_SIGNED(S, T, U)                                                                     \
+    DEFINE(prelu_##S, T, T, u < 0 ? (T)((U)u *(U)v) : u)                                           \
     DEFINE(divide_##S, T, T, div_i64(u, v))                                                        \
     DEFINE(modulo_##S, T, T, mod_i64(u, v))                                                        \
     DEFINE(fmodulo_##S, T, T, fmod_i64(u, v))                                                      \
@@ -141,10 +141,11 @@ static inline float mod_f32(float u, float v)
 DEFINE_FLOAT(f32, float, WIDTH_F32)
 DEFINE_FLOAT(f64, double, WIDTH_F64)
 DEFINE_INTEGER(i32, int32_t, uint32_t)
-DEFINE_SIGNED_DIVISION(i32, int32_t)
+DEFINE_SIGNED(i32, int32_t, uint32_t)
 DEFINE_INTEGER(i64, int64_t, uint64_t)
-DEFINE_SIGNED_DIVISION(i64, int64_t)
+DEFINE_SIGNED(i64, int64_t, uint64_t)
 DEFINE_INTEGER(u64, uint64_t, uint64_t)
+DEFINE(prelu_u64, uint64_t, uint64_t, ((void)v, u))
 DEFINE(divide_u64, uint64_t, uint64_t, v == 0 ? 0 : u / v)
 DEFINE(modulo_u64, uint64_t, uint64_t, v == 0 ? 0 : u % v)
 DEFINE(power_u64, uint64_t, uint64_t, pow_u64(u, v))
