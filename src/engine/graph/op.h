@@ -89,6 +89,10 @@ static inline LedgeStatus ledge__op_output(LedgeOpCtx *c, uint32_t i)
 {
     return c->host->output(c, i);
 }
+/* Deep copy of any value into memory of ledge__op_alloc: elements of a container are copied too,
+ * so that a container never points into another value. */
+LedgeStatus ledge__op_copy_elements(LedgeOpCtx *c, const LedgeTensor *from, void *to); /* no containers */
+LedgeStatus ledge__op_copy_value(LedgeOpCtx *c, const LedgeTensor *from, LedgeTensor *to);
 /* In run, for outputs whose data is NULL or which are containers. */
 static inline LedgeStatus ledge__op_store(LedgeOpCtx *c, uint32_t i, const LedgeTensor *value)
 {

@@ -5,6 +5,9 @@
  * knows less. Subgraphs are inferred first, from what their captured values are. */
 #include "engine/graph/op.h"
 
+/* Bytes that folding may add to one graph, whatever a hostile file asks for. */
+#define FOLD_TOTAL_LIMIT ((size_t)512 << 20)
+
 typedef struct Infer {
     LedgeGraph *g;
     LedgeError *err;
@@ -28,8 +31,9 @@ static LedgeStatus infer_output(LedgeOpCtx *c, uint32_t i)
     LedgeTensor *t = c->out[i];
     Infer *s = c->host_data;
     size_t bytes = ledge_tensor_bytes(t);
-    if (bytes == SIZE_MAX || bytes > s->fold_limit)
+    if (bytes == SIZE_MAX || bytes > s->fold_limit || s->g->folded_bytes > FOLD_TOTAL_LIMIT)
         return LEDGE_ERROR_LIMIT;
+    s->g->folded_bytes += bytes;
     t->data = ledge__arena_alloc(s->g->arena, bytes, 1);
     t->bytes = bytes;
     return t->data ? LEDGE_OK : ledge__no_memory(c->err);
