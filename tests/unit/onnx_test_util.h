@@ -15,6 +15,10 @@
 
 #include "engine/onnx/onnx.h"
 
+#ifndef LEDGE_SOURCE_ROOT /* the build sets it */
+#define LEDGE_SOURCE_ROOT "."
+#endif
+
 /* ---- wire bytes ---- */
 
 typedef struct Bytes {
