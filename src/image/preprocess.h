@@ -7,7 +7,7 @@
 #define LEDGE_IMAGE_PREPROCESS_H
 
 #include "image/image.h"
-#include "image/resize.h"
+#include "image/image_resize.h"
 #include "ledge/ledge.h"
 
 #define LEDGE_PREPROCESS_KEY "ledge.preprocess"

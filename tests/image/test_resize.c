@@ -1,7 +1,7 @@
 /* Resizing gives the bytes that Pillow gives. */
 #include "image_test.h"
 
-#include "image/resize.h"
+#include "image/image_resize.h"
 
 static LedgeImage source(void)
 {

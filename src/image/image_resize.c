@@ -2,7 +2,7 @@
  * weights in 22-bit fixed point: the arithmetic of Pillow, so that a model sees the bytes that it
  * was trained on. Each output pixel is a weighted sum over the input pixels within the filter's
  * support, which is widened by the scale when the picture shrinks. */
-#include "image/resize.h"
+#include "image/image_resize.h"
 
 #include <math.h>
 #include <string.h>

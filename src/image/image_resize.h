@@ -1,6 +1,6 @@
 /* Changing a picture's size, to the byte as Pillow's Image.resize does it. */
-#ifndef LEDGE_IMAGE_RESIZE_H
-#define LEDGE_IMAGE_RESIZE_H
+#ifndef LEDGE_IMAGE_IMAGE_RESIZE_H
+#define LEDGE_IMAGE_IMAGE_RESIZE_H
 
 #include "image/image.h"
 
