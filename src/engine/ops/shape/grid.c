@@ -150,7 +150,8 @@ static double blend(const GridWork *w, const Taps *taps, int32_t d, int64_t plan
             continue;
         int64_t at = offset * w->in->dims[2 + d] + taps[d].index[k];
         sum += taps[d].weight[k] *
-               (d + 1 == w->space ? pixel(w, plane, at) : blend(w, taps, d + 1, plane, at));
+               (d + 1 < w->space && d + 1 < MAX_SPACE ? blend(w, taps, d + 1, plane, at)
+                                                      : pixel(w, plane, at));
     }
     return sum;
 }

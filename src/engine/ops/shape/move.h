@@ -84,8 +84,6 @@ LedgeStatus ledge__check_indices(LedgeOpCtx *c, uint32_t i, int64_t n);
 double ledge__number_at(LedgeType type, const void *data, int64_t i);
 void ledge__number_set(LedgeType type, void *data, int64_t i, double v);
 bool ledge__is_float(LedgeType type); /* float, double, float16, bfloat16 */
-float ledge__half_to_float(uint16_t h);
-uint16_t ledge__float_to_half(float f);
 
 /* `bytes` of work memory: the scratch that prepare asked for, else from the host. */
 void *ledge__work(LedgeOpCtx *c, size_t bytes);

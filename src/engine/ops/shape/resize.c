@@ -51,7 +51,7 @@ static LedgeStatus get_modes(LedgeOpCtx *c, ResizeArgs *a)
         "align_corners", "asymmetric",           "tf_crop_and_resize"};
     static const char *const nearest[] = {"round_prefer_floor", "round_prefer_ceil", "floor",
                                           "ceil"};
-    int mode, how = ASYMMETRIC, near = SIMPLE;
+    int mode = 0, how = ASYMMETRIC, near = SIMPLE;
     LEDGE_TRY(pick(c, "mode", "nearest", modes, 4, &mode));
     a->mode = mode == 3 ? RESIZE_LINEAR : (ResizeMode)mode;
     if (c->node->opset > 10) {
