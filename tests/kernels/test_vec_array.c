@@ -106,9 +106,9 @@ static void binary_maps_are_exact_in_every_form(void **state)
 static void broadcast_2d_reads_by_strides(void **state)
 {
     float a[60], b[60], y[60];
-    const LedgeAct none = {LEDGE_U_COPY, 0, 0}, relu = {LEDGE_U_RELU, 0, 0};
-    const LedgeAct silu = {LEDGE_U_SILU, 0, 0};
-    const LedgeAct acts[3] = {none, relu, silu};
+    const LedgeVecAct none = {LEDGE_U_COPY, 0, 0}, relu = {LEDGE_U_RELU, 0, 0};
+    const LedgeVecAct silu = {LEDGE_U_SILU, 0, 0};
+    const LedgeVecAct acts[3] = {none, relu, silu};
     (void)state;
     fill(a, 60, 3.0f);
     fill(b, 60, 3.0f);
@@ -423,7 +423,7 @@ static void thread_count_changes_no_bit(void **state)
     enum { N = 50000 };
     static float x[N], z[N], one[N], three[N];
     LedgePool *pool = NULL;
-    const LedgeAct gelu = {LEDGE_U_GELU, 0, 0};
+    const LedgeVecAct gelu = {LEDGE_U_GELU, 0, 0};
     (void)state;
     fill(x, N, 3.0f);
     fill(z, N, 3.0f);

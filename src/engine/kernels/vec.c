@@ -85,7 +85,7 @@ void ledge__vec_unary(LedgeRunner r, LedgeMap kind, const float *x, float *y, si
 }
 
 /* An activation as a clamp, which the kernels apply for nothing; false: it is not one. */
-static bool act_as_clamp(LedgeAct act, float *lo, float *hi)
+static bool act_as_clamp(LedgeVecAct act, float *lo, float *hi)
 {
     *lo = -INFINITY;
     *hi = INFINITY;
@@ -106,7 +106,7 @@ typedef struct Binary2dArgs {
     float *y;
     size_t outer, inner;
     size_t rows, row_pieces; /* of one work item: some rows, or a part of one */
-    LedgeAct act;
+    LedgeVecAct act;
     float lo, hi;
     bool clamped;
 } Binary2dArgs;
@@ -136,7 +136,7 @@ static void binary_piece(void *arg, size_t begin, size_t end, int thread)
 
 void ledge__vec_binary_2d(LedgeRunner r, LedgePairMap op, const float *a, size_t a_outer,
                           size_t a_inner, const float *b, size_t b_outer, size_t b_inner, float *y,
-                          size_t outer, size_t inner, LedgeAct act)
+                          size_t outer, size_t inner, LedgeVecAct act)
 {
     Binary2dArgs p = {.v = ledge__vec(r.cpu),
                       .op = op,
@@ -169,7 +169,7 @@ void ledge__vec_binary_2d(LedgeRunner r, LedgePairMap op, const float *a, size_t
 }
 
 void ledge__vec_binary(LedgeRunner r, LedgePairMap op, LedgeForm form, const float *a,
-                       const float *b, float *y, size_t n, LedgeAct act)
+                       const float *b, float *y, size_t n, LedgeVecAct act)
 {
     ledge__vec_binary_2d(r, op, a, 0, form != LEDGE_SV, b, 0, form != LEDGE_VS, y, 1, n, act);
 }
@@ -179,7 +179,7 @@ typedef struct AffineArgs {
     const float *x, *a, *b;
     float *y;
     size_t rows, channels, piece;
-    LedgeAct act;
+    LedgeVecAct act;
     float lo, hi;
     bool clamped;
 } AffineArgs;
@@ -204,7 +204,7 @@ static void affine_piece(void *arg, size_t begin, size_t end, int thread)
 }
 
 void ledge__vec_affine(LedgeRunner r, const float *x, const float *a, const float *b, float *y,
-                       size_t rows, size_t channels, LedgeAct act)
+                       size_t rows, size_t channels, LedgeVecAct act)
 {
     AffineArgs p = {.v = ledge__vec(r.cpu),
                     .x = x,
