@@ -96,7 +96,8 @@ struct LedgeGraph {
  * (cycle, undefined name, duplicate definition), SHAPE, TYPE, LIMIT, MEMORY. */
 LedgeStatus ledge__graph_build(const LedgeAllocator *a, const OnnxModel *model, LedgeError *err,
                                LedgeGraph **out);
-/* Turns a graph back into ONNX structures in `model`'s arena (for writing). */
+/* Replaces model->graph by what `graph` is now, for writing. Names and data stay where they
+ * are, so the graph must outlive the model's use. Functions are gone: they were inlined. */
 LedgeStatus ledge__graph_export(const LedgeGraph *graph, OnnxModel *model, LedgeError *err);
 /* An empty graph, for tests and subgraphs. */
 LedgeStatus ledge__graph_new(const LedgeAllocator *a, LedgeGraph **out);
