@@ -3,7 +3,7 @@
  * Flags are an argument everywhere, so that a test can hold two tables at once. x86
  * flags are only set where the operating system saves the registers (XGETBV). The
  * environment variable LEDGE_CPU caps them by name: "scalar", "sse41", "avx2",
- * "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm". */
+ * "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm", "simd128". */
 #ifndef LEDGE_BASE_CPU_H
 #define LEDGE_BASE_CPU_H
 
@@ -36,5 +36,7 @@ const char *ledge__cpu_model_name(void);
 void ledge__cpu_caches(uint32_t *l1d, uint32_t *l2, uint32_t *l3);
 /* Cores that this process may use; `fast` the fastest cluster only (big.LITTLE). */
 int ledge__cpu_cores(int *fast);
+/* Keeps the calling thread on the fast clusters of a big.LITTLE machine; nothing elsewhere. */
+void ledge__cpu_bind_fast(void);
 
 #endif

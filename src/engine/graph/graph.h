@@ -65,6 +65,7 @@ struct LedgeNode {
     LedgeAttr *attrs;
     size_t n_attrs;
     LedgeNode *next, *prev;
+    uint32_t mark; /* scratch of whoever walks the graph */
     bool removed;
 };
 
@@ -77,19 +78,26 @@ struct LedgeGraph {
     LedgeValue **values;      /* all ever made, by id */
     uint32_t n_values;
     size_t cap_values;
-    LedgeValue **inputs;      /* the caller's; then, in subgraphs, `n_captured` captured ones */
+    uint32_t n_nodes;         /* ever made, for bounds and made-up names */
+    /* The caller's inputs; in subgraphs then `n_captured` captured ones, captured_slot[i] being
+     * the owner node's input slot that gives the i-th. n_inputs counts both. */
+    LedgeValue **inputs;
     uint32_t n_inputs;
     uint32_t n_captured;
+    uint32_t *captured_slot;
+    LedgeNode *owner;         /* the node whose attribute this subgraph is */
     LedgeValue **outputs;
     uint32_t n_outputs;
     int opset;                /* of the default domain */
+    size_t folded_bytes;      /* of constants that folding made */
 };
 
 /* Builds the graph and binds no operators. `model` must outlive it. Statuses: FORMAT
  * (cycle, undefined name, duplicate definition), SHAPE, TYPE, LIMIT, MEMORY. */
 LedgeStatus ledge__graph_build(const LedgeAllocator *a, const OnnxModel *model, LedgeError *err,
                                LedgeGraph **out);
-/* Turns a graph back into ONNX structures in `model`'s arena (for writing). */
+/* Replaces model->graph by what `graph` is now, for writing. Names and data stay where they
+ * are, so the graph must outlive the model's use. Functions are gone: they were inlined. */
 LedgeStatus ledge__graph_export(const LedgeGraph *graph, OnnxModel *model, LedgeError *err);
 /* An empty graph, for tests and subgraphs. */
 LedgeStatus ledge__graph_new(const LedgeAllocator *a, LedgeGraph **out);
@@ -97,6 +105,8 @@ void ledge__graph_free(LedgeGraph *graph); /* the top one; NULL is legal */
 
 /* ---- change (NULL or false: no memory) ---- */
 
+/* `name` must be unique and live in the arena; NULL fails. */
+LedgeValue *ledge__value_new_unchecked(LedgeGraph *g, const char *name);
 /* `name` is made unique by a suffix; NULL makes one up. */
 LedgeValue *ledge__value_new(LedgeGraph *g, const char *name);
 /* A constant; the data is copied into the arena unless `data` is to be kept as it is. */

@@ -43,7 +43,8 @@ typedef struct LedgeOp {
 
 /* Services of whoever calls the operator; the callee never looks inside. */
 typedef struct LedgeOpHost {
-    /* Lives as long as the plan (prepare, infer at planning) or the run (dynamic infer). */
+    /* Zeroed. Lives as long as the plan (in prepare and infer when planning) or, called at run
+     * time, until the next run; bytes of strings and elements of containers come from here. */
     void *(*alloc)(LedgeOpCtx *c, size_t bytes);
     /* Gives out[i] memory for its type, rank and dims, which are final now. */
     LedgeStatus (*output)(LedgeOpCtx *c, uint32_t i);
@@ -51,10 +52,13 @@ typedef struct LedgeOpHost {
      * and sessions; `key` names the form and all that it depends on but the constant. */
     LedgeStatus (*packed)(LedgeOpCtx *c, uint32_t i, const char *key, size_t bytes,
                           LedgeStatus (*pack)(void *arg, void *to), void *arg, const void **out);
-    /* Runs a subgraph; inputs are its formal ones followed by the node's captured values.
-     * outputs are allocated as by `output` and owned by the caller's run. */
+    /* Runs a subgraph of this node. `in` are its formal inputs; captured values are added from
+     * the node's own inputs. Fills out[] with views that stay valid during the next call for
+     * the same subgraph (so they can be its inputs) and end with the call after that. */
     LedgeStatus (*subgraph)(LedgeOpCtx *c, LedgeGraph *g, const LedgeTensor *in, uint32_t n_in,
                             LedgeTensor *out, uint32_t n_out);
+    /* Makes output i a deep copy of `value`: tensor, strings, sequence or optional. */
+    LedgeStatus (*store)(LedgeOpCtx *c, uint32_t i, const LedgeTensor *value);
 } LedgeOpHost;
 
 struct LedgeOpCtx {
@@ -84,6 +88,15 @@ static inline void *ledge__op_alloc(LedgeOpCtx *c, size_t bytes)
 static inline LedgeStatus ledge__op_output(LedgeOpCtx *c, uint32_t i)
 {
     return c->host->output(c, i);
+}
+/* Deep copy of any value into memory of ledge__op_alloc: elements of a container are copied too,
+ * so that a container never points into another value. */
+LedgeStatus ledge__op_copy_elements(LedgeOpCtx *c, const LedgeTensor *from, void *to); /* no containers */
+LedgeStatus ledge__op_copy_value(LedgeOpCtx *c, const LedgeTensor *from, LedgeTensor *to);
+/* In run, for outputs whose data is NULL or which are containers. */
+static inline LedgeStatus ledge__op_store(LedgeOpCtx *c, uint32_t i, const LedgeTensor *value)
+{
+    return c->host->store(c, i, value);
 }
 /* An error that names this node and its operator. */
 LedgeStatus ledge__op_fail(LedgeOpCtx *c, LedgeStatus status, const char *fmt, ...)

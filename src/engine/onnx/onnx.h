@@ -16,15 +16,20 @@
 #include "base/error.h"
 #include "ledge/tensor.h"
 
-typedef struct OnnxEntry { /* StringStringEntryProto */
-    LedgeStr key, value;
-} OnnxEntry;
-
 /* Wire bytes (tag included) of fields that this reader does not know, in file order. */
 typedef struct OnnxUnknown {
     LedgeStr *items;
     size_t count;
 } OnnxUnknown;
+
+typedef struct OnnxEntry { /* StringStringEntryProto */
+    LedgeStr key, value;
+    OnnxUnknown unknown;
+} OnnxEntry;
+
+/* A string is absent when p is NULL and empty when only n is 0. `present` members have a bit
+ * per field that the file wrote although it holds the default (0), so that it is written back;
+ * leave them 0 in structures that you build. */
 
 typedef struct OnnxTensor {
     LedgeStr name, doc_string;
@@ -47,7 +52,8 @@ typedef struct OnnxTensor {
     size_t n_metadata;
     bool has_segment;
     int64_t segment_begin, segment_end;
-    OnnxUnknown unknown;
+    uint32_t present;
+    OnnxUnknown unknown, segment_unknown;
 } OnnxTensor;
 
 typedef struct OnnxSparseTensor {
@@ -70,6 +76,7 @@ typedef struct OnnxDim {
     int64_t value;  /* -1: free */
     LedgeStr param; /* name of a free dimension, may be empty */
     LedgeStr denotation;
+    OnnxUnknown unknown;
 } OnnxDim;
 
 typedef struct OnnxType {
@@ -81,7 +88,8 @@ typedef struct OnnxType {
     struct OnnxType *element; /* sequence, optional: element; map: value */
     int32_t key_type;         /* map */
     LedgeStr denotation;
-    OnnxUnknown unknown;
+    uint32_t present;
+    OnnxUnknown unknown, inner_unknown, shape_unknown;
 } OnnxType;
 
 typedef struct OnnxValueInfo {
@@ -89,6 +97,7 @@ typedef struct OnnxValueInfo {
     OnnxType type;
     OnnxEntry *metadata;
     size_t n_metadata;
+    uint32_t present;
     OnnxUnknown unknown;
 } OnnxValueInfo;
 
@@ -127,6 +136,7 @@ typedef struct OnnxAttr {
     OnnxSparseTensor *sparse_tensors;
     OnnxType *types;
     size_t count; /* elements in the array that `type` uses; 1 for single values */
+    uint32_t present;
     OnnxUnknown unknown;
 } OnnxAttr;
 
@@ -210,6 +220,7 @@ typedef struct OnnxModel {
     size_t n_metadata;
     OnnxFunction *functions;
     size_t n_functions;
+    uint32_t present;
     OnnxUnknown unknown; /* training_info, configuration and later fields */
     const char *path;    /* the file, or NULL when read from memory; for messages */
     struct OnnxMapping *mappings; /* the model file and external data files */
@@ -224,7 +235,10 @@ typedef struct OnnxModel {
 
 /* Maps and reads a model file. External data is found in the file's own folder only; its
  * files are mapped too. The caller frees with ledge__onnx_free. Statuses: IO, FORMAT,
- * LIMIT, UNSUPPORTED (IR or opset out of range), MEMORY. */
+ * LIMIT, UNSUPPORTED, MEMORY. Whether ledge runs the model's IR and opset is not looked at
+ * here, so that tools can inspect and rewrite any model: see ledge__onnx_check_versions. The
+ * file must not be cut short while it is mapped: the kernel answers a read past the new end
+ * with SIGBUS. Replacing it by rename, as ledge's own writer does, is safe. */
 LedgeStatus ledge__onnx_read_file(const LedgeAllocator *a, const char *path, LedgeError *err,
                                   OnnxModel **out);
 /* The same from `size` bytes that must outlive the model. External data is refused. */
@@ -234,7 +248,17 @@ LedgeStatus ledge__onnx_read_memory(const LedgeAllocator *a, const void *bytes, 
  * result lives in `arena`, its data may point into `bytes`. */
 LedgeStatus ledge__onnx_read_tensor(LedgeArena *arena, const void *bytes, size_t size,
                                     LedgeError *err, OnnxTensor *out);
+/* A value file of the backend tests: a TensorProto, SequenceProto or OptionalProto as `type`
+ * says (NULL or kind NONE: a tensor). Everything is copied into `arena`, elements aligned as
+ * the arena aligns; strings become LedgeString[], containers LedgeTensor[]. An absent optional
+ * has 0 elements. Maps and sparse tensors are UNSUPPORTED, ranks over LEDGE_MAX_RANK LIMIT. */
+LedgeStatus ledge__onnx_read_value(LedgeArena *arena, const OnnxType *type, const void *bytes,
+                                   size_t size, LedgeError *err, LedgeTensor *out);
 void ledge__onnx_free(OnnxModel *model); /* NULL is legal */
+
+/* UNSUPPORTED with a sentence when the IR version is outside ONNX_MIN_IR … ONNX_MAX_IR or the
+ * default domain's opset outside ONNX_MIN_OPSET … ONNX_MAX_OPSET, or there is none. */
+LedgeStatus ledge__onnx_check_versions(const OnnxModel *model, LedgeError *err);
 
 /* Writes to a new file beside `path` and renames it over, so that no half file is ever
  * seen; fsyncs file and folder. Tensors with `external` set go to their location when

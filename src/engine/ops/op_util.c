@@ -96,3 +96,55 @@ LedgeStatus ledge__op_int_input(LedgeOpCtx *c, uint32_t i, int64_t *values, int 
     *n = (int)count;
     return LEDGE_OK;
 }
+
+static LedgeStatus copy_strings(LedgeOpCtx *c, const LedgeTensor *from, LedgeString *to)
+{
+    const LedgeString *s = from->data;
+    int64_t count = ledge_tensor_count(from);
+    size_t total = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (!ledge__add(total, s[i].size, &total))
+            return ledge__no_memory(c->err);
+    char *bytes = ledge__op_alloc(c, total);
+    if (!bytes)
+        return ledge__no_memory(c->err);
+    for (int64_t i = 0; i < count; i++) {
+        if (s[i].size)
+            memcpy(bytes, s[i].data, s[i].size);
+        to[i] = (LedgeString){bytes, s[i].size};
+        bytes += s[i].size;
+    }
+    return LEDGE_OK;
+}
+
+LedgeStatus ledge__op_copy_elements(LedgeOpCtx *c, const LedgeTensor *from, void *to)
+{
+    if (from->type == LEDGE_STRING)
+        return copy_strings(c, from, to);
+    size_t bytes = ledge_tensor_bytes(from);
+    if (bytes && bytes != SIZE_MAX)
+        memcpy(to, from->data, bytes);
+    return LEDGE_OK;
+}
+
+LedgeStatus ledge__op_copy_value(LedgeOpCtx *c, const LedgeTensor *from, LedgeTensor *to)
+{
+    LedgeTensor made = *from;
+    bool container = from->type >= LEDGE_SEQUENCE;
+    size_t bytes = container ? 0 : ledge_tensor_bytes(from);
+    if (container && (from->dims[0] < 0 || !ledge__mul((size_t)from->dims[0], sizeof made, &bytes)))
+        return ledge__no_memory(c->err);
+    made.data = bytes == SIZE_MAX ? NULL : ledge__op_alloc(c, bytes);
+    if (!made.data)
+        return ledge__no_memory(c->err);
+    made.bytes = bytes;
+    if (!container) {
+        LEDGE_TRY(ledge__op_copy_elements(c, from, made.data));
+    } else {
+        const LedgeTensor *elements = from->data;
+        for (int64_t i = 0; i < from->dims[0]; i++)
+            LEDGE_TRY(ledge__op_copy_value(c, &elements[i], &((LedgeTensor *)made.data)[i]));
+    }
+    *to = made;
+    return LEDGE_OK;
+}

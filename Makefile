@@ -1,0 +1,52 @@
+# ledge's front door: short commands over meson. Each first installs what apt lacks
+# (scripts/deps.sh), so that a fresh machine needs nothing but git and make.
+#
+#   make            build the release binaries in build/
+#   make demo       build, draw images no model has seen, classify them, time it
+#   make test       release tests, the same under ASan+UBSan, fuzz corpora, conformance
+#   make bench      time the kernels and models
+#   make fuzz       fuzz each target for FUZZ_SECONDS (60)
+#   make install    PREFIX=/usr/local DESTDIR=
+#   make format     clang-format on the C files that git knows
+#   make lint       clang-tidy over the build's compile commands
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
+BUILD   ?= build
+export JOBS BUILD
+
+.PHONY: all build demo test bench fuzz install clean format lint deps-build deps-test deps-fuzz deps-lint
+
+all: build
+
+deps-%:
+	@scripts/deps.sh $*
+
+build: deps-build
+	@scripts/build.sh $(BUILD)
+
+demo: build
+	@scripts/demo.sh
+
+test: deps-test
+	@scripts/test.sh
+
+bench: deps-test
+	@scripts/bench.sh
+
+fuzz: deps-fuzz
+	@scripts/fuzz.sh
+
+install: build
+	meson configure $(BUILD) --prefix=$(abspath $(PREFIX)) >/dev/null
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+
+format: deps-lint
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+lint: deps-lint build
+	git ls-files 'src/**/*.c' | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p $(BUILD)
+
+clean:
+	rm -rf build build-asan build-fuzz demo-out

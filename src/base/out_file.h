@@ -1,0 +1,33 @@
+/* Writing a file so that nobody ever sees half of it.
+ *
+ * Bytes go to a new file beside the wanted one; only a commit, after all of them are on the
+ * disk, renames it over. A failure or an abort (Ctrl-C, full disk) leaves what was there. */
+#ifndef LEDGE_BASE_OUT_FILE_H
+#define LEDGE_BASE_OUT_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+
+typedef struct LedgeOutFile LedgeOutFile;
+
+/* Statuses: IO (naming the path), MEMORY. */
+LedgeStatus ledge__out_file_open(const LedgeAllocator *a, const char *path, LedgeError *err,
+                                 LedgeOutFile **out);
+/* Buffered. After a failure all further calls but abort fail too. */
+LedgeStatus ledge__out_file_write(LedgeOutFile *f, const void *bytes, size_t size,
+                                  LedgeError *err);
+/* Zero bytes until the size is a multiple of `align`. */
+LedgeStatus ledge__out_file_pad(LedgeOutFile *f, size_t align, LedgeError *err);
+uint64_t ledge__out_file_size(const LedgeOutFile *f); /* bytes written so far */
+/* Brings all bytes to the disk, still under the temporary name. For several files that belong
+ * together: sync each, then commit each. */
+LedgeStatus ledge__out_file_sync(LedgeOutFile *f, LedgeError *err);
+/* Syncs, renames, syncs the folder, and frees f whatever the outcome. */
+LedgeStatus ledge__out_file_commit(LedgeOutFile *f, LedgeError *err);
+/* Removes the temporary file and frees; NULL is legal. */
+void ledge__out_file_abort(LedgeOutFile *f);
+
+#endif

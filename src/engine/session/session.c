@@ -1,0 +1,243 @@
+/* Sessions: plans for the input shapes seen, one arena for all of them, and the run. */
+#include "engine/session/session.h"
+
+#include "base/cpu.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define MAX_PLANS 8 /* shape sets kept ready; the least recently used goes */
+
+struct LedgeSession {
+    const LedgeAllocator *allocator;
+    LedgeModel *model;
+    LedgePool *pool;
+    LedgePlan *plans[MAX_PLANS]; /* most recently used first */
+    int n_plans;
+    void *arena;
+    size_t arena_bytes, arena_limit;
+};
+
+static size_t memory_limit(size_t asked)
+{
+    if (asked)
+        return asked;
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (size_t)pages * (size_t)size : 0;
+}
+
+static bool shapes_are_fixed(const LedgeModel *m)
+{
+    for (uint32_t i = 0; i < m->graph->n_inputs; i++)
+        if (m->inputs[i].type == LEDGE_TYPE_NONE || ledge_tensor_count(&m->graph->inputs[i]->t) < 0)
+            return false;
+    return true;
+}
+
+static LedgeStatus reserve(LedgeSession *s, size_t bytes, LedgeError *err)
+{
+    if (bytes <= s->arena_bytes && s->arena)
+        return LEDGE_OK;
+    ledge__free(s->allocator, s->arena);
+    s->arena_bytes = 0;
+    s->arena = ledge__alloc(s->allocator, bytes, 1);
+    if (!s->arena)
+        return ledge__fail(err, LEDGE_ERROR_MEMORY, NULL, "no memory for %zu bytes of activations",
+                           bytes);
+    s->arena_bytes = bytes;
+    return LEDGE_OK;
+}
+
+static LedgeStatus make_plan(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
+{
+    LedgePlanOptions o = {.allocator = s->allocator,
+                          .weights = s->model->weights,
+                          .pool = s->pool,
+                          .cpu = s->model->cpu,
+                          .arena_limit = s->arena_limit};
+    LedgePlan *p;
+    LEDGE_TRY(ledge__plan_new(s->model->graph, &o, inputs, err, &p));
+    LedgeStatus status = reserve(s, ledge__plan_arena_bytes(p), err);
+    if (status != LEDGE_OK) {
+        ledge__plan_free(p);
+        return status;
+    }
+    if (s->n_plans == MAX_PLANS)
+        ledge__plan_free(s->plans[--s->n_plans]);
+    memmove(&s->plans[1], &s->plans[0], (size_t)s->n_plans * sizeof s->plans[0]);
+    s->plans[0] = p;
+    s->n_plans++;
+    return LEDGE_OK;
+}
+
+static LedgeStatus choose_plan(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
+{
+    for (int i = 0; i < s->n_plans; i++)
+        if (ledge__plan_fits(s->plans[i], inputs)) {
+            LedgePlan *p = s->plans[i];
+            memmove(&s->plans[1], &s->plans[0], (size_t)i * sizeof s->plans[0]);
+            s->plans[0] = p;
+            return LEDGE_OK;
+        }
+    return make_plan(s, inputs, err);
+}
+
+LedgeStatus ledge__session_plan_for(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
+{
+    const LedgeGraph *g = s->model->graph;
+    if (inputs)
+        return choose_plan(s, inputs, err);
+    LedgeTensor *own = ledge__calloc(s->allocator, (size_t)g->n_inputs + 1, sizeof *own);
+    if (!own)
+        return ledge__no_memory(err);
+    for (uint32_t i = 0; i < g->n_inputs; i++) {
+        own[i] = g->inputs[i]->t;
+        for (int32_t d = 0; d < own[i].rank; d++)
+            own[i].dims[d] = own[i].dims[d] < 0 ? 1 : own[i].dims[d];
+    }
+    LedgeStatus status = choose_plan(s, own, err);
+    ledge__free(s->allocator, own);
+    return status;
+}
+
+static LedgeStatus create(LedgeSession *s, int threads, LedgeError *err)
+{
+    LedgeStatus status = ledge__pool_new(s->allocator, threads, &s->pool);
+    if (status != LEDGE_OK)
+        return ledge__fail(err, status, NULL, "the thread pool could not be made");
+    return shapes_are_fixed(s->model) ? ledge__session_plan_for(s, NULL, err) : LEDGE_OK;
+}
+
+LedgeStatus ledge_session_create(LedgeModel *model, const LedgeSessionOptions *options,
+                                 LedgeError *error, LedgeSession **out)
+{
+    LedgeSessionOptions o = options ? *options : (LedgeSessionOptions){0};
+    if (!model || !out || o.threads < 0)
+        return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL,
+                           "model and out must be given, threads must not be negative");
+    LedgeSession *s = ledge__calloc(o.allocator, 1, sizeof *s);
+    if (!s)
+        return ledge__no_memory(error);
+    s->allocator = o.allocator;
+    s->model = model;
+    s->arena_limit = memory_limit(o.arena_limit);
+    ledge__model_retain(model);
+    LedgeStatus status = create(s, o.threads, error);
+    if (status != LEDGE_OK) {
+        ledge_session_free(s);
+        return status;
+    }
+    *out = s;
+    return LEDGE_OK;
+}
+
+void ledge_session_free(LedgeSession *session)
+{
+    if (!session)
+        return;
+    for (int i = 0; i < session->n_plans; i++)
+        ledge__plan_free(session->plans[i]);
+    ledge__free(session->allocator, session->arena);
+    ledge__pool_free(session->pool);
+    ledge_model_free(session->model);
+    ledge__free(session->allocator, session);
+}
+
+static void shape_text(const LedgeTensorInfo *info, const LedgeTensor *t, char *text, size_t size)
+{
+    int32_t rank = info ? info->rank : t->rank;
+    size_t n = 0;
+    text[n++] = '[';
+    for (int32_t d = 0; d < rank && n + 24 < size; d++) {
+        int64_t dim = info ? info->dims[d] : t->dims[d];
+        n += (size_t)(dim < 0 ? snprintf(text + n, size - n, "%s?", d ? "," : "")
+                              : snprintf(text + n, size - n, "%s%" PRId64, d ? "," : "", dim));
+    }
+    snprintf(text + n, size - n, "]");
+}
+
+static LedgeStatus check_input(const LedgeTensorInfo *info, const LedgeTensor *t, LedgeError *err)
+{
+    char given[192], wanted[192];
+    if (info->type != LEDGE_TYPE_NONE && info->type != t->type)
+        return ledge__fail(err, LEDGE_ERROR_TYPE, info->name, "the input is %s, the model takes %s",
+                           ledge_type_name(t->type), ledge_type_name(info->type));
+    if (t->type >= LEDGE_SEQUENCE)
+        return t->data || t->dims[0] == 0
+                   ? LEDGE_OK
+                   : ledge__fail(err, LEDGE_ERROR_ARGUMENT, info->name, "the input has no data");
+    bool fits = t->rank >= 0 && t->rank <= LEDGE_MAX_RANK &&
+                (info->rank < 0 || info->rank == t->rank);
+    for (int32_t d = 0; fits && d < t->rank; d++)
+        fits = t->dims[d] >= 0 && (info->rank < 0 || info->dims[d] < 0 || info->dims[d] == t->dims[d]);
+    if (!fits) {
+        shape_text(NULL, t, given, sizeof given);
+        shape_text(info, t, wanted, sizeof wanted);
+        return ledge__fail(err, LEDGE_ERROR_SHAPE, info->name,
+                           "the input has shape %s, the model takes %s", given,
+                           info->rank < 0 ? "any" : wanted);
+    }
+    size_t bytes = ledge_tensor_bytes(t);
+    if (bytes == SIZE_MAX || bytes > t->bytes || (bytes && !t->data))
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, info->name,
+                           "the input's buffer holds %zu bytes, its shape needs %zu", t->bytes,
+                           bytes);
+    return LEDGE_OK;
+}
+
+static LedgeStatus give_output(const LedgeTensorInfo *info, const LedgeTensor *made,
+                               LedgeTensor *to, LedgeError *err)
+{
+    if (!to->data || made->type >= LEDGE_SEQUENCE) {
+        *to = *made;
+        if (made->type < LEDGE_SEQUENCE)
+            to->bytes = ledge_tensor_bytes(made);
+        return LEDGE_OK;
+    }
+    size_t bytes = ledge_tensor_bytes(made), capacity = to->bytes;
+    if (bytes > capacity)
+        return ledge__fail(err, LEDGE_ERROR_LIMIT, info->name,
+                           "the output needs %zu bytes, its buffer holds %zu", bytes, capacity);
+    void *data = to->data;
+    *to = *made;
+    to->data = data;
+    to->bytes = capacity;
+    if (bytes)
+        memcpy(data, made->data, bytes);
+    return LEDGE_OK;
+}
+
+LedgeStatus ledge_session_run(LedgeSession *session, const LedgeTensor *inputs, size_t n_inputs,
+                              LedgeTensor *outputs, size_t n_outputs, LedgeError *error)
+{
+    const LedgeModel *m = session->model;
+    if (n_inputs != m->graph->n_inputs || n_outputs > m->graph->n_outputs)
+        return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL,
+                           "the model has %u inputs and %u outputs, %zu and %zu were given",
+                           m->graph->n_inputs, m->graph->n_outputs, n_inputs, n_outputs);
+    if (m->cpu & ~ledge__cpu_flags_uncapped())
+        return ledge__fail(error, LEDGE_ERROR_MISMATCH, NULL,
+                           "the model was loaded for CPU level %s, which this CPU does not have",
+                           ledge__cpu_level_name(m->cpu));
+    for (size_t i = 0; i < n_inputs; i++)
+        LEDGE_TRY(check_input(&m->inputs[i], &inputs[i], error));
+    LEDGE_TRY(choose_plan(session, inputs, error));
+    LedgePlan *p = session->plans[0];
+    ledge__plan_bind(p, session->arena);
+    LEDGE_TRY(ledge__plan_run(p, inputs, error));
+    for (size_t i = 0; i < n_outputs; i++)
+        LEDGE_TRY(give_output(&m->outputs[i], ledge__plan_output(p, (uint32_t)i), &outputs[i],
+                              error));
+    return LEDGE_OK;
+}
+
+size_t ledge_session_arena_bytes(const LedgeSession *session)
+{
+    return session->n_plans ? ledge__plan_arena_bytes(session->plans[0]) : 0;
+}
+
+LedgePlan *ledge__session_plan(LedgeSession *s)
+{
+    return s->n_plans ? s->plans[0] : NULL;
+}
