@@ -19,7 +19,7 @@ typedef struct Reader {
     uint32_t seed;
 } Reader;
 
-static void skip(Reader *r)
+static void skip_spaces(Reader *r)
 {
     while (*r->p == ' ')
         r->p++;
@@ -27,7 +27,7 @@ static void skip(Reader *r)
 
 static bool take(Reader *r, const char *token)
 {
-    skip(r);
+    skip_spaces(r);
     size_t n = strlen(token);
     if (strncmp(r->p, token, n) != 0)
         return false;
@@ -43,7 +43,7 @@ static void need(Reader *r, const char *token)
 
 static char *word(Reader *r)
 {
-    skip(r);
+    skip_spaces(r);
     size_t n = strcspn(r->p, " ,()[]{}=\n");
     char *s = ledge__arena_strn(r->g->arena, r->p, n);
     assert_non_null(s);
