@@ -53,7 +53,7 @@ static bool is_packed(const LedgeWeights *weights, const void *source)
 {
     const LedgeWeightEntry *e;
     for (size_t i = 0; (e = ledge__weights_at(weights, i)); i++)
-        if (e->source == source && strcmp(e->key, "aligned") != 0)
+        if (e->source == source && strcmp(e->key, LEDGE_WEIGHTS_ALIGNED) != 0)
             return true;
     return false;
 }
@@ -107,7 +107,7 @@ static LedgeStatus list_forms(Writer *w)
         size_t k = 0;
         while (k < w->n_constants && w->values[k]->t.data != e->source)
             k++;
-        if (k == w->n_constants || strcmp(e->key, "aligned") == 0)
+        if (k == w->n_constants || strcmp(e->key, LEDGE_WEIGHTS_ALIGNED) == 0)
             continue; /* of a subgraph, made again on loading, or an alignment copy */
         LedgeFileForm *f = &w->forms[w->n_forms];
         f->constant = k;

@@ -1,4 +1,4 @@
-/* Pooling of one plane for one type; included by nn_pool_ref.c with T, FN(x), LOWEST,
+/* Pooling of one plane for one type; included by nn_pool_ref.c with T, FN(x), LOWEST, IS_NAN,
  * POWER(x, p) = |x|^p and ROOT(x, p). */
 
 static inline __attribute__((always_inline)) void FN(pool_plane)(const LedgePoolRef *p,
@@ -21,7 +21,7 @@ static inline __attribute__((always_inline)) void FN(pool_plane)(const LedgePool
             int64_t row = row_offset(w, &s, k), step = w->dilation[last];
             for (int64_t i = s.lo[last]; i < s.hi[last]; i++) {
                 T v = x[row + i * step];
-                if (op == OP_MAX && (v > best || best_at < 0 || v != v)) {
+                if (op == OP_MAX && (v > best || best_at < 0 || IS_NAN(v))) {
                     best = v;
                     best_at = row + i * step;
                 }

@@ -101,6 +101,7 @@ static double lp_root(double v, int64_t p)
 #define POWER lp_power
 #define ROOT lp_root
 
+#define IS_NAN(v) isnan(v)
 #define T float
 #define LOWEST (-INFINITY)
 #define FN(x) x##_f32_ref
@@ -113,6 +114,8 @@ static double lp_root(double v, int64_t p)
 #undef T
 #undef FN
 #undef LOWEST
+#undef IS_NAN
+#define IS_NAN(v) false
 #define T uint8_t
 #define LOWEST 0
 #define FN(x) x##_u8_ref

@@ -1,4 +1,5 @@
 /* Shared services of the neural-network operators: scratch, checks, and the float bridge. */
+#include "engine/kernels/ref/convert.h"
 #include "engine/ops/nn/nn.h"
 
 #include <math.h>
@@ -76,117 +77,12 @@ LedgeStatus ledge__nn_check_scratch(LedgeOpCtx *c, const NnScratch *s)
 
 /* ---- conversions ---- */
 
-static float half_to_float(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, mant = h & 0x3ff, bits;
-    int exp = h >> 10 & 31;
-    if (exp == 31) {
-        bits = sign | 0x7f800000 | mant << 13;
-    } else if (exp) {
-        bits = sign | (uint32_t)(exp + 112) << 23 | mant << 13;
-    } else {
-        float f = (float)mant * 0x1p-24f;
-        return sign ? -f : f;
-    }
-    float f;
-    memcpy(&f, &bits, 4);
-    return f;
-}
-
-/* Round to nearest, ties to even. */
-static uint16_t float_to_half(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, 4);
-    uint32_t sign = bits >> 16 & 0x8000, abs = bits & 0x7fffffff;
-    if (abs >= 0x7f800000)
-        return (uint16_t)(sign | 0x7c00 | (abs > 0x7f800000 ? 0x200 | (abs >> 13 & 0x1ff) : 0));
-    if (abs >= 0x477ff000)
-        return (uint16_t)(sign | 0x7c00);
-    if (abs < 0x38800000) { /* subnormal: let the float adder round */
-        float a;
-        memcpy(&a, &abs, 4);
-        a += 0.5f;
-        memcpy(&abs, &a, 4);
-        return (uint16_t)(sign | (abs - 0x3f000000));
-    }
-    abs += 0xc8000fff + (abs >> 13 & 1);
-    return (uint16_t)(sign | abs >> 13);
-}
-
-static uint16_t float_to_bfloat(float f)
-{
-    uint32_t bits;
-    memcpy(&bits, &f, 4);
-    if ((bits & 0x7fffffff) > 0x7f800000)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-static float bfloat_to_float(uint16_t h)
-{
-    uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, 4);
-    return f;
-}
-
-static double load(LedgeType type, const void *from, size_t i)
-{
-    switch (type) {
-    case LEDGE_FLOAT:
-        return ((const float *)from)[i];
-    case LEDGE_DOUBLE:
-        return ((const double *)from)[i];
-    case LEDGE_FLOAT16:
-        return half_to_float(((const uint16_t *)from)[i]);
-    case LEDGE_BFLOAT16:
-        return bfloat_to_float(((const uint16_t *)from)[i]);
-    case LEDGE_INT8:
-        return ((const int8_t *)from)[i];
-    case LEDGE_UINT8:
-    case LEDGE_BOOL:
-        return ((const uint8_t *)from)[i];
-    case LEDGE_INT16:
-        return ((const int16_t *)from)[i];
-    case LEDGE_UINT16:
-        return ((const uint16_t *)from)[i];
-    case LEDGE_INT32:
-        return ((const int32_t *)from)[i];
-    case LEDGE_UINT32:
-        return ((const uint32_t *)from)[i];
-    case LEDGE_INT64:
-        return (double)((const int64_t *)from)[i];
-    case LEDGE_UINT64:
-        return (double)((const uint64_t *)from)[i];
-    default:
-        return NAN;
-    }
-}
-
-static void store(LedgeType type, void *to, size_t i, double v)
-{
-    switch (type) {
-    case LEDGE_FLOAT:
-        ((float *)to)[i] = (float)v;
-        break;
-    case LEDGE_DOUBLE:
-        ((double *)to)[i] = v;
-        break;
-    case LEDGE_FLOAT16:
-        ((uint16_t *)to)[i] = float_to_half((float)v);
-        break;
-    case LEDGE_BFLOAT16:
-        ((uint16_t *)to)[i] = float_to_bfloat((float)v);
-        break;
-    default:
-        break;
-    }
-}
-
 double ledge__nn_at(const LedgeTensor *t, int64_t i)
 {
-    return load(t->type, t->data, (size_t)i);
+    double v = NAN;
+    if (ledge_type_bits(t->type) >= 8 && ledge_type_bits(t->type) <= 64)
+        ledge__load_f64(t->type, t->data, (size_t)i, 1, &v);
+    return v;
 }
 
 LedgeStatus ledge__nn_to_float(LedgeType type, const void *from, size_t count, LedgeType to_type,
@@ -194,8 +90,17 @@ LedgeStatus ledge__nn_to_float(LedgeType type, const void *from, size_t count, L
 {
     if (ledge_type_bits(type) < 8 || !ledge__nn_is_float(to_type))
         return LEDGE_ERROR_TYPE;
-    for (size_t i = 0; i < count; i++)
-        store(to_type, to, i, load(type, from, i));
+    if (to_type == LEDGE_FLOAT) {
+        ledge__load_f32(type, from, 0, count, to);
+    } else if (to_type == LEDGE_DOUBLE) {
+        ledge__load_f64(type, from, 0, count, to);
+    } else if (type == LEDGE_FLOAT) {
+        ledge__store_f32(to_type, to, 0, count, from);
+    } else if (type == LEDGE_DOUBLE) {
+        ledge__store_f64(to_type, to, 0, count, from);
+    } else {
+        return LEDGE_ERROR_TYPE;
+    }
     return LEDGE_OK;
 }
 
