@@ -19,6 +19,20 @@ VF_INLINE vf act_exp(vf x)
     return vf_scale2(p, n);
 }
 
+/* e^x - 1, which near 0 must not be made by subtracting. */
+VF_INLINE vf act_expm1(vf x)
+{
+    const vf one = vf_set(1.0f);
+    vf p = vf_set(1.0f / 5040);
+    p = vf_fma(p, x, vf_set(1.0f / 720));
+    p = vf_fma(p, x, vf_set(1.0f / 120));
+    p = vf_fma(p, x, vf_set(1.0f / 24));
+    p = vf_fma(p, x, vf_set(1.0f / 6));
+    p = vf_fma(p, x, vf_set(0.5f));
+    p = vf_fma(vf_mul(p, x), x, x);
+    return vf_if_less(vf_abs(x), vf_set(0.35f), p, vf_sub(act_exp(x), one));
+}
+
 VF_INLINE vf act_sigmoid(vf x)
 {
     const vf one = vf_set(1.0f);
@@ -60,7 +74,7 @@ VF_INLINE vf act_one(vf x, const LedgeActKind kind, const vf alpha, const vf bet
     case LEDGE_ACT_LEAKYRELU:
         return vf_if_less(x, zero, vf_mul(x, alpha), x);
     case LEDGE_ACT_ELU:
-        return vf_if_less(x, zero, vf_mul(alpha, vf_sub(act_exp(x), one)), x);
+        return vf_if_less(x, zero, vf_mul(alpha, act_expm1(x)), x);
     case LEDGE_ACT_SIGMOID:
         return act_sigmoid(x);
     case LEDGE_ACT_SILU:
