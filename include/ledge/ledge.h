@@ -35,6 +35,9 @@ typedef struct LedgeSession LedgeSession;
 typedef struct LedgeModelOptions {
     const LedgeAllocator *allocator; /* NULL: the C library's */
     bool no_optimize; /* run the graph as it stands in the file, with reference kernels */
+    /* Highest CPU level whose kernels may be chosen ("avx2", "neon", ... as LEDGE_CPU); NULL: this
+     * CPU's. A higher one than this CPU's serves ledge_model_compile alone. */
+    const char *cpu;
 } LedgeModelOptions;
 
 /* What the model says of one input or output. Owned by the model. */
@@ -57,6 +60,14 @@ LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_model_load_memory(const void *bytes
                                                                const LedgeModelOptions *options,
                                                                LedgeError *error,
                                                                LedgeModel **out);
+/* Writes the model optimised and packed for its CPU level as `path` (.ledge), whole or not at
+ * all. inputs: type, rank and dims for each input (data ignored), or NULL to take the model's
+ * own with 1 for free dimensions; other shapes run too where they need no other packing.
+ * Not while sessions of the model run. Statuses: IO, SHAPE, UNSUPPORTED, MEMORY. */
+LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_model_compile(LedgeModel *model,
+                                                           const LedgeTensor *inputs,
+                                                           size_t n_inputs, const char *path,
+                                                           LedgeError *error);
 /* Sessions hold a reference: the model may be freed before its sessions. */
 LEDGE_API void ledge_model_free(LedgeModel *model);
 

@@ -1,6 +1,8 @@
 /* Building a plan: shapes, values that follow from shapes, steps, kernel preparation. */
 #include "engine/plan/plan_internal.h"
 
+#include "base/cpu.h"
+
 static bool is_container(const LedgeTensor *t)
 {
     return t->type >= LEDGE_SEQUENCE;
@@ -140,6 +142,7 @@ static LedgeStatus fold(LedgePlan *p, PlanStep *s, LedgeError *err)
     if (s->node->op->flags & LEDGE_OP_VIEW)
         return ledge__op_copy_elements(c, c->in[0], c->out[0]->data);
     c->complete = true;
+    c->cpu &= ledge__cpu_flags_uncapped(); /* the plan may be for another CPU, this runs now */
     if (s->node->op->prepare)
         LEDGE_TRY(s->node->op->prepare(c));
     if (c->scratch_bytes && !(c->scratch = ledge__arena_alloc(p->arena, c->scratch_bytes, 1)))

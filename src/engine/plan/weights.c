@@ -108,7 +108,7 @@ static LedgeStatus make(LedgeWeights *w, const LedgeValue *v, const char *key, s
                         LedgeStatus (*pack)(void *arg, void *to), void *arg, LedgeError *err,
                         const void **out)
 {
-    if (w->sealed)
+    if (w->sealed && strcmp(key, LEDGE_WEIGHTS_ALIGNED) != 0)
         return ledge__fail(err, LEDGE_ERROR_MISMATCH, v->name,
                            "the compiled model lacks the weights in the form that this CPU needs "
                            "(%s); compile it again for this machine", key);
@@ -159,7 +159,7 @@ LedgeStatus ledge__weights_aligned(LedgeWeights *w, const LedgeValue *v, LedgeEr
         *out = v->t.data;
         return LEDGE_OK;
     }
-    return ledge__weights_get(w, v, "aligned", bytes, copy_bytes, (void *)(uintptr_t)&v->t, NULL,
+    return ledge__weights_get(w, v, LEDGE_WEIGHTS_ALIGNED, bytes, copy_bytes, (void *)(uintptr_t)&v->t, NULL,
                               err, out);
 }
 

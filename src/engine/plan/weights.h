@@ -7,6 +7,8 @@
 
 typedef struct LedgeWeights LedgeWeights;
 
+#define LEDGE_WEIGHTS_ALIGNED "aligned" /* the form that is only an aligned copy */
+
 typedef struct LedgeWeightEntry {
     const void *source;     /* the constant's data */
     const char *value_name; /* for writing .ledge files */
@@ -31,7 +33,8 @@ LedgeStatus ledge__weights_aligned(LedgeWeights *w, const LedgeValue *v, LedgeEr
 LedgeStatus ledge__weights_adopt(LedgeWeights *w, const LedgeWeightEntry *entry);
 /* Entry i, or NULL past the end. Not while others add. */
 const LedgeWeightEntry *ledge__weights_at(const LedgeWeights *w, size_t i);
-/* True when nothing but what was adopted may be given out: a compiled file has no raw weights. */
+/* From now on only adopted forms and aligned copies are given: a compiled file need not have the
+ * raw weights that packing would start from. */
 void ledge__weights_seal(LedgeWeights *w);
 
 #endif

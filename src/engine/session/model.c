@@ -2,6 +2,12 @@
 #include "engine/session/model.h"
 
 #include "base/cpu.h"
+#include "engine/onnx/onnx_map.h"
+#include "engine/optimize/optimize.h"
+#include "engine/session/ledge_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
 
 const char *ledge_version(void)
 {
@@ -16,6 +22,9 @@ static void free_model(LedgeModel *m)
     ledge__weights_free(m->weights);
     ledge__graph_free(m->graph);
     ledge__onnx_free(m->onnx);
+    ledge__file_free(m->file);
+    ledge__onnx_unmap_all(m->file_mapping);
+    ledge__arena_free(m->file_arena);
     ledge__free(m->allocator, m);
 }
 
@@ -68,11 +77,68 @@ static LedgeStatus prepare_graph(LedgeModel *m, const LedgeModelOptions *o, Ledg
 {
     LEDGE_TRY(ledge__graph_build(m->allocator, m->onnx, err, &m->graph));
     LEDGE_TRY(ledge__ops_bind(m->graph, err));
-    LEDGE_TRY(ledge__graph_infer(m->graph, LOAD_FOLD_LIMIT, err));
-    (void)o;
-    LEDGE_TRY(describe_all(m, err));
     m->weights = ledge__weights_new(m->allocator);
-    return m->weights ? LEDGE_OK : ledge__no_memory(err);
+    if (!m->weights)
+        return ledge__no_memory(err);
+    if (m->file) /* optimised already; its packed weights stand in for the raw ones */
+        LEDGE_TRY(ledge__file_adopt(m->file, m->graph, m->weights, err));
+    LEDGE_TRY(ledge__graph_infer(m->graph, m->file ? 0 : LOAD_FOLD_LIMIT, err));
+    if (!o->no_optimize && !m->file) {
+        LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LOAD_FOLD_LIMIT};
+        LEDGE_TRY(ledge__graph_optimize(m->graph, &opt, err));
+    }
+    return describe_all(m, err);
+}
+
+/* A compiled model is told from ONNX by its first bytes; what cannot be read is left to the ONNX
+ * reader to report. */
+static bool path_is_compiled(const char *path)
+{
+    char magic[8];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    ssize_t n = pread(fd, magic, sizeof magic, 0);
+    close(fd);
+    return n == (ssize_t)sizeof magic && ledge__file_is_compiled(magic, sizeof magic);
+}
+
+static LedgeStatus open_compiled(LedgeModel *m, const char *path, const void *bytes, size_t size,
+                                 LedgeError *err)
+{
+    if (path) {
+        m->file_arena = ledge__arena_new(m->allocator);
+        if (!m->file_arena)
+            return ledge__no_memory(err);
+        LEDGE_TRY(ledge__onnx_map(m->file_arena, path, &m->file_mapping, err));
+        bytes = m->file_mapping->bytes;
+        size = m->file_mapping->size;
+    }
+    LEDGE_TRY(ledge__file_open(m->allocator, bytes, size, err, &m->file, &m->onnx));
+    m->cpu = ledge__file_cpu(m->file);
+    return LEDGE_OK;
+}
+
+static LedgeStatus open_any(LedgeModel *m, const char *path, const void *bytes, size_t size,
+                            LedgeError *err)
+{
+    if (path ? path_is_compiled(path) : ledge__file_is_compiled(bytes, size))
+        return open_compiled(m, path, bytes, size, err);
+    return path ? ledge__onnx_read_file(m->allocator, path, err, &m->onnx)
+                : ledge__onnx_read_memory(m->allocator, bytes, size, err, &m->onnx);
+}
+
+static LedgeStatus choose_cpu(LedgeModel *m, const LedgeModelOptions *o, LedgeError *err)
+{
+    m->cpu = o->no_optimize ? 0 : ledge__cpu_flags();
+    if (!o->cpu)
+        return LEDGE_OK;
+    m->cpu = ledge__cpu_flags_from_name(o->cpu);
+    if (m->cpu == UINT32_MAX)
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, o->cpu,
+                           "not a CPU level; known are scalar, sse41, avx2, avxvnni, avx512, "
+                           "avx512vnni, neon, dotprod, i8mm");
+    return LEDGE_OK;
 }
 
 static LedgeStatus load(const char *path, const void *bytes, size_t size,
@@ -84,9 +150,9 @@ static LedgeStatus load(const char *path, const void *bytes, size_t size,
         return ledge__no_memory(err);
     m->allocator = o.allocator;
     m->references = 1;
-    m->cpu = o.no_optimize ? 0 : ledge__cpu_flags();
-    LedgeStatus s = path ? ledge__onnx_read_file(o.allocator, path, err, &m->onnx)
-                         : ledge__onnx_read_memory(o.allocator, bytes, size, err, &m->onnx);
+    LedgeStatus s = choose_cpu(m, &o, err);
+    if (s == LEDGE_OK)
+        s = open_any(m, path, bytes, size, err);
     if (s == LEDGE_OK)
         s = ledge__onnx_check_versions(m->onnx, err);
     if (s == LEDGE_OK)

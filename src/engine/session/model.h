@@ -11,6 +11,9 @@ struct LedgeModel {
     OnnxModel *onnx;
     LedgeGraph *graph;
     LedgeWeights *weights;
+    struct LedgeFile *file;            /* of a compiled model, else NULL */
+    LedgeArena *file_arena;            /* holds its mapping's record */
+    struct OnnxMapping *file_mapping;
     LedgeTensorInfo *inputs, *outputs; /* in the graph's arena */
     const char **metadata;             /* key, value, key, value … NUL-terminated */
     size_t n_metadata;                 /* pairs */

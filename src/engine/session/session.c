@@ -1,6 +1,8 @@
 /* Sessions: plans for the input shapes seen, one arena for all of them, and the run. */
 #include "engine/session/session.h"
 
+#include "base/cpu.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -69,22 +71,42 @@ static LedgeStatus make_plan(LedgeSession *s, const LedgeTensor *inputs, LedgeEr
     return LEDGE_OK;
 }
 
+static LedgeStatus choose_plan(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
+{
+    for (int i = 0; i < s->n_plans; i++)
+        if (ledge__plan_fits(s->plans[i], inputs)) {
+            LedgePlan *p = s->plans[i];
+            memmove(&s->plans[1], &s->plans[0], (size_t)i * sizeof s->plans[0]);
+            s->plans[0] = p;
+            return LEDGE_OK;
+        }
+    return make_plan(s, inputs, err);
+}
+
+LedgeStatus ledge__session_plan_for(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
+{
+    const LedgeGraph *g = s->model->graph;
+    if (inputs)
+        return choose_plan(s, inputs, err);
+    LedgeTensor *own = ledge__calloc(s->allocator, (size_t)g->n_inputs + 1, sizeof *own);
+    if (!own)
+        return ledge__no_memory(err);
+    for (uint32_t i = 0; i < g->n_inputs; i++) {
+        own[i] = g->inputs[i]->t;
+        for (int32_t d = 0; d < own[i].rank; d++)
+            own[i].dims[d] = own[i].dims[d] < 0 ? 1 : own[i].dims[d];
+    }
+    LedgeStatus status = choose_plan(s, own, err);
+    ledge__free(s->allocator, own);
+    return status;
+}
+
 static LedgeStatus create(LedgeSession *s, int threads, LedgeError *err)
 {
     LedgeStatus status = ledge__pool_new(s->allocator, threads, &s->pool);
     if (status != LEDGE_OK)
         return ledge__fail(err, status, NULL, "the thread pool could not be made");
-    if (!shapes_are_fixed(s->model))
-        return LEDGE_OK;
-    const LedgeGraph *g = s->model->graph;
-    LedgeTensor *inputs = ledge__calloc(s->allocator, (size_t)g->n_inputs + 1, sizeof *inputs);
-    if (!inputs)
-        return ledge__no_memory(err);
-    for (uint32_t i = 0; i < g->n_inputs; i++)
-        inputs[i] = g->inputs[i]->t;
-    status = make_plan(s, inputs, err);
-    ledge__free(s->allocator, inputs);
-    return status;
+    return shapes_are_fixed(s->model) ? ledge__session_plan_for(s, NULL, err) : LEDGE_OK;
 }
 
 LedgeStatus ledge_session_create(LedgeModel *model, const LedgeSessionOptions *options,
@@ -164,18 +186,6 @@ static LedgeStatus check_input(const LedgeTensorInfo *info, const LedgeTensor *t
     return LEDGE_OK;
 }
 
-static LedgeStatus choose_plan(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
-{
-    for (int i = 0; i < s->n_plans; i++)
-        if (ledge__plan_fits(s->plans[i], inputs)) {
-            LedgePlan *p = s->plans[i];
-            memmove(&s->plans[1], &s->plans[0], (size_t)i * sizeof s->plans[0]);
-            s->plans[0] = p;
-            return LEDGE_OK;
-        }
-    return make_plan(s, inputs, err);
-}
-
 static LedgeStatus give_output(const LedgeTensorInfo *info, const LedgeTensor *made,
                                LedgeTensor *to, LedgeError *err)
 {
@@ -206,6 +216,10 @@ LedgeStatus ledge_session_run(LedgeSession *session, const LedgeTensor *inputs, 
         return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL,
                            "the model has %u inputs and %u outputs, %zu and %zu were given",
                            m->graph->n_inputs, m->graph->n_outputs, n_inputs, n_outputs);
+    if (m->cpu & ~ledge__cpu_flags_uncapped())
+        return ledge__fail(error, LEDGE_ERROR_MISMATCH, NULL,
+                           "the model was loaded for CPU level %s, which this CPU does not have",
+                           ledge__cpu_level_name(m->cpu));
     for (size_t i = 0; i < n_inputs; i++)
         LEDGE_TRY(check_input(&m->inputs[i], &inputs[i], error));
     LEDGE_TRY(choose_plan(session, inputs, error));

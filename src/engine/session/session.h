@@ -7,5 +7,8 @@
 
 /* The plan of the last run, or of creation; NULL when there is none yet. */
 LedgePlan *ledge__session_plan(LedgeSession *s);
+/* Makes the plan for these shapes, if it is not there; inputs NULL: the model's own shapes with
+ * 1 for free dimensions. */
+LedgeStatus ledge__session_plan_for(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err);
 
 #endif

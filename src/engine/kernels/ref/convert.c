@@ -439,13 +439,11 @@ static void store_f64_integer(LedgeType type, void *dst, size_t first, size_t n,
     case LEDGE_BOOL:
         EACH(uint8_t, src[i] != 0);
     case LEDGE_UINT4:
-        EACH_PACKED(4, clamp_trunc(src[i], 0, 15));
     case LEDGE_INT4:
-        EACH_PACKED(4, (int)clamp_trunc(src[i], -8, 7));
+        EACH_PACKED(4, ledge__f64_to_i64(src[i]));
     case LEDGE_UINT2:
-        EACH_PACKED(2, clamp_trunc(src[i], 0, 3));
     case LEDGE_INT2:
-        EACH_PACKED(2, (int)clamp_trunc(src[i], -2, 1));
+        EACH_PACKED(2, ledge__f64_to_i64(src[i]));
     default:
         return;
     }

@@ -3,7 +3,8 @@
  *
  * The rules are those of ONNX Cast (opset 25): to a float type round to nearest, ties to even;
  * integer to integer drops high bits; anything but zero is a true bool. What ONNX leaves
- * undefined is defined here: a float that does not fit an integer type saturates, NaN gives 0.
+ * undefined is defined here: a float that does not fit an integer type saturates, NaN gives 0;
+ * only the 4- and 2-bit integers keep the low bits of the cut number, as the backend tests want.
  * float8 and float4 saturate unless asked otherwise. Positions count elements, also in the packed
  * 4- and 2-bit types. */
 #ifndef LEDGE_KERNELS_REF_CONVERT_H

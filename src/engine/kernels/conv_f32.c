@@ -1,0 +1,287 @@
+/* Choice of the convolution algorithm, and the two that are a plain walk over GEMM tiles:
+ * pointwise and indirect. See conv_f32.h. */
+#include "engine/kernels/conv_f32.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cpu.h"
+
+enum { RUN_MAX = 96 /* longest filter row in floats that is worth copying at borders */ };
+
+const char *ledge__conv_f32_path_name(LedgeConvPath path)
+{
+    static const char *const names[] = {"pointwise", "indirect", "runs", "depthwise", "winograd"};
+    return path < LEDGE_CONV_PATHS ? names[path] : "?";
+}
+
+static bool is_pointwise(const LedgeConvShape *s)
+{
+    return s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->pt == 0 && s->pl == 0 &&
+           s->oh == s->h && s->ow == s->w;
+}
+
+/* Whether `path` can serve this shape at all. */
+static bool path_serves(const LedgeConvShape *s, LedgeConvPath path)
+{
+    switch (path) {
+    case LEDGE_CONV_POINTWISE:
+        return is_pointwise(s);
+    case LEDGE_CONV_RUNS:
+        return s->group == 1 && s->dw == 1 && s->kw > 1;
+    case LEDGE_CONV_DEPTHWISE:
+        return s->group == s->c && s->m == s->c;
+    case LEDGE_CONV_WINOGRAD:
+        return s->group == 1 && s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 &&
+               s->dh == 1 && s->dw == 1;
+    default:
+        return path == LEDGE_CONV_INDIRECT;
+    }
+}
+
+/* Winograd does 36 products where the direct way does 144, but adds the transforms, rounds
+ * the image up to whole tiles and reads four times the weights. */
+static bool winograd_pays(const LedgeConvShape *s)
+{
+    const double outputs = (double)s->oh * (double)s->ow;
+    const double tiles = (double)((s->oh + 3) / 4) * (double)((s->ow + 3) / 4);
+    const double direct = outputs * 9 * (double)s->c * (double)s->m;
+    const double products = tiles * 36 * (double)s->c * (double)s->m;
+    const double transforms = tiles * 36 * 20 * ((double)s->c + (double)s->m);
+    const double weights = 36.0 * (double)s->c * (double)s->m * sizeof(float);
+    return s->c >= 8 && s->m >= 8 && tiles * (double)s->n >= 4 && weights < 16e6 &&
+           products + transforms < 0.9 * direct;
+}
+
+static LedgeConvPath choose(const LedgeConvShape *s)
+{
+    if (path_serves(s, LEDGE_CONV_DEPTHWISE) && (s->c > 1 || s->kh * s->kw == 1))
+        return LEDGE_CONV_DEPTHWISE;
+    if (is_pointwise(s))
+        return LEDGE_CONV_POINTWISE;
+    if (path_serves(s, LEDGE_CONV_WINOGRAD) && winograd_pays(s))
+        return LEDGE_CONV_WINOGRAD;
+    if (path_serves(s, LEDGE_CONV_RUNS) && s->kw * s->c <= RUN_MAX)
+        return LEDGE_CONV_RUNS;
+    return LEDGE_CONV_INDIRECT;
+}
+
+/* The widest set that does not waste most of its lanes on a narrow output. */
+static const LedgeF32Kernels *choose_kernels(uint32_t cpu, size_t columns)
+{
+    const LedgeF32Kernels *best = ledge__f32_kernels(cpu);
+    for (size_t i = 0; ledge__f32_kernels_at(i); i++) {
+        const LedgeF32Kernels *k = ledge__f32_kernels_at(i);
+        if ((k->cpu & cpu) == k->cpu && k->lanes >= 4 && k->lanes < best->lanes &&
+            columns <= k->lanes)
+            best = k;
+    }
+    return best;
+}
+
+static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
+{
+    const LedgeConvShape *s = &plan->s;
+    const size_t cg = s->c / s->group, mg = s->m / s->group;
+    plan->k = choose_kernels(cpu, mg);
+    plan->taps = plan->path == LEDGE_CONV_RUNS ? s->kh : s->kh * s->kw;
+    plan->kc = plan->path == LEDGE_CONV_RUNS ? s->kw * cg : cg;
+    size_t depth, border;
+    if (!ledge__mul(plan->taps, plan->kc, &depth) ||
+        !ledge__mul(depth, LEDGE_GEMM_MR_MAX, &border))
+        return false;
+    ledge__panels_init(&plan->p, plan->k, mg, depth);
+    plan->mr = ledge__panels_mr(&plan->p);
+    if (depth <= 40 && plan->mr == 6)
+        plan->mr = 4; /* short sums: the end of one tile hides behind the next one's start */
+    const size_t floats = ledge__panels_floats(&plan->p);
+    plan->bias_floats = ledge__panels_columns(&plan->p) * s->group;
+    plan->zeros_floats = plan->kc;
+    plan->thread_bytes =
+        ledge__gemm_thread_bytes(plan->taps, plan->path == LEDGE_CONV_RUNS ? border : 0);
+    return (floats > 0 || depth == 0 || mg == 0) && plan->thread_bytes > 0 &&
+           ledge__mul(floats, s->group, &plan->packed_floats);
+}
+
+bool ledge__conv_f32_plan(const LedgeConvShape *s, uint32_t cpu, int threads, LedgeConvPath force,
+                          LedgeConvPlan *plan)
+{
+    size_t bytes;
+    memset(plan, 0, sizeof(*plan));
+    plan->s = *s;
+    plan->threads = threads < 1 ? 1 : threads;
+    plan->path = force < LEDGE_CONV_PATHS && path_serves(s, force) ? force : choose(s);
+    plan->k = ledge__f32_kernels(cpu);
+    const bool ok = plan->path == LEDGE_CONV_DEPTHWISE  ? ledge__conv_f32_dw_plan(plan)
+                    : plan->path == LEDGE_CONV_WINOGRAD ? ledge__conv_f32_wino_plan(plan)
+                                                        : gemm_plan(plan, cpu);
+    return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&
+           ledge__mul(plan->packed_floats, sizeof(float), &bytes);
+}
+
+void ledge__conv_f32_pack(const LedgeConvPlan *plan, const void *w, float *packed)
+{
+    const LedgeConvShape *s = &plan->s;
+    const size_t cg = s->c / s->group, mg = s->m / s->group, spatial = s->kh * s->kw;
+    if (plan->path == LEDGE_CONV_DEPTHWISE) {
+        ledge__conv_f32_dw_pack(plan, w, packed);
+        return;
+    }
+    if (plan->path == LEDGE_CONV_WINOGRAD) {
+        ledge__conv_f32_wino_pack(plan, w, packed);
+        return;
+    }
+    for (size_t g = 0; g < s->group; g++)
+        ledge__panels_pack(&plan->p, (const char *)w + g * mg * cg * spatial * sizeof(float),
+                           spatial, cg, cg * spatial, 1, spatial,
+                           packed + g * ledge__panels_floats(&plan->p));
+}
+
+void ledge__conv_f32_pack_bias(const LedgeConvPlan *plan, const void *bias, float *packed)
+{
+    const size_t mg = plan->s.m / plan->s.group;
+    if (plan->path == LEDGE_CONV_DEPTHWISE) {
+        ledge__panels_pack_bias(&plan->p, bias, packed);
+        return;
+    }
+    for (size_t g = 0; g < plan->s.group; g++)
+        ledge__panels_pack_bias(
+            &plan->p, bias ? (const char *)bias + g * mg * sizeof(float) : NULL,
+            packed + g * ledge__panels_columns(&plan->p));
+}
+
+typedef struct RowsArg {
+    const LedgeConvPlan *plan;
+    const float *x, *zeros;
+} RowsArg;
+
+static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
+                           const float **out, float *border)
+{
+    const RowsArg *a = arg;
+    const size_t ld = a->plan->s.c;
+    const float *x = a->x + m0 * ld + group * a->plan->kc;
+    (void)border;
+    for (uint32_t i = 0; i < mr; i++)
+        out[i] = x + i * ld;
+}
+
+/* An output pixel as a place in the image, stepped along. */
+typedef struct Pixel {
+    size_t n, y, x;
+} Pixel;
+
+static inline Pixel pixel_at(const LedgeConvShape *s, size_t m)
+{
+    const size_t row = m / s->ow;
+    return (Pixel){row / s->oh, row % s->oh, m - row * s->ow};
+}
+
+static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
+{
+    if (++p->x < s->ow)
+        return;
+    p->x = 0;
+    if (++p->y == s->oh) {
+        p->y = 0;
+        p->n++;
+    }
+}
+
+static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
+                          const float **out, float *border)
+{
+    const RowsArg *a = arg;
+    const LedgeConvShape *s = &a->plan->s;
+    (void)border;
+    Pixel p = pixel_at(s, m0);
+    for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
+        const float **to = out + i;
+        const float *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->kc;
+        for (size_t ky = 0; ky < s->kh; ky++) {
+            /* unsigned: above the image wraps round and fails the comparison too */
+            const size_t y = p.y * s->sh + ky * s->dh - s->pt;
+            for (size_t kx = 0; kx < s->kw; kx++, to += mr) {
+                const size_t x = p.x * s->sw + kx * s->dw - s->pl;
+                *to = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : a->zeros;
+            }
+        }
+    }
+}
+
+/* A filter row over pixels x … x + kw - 1 that leaves the image: its part inside, and zeros. */
+static const float *border_run(const LedgeConvShape *s, const float *row, size_t x, float *to)
+{
+    const size_t left = x < s->w ? 0 : (size_t)0 - x; /* x wrapped round: pixels before 0 */
+    const size_t skip = left < s->kw ? left : s->kw;
+    const size_t first = x + skip;
+    size_t count = first < s->w ? s->w - first : 0;
+    count = count < s->kw - skip ? count : s->kw - skip;
+    memset(to, 0, s->kw * s->c * sizeof(float));
+    if (count)
+        memcpy(to + skip * s->c, row + first * s->c, count * s->c * sizeof(float));
+    return to;
+}
+
+static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
+                     float *border)
+{
+    const RowsArg *a = arg;
+    const LedgeConvShape *s = &a->plan->s;
+    const size_t kc = a->plan->kc;
+    (void)group;
+    Pixel p = pixel_at(s, m0);
+    for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
+        const float *image = a->x + p.n * s->h * s->w * s->c;
+        const size_t x = p.x * s->sw - s->pl;
+        const bool inside = x < s->w && x + s->kw <= s->w;
+        for (size_t ky = 0; ky < s->kh; ky++) {
+            const size_t y = p.y * s->sh + ky * s->dh - s->pt;
+            const float **to = out + ky * mr + i;
+            if (y >= s->h) {
+                *to = a->zeros;
+            } else if (inside) {
+                *to = image + (y * s->w + x) * s->c;
+            } else {
+                *to = border_run(s, image + y * s->w * s->c, x, border);
+                border += kc;
+            }
+        }
+    }
+}
+
+void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, LedgePool *pool)
+{
+    const LedgeConvShape *s = &plan->s;
+    if (ledge__pool_threads(pool) > plan->threads)
+        pool = NULL; /* scratch was sized for fewer */
+    if (plan->path == LEDGE_CONV_DEPTHWISE) {
+        ledge__conv_f32_dw_run(plan, a, pool);
+        return;
+    }
+    if (plan->path == LEDGE_CONV_WINOGRAD) {
+        ledge__conv_f32_wino_run(plan, a, pool);
+        return;
+    }
+    const RowsArg rows = {plan, a->x, a->zeros};
+    const LedgeGemmRun g = {.p = plan->p,
+                            .m = s->n * s->oh * s->ow,
+                            .groups = s->group,
+                            .taps = plan->taps,
+                            .kc = plan->kc,
+                            .mr = plan->mr,
+                            .rows = plan->path == LEDGE_CONV_POINTWISE ? pointwise_rows
+                                    : plan->path == LEDGE_CONV_RUNS    ? run_rows
+                                                                       : indirect_rows,
+                            .rows_arg = &rows,
+                            .b = a->packed,
+                            .bias = a->bias,
+                            .c = a->y,
+                            .ldc = s->ldc,
+                            .r = a->r,
+                            .ldr = a->ldr,
+                            .act = a->act,
+                            .scratch = a->scratch,
+                            .thread_bytes = plan->thread_bytes};
+    ledge__gemm_run(&g, pool);
+}

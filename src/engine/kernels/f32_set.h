@@ -1,0 +1,109 @@
+/* Expands every fp32 kernel template for the instruction set whose vf_<isa>.h was included
+ * before; each conv_f32_<isa>.c consists of those two lines. */
+#include "engine/kernels/kernels.h"
+
+#if defined(__clang__)
+#define VF_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define VF_UNROLL _Pragma("GCC unroll 36")
+#endif
+#define VF_EACH(i, n) VF_UNROLL for (int i = 0; i < (n); i++)
+#define VF_INLINE __attribute__((always_inline)) static inline
+
+#define VF_CAT2_(a, b) a##b
+#define VF_CAT2(a, b) VF_CAT2_(a, b)
+#define VF_CAT3_(a, b, c) a##b##x##c
+#define VF_CAT3(a, b, c) VF_CAT3_(a, b, c)
+
+#define GEMM_NV 1
+#define GEMM_MR 1
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 2
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 3
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 4
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 5
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 6
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 7
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 8
+#include "engine/kernels/gemm_f32_tile.h"
+#undef GEMM_NV
+#define GEMM_NV 2
+#define GEMM_MR 1
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 2
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 3
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 4
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 5
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 6
+#include "engine/kernels/gemm_f32_tile.h"
+#if VF_REGISTERS >= 32
+#define GEMM_MR 7
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 8
+#include "engine/kernels/gemm_f32_tile.h"
+#endif
+#undef GEMM_NV
+#if VF_REGISTERS >= 32
+#define GEMM_NV 3
+#define GEMM_MR 1
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 2
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 3
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 4
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 5
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 6
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 7
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 8
+#include "engine/kernels/gemm_f32_tile.h"
+#undef GEMM_NV
+#define GEMM_NV 4
+#define GEMM_MR 1
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 2
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 3
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 4
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 5
+#include "engine/kernels/gemm_f32_tile.h"
+#define GEMM_MR 6
+#include "engine/kernels/gemm_f32_tile.h"
+#undef GEMM_NV
+#endif
+
+void VF_CAT2(ledge__gemm_f32_, VF_ISA)(const LedgeGemmTile *t);
+void VF_CAT2(ledge__gemm_f32_, VF_ISA)(const LedgeGemmTile *t)
+{
+    static void (*const tiles[][LEDGE_GEMM_MR_MAX])(const LedgeGemmTile *) = {
+        {gemm_1x1, gemm_2x1, gemm_3x1, gemm_4x1, gemm_5x1, gemm_6x1, gemm_7x1, gemm_8x1},
+#if VF_REGISTERS >= 32
+        {gemm_1x2, gemm_2x2, gemm_3x2, gemm_4x2, gemm_5x2, gemm_6x2, gemm_7x2, gemm_8x2},
+        {gemm_1x3, gemm_2x3, gemm_3x3, gemm_4x3, gemm_5x3, gemm_6x3, gemm_7x3, gemm_8x3},
+        {gemm_1x4, gemm_2x4, gemm_3x4, gemm_4x4, gemm_5x4, gemm_6x4},
+#else
+        {gemm_1x2, gemm_2x2, gemm_3x2, gemm_4x2, gemm_5x2, gemm_6x2},
+#endif
+    };
+    tiles[t->nv - 1][t->mr - 1](t);
+}
+
+#include "engine/kernels/act_f32_tile.h"
+#include "engine/kernels/dw_f32_tile.h"
+#include "engine/kernels/wino_f32_tile.h"

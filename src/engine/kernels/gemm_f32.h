@@ -1,0 +1,70 @@
+/* fp32 GEMM over packed weights: the packing, and the walk over tiles that convolution, Gemm
+ * and Winograd share.
+ *
+ * C[m][n] = act(bias + A × B + R). B is packed once in panels of at most `nv` vectors of
+ * columns; rows of A are reached through pointers that the caller makes tile by tile.
+ * Every element is the same sum in the same order whatever the tiling and the threads. */
+#ifndef LEDGE_KERNELS_GEMM_F32_H
+#define LEDGE_KERNELS_GEMM_F32_H
+
+#include "base/pool.h"
+#include "engine/kernels/kernels.h"
+
+/* How n columns are cut into panels: `wide` panels of base + 1 vectors, then some of base. */
+typedef struct LedgePanels {
+    const LedgeF32Kernels *k;
+    size_t n;            /* columns */
+    size_t depth;        /* rows of B: taps × kc */
+    uint32_t count;      /* panels */
+    uint32_t base, wide;
+} LedgePanels;
+
+void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth);
+/* Floats of packed B and of the padded bias; 0 when the product overflows. */
+size_t ledge__panels_floats(const LedgePanels *p);
+size_t ledge__panels_columns(const LedgePanels *p); /* n rounded up to whole vectors */
+/* Vectors of panel i, and the first vector's index. */
+static inline uint32_t ledge__panel_nv(const LedgePanels *p, size_t i)
+{
+    return p->base + (i < p->wide);
+}
+static inline size_t ledge__panel_start(const LedgePanels *p, size_t i)
+{
+    return i * p->base + (i < p->wide ? i : p->wide);
+}
+uint32_t ledge__panels_mr(const LedgePanels *p); /* rows of a tile that fits every panel */
+
+/* Packs B[(t, c)][n] = w[n * sn + t * st + c * sc] (in floats; `w` may be misaligned). */
+void ledge__panels_pack(const LedgePanels *p, const void *w, size_t taps, size_t kc, size_t sn,
+                        size_t st, size_t sc, float *packed);
+/* n floats of `bias` (NULL: zeros; may be misaligned), zeros up to whole vectors. */
+void ledge__panels_pack_bias(const LedgePanels *p, const void *bias, float *packed);
+
+/* Row pointers of rows m0 … m0 + mr - 1, tap by tap (out[tap * mr + i]); `border` is this
+ * thread's room for rows that must be put together. */
+typedef void (*LedgeGemmRowsFn)(const void *arg, size_t group, size_t m0, uint32_t mr,
+                                const float **out, float *border);
+
+typedef struct LedgeGemmRun {
+    LedgePanels p;
+    size_t m, groups;
+    size_t taps, kc;
+    uint32_t mr; /* rows of a tile, at most ledge__panels_mr */
+    LedgeGemmRowsFn rows;
+    const void *rows_arg;
+    const float *b, *bias; /* of group 0; the others follow */
+    float *c;
+    size_t ldc;
+    const float *r;
+    size_t ldr;
+    LedgeAct act;
+    void *scratch; /* threads × thread_bytes */
+    size_t thread_bytes;
+    size_t block; /* panels at a time; 0: chosen so that they stay in cache */
+} LedgeGemmRun;
+
+/* Bytes that one thread's pointers take; border floats come on top of it. */
+size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats);
+void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool);
+
+#endif

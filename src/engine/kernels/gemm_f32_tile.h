@@ -1,0 +1,69 @@
+/* Template of one fp32 GEMM micro-kernel: GEMM_MR rows by GEMM_NV vectors, over the vector
+ * vocabulary of a vf_<isa>.h. Included once per tile by f32_set.h; both sizes are macros so
+ * that the accumulators are plain constants to the compiler and stay in registers.
+ *
+ * Rows of A are read through pointers and broadcast element by element, so that A needs no
+ * packing: the same kernel serves plain matrices and, with one run of pointers per filter
+ * tap, convolution over NHWC. */
+static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
+{
+    vf acc[GEMM_MR][GEMM_NV];
+    const size_t tail = t->n - (size_t)(GEMM_NV - 1) * VF_LANES, kc = t->kc;
+    if (t->bias) {
+        VF_EACH(v, GEMM_NV)
+        {
+            const vf x = vf_load(t->bias + v * VF_LANES);
+            VF_EACH(i, GEMM_MR) acc[i][v] = x;
+        }
+    } else {
+        VF_EACH(i, GEMM_MR)
+        VF_EACH(v, GEMM_NV)
+        {
+            const float *c = t->c + (size_t)i * t->ldc + v * VF_LANES;
+            acc[i][v] = v < GEMM_NV - 1 ? vf_load(c) : vf_load_n(c, tail);
+        }
+    }
+    const float *b = t->b;
+    const float *const *rows = t->a;
+    for (size_t tap = t->taps; tap > 0; tap--, rows += GEMM_MR) {
+        const float *a[GEMM_MR];
+        VF_EACH(i, GEMM_MR) a[i] = rows[i];
+        for (size_t k = 0; k < kc; k++, b += GEMM_NV * VF_LANES) {
+            vf bv[GEMM_NV];
+            VF_EACH(v, GEMM_NV) bv[v] = vf_load(b + v * VF_LANES);
+            VF_EACH(i, GEMM_MR)
+            {
+                vf x = vf_set(a[i][k]);
+                if (GEMM_NV > 1)
+                    VF_KEEP(x); /* one broadcast, not one for each multiply-add */
+                VF_EACH(v, GEMM_NV) acc[i][v] = vf_fma(x, bv[v], acc[i][v]);
+            }
+        }
+    }
+    const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
+    if (t->r) {
+        VF_EACH(i, GEMM_MR)
+        VF_EACH(v, GEMM_NV)
+        {
+            const float *r = t->r + (size_t)i * t->ldr + v * VF_LANES;
+            acc[i][v] = vf_add(acc[i][v], v < GEMM_NV - 1 ? vf_load(r) : vf_load_n(r, tail));
+        }
+    }
+    if (tail == VF_LANES) {
+        VF_EACH(i, GEMM_MR)
+        VF_EACH(v, GEMM_NV)
+        vf_store(t->c + (size_t)i * t->ldc + v * VF_LANES, vf_clamp(acc[i][v], lo, hi));
+        return;
+    }
+    VF_EACH(i, GEMM_MR)
+    VF_EACH(v, GEMM_NV)
+    {
+        float *c = t->c + (size_t)i * t->ldc + v * VF_LANES;
+        const vf x = vf_clamp(acc[i][v], lo, hi);
+        if (v < GEMM_NV - 1)
+            vf_store(c, x);
+        else
+            vf_store_n(c, x, tail);
+    }
+}
+#undef GEMM_MR

@@ -1,0 +1,42 @@
+/* The sets of fp32 kernels as a table, and the choice by CPU flags. */
+#include "engine/kernels/kernels.h"
+
+#include "base/cpu.h"
+
+#define F32_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4)                                   \
+    void ledge__gemm_f32_##isa(const LedgeGemmTile *t);                                    \
+    void ledge__dw_f32_##isa(const LedgeDwTile *t);                                        \
+    void ledge__wino_in_f32_##isa(const LedgeWinoIn *t);                                   \
+    void ledge__wino_out_f32_##isa(const LedgeWinoOut *t);                                 \
+    void ledge__act_f32_##isa(float *y, size_t rows, size_t ld, size_t n, const LedgeAct *act);
+#include "engine/kernels/kernels.def"
+#undef F32_KERNELS
+
+static const LedgeF32Kernels sets[] = {
+#define F32_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4)                                   \
+    {#isa,                                                                                 \
+     cpu,                                                                                  \
+     lanes,                                                                                \
+     nv,                                                                                   \
+     {m1, m2, m3, m4},                                                                     \
+     ledge__gemm_f32_##isa,                                                                \
+     ledge__dw_f32_##isa,                                                                  \
+     ledge__wino_in_f32_##isa,                                                             \
+     ledge__wino_out_f32_##isa,                                                            \
+     ledge__act_f32_##isa},
+#include "engine/kernels/kernels.def"
+#undef F32_KERNELS
+};
+
+const LedgeF32Kernels *ledge__f32_kernels(uint32_t cpu)
+{
+    const LedgeF32Kernels *k = sets;
+    while ((k->cpu & cpu) != k->cpu) /* the scalar set needs nothing */
+        k++;
+    return k;
+}
+
+const LedgeF32Kernels *ledge__f32_kernels_at(size_t i)
+{
+    return i < sizeof(sets) / sizeof(sets[0]) ? &sets[i] : NULL;
+}

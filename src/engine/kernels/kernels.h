@@ -1,0 +1,118 @@
+/* The fp32 micro-kernels behind convolution and GEMM: what they take, and the sets that
+ * they are chosen from.
+ *
+ * A micro-kernel computes one tile and knows neither threads nor graphs; the drivers beside
+ * this file walk the tiles. kernels.def lists each set once. CPU flags are an argument, so
+ * that a test can hold two sets at once. */
+#ifndef LEDGE_KERNELS_KERNELS_H
+#define LEDGE_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One tile C[mr][n] = clamp(bias + sum over taps and k of A[row][k] * B[k][col] + R).
+ *
+ * `a` holds taps × mr row pointers, tap by tap; each row has kc readable floats. `b` is
+ * a packed panel: taps × kc rows of `nv` vectors. The sum is made in the order of taps and
+ * k, one multiply-add each, whatever the tile: answers do not depend on tiling. */
+typedef struct LedgeGemmTile {
+    const float *const *a;
+    size_t taps, kc;
+    const float *b;
+    const float *bias; /* nv vectors; NULL: go on from what C holds */
+    float *c;
+    size_t ldc;     /* floats from row to row of C */
+    const float *r; /* residual, added last before the clamp; NULL: none */
+    size_t ldr;
+    float lo, hi;
+    uint32_t mr, nv, n; /* rows, vectors and columns (n ≤ nv × lanes) of this tile */
+} LedgeGemmTile;
+
+/* A run of `ow` neighbouring outputs of a depthwise convolution, over `c` channels.
+ *
+ * px[i * px_ld + o * step + j * dil] is the pixel that filter tap (i, j) of output o
+ * reads: a pointer to its channels, or to zeros where padding is. `w` holds the kh × kw taps
+ * of one vector of channels after the other; `bias` is padded to whole vectors. */
+typedef struct LedgeDwTile {
+    const float *const *px;
+    size_t px_ld;
+    uint32_t kh, kw, step, dil;
+    const float *w, *bias;
+    float *y;
+    size_t ldy; /* floats from output to output */
+    const float *r;
+    size_t ldr;
+    size_t ow, c, c0; /* c channels; pixels are read from channel c0 on */
+    float lo, hi;
+} LedgeDwTile;
+
+/* Winograd F(4×4, 3×3), input side: 6×6 pixels (pointers, zeros where padding is) of c
+ * channels to 36 positions; position p goes to v[p * ldv + channel]. */
+typedef struct LedgeWinoIn {
+    const float *const *px;
+    float *v;
+    size_t ldv, c;
+} LedgeWinoIn;
+
+/* Output side: 36 positions m[p * ldm + channel] to h × w (at most 4 × 4) outputs; output
+ * (i, j) goes to y[i * ldy_row + j * ldy + channel]. `bias` has n readable floats. */
+typedef struct LedgeWinoOut {
+    const float *m;
+    size_t ldm, n;
+    const float *bias;
+    float *y;
+    size_t ldy_row, ldy;
+    const float *r;
+    size_t ldr_row, ldr;
+    uint32_t h, w;
+    float lo, hi;
+} LedgeWinoOut;
+
+/* Activations that a clamp cannot express, X(NAME, "attribute value"). */
+#define LEDGE_ACT_LIST(X)                                                                 \
+    X(LEAKYRELU, "leakyrelu")                                                             \
+    X(ELU, "elu")                                                                         \
+    X(SIGMOID, "sigmoid")                                                                 \
+    X(SILU, "silu")                                                                       \
+    X(TANH, "tanh")                                                                       \
+    X(HARDSIGMOID, "hardsigmoid")                                                         \
+    X(HARDSWISH, "hardswish")                                                             \
+    X(GELU, "gelu")                                                                       \
+    X(GELU_TANH, "gelu_tanh")
+
+typedef enum LedgeActKind {
+    LEDGE_ACT_CLAMP = 0, /* none, relu, clip: done by lo and hi alone */
+#define LEDGE_ACT_ENUM(NAME, name) LEDGE_ACT_##NAME,
+    LEDGE_ACT_LIST(LEDGE_ACT_ENUM)
+#undef LEDGE_ACT_ENUM
+} LedgeActKind;
+
+typedef struct LedgeAct {
+    LedgeActKind kind;
+    float lo, hi;      /* -INFINITY and INFINITY when there is no bound */
+    float alpha, beta; /* leakyrelu and elu: alpha; hardsigmoid: both */
+} LedgeAct;
+
+typedef struct LedgeF32Kernels {
+    const char *isa;
+    uint32_t cpu;   /* flags that it needs */
+    uint32_t lanes; /* floats in a vector; panels are padded to whole vectors */
+    uint32_t nv;    /* most vectors of a GEMM tile */
+    uint32_t mr[4]; /* most rows of a GEMM tile of 1 … nv vectors */
+    void (*gemm)(const LedgeGemmTile *t);
+    void (*dw)(const LedgeDwTile *t);
+    void (*wino_in)(const LedgeWinoIn *t);
+    void (*wino_out)(const LedgeWinoOut *t);
+    /* rows × n floats in place, ld from row to row; kinds other than CLAMP. */
+    void (*act)(float *y, size_t rows, size_t ld, size_t n, const LedgeAct *act);
+} LedgeF32Kernels;
+
+#define LEDGE_GEMM_MR_MAX 8 /* no set has more rows in a tile */
+
+/* The best set for these CPU flags; never NULL. */
+const LedgeF32Kernels *ledge__f32_kernels(uint32_t cpu);
+/* The i-th set of this build, best first, or NULL past the end. */
+const LedgeF32Kernels *ledge__f32_kernels_at(size_t i);
+
+#endif

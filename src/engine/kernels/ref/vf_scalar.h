@@ -1,0 +1,87 @@
+/* The vector vocabulary of the fp32 kernel templates, in plain C: 1 lane.
+ *
+ * Every vf_<isa>.h defines the same names, so that a kernel is written once (the *_tile.h
+ * files) and compiled once per instruction set. vf_clamp and the _n forms keep NaN and touch
+ * no memory past n lanes. */
+#ifndef LEDGE_KERNELS_VF_SCALAR_H
+#define LEDGE_KERNELS_VF_SCALAR_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VF_ISA scalar
+#define VF_LANES 1
+#define VF_REGISTERS 16
+#define VF_KEEP(x) ((void)0)
+
+typedef float vf;
+
+static inline vf vf_load(const float *p)
+{
+    return *p;
+}
+static inline vf vf_load_n(const float *p, size_t n) /* lanes from n on are 0 */
+{
+    return n ? *p : 0.0f;
+}
+static inline void vf_store(float *p, vf a)
+{
+    *p = a;
+}
+static inline void vf_store_n(float *p, vf a, size_t n)
+{
+    if (n)
+        *p = a;
+}
+static inline vf vf_set(float x)
+{
+    return x;
+}
+static inline vf vf_add(vf a, vf b)
+{
+    return a + b;
+}
+static inline vf vf_sub(vf a, vf b)
+{
+    return a - b;
+}
+static inline vf vf_mul(vf a, vf b)
+{
+    return a * b;
+}
+static inline vf vf_div(vf a, vf b)
+{
+    return a / b;
+}
+static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c, rounded twice */
+{
+    return c + a * b;
+}
+static inline vf vf_clamp(vf x, vf lo, vf hi)
+{
+    const float y = lo > x ? lo : x;
+    return hi < y ? hi : y;
+}
+static inline vf vf_round(vf x) /* to nearest even */
+{
+    return rintf(x);
+}
+static inline vf vf_scale2(vf x, vf e) /* x * 2^e for whole e in -126 … 127 */
+{
+    const uint32_t bits = (uint32_t)((int32_t)(e == e ? e : 0) + 127) << 23;
+    float p;
+    memcpy(&p, &bits, sizeof(p));
+    return x * p;
+}
+static inline vf vf_abs(vf x)
+{
+    return fabsf(x);
+}
+static inline vf vf_if_less(vf a, vf b, vf then, vf otherwise)
+{
+    return a < b ? then : otherwise;
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* The vector vocabulary of the fp32 kernel templates, in WebAssembly SIMD128: 4 lanes.
+ *
+ * Every vf_<isa>.h defines the same names, so that a kernel is written once (the *_tile.h
+ * files) and compiled once per instruction set. vf_clamp and the _n forms keep NaN and touch
+ * no memory past n lanes. */
+#ifndef LEDGE_KERNELS_VF_SIMD128_H
+#define LEDGE_KERNELS_VF_SIMD128_H
+
+#include <wasm_simd128.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VF_ISA simd128
+#define VF_LANES 4
+#define VF_REGISTERS 16
+#define VF_KEEP(x) ((void)0)
+
+typedef v128_t vf;
+
+static inline vf vf_load(const float *p)
+{
+    return wasm_v128_load(p);
+}
+static inline vf vf_load_n(const float *p, size_t n) /* lanes from n on are 0 */
+{
+    float x[4] = {0, 0, 0, 0};
+    memcpy(x, p, (n < 4 ? n : 4) * sizeof(float));
+    return vf_load(x);
+}
+static inline void vf_store(float *p, vf a)
+{
+    wasm_v128_store(p, a);
+}
+static inline void vf_store_n(float *p, vf a, size_t n)
+{
+    float x[4];
+    vf_store(x, a);
+    memcpy(p, x, (n < 4 ? n : 4) * sizeof(float));
+}
+static inline vf vf_set(float x)
+{
+    return wasm_f32x4_splat(x);
+}
+static inline vf vf_add(vf a, vf b)
+{
+    return wasm_f32x4_add(a, b);
+}
+static inline vf vf_sub(vf a, vf b)
+{
+    return wasm_f32x4_sub(a, b);
+}
+static inline vf vf_mul(vf a, vf b)
+{
+    return wasm_f32x4_mul(a, b);
+}
+static inline vf vf_div(vf a, vf b)
+{
+    return wasm_f32x4_div(a, b);
+}
+static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c, rounded twice */
+{
+    return wasm_f32x4_add(c, wasm_f32x4_mul(a, b));
+}
+static inline vf vf_clamp(vf x, vf lo, vf hi)
+{
+    return wasm_f32x4_min(hi, wasm_f32x4_max(lo, x));
+}
+static inline vf vf_round(vf x) /* to nearest even */
+{
+    return wasm_f32x4_nearest(x);
+}
+static inline vf vf_scale2(vf x, vf e) /* x * 2^e for whole e in -126 … 127 */
+{
+    const v128_t bits =
+        wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(e), wasm_i32x4_splat(127)), 23);
+    return wasm_f32x4_mul(x, bits);
+}
+static inline vf vf_abs(vf x)
+{
+    return wasm_f32x4_abs(x);
+}
+static inline vf vf_if_less(vf a, vf b, vf then, vf otherwise)
+{
+    return wasm_v128_bitselect(then, otherwise, wasm_f32x4_lt(a, b));
+}
+
+#endif

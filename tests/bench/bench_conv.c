@@ -1,0 +1,237 @@
+/* Times every distinct convolution layer of MobileNetV2, ResNet-50 and SqueezeNet 1.1, one
+ * by one: milliseconds, GMAC/s and the share of this core's measured multiply-add peak.
+ *
+ * usage: bench_conv [-t THREADS] [-f PATH] [NET...]     PATH: winograd, indirect, ... */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/cpu.h"
+#include "engine/kernels/conv_f32.h"
+
+typedef struct Layer {
+    const char *net;
+    int count; /* times in the net */
+    int size, c, m, k, stride, group, residual;
+} Layer;
+
+static const Layer layers[] = {
+    {"mobilenetv2", 1, 224, 3, 32, 3, 2, 1, 0},
+    {"mobilenetv2", 1, 112, 32, 32, 3, 1, 32, 0},
+    {"mobilenetv2", 1, 112, 32, 16, 1, 1, 1, 0},
+    {"mobilenetv2", 1, 112, 16, 96, 1, 1, 1, 0},
+    {"mobilenetv2", 1, 112, 96, 96, 3, 2, 96, 0},
+    {"mobilenetv2", 1, 56, 96, 24, 1, 1, 1, 0},
+    {"mobilenetv2", 2, 56, 24, 144, 1, 1, 1, 0},
+    {"mobilenetv2", 1, 56, 144, 144, 3, 1, 144, 0},
+    {"mobilenetv2", 1, 56, 144, 24, 1, 1, 1, 1},
+    {"mobilenetv2", 1, 56, 144, 144, 3, 2, 144, 0},
+    {"mobilenetv2", 1, 28, 144, 32, 1, 1, 1, 0},
+    {"mobilenetv2", 3, 28, 32, 192, 1, 1, 1, 0},
+    {"mobilenetv2", 2, 28, 192, 192, 3, 1, 192, 0},
+    {"mobilenetv2", 2, 28, 192, 32, 1, 1, 1, 1},
+    {"mobilenetv2", 1, 28, 192, 192, 3, 2, 192, 0},
+    {"mobilenetv2", 1, 14, 192, 64, 1, 1, 1, 0},
+    {"mobilenetv2", 4, 14, 64, 384, 1, 1, 1, 0},
+    {"mobilenetv2", 4, 14, 384, 384, 3, 1, 384, 0},
+    {"mobilenetv2", 3, 14, 384, 64, 1, 1, 1, 1},
+    {"mobilenetv2", 1, 14, 384, 96, 1, 1, 1, 0},
+    {"mobilenetv2", 3, 14, 96, 576, 1, 1, 1, 0},
+    {"mobilenetv2", 2, 14, 576, 576, 3, 1, 576, 0},
+    {"mobilenetv2", 2, 14, 576, 96, 1, 1, 1, 1},
+    {"mobilenetv2", 1, 14, 576, 576, 3, 2, 576, 0},
+    {"mobilenetv2", 1, 7, 576, 160, 1, 1, 1, 0},
+    {"mobilenetv2", 3, 7, 160, 960, 1, 1, 1, 0},
+    {"mobilenetv2", 3, 7, 960, 960, 3, 1, 960, 0},
+    {"mobilenetv2", 2, 7, 960, 160, 1, 1, 1, 1},
+    {"mobilenetv2", 1, 7, 960, 320, 1, 1, 1, 0},
+    {"mobilenetv2", 1, 7, 320, 1280, 1, 1, 1, 0},
+    {"mobilenetv2", 1, 1, 1280, 1000, 1, 1, 1, 0},
+    {"resnet50", 1, 224, 3, 64, 7, 2, 1, 0},
+    {"resnet50", 1, 56, 64, 64, 1, 1, 1, 0},
+    {"resnet50", 3, 56, 64, 64, 3, 1, 1, 0},
+    {"resnet50", 4, 56, 64, 256, 1, 1, 1, 1},
+    {"resnet50", 2, 56, 256, 64, 1, 1, 1, 0},
+    {"resnet50", 1, 56, 256, 128, 1, 1, 1, 0},
+    {"resnet50", 1, 56, 128, 128, 3, 2, 1, 0},
+    {"resnet50", 4, 28, 128, 512, 1, 1, 1, 1},
+    {"resnet50", 1, 56, 256, 512, 1, 2, 1, 0},
+    {"resnet50", 3, 28, 512, 128, 1, 1, 1, 0},
+    {"resnet50", 3, 28, 128, 128, 3, 1, 1, 0},
+    {"resnet50", 1, 28, 512, 256, 1, 1, 1, 0},
+    {"resnet50", 1, 28, 256, 256, 3, 2, 1, 0},
+    {"resnet50", 6, 14, 256, 1024, 1, 1, 1, 1},
+    {"resnet50", 1, 28, 512, 1024, 1, 2, 1, 0},
+    {"resnet50", 5, 14, 1024, 256, 1, 1, 1, 0},
+    {"resnet50", 5, 14, 256, 256, 3, 1, 1, 0},
+    {"resnet50", 1, 14, 1024, 512, 1, 1, 1, 0},
+    {"resnet50", 1, 14, 512, 512, 3, 2, 1, 0},
+    {"resnet50", 3, 7, 512, 2048, 1, 1, 1, 1},
+    {"resnet50", 1, 14, 1024, 2048, 1, 2, 1, 0},
+    {"resnet50", 2, 7, 2048, 512, 1, 1, 1, 0},
+    {"resnet50", 2, 7, 512, 512, 3, 1, 1, 0},
+    {"resnet50", 1, 1, 2048, 1000, 1, 1, 1, 0},
+    {"squeezenet", 1, 227, 3, 64, 3, 2, 1, 0},
+    {"squeezenet", 1, 56, 64, 16, 1, 1, 1, 0},
+    {"squeezenet", 2, 56, 16, 64, 1, 1, 1, 0},
+    {"squeezenet", 2, 56, 16, 64, 3, 1, 1, 0},
+    {"squeezenet", 1, 56, 128, 16, 1, 1, 1, 0},
+    {"squeezenet", 1, 28, 128, 32, 1, 1, 1, 0},
+    {"squeezenet", 2, 28, 32, 128, 1, 1, 1, 0},
+    {"squeezenet", 2, 28, 32, 128, 3, 1, 1, 0},
+    {"squeezenet", 1, 28, 256, 32, 1, 1, 1, 0},
+    {"squeezenet", 1, 14, 256, 48, 1, 1, 1, 0},
+    {"squeezenet", 2, 14, 48, 192, 1, 1, 1, 0},
+    {"squeezenet", 2, 14, 48, 192, 3, 1, 1, 0},
+    {"squeezenet", 1, 14, 384, 48, 1, 1, 1, 0},
+    {"squeezenet", 1, 14, 384, 64, 1, 1, 1, 0},
+    {"squeezenet", 2, 14, 64, 256, 1, 1, 1, 0},
+    {"squeezenet", 2, 14, 64, 256, 3, 1, 1, 0},
+    {"squeezenet", 1, 14, 512, 64, 1, 1, 1, 0},
+    {"squeezenet", 1, 14, 512, 1000, 1, 1, 1, 0},
+    {"mnist", 1, 28, 1, 8, 5, 1, 1, 0},
+    {"mnist", 1, 14, 8, 16, 5, 1, 1, 0},
+    {"mnist", 1, 1, 256, 10, 1, 1, 1, 0},
+};
+enum { N_LAYERS = sizeof(layers) / sizeof(layers[0]), ROUNDS = 15 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static float *filled(size_t floats)
+{
+    float *p = ledge__alloc(ledge__allocator_or_default(NULL), floats + 16, sizeof(float));
+    if (!p) {
+        fprintf(stderr, "bench_conv: out of memory\n");
+        exit(1);
+    }
+    for (size_t i = 0; i < floats + 16; i++)
+        p[i] = (float)((i * 2654435761u >> 8) % 2001) * 1e-3f - 1.0f;
+    return p;
+}
+
+/* The multiply-adds of a tile that lives in L1: what this core can do at most. */
+static double peak_gmacs(uint32_t cpu)
+{
+    const LedgeF32Kernels *k = ledge__f32_kernels(cpu);
+    enum { DEPTH = 256 };
+    const uint32_t nv = k->nv, mr = k->mr[nv - 1];
+    const size_t columns = nv * k->lanes;
+    float *a = filled(DEPTH * 8), *b = filled(DEPTH * columns), *c = filled(mr * columns);
+    const float *rows[LEDGE_GEMM_MR_MAX];
+    for (uint32_t i = 0; i < mr; i++)
+        rows[i] = a;
+    const LedgeGemmTile t = {.a = rows, .taps = 1, .kc = DEPTH, .b = b, .bias = b, .c = c,
+                             .ldc = columns, .lo = -INFINITY, .hi = INFINITY, .mr = mr, .nv = nv,
+                             .n = (uint32_t)columns};
+    double best = INFINITY;
+    for (int r = 0; r < 50; r++) {
+        const double t0 = now();
+        for (int i = 0; i < 200; i++)
+            k->gemm(&t);
+        const double s = (now() - t0) / 200;
+        best = s < best ? s : best;
+    }
+    ledge__free(ledge__allocator_or_default(NULL), a);
+    ledge__free(ledge__allocator_or_default(NULL), b);
+    ledge__free(ledge__allocator_or_default(NULL), c);
+    return (double)mr * DEPTH * (double)columns / best * 1e-9;
+}
+
+static double layer_seconds(const Layer *l, uint32_t cpu, LedgePool *pool, LedgeConvPath force,
+                            LedgeConvPlan *plan)
+{
+    const LedgeAllocator *al = ledge__allocator_or_default(NULL);
+    const size_t out = (size_t)((l->size + l->stride - 1) / l->stride);
+    const LedgeConvShape s = {.n = 1, .h = (size_t)l->size, .w = (size_t)l->size,
+                              .c = (size_t)l->c, .oh = out, .ow = out, .m = (size_t)l->m,
+                              .ldc = (size_t)l->m, .kh = (size_t)l->k, .kw = (size_t)l->k,
+                              .sh = (size_t)l->stride, .sw = (size_t)l->stride, .dh = 1, .dw = 1,
+                              .pt = (size_t)l->k / 2, .pl = (size_t)l->k / 2,
+                              .group = (size_t)l->group};
+    if (!ledge__conv_f32_plan(&s, cpu, ledge__pool_threads(pool), force, plan))
+        exit(1);
+    float *x = filled(s.h * s.w * s.c), *w = filled(s.m * (s.c / s.group) * s.kh * s.kw);
+    float *y = filled(out * out * s.m), *r = l->residual ? filled(out * out * s.m) : NULL;
+    float *packed = filled(plan->packed_floats), *bias = filled(plan->bias_floats);
+    float *zeros = ledge__calloc(al, plan->zeros_floats + 16, sizeof(float));
+    void *scratch = ledge__alloc(al, plan->scratch_bytes + 64, 1);
+    if (!zeros || !scratch)
+        exit(1);
+    ledge__conv_f32_pack(plan, w, packed);
+    ledge__conv_f32_pack_bias(plan, NULL, bias);
+    const LedgeConvArgs a = {.x = x, .packed = packed, .bias = bias, .zeros = zeros, .r = r,
+                             .ldr = s.m, .y = y,
+                             .act = {.kind = LEDGE_ACT_CLAMP, .lo = 0, .hi = 6}, .scratch = scratch};
+    double best = INFINITY;
+    for (int i = 0; i < ROUNDS; i++) {
+        const double t0 = now();
+        ledge__conv_f32_run(plan, &a, pool);
+        const double t = now() - t0;
+        best = t < best ? t : best;
+    }
+    float *all[] = {x, w, y, r, packed, bias, zeros};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        ledge__free(al, all[i]);
+    ledge__free(al, scratch);
+    return best;
+}
+
+static void bench_net(const char *net, uint32_t cpu, LedgePool *pool, LedgeConvPath force,
+                      double peak)
+{
+    double total = 0, macs_total = 0;
+    for (size_t i = 0; i < N_LAYERS; i++) {
+        const Layer *l = &layers[i];
+        if (strcmp(l->net, net) != 0)
+            continue;
+        LedgeConvPlan plan;
+        const double s = layer_seconds(l, cpu, pool, force, &plan);
+        const double out = (l->size + l->stride - 1) / l->stride;
+        const double macs = out * out * l->m * (l->c / l->group) * l->k * l->k;
+        total += s * l->count;
+        macs_total += macs * l->count;
+        printf("%-12s %d x %3d^2 %4d -> %4d %dx%d/%d %-10s %8.4f ms %6.1f GMAC/s %4.0f%%\n", net,
+               l->count, l->size, l->c, l->m, l->k, l->k, l->stride,
+               ledge__conv_f32_path_name(plan.path), s * 1e3, macs / s * 1e-9,
+               macs / s * 1e-7 / peak);
+    }
+    printf("%-12s all layers %.3f ms, %.1f GMAC/s, %.0f%% of %d x %.1f\n", net, total * 1e3,
+           macs_total / total * 1e-9, macs_total / total * 1e-7 / peak / ledge__pool_threads(pool),
+           ledge__pool_threads(pool), peak);
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const all[] = {"mobilenetv2", "resnet50", "squeezenet", "mnist"};
+    const uint32_t cpu = ledge__cpu_flags();
+    LedgeConvPath force = LEDGE_CONV_PATHS;
+    LedgePool *pool = NULL;
+    int named = 0;
+    const double peak = peak_gmacs(cpu);
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-t") == 0 && i + 1 < argc) {
+            if (ledge__pool_new(NULL, atoi(argv[++i]), &pool) != LEDGE_OK)
+                return 1;
+        } else if (strcmp(argv[i], "-f") == 0 && i + 1 < argc) {
+            i++;
+            for (force = 0; force < LEDGE_CONV_PATHS; force++)
+                if (strcmp(ledge__conv_f32_path_name(force), argv[i]) == 0)
+                    break;
+        } else {
+            bench_net(argv[i], cpu, pool, force, peak);
+            named++;
+        }
+    }
+    for (size_t i = 0; !named && i < sizeof(all) / sizeof(all[0]); i++)
+        bench_net(all[i], cpu, pool, force, peak);
+    ledge__pool_free(pool);
+    return 0;
+}
