@@ -66,8 +66,6 @@ static LedgeStatus layer_infer(LedgeOpCtx *c)
     LedgeType stash = (LedgeType)ledge__node_int(c->node, "stash_type", LEDGE_FLOAT);
     if (!ledge__nn_is_float(stash))
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "stash_type must be a floating-point type");
-    if (x->type == LEDGE_DOUBLE)
-        stash = LEDGE_DOUBLE;
     ledge__op_set_out(c, 1, stash, x->rank, dims);
     ledge__op_set_out(c, 2, stash, x->rank, dims);
     return LEDGE_OK;
@@ -171,8 +169,9 @@ static LedgeStatus skip_run(LedgeOpCtx *c)
  * ids. The sum of the three embeddings is normalised. */
 static LedgeStatus embed_infer(LedgeOpCtx *c)
 {
-    LEDGE_TRY(ledge__nn_need(c, 3, 0x7c));
+    LEDGE_TRY(ledge__nn_need(c, 1, 0x7c));
     LEDGE_TRY(ledge__op_need(c, 0, LEDGE_INT32));
+    LEDGE_TRY(ledge__op_need(c, 2, LEDGE_TYPE_NONE));
     LEDGE_TRY(ledge__op_need(c, 3, LEDGE_TYPE_NONE));
     LEDGE_TRY(ledge__op_need(c, 5, LEDGE_TYPE_NONE));
     LEDGE_TRY(ledge__op_need(c, 6, LEDGE_TYPE_NONE));
