@@ -1,11 +1,37 @@
 /* Normalisation of rows: LayerNormalization (ONNX 17), RMSNormalization (23), and com.microsoft
  * SkipLayerNormalization, SimplifiedLayerNormalization, SkipSimplifiedLayerNormalization,
  * EmbedLayerNormalization. */
+#include "engine/kernels/vec.h"
 #include "engine/ops/nn/nn.h"
 
 static bool is_rms(const LedgeOpCtx *c)
 {
     return strncmp(c->node->op_type, "RMS", 3) == 0 || strstr(c->node->op_type, "Simplified");
+}
+
+/* By the vector kernel where scale and bias are one row for all; else by the plain one. */
+static void normalise(const LedgeOpCtx *c, LedgeType type, const LedgeLayerNorm *p)
+{
+    const bool rows = p->scale && p->scale_each && p->scale_rows == 1 &&
+                      (!p->bias || (p->bias_each && p->bias_rows == 1)) &&
+                      (!p->skip || p->skip_rows == p->rows);
+    if (type != LEDGE_FLOAT || !rows) {
+        NN_CALL(type, layer_norm, p, c->pool);
+        return;
+    }
+    const LedgeNorm norm = {.x = p->x,
+                            .skip = p->skip,
+                            .bias = p->skip_bias,
+                            .gamma = p->scale,
+                            .beta = p->bias,
+                            .sum = p->sum,
+                            .y = p->y,
+                            .n = p->size,
+                            .eps = (float)p->epsilon,
+                            .rms = p->rms,
+                            .mean = p->mean,
+                            .inv_std = p->inv_std};
+    ledge__vec_norm((LedgeRunner){c->pool, c->cpu}, &norm, p->rows);
 }
 
 /* ---- LayerNormalization, RMSNormalization, SimplifiedLayerNormalization ---- */
@@ -94,7 +120,7 @@ static LedgeStatus layer_body(LedgeOpCtx *c)
     LEDGE_TRY(affine(c, 1, axis, &p.scale_rows, &p.scale_each));
     LEDGE_TRY(affine(c, 2, axis, &p.bias_rows, &p.bias_each));
     if (p.size)
-        NN_CALL(x->type, layer_norm, &p, c->pool);
+        normalise(c, x->type, &p);
     return LEDGE_OK;
 }
 
@@ -154,7 +180,7 @@ static LedgeStatus skip_body(LedgeOpCtx *c)
                         .sum = data_of(ledge__op_out(c, 3)),
                         .epsilon = ledge__node_float(c->node, "epsilon", rms ? 1e-5f : 1e-12f),
                         .rms = rms};
-    NN_CALL(x->type, layer_norm, &p, c->pool);
+    normalise(c, x->type, &p);
     return LEDGE_OK;
 }
 
@@ -212,8 +238,8 @@ static LedgeStatus embed_rows(LedgeOpCtx *c, LedgeTensor *sum)
         int32_t at[3] = {((const int32_t *)ids->data)[r], (int32_t)(r % len),
                          seg ? ((const int32_t *)seg->data)[r] : 0};
         if (pos)
-            at[1] = ((const int32_t *)pos->data)[(size_t)ledge_tensor_count(pos) == len ? r % len
-                                                                                        : r];
+            at[1] =
+                ((const int32_t *)pos->data)[(size_t)ledge_tensor_count(pos) == len ? r % len : r];
         for (int k = 0; k < 3; k++)
             if (table[k] && (at[k] < 0 || at[k] >= table[k]->dims[0]))
                 return ledge__op_fail(c, LEDGE_ERROR_RUNTIME, "id %d is outside its table of %lld",
@@ -263,7 +289,7 @@ static LedgeStatus embed_body(LedgeOpCtx *c)
                         .bias_each = true,
                         .y = y->data,
                         .epsilon = ledge__node_float(c->node, "epsilon", 1e-12f)};
-    NN_CALL(y->type, layer_norm, &p, c->pool);
+    normalise(c, y->type, &p);
     return LEDGE_OK;
 }
 
