@@ -3,6 +3,7 @@
 
 #include "base/cpu.h"
 #include "engine/onnx/onnx_map.h"
+#include "engine/optimize/optimize.h"
 #include "engine/session/ledge_file.h"
 
 #include <fcntl.h>
@@ -82,7 +83,10 @@ static LedgeStatus prepare_graph(LedgeModel *m, const LedgeModelOptions *o, Ledg
     if (m->file) /* optimised already; its packed weights stand in for the raw ones */
         LEDGE_TRY(ledge__file_adopt(m->file, m->graph, m->weights, err));
     LEDGE_TRY(ledge__graph_infer(m->graph, m->file ? 0 : LOAD_FOLD_LIMIT, err));
-    (void)o;
+    if (!o->no_optimize && !m->file) {
+        LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LOAD_FOLD_LIMIT};
+        LEDGE_TRY(ledge__graph_optimize(m->graph, &opt, err));
+    }
     return describe_all(m, err);
 }
 

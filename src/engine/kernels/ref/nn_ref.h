@@ -24,6 +24,32 @@
     void ledge__##name##_f32_ref(__VA_ARGS__);                                            \
     void ledge__##name##_f64_ref(__VA_ARGS__);
 
+/* ---- activations ---- */
+
+typedef enum NnActKind {
+    NN_ACT_NONE,
+    NN_ACT_RELU,
+    NN_ACT_TANH,
+    NN_ACT_SIGMOID,
+    NN_ACT_AFFINE,
+    NN_ACT_LEAKY_RELU,
+    NN_ACT_THRESHOLDED_RELU,
+    NN_ACT_SCALED_TANH,
+    NN_ACT_HARD_SIGMOID,
+    NN_ACT_ELU,
+    NN_ACT_SOFTSIGN,
+    NN_ACT_SOFTPLUS,
+    NN_ACT_CLIP,
+    NN_ACT_HARD_SWISH
+} NnActKind;
+
+typedef struct NnActivation {
+    NnActKind kind;
+    float alpha, beta;
+} NnActivation;
+/* In place. */
+NN_DECLARE(activate, const NnActivation *a, void *data, size_t n)
+
 /* ---- matrix product ---- */
 
 /* c = a b, or c += a b; strides in elements. c is dense along its rows. */
@@ -167,5 +193,64 @@ typedef struct LedgeLrn {
     double alpha, beta, bias;
 } LedgeLrn;
 NN_DECLARE(lrn, const LedgeLrn *p, LedgePool *pool)
+
+/* ---- recurrent ---- */
+
+/* One direction of an RNN (1 gate), GRU (3: z r h) or LSTM (4: i o f c). x's strides in
+ * rows of `in`, others in elements. */
+typedef struct LedgeRnnRef {
+    size_t gates, seq, batch, in, hidden;
+    const void *x, *w, *r, *b; /* b: gates W then gates R biases, or NULL */
+    const void *h0, *c0, *peephole; /* may be NULL */
+    const int32_t *lens;            /* steps of each batch row, or NULL */
+    void *y, *yh, *yc;              /* may be NULL */
+    size_t x_time, x_batch, y_time, y_batch, state_batch;
+    bool reverse, input_forget, linear_before_reset;
+    double clip; /* 0: none */
+    NnActivation act[3];
+    void *scratch; /* ledge__rnn_ref_scratch elements */
+} LedgeRnnRef;
+size_t ledge__rnn_ref_scratch(const LedgeRnnRef *p); /* SIZE_MAX: too many */
+NN_DECLARE(rnn, const LedgeRnnRef *p, LedgePool *pool)
+
+/* ---- attention ---- */
+
+/* softmax(scale Q K' + bias) V for each batch and head; strides in elements. Keys are those of
+ * past_k followed by k. */
+typedef struct LedgeAttentionRef {
+    size_t batch, heads, kv_heads, q_len, kv_len, past_len, size, v_size;
+    const void *q, *k, *v, *past_k, *past_v;
+    size_t q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row;
+    size_t past_k_batch, past_v_batch; /* within: heads, then rows, dense */
+    size_t y_batch, y_head, y_row;
+    const void *bias;    /* added, or NULL */
+    const uint8_t *mask; /* 0 masks, or NULL */
+    size_t bias_batch, bias_head, bias_row, bias_len; /* from bias_len on: masked */
+    const int64_t *valid; /* usable keys of each batch, or NULL */
+    const int64_t *offset; /* position of query 0 of each batch, or NULL: past_len */
+    bool causal;
+    int64_t left, right; /* window, -1: open */
+    double scale, softcap;
+    void *y, *qk; /* qk: batch x heads x q_len x keys, may be NULL */
+    int qk_mode;  /* 0: scaled product, 1: after softcap, 2: with bias, 3: softmax */
+    void *scratch;
+} LedgeAttentionRef;
+size_t ledge__attention_ref_scratch(const LedgeAttentionRef *p, int threads);
+NN_DECLARE(attention, const LedgeAttentionRef *p, LedgePool *pool)
+
+/* ---- Fourier ---- */
+
+/* A complex transform of length n; power of two directly, others by Bluestein's chirp. */
+typedef struct LedgeFft {
+    size_t n, m;                      /* m: power of two that is worked in */
+    double *twiddle, *chirp, *kernel; /* re, im pairs */
+} LedgeFft;
+/* Doubles of memory for the tables, and for work of one transform; 0 when n is 0 or too
+ * large. */
+size_t ledge__fft_tables(size_t n);
+size_t ledge__fft_work(size_t n);
+void ledge__fft_init(LedgeFft *f, size_t n, double *tables);
+/* In place over n pairs; inverse does not divide by n. */
+void ledge__fft_run(const LedgeFft *f, double *pairs, bool inverse, double *work);
 
 #endif

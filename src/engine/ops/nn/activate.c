@@ -1,7 +1,6 @@
 /* Activations named by strings. Formulas as in the RNN, GRU and LSTM operator texts. */
 #include "engine/ops/nn/activate.h"
 
-#include <math.h>
 #include <strings.h>
 
 static const struct {
@@ -52,75 +51,35 @@ LedgeStatus ledge__nn_activation(LedgeOpCtx *c, NnActivation *out)
     return LEDGE_OK;
 }
 
-#define ACTIVATE(T, EXP, TANH, FABS, LOG1P)                                               \
-    static void activate_##T(const NnActivation *act, T *v, size_t n)                     \
-    {                                                                                     \
-        const T a = (T)act->alpha, b = (T)act->beta;                                      \
-        switch (act->kind) {                                                              \
-        case NN_ACT_NONE:                                                                 \
-            break;                                                                        \
-        case NN_ACT_RELU:                                                                 \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = v[i] < 0 ? 0 : v[i];                                               \
-            break;                                                                        \
-        case NN_ACT_TANH:                                                                 \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = TANH(v[i]);                                                        \
-            break;                                                                        \
-        case NN_ACT_SIGMOID:                                                              \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = 1 / (1 + EXP(-v[i]));                                              \
-            break;                                                                        \
-        case NN_ACT_AFFINE:                                                               \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = a * v[i] + b;                                                      \
-            break;                                                                        \
-        case NN_ACT_LEAKY_RELU:                                                           \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = v[i] < 0 ? a * v[i] : v[i];                                        \
-            break;                                                                        \
-        case NN_ACT_THRESHOLDED_RELU:                                                     \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = v[i] > a ? v[i] : 0;                                               \
-            break;                                                                        \
-        case NN_ACT_SCALED_TANH:                                                          \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = a * TANH(b * v[i]);                                                \
-            break;                                                                        \
-        case NN_ACT_HARD_SIGMOID:                                                         \
-        case NN_ACT_HARD_SWISH:                                                           \
-            for (size_t i = 0; i < n; i++) {                                              \
-                T s = a * v[i] + b;                                                       \
-                s = s < 0 ? 0 : s > 1 ? 1 : s;                                            \
-                v[i] = act->kind == NN_ACT_HARD_SWISH ? v[i] * s : s;                     \
-            }                                                                             \
-            break;                                                                        \
-        case NN_ACT_ELU:                                                                  \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = v[i] < 0 ? a * (EXP(v[i]) - 1) : v[i];                             \
-            break;                                                                        \
-        case NN_ACT_SOFTSIGN:                                                             \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = v[i] / (1 + FABS(v[i]));                                           \
-            break;                                                                        \
-        case NN_ACT_SOFTPLUS: /* log(1 + e^x) without overflow */                         \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = LOG1P(EXP(-FABS(v[i]))) + (v[i] > 0 ? v[i] : 0);                   \
-            break;                                                                        \
-        case NN_ACT_CLIP:                                                                 \
-            for (size_t i = 0; i < n; i++)                                                \
-                v[i] = v[i] < a ? a : v[i] > b ? b : v[i];                                \
-            break;                                                                        \
-        }                                                                                 \
-    }
-
-ACTIVATE(float, expf, tanhf, fabsf, log1pf)
-ACTIVATE(double, exp, tanh, fabs, log1p)
-
-void ledge__nn_activate(const NnActivation *a, LedgeType type, void *data, size_t count)
+static bool has_alpha(NnActKind k)
 {
-    if (type == LEDGE_DOUBLE)
-        activate_double(a, data, count);
-    else
-        activate_float(a, data, count);
+    return k >= NN_ACT_AFFINE && k <= NN_ACT_ELU;
+}
+
+static bool has_beta(NnActKind k)
+{
+    return k == NN_ACT_AFFINE || k == NN_ACT_SCALED_TANH || k == NN_ACT_HARD_SIGMOID;
+}
+
+LedgeStatus ledge__nn_activations(LedgeOpCtx *c, const char *const *usual, size_t n,
+                                  NnActivation *out)
+{
+    const LedgeAttr *names_given = ledge__node_attr(c->node, "activations");
+    size_t n_alpha, n_beta, alpha_at = 0, beta_at = 0;
+    const float *alpha = ledge__node_floats(c->node, "activation_alpha", &n_alpha);
+    const float *beta = ledge__node_floats(c->node, "activation_beta", &n_beta);
+    if (names_given && names_given->count && names_given->count != n)
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "names %zu activations, must name %zu",
+                              names_given->count, n);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = names_given && names_given->strings && names_given->count
+                               ? names_given->strings[i].data
+                               : usual[i];
+        LEDGE_TRY(ledge__nn_activation_named(c, name, &out[i]));
+        if (has_alpha(out[i].kind) && alpha_at < n_alpha)
+            out[i].alpha = alpha[alpha_at++];
+        if (has_beta(out[i].kind) && beta_at < n_beta)
+            out[i].beta = beta[beta_at++];
+    }
+    return LEDGE_OK;
 }

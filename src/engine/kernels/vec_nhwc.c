@@ -1,0 +1,172 @@
+/* Pooling and resizing of NHWC images: finds each output pixel's taps and leaves the channels
+ * to the kernels of vec.def. Work is shared by output rows. */
+#include "engine/kernels/vec.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* Positions of a kernel along one axis that fall on the image: [first, end) of its taps. */
+typedef struct Span {
+    size_t first, end;
+    ptrdiff_t start;  /* where tap 0 lies; negative in the padding */
+    size_t in_padded; /* taps that lie on the image or its padding */
+} Span;
+
+static Span span_of(size_t out, size_t kernel, size_t stride, size_t dilation, size_t pad_before,
+                    size_t pad_after, size_t size)
+{
+    Span s = {0, kernel, (ptrdiff_t)(out * stride) - (ptrdiff_t)pad_before, kernel};
+    while (s.first < kernel && s.start + (ptrdiff_t)(s.first * dilation) < 0)
+        s.first++;
+    while (s.end > s.first && s.start + (ptrdiff_t)((s.end - 1) * dilation) >= (ptrdiff_t)size)
+        s.end--;
+    while (s.in_padded > 0 &&
+           s.start + (ptrdiff_t)((s.in_padded - 1) * dilation) >= (ptrdiff_t)(size + pad_after))
+        s.in_padded--;
+    return s;
+}
+
+typedef struct PoolArgs {
+    const LedgeVec *v;
+    const LedgePoolWindow *w;
+    const float *x;
+    float *y;
+    const float **taps; /* kernel_h * kernel_w a thread */
+    bool average;
+} PoolArgs;
+
+static void pool_pixel(const PoolArgs *p, const float *image, const Span *rows, const Span *cols,
+                       const float **taps, float *y)
+{
+    const LedgePoolWindow *w = p->w;
+    size_t n = 0;
+    for (size_t i = rows->first; i < rows->end; i++) {
+        const size_t row = (size_t)(rows->start + (ptrdiff_t)(i * w->dilation_h));
+        for (size_t k = cols->first; k < cols->end; k++) {
+            const size_t col = (size_t)(cols->start + (ptrdiff_t)(k * w->dilation_w));
+            taps[n++] = image + (row * w->w + col) * w->channels;
+        }
+    }
+    if (n == 0) { /* a window all in the padding */
+        for (size_t c = 0; c < w->channels; c++)
+            y[c] = p->average ? 0.0f : -INFINITY;
+        return;
+    }
+    if (!p->average) {
+        p->v->pool_max(taps, n, y, w->channels);
+        return;
+    }
+    const size_t count = w->count_pad ? rows->in_padded * cols->in_padded : n;
+    p->v->pool_sum(taps, n, 1.0f / (float)count, y, w->channels);
+}
+
+static void pool_rows(void *arg, size_t begin, size_t end, int thread)
+{
+    const PoolArgs *p = arg;
+    const LedgePoolWindow *w = p->w;
+    const float **taps = p->taps + (size_t)thread * w->kernel_h * w->kernel_w;
+    for (size_t i = begin; i < end; i++) {
+        const float *image = p->x + i / w->out_h * w->h * w->w * w->channels;
+        const Span rows = span_of(i % w->out_h, w->kernel_h, w->stride_h, w->dilation_h, w->pad_top,
+                                  w->pad_bottom, w->h);
+        float *y = p->y + i * w->out_w * w->channels;
+        for (size_t k = 0; k < w->out_w; k++, y += w->channels) {
+            const Span cols = span_of(k, w->kernel_w, w->stride_w, w->dilation_w, w->pad_left,
+                                      w->pad_right, w->w);
+            pool_pixel(p, image, &rows, &cols, taps, y);
+        }
+    }
+}
+
+static void run_pool(LedgeRunner r, const LedgePoolWindow *w, const float *x, float *y,
+                     void *scratch, bool average)
+{
+    PoolArgs p = {ledge__vec(r.cpu), w, x, y, scratch, average};
+    const size_t row = w->out_w * w->channels * w->kernel_h * w->kernel_w;
+    ledge__pool_run(r.pool, w->batch * w->out_h, row < 16384 ? 16384 / (row + 1) + 1 : 1, pool_rows,
+                    &p);
+}
+
+size_t ledge__vec_pool_scratch(const LedgePoolWindow *w, int threads)
+{
+    size_t n;
+    if (!ledge__mul(w->kernel_h, w->kernel_w, &n) ||
+        !ledge__mul(n, (size_t)threads * sizeof(const float *), &n))
+        return SIZE_MAX;
+    return n;
+}
+
+void ledge__vec_max_pool(LedgeRunner r, const LedgePoolWindow *w, const float *x, float *y,
+                         void *scratch)
+{
+    run_pool(r, w, x, y, scratch, false);
+}
+
+void ledge__vec_average_pool(LedgeRunner r, const LedgePoolWindow *w, const float *x, float *y,
+                             void *scratch)
+{
+    run_pool(r, w, x, y, scratch, true);
+}
+
+/* ---- resize ---- */
+
+typedef struct ResizeArgs {
+    const LedgeVec *v;
+    const float *x;
+    float *y;
+    size_t h, w, channels;
+    const LedgeResample *rows, *cols;
+} ResizeArgs;
+
+/* Taps of an output pixel: the product of its row's and its column's, zero weights left out. */
+static size_t resize_taps(const ResizeArgs *p, const float *image, size_t i, size_t k,
+                          const float **taps, float *weights)
+{
+    size_t n = 0;
+    for (size_t a = 0; a < p->rows->taps; a++) {
+        const size_t ia = i * p->rows->taps + a;
+        const float *row = image + p->rows->at[ia] * p->w * p->channels;
+        for (size_t b = 0; b < p->cols->taps; b++) {
+            const size_t kb = k * p->cols->taps + b;
+            const float weight = p->rows->weight[ia] * p->cols->weight[kb];
+            if (weight == 0.0f)
+                continue;
+            taps[n] = row + p->cols->at[kb] * p->channels;
+            weights[n++] = weight;
+        }
+    }
+    return n;
+}
+
+static void resize_rows(void *arg, size_t begin, size_t end, int thread)
+{
+    const ResizeArgs *p = arg;
+    const float *taps[LEDGE_RESIZE_TAPS * LEDGE_RESIZE_TAPS];
+    float weights[LEDGE_RESIZE_TAPS * LEDGE_RESIZE_TAPS];
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const size_t row = i % p->rows->out;
+        const float *image = p->x + i / p->rows->out * p->h * p->w * p->channels;
+        float *y = p->y + i * p->cols->out * p->channels;
+        for (size_t k = 0; k < p->cols->out; k++, y += p->channels) {
+            const size_t n = resize_taps(p, image, row, k, taps, weights);
+            if (n == 1 && weights[0] == 1.0f)
+                memcpy(y, taps[0], p->channels * sizeof *y);
+            else if (n > 0)
+                p->v->lerp(taps, weights, n, y, p->channels);
+            else
+                memset(y, 0, p->channels * sizeof *y);
+        }
+    }
+}
+
+void ledge__vec_resize(LedgeRunner r, const float *x, float *y, size_t batch, size_t h, size_t w,
+                       size_t channels, const LedgeResample *rows, const LedgeResample *cols)
+{
+    ResizeArgs p = {ledge__vec(r.cpu), x, y, h, w, channels, rows, cols};
+    const size_t row = cols->out * channels;
+    ledge__pool_run(r.pool, batch * rows->out, row < 8192 ? 8192 / (row + 1) + 1 : 1, resize_rows,
+                    &p);
+}

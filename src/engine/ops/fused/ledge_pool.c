@@ -1,0 +1,125 @@
+/* Pooling over NHWC: ledge.MaxPool, ledge.AveragePool, ledge.GlobalMaxPool and
+ * ledge.GlobalAveragePool. Attributes are those of the ONNX operators (version 22); MaxPool
+ * gives no indices. Input [N,H,W,C] float32, output [N,OH,OW,C]. */
+#include "engine/kernels/vec.h"
+#include "engine/ops/nn/nn.h"
+
+static bool is_max(const LedgeOpCtx *c)
+{
+    return strstr(c->node->op_type, "Max") != NULL;
+}
+
+static bool is_global(const LedgeOpCtx *c)
+{
+    return strncmp(c->node->op_type, "Global", 6) == 0;
+}
+
+static LedgeStatus get_window(LedgeOpCtx *c, LedgeWindow *w)
+{
+    const LedgeTensor *x = c->in[0];
+    LedgeTensor nchw = *x; /* whose order the window's attributes speak of */
+    nchw.dims[1] = x->dims[3];
+    nchw.dims[2] = x->dims[1];
+    nchw.dims[3] = x->dims[2];
+    if (is_global(c)) {
+        *w = (LedgeWindow){.nd = 2, .out = {1, 1}};
+        return LEDGE_OK;
+    }
+    return ledge__nn_window(c, &nchw, NULL, ledge__node_int(c->node, "ceil_mode", 0) != 0, w);
+}
+
+static LedgeStatus pool_infer(LedgeOpCtx *c)
+{
+    LEDGE_TRY(ledge__op_need(c, 0, LEDGE_FLOAT));
+    const LedgeTensor *x = c->in[0];
+    if (ledge__op_out(c, 1))
+        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "does not give indices");
+    if (x->rank >= 0 && x->rank != 4)
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "input has %d dimensions, must have 4",
+                              x->rank);
+    LedgeWindow w;
+    int64_t dims[4] = {-1, -1, -1, -1};
+    if (x->rank == 4) {
+        LEDGE_TRY(get_window(c, &w));
+        dims[0] = x->dims[0];
+        dims[1] = w.out[0];
+        dims[2] = w.out[1];
+        dims[3] = x->dims[3];
+    }
+    ledge__op_set_out(c, 0, LEDGE_FLOAT, 4, dims);
+    return LEDGE_OK;
+}
+
+typedef struct PoolState {
+    LedgePoolWindow w;
+    int threads;
+} PoolState;
+
+static LedgeStatus pool_prepare(LedgeOpCtx *c)
+{
+    LedgeWindow w;
+    const LedgeTensor *x = c->in[0];
+    PoolState *s = ledge__op_alloc(c, sizeof *s);
+    if (!s)
+        return ledge__no_memory(c->err);
+    c->state = s;
+    s->threads = ledge__pool_threads(c->pool);
+    if (is_global(c)) {
+        if (x->dims[1] == 0 || x->dims[2] == 0)
+            return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "has nothing to pool");
+        return LEDGE_OK;
+    }
+    LEDGE_TRY(get_window(c, &w));
+    s->w = (LedgePoolWindow){.batch = (size_t)x->dims[0],
+                             .h = (size_t)x->dims[1],
+                             .w = (size_t)x->dims[2],
+                             .channels = (size_t)x->dims[3],
+                             .out_h = (size_t)w.out[0],
+                             .out_w = (size_t)w.out[1],
+                             .kernel_h = (size_t)w.kernel[0],
+                             .kernel_w = (size_t)w.kernel[1],
+                             .stride_h = (size_t)w.stride[0],
+                             .stride_w = (size_t)w.stride[1],
+                             .dilation_h = (size_t)w.dilation[0],
+                             .dilation_w = (size_t)w.dilation[1],
+                             .pad_top = (size_t)w.pad[0],
+                             .pad_left = (size_t)w.pad[1],
+                             .pad_bottom = (size_t)w.pad_end[0],
+                             .pad_right = (size_t)w.pad_end[1],
+                             .count_pad = ledge__node_int(c->node, "count_include_pad", 0) == 1};
+    c->scratch_bytes = ledge__vec_pool_scratch(&s->w, s->threads);
+    if (c->scratch_bytes == SIZE_MAX)
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the window is too large");
+    return LEDGE_OK;
+}
+
+static LedgeStatus pool_run(LedgeOpCtx *c)
+{
+    const PoolState *s = c->state;
+    const LedgeTensor *x = c->in[0];
+    LedgeTensor *y = c->out[0];
+    LedgeRunner r = {c->pool, c->cpu};
+    if (ledge_tensor_count(y) == 0)
+        return LEDGE_OK;
+    if (is_global(c)) {
+        ledge__vec_reduce(r, is_max(c) ? LEDGE_R_MAX : LEDGE_R_MEAN, x->data, y->data,
+                          (size_t)x->dims[0], (size_t)(x->dims[1] * x->dims[2]),
+                          (size_t)x->dims[3]);
+        return LEDGE_OK;
+    }
+    if (ledge__pool_threads(c->pool) > s->threads)
+        r.pool = NULL; /* scratch was sized for fewer */
+    if (is_max(c))
+        ledge__vec_max_pool(r, &s->w, x->data, y->data, c->scratch);
+    else
+        ledge__vec_average_pool(r, &s->w, x->data, y->data, c->scratch);
+    return LEDGE_OK;
+}
+
+const LedgeOp ledge__ops_ledge_pool[] = {
+    {"ledge", "MaxPool", 1, 0, 0, pool_infer, pool_prepare, pool_run, NULL},
+    {"ledge", "AveragePool", 1, 0, 0, pool_infer, pool_prepare, pool_run, NULL},
+    {"ledge", "GlobalMaxPool", 1, 0, 0, pool_infer, pool_prepare, pool_run, NULL},
+    {"ledge", "GlobalAveragePool", 1, 0, 0, pool_infer, pool_prepare, pool_run, NULL},
+    {0},
+};

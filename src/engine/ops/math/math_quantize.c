@@ -1,0 +1,315 @@
+/* QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear, of all versions: one scale for the
+ * tensor, one for each index of an axis, or one for each block along an axis.
+ *
+ * The tensor is walked in spans over which the scale either stands still or moves with the element.
+ * Division and multiplication are done in float, as the scale's type asks (float16 and bfloat16
+ * results are rounded to it), rounding is to nearest even. */
+#include <math.h>
+
+#include "engine/kernels/ref/broadcast.h"
+#include "engine/kernels/ref/convert.h"
+#include "engine/ops/math/math_types.h"
+
+#define CHUNK 256
+
+#define QUANT_TYPES                                                                                \
+    (LEDGE_SET(INT8) | LEDGE_SET(UINT8) | LEDGE_SET(INT16) | LEDGE_SET(UINT16) |                   \
+     LEDGE_SET_PACKED | LEDGE_SET_FLOAT8)
+#define SCALE_TYPES                                                                                \
+    (LEDGE_SET(FLOAT) | LEDGE_SET(FLOAT16) | LEDGE_SET(BFLOAT16) | LEDGE_SET(FLOAT8E8M0))
+
+/* Where an element's scale and zero point are: x seen as [outer, axis, inner]. */
+typedef struct Grid {
+    size_t axis, inner, block; /* block: elements of the axis that share a scale */
+    bool whole;                /* one scale for all */
+    bool per_axis;             /* outer and inner share */
+} Grid;
+
+static LedgeStatus check_blocks(LedgeOpCtx *c, const LedgeTensor *x, const LedgeTensor *scale,
+                                int32_t axis, int64_t block)
+{
+    if (scale->rank != x->rank)
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "blocked scales must have the input's rank");
+    for (int32_t d = 0; d < x->rank; d++) {
+        int64_t want = x->dims[d];
+        if (d == axis && want > 0)
+            want = (want - 1) / block + 1;
+        if (want >= 0 && scale->dims[d] >= 0 && scale->dims[d] != want)
+            return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                                  "scale has %lld in dimension %d, must have %lld",
+                                  (long long)scale->dims[d], d, (long long)want);
+    }
+    return LEDGE_OK;
+}
+
+/* Checks scale and zero point against x, as far as shapes are known. */
+static LedgeStatus check_grid(LedgeOpCtx *c, int32_t *axis, int64_t *block)
+{
+    const LedgeTensor *x = c->in[0], *scale = c->in[1], *zero = ledge__op_in(c, 2);
+    *block = ledge__node_int(c->node, "block_size", 0);
+    *axis = 0;
+    if (*block < 0)
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "block_size is %lld", (long long)*block);
+    if (zero && zero->rank >= 0 && scale->rank >= 0) {
+        bool same = ledge_tensor_count(zero) == ledge_tensor_count(scale);
+        if (!same)
+            return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "scale and zero point differ in shape");
+    }
+    if (x->rank < 0 || scale->rank < 0 || (*block == 0 && ledge_tensor_count(scale) == 1))
+        return LEDGE_OK;
+    LEDGE_TRY(ledge__op_axis(c, ledge__node_int(c->node, "axis", 1), x->rank, axis));
+    if (*block > 0)
+        return check_blocks(c, x, scale, *axis, *block);
+    if (scale->rank != 1)
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "scale must be a scalar or a vector");
+    if (scale->dims[0] >= 0 && x->dims[*axis] >= 0 && scale->dims[0] != x->dims[*axis])
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "%lld scales for an axis of %lld",
+                              (long long)scale->dims[0], (long long)x->dims[*axis]);
+    return LEDGE_OK;
+}
+
+static LedgeStatus make_grid(LedgeOpCtx *c, Grid *g)
+{
+    int32_t axis;
+    int64_t block;
+    size_t outer;
+    *g = (Grid){.axis = 1, .inner = 1, .block = 1};
+    LEDGE_TRY(check_grid(c, &axis, &block));
+    g->whole = block == 0 && ledge_tensor_count(c->in[1]) == 1;
+    g->per_axis = block == 0;
+    if (g->whole || c->in[0]->rank == 0)
+        return LEDGE_OK;
+    ledge__math_split(c->in[0], axis, &outer, &g->axis, &g->inner);
+    g->block = block > 0 ? (size_t)block : 1;
+    return LEDGE_OK;
+}
+
+/* Index of element i's scale, how many elements from i on follow the same rule (*run), and
+ * whether the scale moves along with them (*step). */
+static size_t scale_at(const Grid *g, size_t i, size_t *run, size_t *step)
+{
+    if (g->whole) {
+        *run = SIZE_MAX;
+        *step = 0;
+        return 0;
+    }
+    size_t in = i % g->inner, a = i / g->inner % g->axis, outer = i / g->inner / g->axis;
+    size_t groups = (g->axis - 1) / g->block + 1;
+    if (g->inner == 1) { /* the axis itself is contiguous */
+        bool blocks = g->block > 1;
+        *run = blocks ? g->block - a % g->block : g->axis - a;
+        if (*run > g->axis - a)
+            *run = g->axis - a;
+        *step = !blocks;
+        return (g->per_axis ? 0 : outer * groups) + a / g->block;
+    }
+    *run = g->inner - in;
+    *step = !g->per_axis;
+    return g->per_axis ? a : (outer * groups + a / g->block) * g->inner + in;
+}
+
+typedef struct QuantJob {
+    Grid grid;
+    const LedgeTensor *x, *scale, *zero, *y; /* zero: NULL when absent */
+    LedgeType precision;                     /* of the division or the product */
+    bool saturate, to_float;                 /* the quantized type is a float8 or float4 */
+    int64_t lowest, highest;
+} QuantJob;
+
+typedef void (*QuantSpan)(const QuantJob *j, size_t at, size_t n, size_t scale, size_t step);
+
+/* float16 and bfloat16 arithmetic is float's, rounded. */
+static void round_to(LedgeType type, float *v, size_t n)
+{
+    uint16_t bits[CHUNK];
+    if (type != LEDGE_FLOAT16 && type != LEDGE_BFLOAT16)
+        return;
+    ledge__store_f32(type, bits, 0, n, v);
+    ledge__load_f32(type, bits, 0, n, v);
+}
+
+static void load_scales(const QuantJob *j, size_t at, size_t n, size_t step, float *scale,
+                        float *zero)
+{
+    size_t count = step ? n : 1;
+    ledge__load_f32(j->scale->type, j->scale->data, at, count, scale);
+    if (j->zero)
+        ledge__load_f32(j->zero->type, j->zero->data, at, count, zero);
+    else
+        memset(zero, 0, count * sizeof *zero);
+}
+
+/* Fewer than CHUNK elements. */
+static void quantize_span(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
+{
+    float v[CHUNK], scale[CHUNK], zero[CHUNK];
+    ledge__load_f32(j->x->type, j->x->data, at, n, v);
+    load_scales(j, from, n, step, scale, zero);
+    round_to(j->precision, v, n);
+    for (size_t i = 0; i < n; i++)
+        v[i] = v[i] / scale[i * step];
+    round_to(j->precision, v, n);
+    if (j->to_float) {
+        double wide[CHUNK];
+        for (size_t i = 0; i < n; i++)
+            wide[i] = (double)v[i] + (double)zero[i * step];
+        ledge__store_f64_mode(j->y->type, j->y->data, at, n, wide,
+                              (LedgeStoreMode){j->saturate, LEDGE_E8M0_UP});
+        return;
+    }
+    int64_t whole[CHUNK];
+    float limit = 1e6f; /* beyond every range: what is cut here is cut below all the same */
+    for (size_t i = 0; i < n; i++) {
+        float r = v[i] < -limit ? -limit : v[i] > limit ? limit : v[i] == v[i] ? v[i] : 0;
+        int64_t q = (int64_t)nearbyintf(r) + (int64_t)zero[i * step];
+        whole[i] = q < j->lowest ? j->lowest : q > j->highest ? j->highest : q;
+    }
+    ledge__store_i64(j->y->type, j->y->data, at, n, whole);
+}
+
+static void dequantize_span(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
+{
+    float scale[CHUNK], zero[CHUNK], v[CHUNK];
+    load_scales(j, from, n, step, scale, zero);
+    if (j->x->type == LEDGE_INT32) { /* more digits than float has, until it is scaled */
+        double wide[CHUNK];
+        ledge__load_f64(j->x->type, j->x->data, at, n, wide);
+        for (size_t i = 0; i < n; i++)
+            v[i] = (float)((wide[i] - (double)zero[i * step]) * (double)scale[i * step]);
+    } else {
+        ledge__load_f32(j->x->type, j->x->data, at, n, v);
+        for (size_t i = 0; i < n; i++)
+            v[i] = (v[i] - zero[i * step]) * scale[i * step];
+    }
+    ledge__store_f32(j->y->type, j->y->data, at, n, v);
+}
+
+typedef struct QuantWalk {
+    const QuantJob *job;
+    QuantSpan fn;
+} QuantWalk;
+
+static void quant_piece(void *arg, const LedgeSpan *s)
+{
+    const QuantWalk *w = arg;
+    for (size_t at = s->out, end = s->out + s->n; at < end;) {
+        size_t n, step, from = scale_at(&w->job->grid, at, &n, &step);
+        n = n > CHUNK ? CHUNK : n;
+        n = n > end - at ? end - at : n;
+        w->fn(w->job, at, n, from, step);
+        at += n;
+    }
+}
+
+static void walk(LedgeOpCtx *c, const QuantJob *j, QuantSpan fn)
+{
+    QuantWalk w = {j, fn};
+    ledge__each_piece(c->pool, (size_t)ledge_tensor_count(j->x), quant_piece, &w);
+}
+
+/* ---- QuantizeLinear ---- */
+
+#define QUANT_INPUTS (LEDGE_SET(FLOAT) | LEDGE_SET(FLOAT16) | LEDGE_SET(BFLOAT16) | LEDGE_SET(INT32))
+
+static LedgeStatus infer_quantize(LedgeOpCtx *c)
+{
+    LedgeType type;
+    int32_t axis;
+    int64_t block;
+    const LedgeTensor *zero = ledge__op_in(c, 2);
+    LEDGE_TRY(ledge__math_need(c, 0, QUANT_INPUTS));
+    LEDGE_TRY(ledge__math_need(c, 1, SCALE_TYPES | LEDGE_SET(INT32)));
+    LEDGE_TRY(ledge__math_type_attr(c, "output_dtype", zero ? zero->type : LEDGE_UINT8, QUANT_TYPES,
+                                    &type));
+    if (zero) {
+        LEDGE_TRY(ledge__math_need(c, 2, QUANT_TYPES));
+        if (zero->type != type && zero->type != LEDGE_TYPE_NONE)
+            return ledge__op_fail(c, LEDGE_ERROR_TYPE, "zero point is %s, output_dtype %s",
+                                  ledge_type_name(zero->type), ledge_type_name(type));
+    }
+    LEDGE_TRY(check_grid(c, &axis, &block));
+    return ledge__math_infer_like_input(c, QUANT_INPUTS, type);
+}
+
+static LedgeStatus run_quantize(LedgeOpCtx *c)
+{
+    QuantJob j = {.x = c->in[0], .scale = c->in[1], .zero = ledge__op_in(c, 2), .y = c->out[0],
+                  .saturate = ledge__node_int(c->node, "saturate", 1) != 0};
+    LEDGE_TRY(ledge__math_type_attr(c, "precision", j.scale->type, QUANT_INPUTS, &j.precision));
+    LEDGE_TRY(make_grid(c, &j.grid));
+    j.to_float = ledge__num_is_float(j.y->type);
+    if (!j.to_float)
+        ledge__type_int_range(j.y->type, &j.lowest, &j.highest);
+    walk(c, &j, quantize_span);
+    return LEDGE_OK;
+}
+
+/* ---- DequantizeLinear ---- */
+
+#define DEQUANT_OUTPUTS (LEDGE_SET(FLOAT) | LEDGE_SET(FLOAT16) | LEDGE_SET(BFLOAT16))
+
+static LedgeStatus infer_dequantize(LedgeOpCtx *c)
+{
+    LedgeType type;
+    int32_t axis;
+    int64_t block;
+    LEDGE_TRY(ledge__math_need(c, 0, QUANT_TYPES | LEDGE_SET(INT32)));
+    LEDGE_TRY(ledge__math_need(c, 1, SCALE_TYPES));
+    LEDGE_TRY(ledge__math_type_attr(c, "output_dtype", c->in[1]->type, DEQUANT_OUTPUTS, &type));
+    if (type == LEDGE_FLOAT8E8M0)
+        return ledge__op_fail(c, LEDGE_ERROR_TYPE, "a float8e8m0 scale needs output_dtype");
+    if (ledge__op_in(c, 2))
+        LEDGE_TRY(ledge__math_need_like(c, 2, 0));
+    LEDGE_TRY(check_grid(c, &axis, &block));
+    return ledge__math_infer_like_input(c, QUANT_TYPES | LEDGE_SET(INT32), type);
+}
+
+static LedgeStatus run_dequantize(LedgeOpCtx *c)
+{
+    QuantJob j = {.x = c->in[0], .scale = c->in[1], .zero = ledge__op_in(c, 2), .y = c->out[0]};
+    LEDGE_TRY(make_grid(c, &j.grid));
+    walk(c, &j, dequantize_span);
+    return LEDGE_OK;
+}
+
+/* ---- DynamicQuantizeLinear ---- */
+
+static LedgeStatus infer_dynamic(LedgeOpCtx *c)
+{
+    LEDGE_TRY(ledge__math_infer_like_input(c, LEDGE_SET(FLOAT), LEDGE_UINT8));
+    ledge__op_set_out(c, 1, LEDGE_FLOAT, 0, NULL);
+    ledge__op_set_out(c, 2, LEDGE_UINT8, 0, NULL);
+    return LEDGE_OK;
+}
+
+static LedgeStatus run_dynamic(LedgeOpCtx *c)
+{
+    const LedgeTensor *x = c->in[0], *y = ledge__op_out(c, 0);
+    const float *v = x->data;
+    size_t n = (size_t)ledge_tensor_count(x);
+    float low = 0, high = 0;
+    for (size_t i = 0; i < n; i++) {
+        low = v[i] < low ? v[i] : low;
+        high = v[i] > high ? v[i] : high;
+    }
+    float scale = high == low ? 1.0f / 255 : (high - low) / 255;
+    float start = nearbyintf(-low / scale);
+    uint8_t zero = (uint8_t)(start > 0 ? start < 255 ? start : 255 : 0); /* NaN is 0 */
+    if (ledge__op_out(c, 1))
+        *(float *)c->out[1]->data = scale;
+    if (ledge__op_out(c, 2))
+        *(uint8_t *)c->out[2]->data = zero;
+    if (!y)
+        return LEDGE_OK;
+    LedgeTensor s = {.type = LEDGE_FLOAT, .data = &scale}, z = {.type = LEDGE_UINT8, .data = &zero};
+    QuantJob j = {.grid = {.whole = true}, .x = x, .scale = &s, .zero = &z, .y = y,
+                  .precision = LEDGE_FLOAT, .lowest = 0, .highest = 255};
+    walk(c, &j, quantize_span);
+    return LEDGE_OK;
+}
+
+const LedgeOp ledge__ops_math_quantize[] = {
+    {"", "QuantizeLinear", 10, 0, 0, infer_quantize, NULL, run_quantize, NULL},
+    {"", "DequantizeLinear", 10, 0, 0, infer_dequantize, NULL, run_dequantize, NULL},
+    {"", "DynamicQuantizeLinear", 11, 0, 0, infer_dynamic, NULL, run_dynamic, NULL},
+    {0}};

@@ -1,0 +1,165 @@
+/* Multi-head attention written out becomes ledge.Attention: heads split by Reshape and Transpose,
+ * Q K^T, a scale, a mask that is added, Softmax, times V, heads joined again. Where Q, K and V
+ * are the thirds of one Split, its input is taken as it is. */
+#include "engine/optimize/pass.h"
+
+typedef struct Match {
+    LedgeValue *q, *k, *v, *mask;
+    int64_t heads;
+    double scale;
+} Match;
+
+static LedgeNode *transpose_by(const LedgeValue *v, int a, int b, int c, int d)
+{
+    LedgeNode *n = ledge__opt_made_only_by(v, "Transpose");
+    const int32_t wanted[4] = {a, b, c, d};
+    int32_t perm[LEDGE_MAX_RANK], rank;
+    return n && ledge__opt_perm(n, perm, &rank) && rank == 4 &&
+                   memcmp(perm, wanted, sizeof wanted) == 0
+               ? n
+               : NULL;
+}
+
+static LedgeNode *only_view(const LedgeValue *v)
+{
+    return ledge__opt_single_use(v) && ledge__opt_is_view(v->producer) ? v->producer : NULL;
+}
+
+/* x [B,S,H*D] seen as y [B,S,H,D]. */
+static bool splits_heads(const LedgeValue *x, const LedgeValue *y)
+{
+    if (x->t.rank != 3 || y->t.rank != 4 || y->t.dims[2] <= 0 || y->t.dims[3] <= 0 ||
+        x->t.dims[2] != y->t.dims[2] * y->t.dims[3])
+        return false;
+    return ledge__opt_same_dim(x, 0, y, 0) || ledge__opt_same_dim(x, 1, y, 1);
+}
+
+/* What was split into heads to give `t`'s input; agrees with m->heads, or sets it. */
+static LedgeValue *before_split(const LedgeNode *t, Match *m)
+{
+    const LedgeNode *view = t ? only_view(t->in[0].value) : NULL;
+    if (!view || !splits_heads(view->in[0].value, view->out[0]))
+        return NULL;
+    int64_t heads = view->out[0]->t.dims[2];
+    if (m->heads && m->heads != heads)
+        return NULL;
+    m->heads = heads;
+    return view->in[0].value;
+}
+
+/* Steps over Mul and Div by a number, which goes into the scale. */
+static LedgeValue *unscaled(LedgeValue *v, Match *m)
+{
+    for (int i = 0; i < 2; i++) {
+        double k;
+        LedgeNode *mul = ledge__opt_made_only_by(v, "Mul"),
+                  *div = ledge__opt_made_only_by(v, "Div");
+        int side = mul ? ledge__opt_scalar_side(mul, &k) : -1;
+        if (side >= 0) {
+            m->scale *= k;
+            v = mul->in[1 - side].value;
+        } else if (div && ledge__opt_scalar(div->in[1].value, &k) && k != 0) {
+            m->scale /= k;
+            v = div->in[0].value;
+        }
+    }
+    return v;
+}
+
+static bool match_scores(LedgeValue *scores, Match *m)
+{
+    LedgeNode *mul = ledge__opt_made_only_by(unscaled(scores, m), "MatMul");
+    if (!mul)
+        return false;
+    m->q = before_split(transpose_by(unscaled(mul->in[0].value, m), 0, 2, 1, 3), m);
+    m->k = before_split(transpose_by(unscaled(mul->in[1].value, m), 0, 2, 3, 1), m);
+    return m->q && m->k;
+}
+
+static bool is_mask(const LedgeValue *v)
+{
+    return v->t.type == LEDGE_FLOAT && v->t.rank >= 0 && v->t.rank <= 4;
+}
+
+static bool match_masked(LedgeValue *scores, Match *m)
+{
+    LedgeNode *add = ledge__opt_made_only_by(scores, "Add");
+    Match start = *m;
+    if (!add)
+        return match_scores(scores, m);
+    for (int side = 0; side < 2; side++) {
+        *m = start;
+        m->mask = add->in[1 - side].value;
+        if (is_mask(m->mask) && match_scores(add->in[side].value, m))
+            return true;
+    }
+    return false;
+}
+
+static bool is_last_axis_softmax(const LedgeNode *n)
+{
+    int32_t rank = n->in[0].value->t.rank;
+    int64_t absent = n->opset >= 13 ? -1 : 1;
+    return rank == 4 && ledge__opt_axis(ledge__node_int(n, "axis", absent), rank) == 3;
+}
+
+/* n joins the heads: Reshape of Transpose of the weighted sum. */
+static bool match(const LedgeNode *n, Match *m)
+{
+    *m = (Match){.scale = 1};
+    if (!ledge__opt_is_view(n) || !n->in[0].value)
+        return false;
+    LedgeNode *t = transpose_by(n->in[0].value, 0, 2, 1, 3);
+    LedgeNode *sum = t ? ledge__opt_made_only_by(t->in[0].value, "MatMul") : NULL;
+    LedgeNode *softmax = sum ? ledge__opt_made_only_by(sum->in[0].value, "Softmax") : NULL;
+    if (!softmax || !is_last_axis_softmax(softmax))
+        return false;
+    m->v = before_split(transpose_by(sum->in[1].value, 0, 2, 1, 3), m);
+    return m->v && match_masked(softmax->in[0].value, m) && splits_heads(n->out[0], t->out[0]) &&
+           m->v->t.type == LEDGE_FLOAT && ledge__opt_same_shape(m->q, m->k) &&
+           ledge__opt_same_shape(m->k, m->v);
+}
+
+/* The Split of which q, k and v are the first, second and third third. */
+static LedgeNode *common_split(const Match *m)
+{
+    LedgeNode *n = m->q->producer;
+    if (!ledge__node_is(n, "Split") || n->n_out != 3 || n->out[0] != m->q || n->out[1] != m->k ||
+        n->out[2] != m->v)
+        return NULL;
+    int32_t rank = n->in[0].value->t.rank;
+    return rank == 3 && ledge__opt_axis(ledge__node_int(n, "axis", 0), rank) == 2 ? n : NULL;
+}
+
+static LedgeNode *build(LedgeGraph *g, LedgeNode *n, const Match *m)
+{
+    LedgeNode *made = ledge__opt_internal(g, "Attention", m->mask ? 4 : 3, &m->q->t, n);
+    LedgeNode *split = common_split(m);
+    if (!made || !ledge__node_set_int(g, made, "heads", m->heads) ||
+        !ledge__node_set_float(g, made, "scale", (float)m->scale))
+        return NULL;
+    ledge__node_set_input(made, 0, split ? split->in[0].value : m->q);
+    ledge__node_set_input(made, 1, split ? NULL : m->k);
+    ledge__node_set_input(made, 2, split ? NULL : m->v);
+    if (m->mask)
+        ledge__node_set_input(made, 3, m->mask);
+    return made;
+}
+
+LedgeStatus ledge__opt_attention(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
+{
+    if (!ledge__opt_has(c, "Attention"))
+        return LEDGE_OK;
+    for (LedgeNode *n = g->first, *next; n; n = next) {
+        next = n->next;
+        Match m;
+        if (!match(n, &m))
+            continue;
+        LedgeNode *made = build(g, n, &m);
+        if (!made)
+            return ledge__no_memory(c->err);
+        ledge__opt_take_over(g, made, n);
+        *changed = true;
+    }
+    return LEDGE_OK;
+}
