@@ -1,48 +1,49 @@
-/* One operator on given inputs, through model, plan and session, for tests of edge cases.
+/* One operator, run on a few numbers through the whole engine, for tests of operators.
  *
- *   OpCase o = op_case(13, "Slice", 3, (LedgeTensor[]){x, INTS(0), INTS(2)}, 1);
- *   test_attr_int(o.t, o.n, "axis", 1);
- *   assert_int_equal(op_case_run(&o), LEDGE_OK);
- *   … o.out[0] …
- *   op_case_end(&o);
+ *   OpCase *t = op_case("Add", 14);
+ *   op_in(t, LEDGE_FLOAT, 1, DIMS(2), NUMBERS(1, 2));
+ *   op_in(t, LEDGE_FLOAT, 0, NULL, NUMBERS(10));
+ *   op_expect(t, 0, LEDGE_FLOAT, 1, DIMS(2), NUMBERS(11, 12));
+ *   op_done(t);
  *
- * All dimensions of the inputs are free in the model, so shapes are only known when running. A
- * tensor of type NONE is an omitted input. */
+ * The first expectation runs the operator three times: on the caller's inputs, on inputs whose
+ * dimensions the model leaves free, and on constants. The answers must agree to the bit, unless
+ * op_random was called. */
 #ifndef LEDGE_TESTS_OP_CASE_H
 #define LEDGE_TESTS_OP_CASE_H
 
-#include "model_maker.h"
+#include "ledge/ledge.h"
 
-typedef struct OpCase {
-    TestModel *t;
-    OnnxNode *n;
-    LedgeModel *model;
-    LedgeSession *session;
-    LedgeTensor in[8], out[4];
-    size_t n_in, n_out;
-    LedgeError err;
-} OpCase;
+#define DIMS(...) ((const int64_t[]){__VA_ARGS__})
+#define NUMBERS(...) ((const double[]){__VA_ARGS__})
 
-OpCase op_case(int opset, const char *op_type, int n_in, const LedgeTensor *in, int n_out);
-/* The first status that is not OK, of loading, planning or running. */
-LedgeStatus op_case_run(OpCase *o);
-void op_case_end(OpCase *o);
-/* Runs, expects `status`, and frees. For cases that must be refused. */
-void op_case_refused(OpCase *o, LedgeStatus status);
-/* Runs and compares output 0: type and shape exactly, elements byte by byte (strings by text). */
-void op_case_gives(OpCase *o, const LedgeTensor *want);
+typedef struct OpCase OpCase;
 
-LedgeTensor shaped(LedgeType type, int rank, const int64_t *dims, const void *data);
-#define COUNT(type, ...) ((int64_t)(sizeof((type[]){__VA_ARGS__}) / sizeof(type)))
-#define DIMS(...) (int)COUNT(int64_t, __VA_ARGS__), (int64_t[]){__VA_ARGS__}
-#define INTS(...) shaped(LEDGE_INT64, 1, (int64_t[]){COUNT(int64_t, __VA_ARGS__)}, \
-                         (int64_t[]){__VA_ARGS__})
-#define FLOATS(...) shaped(LEDGE_FLOAT, 1, (int64_t[]){COUNT(float, __VA_ARGS__)}, \
-                           (float[]){__VA_ARGS__})
-#define TEXT(s) {s, sizeof(s) - 1}
-#define TEXTS(...) shaped(LEDGE_STRING, 1, (int64_t[]){COUNT(LedgeString, __VA_ARGS__)}, \
-                          (LedgeString[]){__VA_ARGS__})
-#define NO_INPUT ((LedgeTensor){0})
-#define SCALAR(v) shaped(LEDGE_INT64, 0, NULL, (int64_t[]){v})
+OpCase *op_case(const char *op_type, int opset);
+/* Another number of outputs than 1. */
+void op_outputs(OpCase *t, int n);
+void op_random(OpCase *t);
+void op_threads(OpCase *t, int threads);
+
+void op_in(OpCase *t, LedgeType type, int rank, const int64_t *dims, const double *values);
+/* Elements as they lie in memory. */
+void op_in_raw(OpCase *t, LedgeType type, int rank, const int64_t *dims, const void *data);
+void op_omit(OpCase *t); /* an optional input left out */
+
+void op_int(OpCase *t, const char *name, int64_t v);
+void op_float(OpCase *t, const char *name, float v);
+void op_ints(OpCase *t, const char *name, int count, const int64_t *v);
+void op_text(OpCase *t, const char *name, const char *v);
+
+/* Output i after a run that must have gone well. */
+const LedgeTensor *op_output(OpCase *t, int i);
+/* Exact for integers, within 1e-6 relative for floats; NaN equals NaN. */
+void op_expect(OpCase *t, int i, LedgeType type, int rank, const int64_t *dims,
+               const double *values);
+void op_expect_raw(OpCase *t, int i, LedgeType type, int rank, const int64_t *dims,
+                   const void *data);
+/* Loading or running must fail so, with a sentence that names the operator. */
+void op_refused(OpCase *t, LedgeStatus status);
+void op_done(OpCase *t);
 
 #endif

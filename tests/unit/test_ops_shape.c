@@ -8,24 +8,24 @@
 
 #include <cmocka.h>
 
-#include "op_case.h"
+#include "one_op.h"
 
-static OpCase one(int opset, const char *op, const LedgeTensor *in, int n)
+static OneOp one(int opset, const char *op, const LedgeTensor *in, int n)
 {
-    return op_case(opset, op, n, in, 1);
+    return one_op(opset, op, n, in, 1);
 }
 
 #define GIVES(opset, op, want, ...)                                                       \
     do {                                                                                  \
         const LedgeTensor in_[] = {__VA_ARGS__}, want_ = want;                            \
-        OpCase o_ = one(opset, op, in_, (int)(sizeof in_ / sizeof in_[0]));               \
-        op_case_gives(&o_, &want_);                                                       \
+        OneOp o_ = one(opset, op, in_, (int)(sizeof in_ / sizeof in_[0]));               \
+        one_op_gives(&o_, &want_);                                                       \
     } while (0)
 #define REFUSED(opset, op, status, ...)                                                   \
     do {                                                                                  \
         const LedgeTensor in_[] = {__VA_ARGS__};                                          \
-        OpCase o_ = one(opset, op, in_, (int)(sizeof in_ / sizeof in_[0]));               \
-        op_case_refused(&o_, status);                                                     \
+        OneOp o_ = one(opset, op, in_, (int)(sizeof in_ / sizeof in_[0]));               \
+        one_op_refused(&o_, status);                                                     \
     } while (0)
 
 static void reshape_keeps_zero_and_finds_minus_one(void **state)
@@ -43,10 +43,10 @@ static void reshape_allowzero_takes_zero_at_its_word(void **state)
 {
     (void)state;
     LedgeTensor none = shaped(LEDGE_FLOAT, DIMS(3, 0, 7), NULL);
-    OpCase o = op_case(14, "Reshape", 2, (LedgeTensor[]){none, INTS(5, 0)}, 1);
+    OneOp o = one_op(14, "Reshape", 2, (LedgeTensor[]){none, INTS(5, 0)}, 1);
     test_attr_int(o.t, o.n, "allowzero", 1);
     LedgeTensor want = shaped(LEDGE_FLOAT, DIMS(5, 0), NULL);
-    op_case_gives(&o, &want);
+    one_op_gives(&o, &want);
 }
 
 static void reshape_refuses_what_does_not_fit(void **state)
@@ -87,16 +87,16 @@ static void shape_counts_its_range_from_both_ends(void **state)
 {
     (void)state;
     LedgeTensor in = shaped(LEDGE_FLOAT, DIMS(4, 0, 6, 7), NULL);
-    OpCase o = op_case(15, "Shape", 1, &in, 1);
+    OneOp o = one_op(15, "Shape", 1, &in, 1);
     test_attr_int(o.t, o.n, "start", -3);
     test_attr_int(o.t, o.n, "end", -1);
     LedgeTensor want = INTS(0, 6);
-    op_case_gives(&o, &want);
-    o = op_case(15, "Shape", 1, &in, 1);
+    one_op_gives(&o, &want);
+    o = one_op(15, "Shape", 1, &in, 1);
     test_attr_int(o.t, o.n, "start", 3);
     test_attr_int(o.t, o.n, "end", 1);
     want = shaped(LEDGE_INT64, DIMS(0), NULL);
-    op_case_gives(&o, &want);
+    one_op_gives(&o, &want);
     GIVES(13, "Size", shaped(LEDGE_INT64, 0, NULL, (int64_t[]){0}), in);
 }
 
@@ -116,10 +116,10 @@ static void transpose_of_scalar_and_empty_is_itself(void **state)
     GIVES(13, "Transpose", shaped(LEDGE_FLOAT, 0, NULL, &v), shaped(LEDGE_FLOAT, 0, NULL, &v));
     GIVES(13, "Transpose", shaped(LEDGE_FLOAT, DIMS(4, 0, 3), NULL),
           shaped(LEDGE_FLOAT, DIMS(3, 0, 4), NULL));
-    OpCase o = op_case(13, "Transpose", 1,
+    OneOp o = one_op(13, "Transpose", 1,
                        (LedgeTensor[]){shaped(LEDGE_FLOAT, DIMS(1, 1), &v)}, 1);
     test_attr_ints(o.t, o.n, "perm", 2, (int64_t[]){1, 1});
-    op_case_refused(&o, LEDGE_ERROR_SHAPE);
+    one_op_refused(&o, LEDGE_ERROR_SHAPE);
 }
 
 static void slice_clamps_like_numpy(void **state)
@@ -143,15 +143,15 @@ static void split_parts_must_add_up(void **state)
     (void)state;
     float x[5] = {0};
     LedgeTensor in = shaped(LEDGE_FLOAT, DIMS(5), x);
-    OpCase o = op_case(13, "Split", 2, (LedgeTensor[]){in, INTS(2, 2)}, 2);
-    op_case_refused(&o, LEDGE_ERROR_SHAPE);
-    o = op_case(13, "Split", 2, (LedgeTensor[]){in, INTS(6, -1)}, 2);
-    op_case_refused(&o, LEDGE_ERROR_SHAPE);
-    o = op_case(13, "Split", 2, (LedgeTensor[]){in, INTS(5, 0, 0)}, 2);
-    op_case_refused(&o, LEDGE_ERROR_SHAPE);
-    o = op_case(13, "Split", 2, (LedgeTensor[]){in, INTS(0, 5)}, 2);
+    OneOp o = one_op(13, "Split", 2, (LedgeTensor[]){in, INTS(2, 2)}, 2);
+    one_op_refused(&o, LEDGE_ERROR_SHAPE);
+    o = one_op(13, "Split", 2, (LedgeTensor[]){in, INTS(6, -1)}, 2);
+    one_op_refused(&o, LEDGE_ERROR_SHAPE);
+    o = one_op(13, "Split", 2, (LedgeTensor[]){in, INTS(5, 0, 0)}, 2);
+    one_op_refused(&o, LEDGE_ERROR_SHAPE);
+    o = one_op(13, "Split", 2, (LedgeTensor[]){in, INTS(0, 5)}, 2);
     LedgeTensor none = shaped(LEDGE_FLOAT, DIMS(0), NULL);
-    op_case_gives(&o, &none);
+    one_op_gives(&o, &none);
 }
 
 static void gathers_refuse_indices_outside(void **state)
@@ -198,25 +198,25 @@ static void scatter_adds_repeated_indices_in_order(void **state)
 {
     (void)state;
     int64_t want[3] = {1, 5, 3};
-    OpCase o = op_case(18, "ScatterElements", 3,
+    OneOp o = one_op(18, "ScatterElements", 3,
                        (LedgeTensor[]){INTS(1, 2, 3), INTS(1, 1), INTS(1, 2)}, 1);
     test_attr_string(o.t, o.n, "reduction", "add");
     LedgeTensor t = shaped(LEDGE_INT64, DIMS(3), want);
-    op_case_gives(&o, &t);
-    o = op_case(18, "ScatterElements", 3, (LedgeTensor[]){INTS(1), INTS(0), INTS(2)}, 1);
+    one_op_gives(&o, &t);
+    o = one_op(18, "ScatterElements", 3, (LedgeTensor[]){INTS(1), INTS(0), INTS(2)}, 1);
     test_attr_string(o.t, o.n, "reduction", "median");
-    op_case_refused(&o, LEDGE_ERROR_UNSUPPORTED);
+    one_op_refused(&o, LEDGE_ERROR_UNSUPPORTED);
 }
 
 static void pad_with_mode(const char *mode, LedgeTensor in, LedgeTensor pads, LedgeStatus status,
                           const LedgeTensor *want)
 {
-    OpCase o = op_case(19, "Pad", 2, (LedgeTensor[]){in, pads}, 1);
+    OneOp o = one_op(19, "Pad", 2, (LedgeTensor[]){in, pads}, 1);
     test_attr_string(o.t, o.n, "mode", mode);
     if (status == LEDGE_OK)
-        op_case_gives(&o, want);
+        one_op_gives(&o, want);
     else
-        op_case_refused(&o, status);
+        one_op_refused(&o, status);
 }
 
 static void pad_repeats_far_beyond_the_edges(void **state)
@@ -266,30 +266,30 @@ static void topk_orders_equals_by_index_and_nan_above_all(void **state)
 {
     (void)state;
     float x[5] = {1, 3, 3, 0.0f / 0.0f, -0.0f};
-    OpCase o = op_case(11, "TopK", 2, (LedgeTensor[]){shaped(LEDGE_FLOAT, DIMS(5), x), INTS(3)}, 2);
-    assert_int_equal(op_case_run(&o), LEDGE_OK);
+    OneOp o = one_op(11, "TopK", 2, (LedgeTensor[]){shaped(LEDGE_FLOAT, DIMS(5), x), INTS(3)}, 2);
+    assert_int_equal(one_op_run(&o), LEDGE_OK);
     assert_memory_equal(o.out[1].data, ((int64_t[]){3, 1, 2}), 24);
-    op_case_end(&o);
-    o = op_case(11, "TopK", 2, (LedgeTensor[]){INTS(5, 6), INTS(3)}, 2);
-    op_case_refused(&o, LEDGE_ERROR_SHAPE);
-    o = op_case(11, "TopK", 2, (LedgeTensor[]){INTS(5, 6), INTS(-1)}, 2);
-    op_case_refused(&o, LEDGE_ERROR_SHAPE);
-    o = op_case(11, "TopK", 2, (LedgeTensor[]){INTS(5, 6), INTS(0)}, 2);
+    one_op_end(&o);
+    o = one_op(11, "TopK", 2, (LedgeTensor[]){INTS(5, 6), INTS(3)}, 2);
+    one_op_refused(&o, LEDGE_ERROR_SHAPE);
+    o = one_op(11, "TopK", 2, (LedgeTensor[]){INTS(5, 6), INTS(-1)}, 2);
+    one_op_refused(&o, LEDGE_ERROR_SHAPE);
+    o = one_op(11, "TopK", 2, (LedgeTensor[]){INTS(5, 6), INTS(0)}, 2);
     LedgeTensor none = shaped(LEDGE_INT64, DIMS(0), NULL);
-    op_case_gives(&o, &none);
+    one_op_gives(&o, &none);
 }
 
 static void unique_tells_strings_apart(void **state)
 {
     (void)state;
     LedgeTensor in = TEXTS(TEXT("b"), TEXT(""), TEXT("b"), TEXT("ab"));
-    OpCase o = op_case(11, "Unique", 1, &in, 4);
-    assert_int_equal(op_case_run(&o), LEDGE_OK);
+    OneOp o = one_op(11, "Unique", 1, &in, 4);
+    assert_int_equal(one_op_run(&o), LEDGE_OK);
     assert_int_equal(o.out[0].dims[0], 3);
     assert_memory_equal(o.out[1].data, ((int64_t[]){1, 3, 0}), 24);
     assert_memory_equal(o.out[2].data, ((int64_t[]){2, 0, 2, 1}), 32);
     assert_memory_equal(o.out[3].data, ((int64_t[]){1, 1, 2}), 24);
-    op_case_end(&o);
+    one_op_end(&o);
     LedgeTensor none = shaped(LEDGE_FLOAT, DIMS(0), NULL);
     GIVES(11, "Unique", none, none);
 }
@@ -326,24 +326,24 @@ static void einsum_refuses_broken_equations(void **state)
     (void)state;
     static const char *const broken[] = {"", "i->ij", "ij", "i,j->ij", "i->ii", "..i.->i", "i-", "1"};
     for (size_t k = 0; k < sizeof broken / sizeof broken[0]; k++) {
-        OpCase o = op_case(12, "Einsum", 1, (LedgeTensor[]){FLOATS(1, 2)}, 1);
+        OneOp o = one_op(12, "Einsum", 1, (LedgeTensor[]){FLOATS(1, 2)}, 1);
         test_attr_string(o.t, o.n, "equation", broken[k]);
-        assert_int_not_equal(op_case_run(&o), LEDGE_OK);
-        op_case_end(&o);
+        assert_int_not_equal(one_op_run(&o), LEDGE_OK);
+        one_op_end(&o);
     }
-    OpCase o = op_case(12, "Einsum", 2, (LedgeTensor[]){FLOATS(1, 2), FLOATS(3, 4, 5)}, 1);
+    OneOp o = one_op(12, "Einsum", 2, (LedgeTensor[]){FLOATS(1, 2), FLOATS(3, 4, 5)}, 1);
     test_attr_string(o.t, o.n, "equation", "i,i->");
-    op_case_refused(&o, LEDGE_ERROR_SHAPE);
+    one_op_refused(&o, LEDGE_ERROR_SHAPE);
 }
 
 static void einsum_takes_diagonals(void **state)
 {
     (void)state;
     int64_t x[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
-    OpCase o = op_case(12, "Einsum", 1, (LedgeTensor[]){shaped(LEDGE_INT64, DIMS(3, 3), x)}, 1);
+    OneOp o = one_op(12, "Einsum", 1, (LedgeTensor[]){shaped(LEDGE_INT64, DIMS(3, 3), x)}, 1);
     test_attr_string(o.t, o.n, "equation", "ii->i");
     LedgeTensor want = INTS(1, 5, 9);
-    op_case_gives(&o, &want);
+    one_op_gives(&o, &want);
 }
 
 static void boxes_and_grids_stay_inside_the_image(void **state)
@@ -354,17 +354,17 @@ static void boxes_and_grids_stay_inside_the_image(void **state)
     static const char *const pads[] = {"zeros", "border", "reflection"};
     static const char *const modes[] = {"linear", "nearest", "cubic"};
     for (int k = 0; k < 9; k++) {
-        OpCase o = op_case(20, "GridSample", 2,
+        OneOp o = one_op(20, "GridSample", 2,
                            (LedgeTensor[]){in, shaped(LEDGE_FLOAT, DIMS(1, 1, 4, 2), far)}, 1);
         test_attr_string(o.t, o.n, "padding_mode", pads[k % 3]);
         test_attr_string(o.t, o.n, "mode", modes[k / 3]);
-        assert_int_equal(op_case_run(&o), LEDGE_OK);
-        op_case_end(&o);
+        assert_int_equal(one_op_run(&o), LEDGE_OK);
+        one_op_end(&o);
     }
     LedgeTensor rois = shaped(LEDGE_FLOAT, DIMS(2, 4), far);
-    OpCase o = op_case(16, "RoiAlign", 3, (LedgeTensor[]){in, rois, INTS(0, 0)}, 1);
-    assert_int_equal(op_case_run(&o), LEDGE_OK);
-    op_case_end(&o);
+    OneOp o = one_op(16, "RoiAlign", 3, (LedgeTensor[]){in, rois, INTS(0, 0)}, 1);
+    assert_int_equal(one_op_run(&o), LEDGE_OK);
+    one_op_end(&o);
     REFUSED(16, "RoiAlign", LEDGE_ERROR_RUNTIME, in, rois, INTS(0, 1));
     REFUSED(16, "RoiAlign", LEDGE_ERROR_RUNTIME, in, rois, INTS(-1, 0));
 }
