@@ -66,14 +66,17 @@ static LedgeConvPath choose(const LedgeConvShape *s)
     return LEDGE_CONV_INDIRECT;
 }
 
-/* The widest set that does not waste most of its lanes on a narrow output. */
+/* The best set, unless narrower vectors fit the columns so much better that they win: by a
+ * fifth at least, since some CPUs do more with wide ones. */
 static const LedgeF32Kernels *choose_kernels(uint32_t cpu, size_t columns)
 {
     const LedgeF32Kernels *best = ledge__f32_kernels(cpu);
     for (size_t i = 0; ledge__f32_kernels_at(i); i++) {
         const LedgeF32Kernels *k = ledge__f32_kernels_at(i);
+        const size_t width = ledge__round_up(columns, k->lanes);
         if ((k->cpu & cpu) == k->cpu && k->lanes >= 4 && k->lanes < best->lanes &&
-            columns <= k->lanes)
+            width * 5 <= ledge__round_up(columns, best->lanes) * 4 &&
+            columns <= (size_t)k->lanes * k->nv)
             best = k;
     }
     return best;
@@ -190,6 +193,18 @@ static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
     }
 }
 
+/* Taps that see nothing but padding are marked for the kernel to skip. */
+static void skip_padding(const float *zeros, size_t taps, uint32_t mr, const float **out)
+{
+    for (size_t t = 0; t < taps; t++, out += mr) {
+        uint32_t i = 0;
+        while (i < mr && out[i] == zeros)
+            i++;
+        if (i == mr)
+            out[0] = NULL;
+    }
+}
+
 static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                           const float **out, float *border)
 {
@@ -197,6 +212,7 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
     const LedgeConvShape *s = &a->plan->s;
     (void)border;
     Pixel p = pixel_at(s, m0);
+    bool padding = false;
     for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
         const float **to = out + i;
         const float *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->kc;
@@ -205,10 +221,14 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
             const size_t y = p.y * s->sh + ky * s->dh - s->pt;
             for (size_t kx = 0; kx < s->kw; kx++, to += mr) {
                 const size_t x = p.x * s->sw + kx * s->dw - s->pl;
-                *to = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : a->zeros;
+                const bool inside = y < s->h && x < s->w;
+                *to = inside ? image + (y * s->w + x) * s->c : a->zeros;
+                padding |= !inside;
             }
         }
     }
+    if (padding)
+        skip_padding(a->zeros, a->plan->taps, mr, out);
 }
 
 /* A filter row over pixels x … x + kw - 1 that leaves the image: its part inside, and zeros. */
