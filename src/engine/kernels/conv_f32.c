@@ -2,6 +2,7 @@
  * pointwise and indirect. See conv_f32.h. */
 #include "engine/kernels/conv_f32.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -158,6 +159,46 @@ typedef struct RowsArg {
     const float *x, *zeros;
 } RowsArg;
 
+/* A 1×1 filter on a padded image: the border of the output is the bias alone. */
+static bool is_framed(const LedgeConvShape *s)
+{
+    return s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->group == 1 && s->h > 0 &&
+           s->w > 0 && s->oh >= s->pt + s->h && s->ow >= s->pl + s->w;
+}
+
+/* Every output pixel outside rows pt … pt + h and columns pl … pl + w. */
+static void fill_frame(const LedgeConvPlan *plan, const LedgeConvArgs *a, float *y)
+{
+    const LedgeConvShape *s = &plan->s;
+    const float *first = NULL;
+    for (size_t i = 0; i < s->oh * s->ow; i++) {
+        float *to = y + i * s->ldc;
+        if (i / s->ow - s->pt < s->h && i % s->ow - s->pl < s->w)
+            continue;
+        if (first) {
+            memcpy(to, first, s->m * sizeof(float));
+            continue;
+        }
+        for (size_t j = 0; j < s->m; j++)
+            to[j] = fminf(a->act.hi, fmaxf(a->act.lo, a->bias[j]));
+        if (a->act.kind != LEDGE_ACT_CLAMP)
+            plan->k->act(to, 1, s->m, s->m, &a->act);
+        first = to;
+    }
+}
+
+/* A group is a row of the image here. */
+static void framed_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
+                        float *border)
+{
+    const RowsArg *a = arg;
+    const size_t ld = a->plan->s.c;
+    const float *x = a->x + (group * a->plan->s.w + m0) * ld;
+    (void)border;
+    for (uint32_t i = 0; i < mr; i++)
+        out[i] = x + i * ld;
+}
+
 static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                            const float **out, float *border)
 {
@@ -305,8 +346,8 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
         ledge__conv_f32_wino_run(plan, a, pool);
         return;
     }
-    const RowsArg rows = {plan, a->x, a->zeros};
-    const LedgeGemmRun g = {.p = plan->p,
+    RowsArg rows = {plan, a->x, a->zeros};
+    LedgeGemmRun g = {.p = plan->p,
                             .m = s->n * s->oh * s->ow,
                             .groups = s->group,
                             .taps = plan->taps,
@@ -325,5 +366,20 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
                             .act = a->act,
                             .scratch = a->scratch,
                             .thread_bytes = plan->thread_bytes};
-    ledge__gemm_run(&g, pool);
+    if (plan->path != LEDGE_CONV_INDIRECT || a->r || !is_framed(s)) {
+        ledge__gemm_run(&g, pool);
+        return;
+    }
+    g.rows = framed_rows;
+    g.shared_b = g.shared_bias = true;
+    g.groups = s->h;
+    g.m = s->w;
+    g.c_step = s->ow * s->ldc;
+    for (size_t n = 0; n < s->n; n++) {
+        float *y = a->y + n * s->oh * s->ow * s->ldc;
+        fill_frame(plan, a, y);
+        rows.x = a->x + n * s->h * s->w * s->c;
+        g.c = y + (s->pt * s->ow + s->pl) * s->ldc;
+        ledge__gemm_run(&g, pool);
+    }
 }
