@@ -140,8 +140,8 @@ static void attr(Reader *r, LedgeNode *n)
         list_attr(r, n, name);
     } else if (take(r, "\"")) {
         size_t len = strcspn(r->p, "\"");
-        assert_true(ledge__node_set_string(r->g, n, name,
-                                           ledge__arena_strn(r->g->arena, r->p, len)));
+        assert_true(
+            ledge__node_set_string(r->g, n, name, ledge__arena_strn(r->g->arena, r->p, len)));
         r->p += len + 1;
     } else {
         const char *start = r->p;
@@ -169,8 +169,8 @@ static void node(Reader *r)
     }
     if (dot)
         *dot = 0;
-    LedgeNode *n = ledge__node_new(r->g, dot ? op : "", dot ? dot + 1 : op, outs[0], n_in, n_out,
-                                   NULL);
+    LedgeNode *n =
+        ledge__node_new(r->g, dot ? op : "", dot ? dot + 1 : op, outs[0], n_in, n_out, NULL);
     assert_non_null(n);
     for (uint32_t i = 0; i < n_in; i++)
         ledge__node_set_input(n, i, strcmp(ins[i], "_") == 0 ? NULL : value(r, ins[i]));
@@ -291,8 +291,8 @@ static void *to_onnx(LedgeGraph *g, size_t *size)
     LedgeError err = {0};
     OnnxOpset opsets[2] = {{.domain = {"", 0}, .version = g->opset},
                            {.domain = {"ledge", 5}, .version = 1}};
-    OnnxModel m = {.arena = ledge__arena_new(NULL), .ir_version = 8, .opsets = opsets,
-                   .n_opsets = 2};
+    OnnxModel m = {
+        .arena = ledge__arena_new(NULL), .ir_version = 8, .opsets = opsets, .n_opsets = 2};
     void *bytes;
     assert_non_null(m.arena);
     must(ledge__graph_export(g, &m, &err), &err);

@@ -26,8 +26,8 @@ static bool describe(const LedgeNode *n, Act *a)
 {
     static const struct {
         const char *op_type, *act;
-    } plain[] = {{"Relu", "relu"},       {"HardSwish", "hardswish"}, {"Sigmoid", "sigmoid"},
-                 {"Tanh", "tanh"}};
+    } plain[] = {
+        {"Relu", "relu"}, {"HardSwish", "hardswish"}, {"Sigmoid", "sigmoid"}, {"Tanh", "tanh"}};
     *a = (Act){NULL, NAN, NAN, NAN, NAN};
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
         if (ledge__node_is(n, plain[i].op_type))

@@ -6,7 +6,8 @@ static int constant_side(const LedgeNode *n)
 {
     if (n->n_in != 2)
         return -1;
-    bool a = ledge__opt_float_constant(n->in[0].value), b = ledge__opt_float_constant(n->in[1].value);
+    bool a = ledge__opt_float_constant(n->in[0].value),
+         b = ledge__opt_float_constant(n->in[1].value);
     return a == b ? -1 : b ? 1 : 0;
 }
 

@@ -52,7 +52,8 @@ static LedgeValue *unscaled(LedgeValue *v, Match *m)
 {
     for (int i = 0; i < 2; i++) {
         double k;
-        LedgeNode *mul = ledge__opt_made_only_by(v, "Mul"), *div = ledge__opt_made_only_by(v, "Div");
+        LedgeNode *mul = ledge__opt_made_only_by(v, "Mul"),
+                  *div = ledge__opt_made_only_by(v, "Div");
         int side = mul ? ledge__opt_scalar_side(mul, &k) : -1;
         if (side >= 0) {
             m->scale *= k;

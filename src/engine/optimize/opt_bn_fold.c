@@ -8,8 +8,8 @@
 
 bool ledge__opt_bn_constants(const LedgeNode *n, int64_t *channels)
 {
-    if (!ledge__node_is(n, "BatchNormalization") || n->n_in != 5 || !n->out[0] ||
-        !n->in[0].value || ledge__node_int(n, "training_mode", 0) || !ledge__node_int(n, "spatial", 1))
+    if (!ledge__node_is(n, "BatchNormalization") || n->n_in != 5 || !n->out[0] || !n->in[0].value ||
+        ledge__node_int(n, "training_mode", 0) || !ledge__node_int(n, "spatial", 1))
         return false;
     for (uint32_t i = 1; i < n->n_out; i++)
         if (n->out[i])
@@ -72,8 +72,8 @@ static bool adds_no_padding(const LedgeNode *conv)
 /* Conv(x*scale + shift): each input channel's weights take its scale; what the shifts add up
  * to is a bias. */
 static LedgeStatus scale_inputs(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *conv,
-                                const LedgeOptWeighted *w, const double *scale,
-                                const double *shift, double *addend)
+                                const LedgeOptWeighted *w, const double *scale, const double *shift,
+                                double *addend)
 {
     const LedgeTensor *t = &conv->in[1].value->t;
     float *data;

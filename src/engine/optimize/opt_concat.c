@@ -15,9 +15,8 @@ static LedgeNode *part(const LedgeValue *v)
 
 static bool fits(const LedgeNode *n)
 {
-    if (!ledge__node_is(n, "Concat") || n->n_in < 2 || n->n_in > MOST_PARTS ||
-        !n->out[0] || n->out[0]->t.rank != 4 ||
-        ledge__opt_axis(ledge__node_int(n, "axis", 0), 4) != 3)
+    if (!ledge__node_is(n, "Concat") || n->n_in < 2 || n->n_in > MOST_PARTS || !n->out[0] ||
+        n->out[0]->t.rank != 4 || ledge__opt_axis(ledge__node_int(n, "axis", 0), 4) != 3)
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
         if (!part(n->in[i].value) ||

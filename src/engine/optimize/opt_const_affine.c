@@ -55,8 +55,8 @@ LedgeStatus ledge__opt_const_affine(LedgeGraph *g, LedgeOptCtx *c, bool *changed
         if (!numbers(n, side, &w, x->t.rank, v))
             continue;
         bool scales = ledge__node_is(n, "Mul") || ledge__node_is(n, "Div");
-        LEDGE_TRY(ledge__opt_fold_affine(g, c, x->producer, &w, scales ? v : NULL,
-                                         scales ? NULL : v));
+        LEDGE_TRY(
+            ledge__opt_fold_affine(g, c, x->producer, &w, scales ? v : NULL, scales ? NULL : v));
         *changed |= ledge__opt_bypass(g, n, x);
     }
     return LEDGE_OK;

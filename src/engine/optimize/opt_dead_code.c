@@ -34,8 +34,9 @@ LedgeStatus ledge__opt_dead_code(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
         } else if (is_wanted(n->out[0])) {
             /* Variadic operators (Split, If, Loop) count their outputs: only what is known to
              * be optional goes. */
-            static const char *const optional[] = {"Dropout", "MaxPool", "BatchNormalization",
-                                                   "LayerNormalization", "LSTM", "GRU", "RNN"};
+            static const char *const optional[] = {
+                "Dropout", "MaxPool", "BatchNormalization", "LayerNormalization", "LSTM",
+                "GRU",     "RNN"};
             for (size_t k = 0; k < sizeof optional / sizeof optional[0]; k++)
                 if (ledge__node_is(n, optional[k]))
                     *changed |= drop_unread_outputs(n);

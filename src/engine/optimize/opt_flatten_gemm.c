@@ -11,8 +11,8 @@ static bool match(const LedgeNode *n, Match *m)
 {
     static const int64_t to_nchw[] = {0, 3, 1, 2};
     LedgeValue *flat = n->in[0].value;
-    m->view = ledge__opt_single_use(flat) && ledge__opt_is_view(flat->producer) ? flat->producer
-                                                                                : NULL;
+    m->view =
+        ledge__opt_single_use(flat) && ledge__opt_is_view(flat->producer) ? flat->producer : NULL;
     m->transpose = m->view ? ledge__opt_made_only_by(m->view->in[0].value, "Transpose") : NULL;
     size_t count;
     const int64_t *perm = m->transpose ? ledge__node_ints(m->transpose, "perm", &count) : NULL;
@@ -39,9 +39,8 @@ static LedgeValue *reorder(LedgeGraph *g, const LedgeNode *n, const Match *m)
     t.dims[1] = trans_b ? m->channels : m->pixels;
     t.dims[2] = trans_b ? m->pixels : other;
     LedgeValue *seen = ledge__value_constant(g, NULL, &t, false);
-    LedgeValue *moved = seen ? ledge__opt_permuted_constant(g, seen, 3, trans_b ? columns : rows,
-                                                            true)
-                             : NULL;
+    LedgeValue *moved =
+        seen ? ledge__opt_permuted_constant(g, seen, 3, trans_b ? columns : rows, true) : NULL;
     if (!moved)
         return NULL;
     t = b->t;

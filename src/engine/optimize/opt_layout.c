@@ -17,11 +17,11 @@ typedef enum Kind { RIGID, FLEXIBLE, NATIVE } Kind;
 typedef struct Layout {
     LedgeGraph *g;
     LedgeOptCtx *c;
-    uint32_t n;         /* values when the pass began; arrays are by value id */
-    uint8_t *kind;      /* of the node that makes the value as its output 0 */
-    Region *region;     /* likewise */
-    LedgeValue **nhwc;  /* the value's NHWC form, once made */
-    uint8_t *moved;     /* the value lost its producer: only the NHWC form is computed */
+    uint32_t n;        /* values when the pass began; arrays are by value id */
+    uint8_t *kind;     /* of the node that makes the value as its output 0 */
+    Region *region;    /* likewise */
+    LedgeValue **nhwc; /* the value's NHWC form, once made */
+    uint8_t *moved;    /* the value lost its producer: only the NHWC form is computed */
 } Layout;
 
 static Kind kind_of(const Layout *l, const LedgeNode *n)
@@ -211,8 +211,8 @@ static LedgeStatus convert_back(Layout *l)
         LedgeValue *v = l->g->values[i];
         if (!l->moved[i] || (!v->n_uses && !v->n_outputs))
             continue;
-        LedgeNode *t = ledge__opt_transpose(l->g, l->nhwc[i], ledge__to_nchw,
-                                            l->nhwc[i]->producer->next);
+        LedgeNode *t =
+            ledge__opt_transpose(l->g, l->nhwc[i], ledge__to_nchw, l->nhwc[i]->producer->next);
         if (!t)
             return ledge__no_memory(l->c->err);
         if (v->t.rank < 0)

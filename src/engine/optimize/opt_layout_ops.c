@@ -21,18 +21,19 @@ static bool is_pool(const LedgeNode *n)
 
 static bool is_reduction(const LedgeNode *n)
 {
-    static const char *const list[] = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin",
-                                       "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum",
-                                       "ReduceLogSumExp", "ReduceSumSquare", NULL};
+    static const char *const list[] = {
+        "ReduceMean",      "ReduceSum",       "ReduceMax", "ReduceMin",
+        "ReduceProd",      "ReduceL1",        "ReduceL2",  "ReduceLogSum",
+        "ReduceLogSumExp", "ReduceSumSquare", NULL};
     return is_in(n->op_type, list);
 }
 
 /* One `axis` attribute is all that there is to remap. */
 static bool has_one_axis(const LedgeNode *n)
 {
-    static const char *const list[] = {"Concat", "Split", "Softmax", "LogSoftmax", "Hardmax",
-                                       "ArgMax", "ArgMin", "QuantizeLinear", "DequantizeLinear",
-                                       NULL};
+    static const char *const list[] = {"Concat",           "Split",  "Softmax", "LogSoftmax",
+                                       "Hardmax",          "ArgMax", "ArgMin",  "QuantizeLinear",
+                                       "DequantizeLinear", NULL};
     return is_in(n->op_type, list);
 }
 
@@ -99,7 +100,8 @@ static bool slice_fits(const LedgeNode *n)
 static bool pad_fits(const LedgeNode *n)
 {
     int64_t pads[8], axes[4];
-    int n_pads = ledge__opt_list(n, 1, "pads", pads, 8), n_axes = ledge__opt_list(n, 3, NULL, axes, 4);
+    int n_pads = ledge__opt_list(n, 1, "pads", pads, 8),
+        n_axes = ledge__opt_list(n, 3, NULL, axes, 4);
     for (int i = 0; i < n_axes; i++)
         if (ledge__opt_axis(axes[i], 4) < 0)
             return false;
@@ -314,7 +316,8 @@ static bool resolve_pads(const LedgeNode *n, const int64_t *kernel, const int64_
             return false;
         int64_t total = reach;
         if (strides[d] != 1)
-            total = (size + strides[d] - 1) / strides[d] * strides[d] - strides[d] + reach + 1 - size;
+            total =
+                (size + strides[d] - 1) / strides[d] * strides[d] - strides[d] + reach + 1 - size;
         total = total < 0 ? 0 : total;
         int64_t less = total / 2, more = total - less;
         bool upper = strcmp(mode, "SAME_UPPER") == 0;

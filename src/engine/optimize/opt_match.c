@@ -124,19 +124,54 @@ static bool is_one_of(const char *op_type, const char *const *list)
 
 static bool keeps_all_dims(const LedgeNode *n)
 {
-    static const char *const list[] = {
-        "Relu", "Clip", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish", "HardSigmoid", "Gelu", "Elu",
-        "Selu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Reciprocal", "Softplus", "Softsign",
-        "Mish", "Identity", "Cast", "Softmax", "LogSoftmax", "BatchNormalization", "Affine",
-        "LayerNormalization", "SkipLayerNorm", "InstanceNormalization", "LRN", "Dropout", NULL};
+    static const char *const list[] = {"Relu",
+                                       "Clip",
+                                       "Sigmoid",
+                                       "Tanh",
+                                       "LeakyRelu",
+                                       "HardSwish",
+                                       "HardSigmoid",
+                                       "Gelu",
+                                       "Elu",
+                                       "Selu",
+                                       "Erf",
+                                       "Exp",
+                                       "Log",
+                                       "Sqrt",
+                                       "Neg",
+                                       "Abs",
+                                       "Reciprocal",
+                                       "Softplus",
+                                       "Softsign",
+                                       "Mish",
+                                       "Identity",
+                                       "Cast",
+                                       "Softmax",
+                                       "LogSoftmax",
+                                       "BatchNormalization",
+                                       "Affine",
+                                       "LayerNormalization",
+                                       "SkipLayerNorm",
+                                       "InstanceNormalization",
+                                       "LRN",
+                                       "Dropout",
+                                       NULL};
     return is_one_of(n->op_type, list);
 }
 
 static bool keeps_batch(const LedgeNode *n)
 {
-    static const char *const list[] = {"Conv", "ConvTranspose", "MaxPool", "AveragePool",
-                                       "GlobalAveragePool", "GlobalMaxPool", "Flatten",
-                                       "InvertedBottleneck", "DepthToSpace", "SpaceToDepth", NULL};
+    static const char *const list[] = {"Conv",
+                                       "ConvTranspose",
+                                       "MaxPool",
+                                       "AveragePool",
+                                       "GlobalAveragePool",
+                                       "GlobalMaxPool",
+                                       "Flatten",
+                                       "InvertedBottleneck",
+                                       "DepthToSpace",
+                                       "SpaceToDepth",
+                                       NULL};
     return is_one_of(n->op_type, list) &&
            (strcmp(n->op_type, "Flatten") != 0 || ledge__node_int(n, "axis", 1) == 1);
 }
@@ -172,11 +207,27 @@ static bool through_reshape(const LedgeNode *n, Dim *d)
     return true;
 }
 
+/* Slice and Pad keep the dims that they do not name. */
+static bool through_window(const LedgeNode *n, const Dim *d)
+{
+    int64_t list[2 * LEDGE_MAX_RANK];
+    int32_t rank = d->v->t.rank;
+    bool pad = strcmp(n->op_type, "Pad") == 0;
+    int n_axes = ledge__opt_list(n, 3, "axes", list, LEDGE_MAX_RANK);
+    for (int i = 0; i < n_axes; i++)
+        if (ledge__opt_axis(list[i], rank) == d->axis)
+            return false;
+    if (n_axes >= 0)
+        return true;
+    int count = n_axes == -2 && pad ? ledge__opt_list(n, 1, "pads", list, 2 * LEDGE_MAX_RANK) : 0;
+    return count == 2 * rank && list[d->axis] == 0 && list[d->axis + rank] == 0;
+}
+
 /* One step up; false where the origin is reached or the step is not understood. */
 static bool step_up(Dim *d)
 {
-    static const char *const broadcast[] = {"Add", "Sub", "Mul", "Div", "Pow", "Where",
-                                            "PRelu", "Min", "Max", NULL};
+    static const char *const broadcast[] = {"Add",   "Sub",   "Mul", "Div", "Pow",
+                                            "Where", "PRelu", "Min", "Max", NULL};
     const LedgeNode *n = d->v->producer;
     if (!n || n->out[0] != d->v || n->n_in == 0 || !n->in[0].value)
         return false;
@@ -191,6 +242,12 @@ static bool step_up(Dim *d)
         if (!ledge__opt_perm(n, perm, &rank) || d->axis >= rank)
             return false;
         *d = (Dim){x, perm[d->axis]};
+        return true;
+    }
+    if (ledge__node_is(n, "Slice") || ledge__node_is(n, "Pad")) {
+        if (!through_window(n, d))
+            return false;
+        d->v = x;
         return true;
     }
     bool same = keeps_all_dims(n) || (keeps_batch(n) && d->axis == 0) ||

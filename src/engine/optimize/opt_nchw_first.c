@@ -11,8 +11,8 @@ LedgeStatus ledge__opt_nchw_first(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
         LedgeNode *t = ledge__opt_made_only_by(x, "Transpose");
         size_t count;
         const int64_t *perm = t ? ledge__node_ints(t, "perm", &count) : NULL;
-        if (!perm || count != 4 || memcmp(perm, to_nhwc, sizeof to_nhwc) != 0 ||
-            x->t.dims[3] < 1 || x->t.dims[3] > FEW_CHANNELS)
+        if (!perm || count != 4 || memcmp(perm, to_nhwc, sizeof to_nhwc) != 0 || x->t.dims[3] < 1 ||
+            x->t.dims[3] > FEW_CHANNELS)
             continue;
         if (!ledge__node_set_string(g, n, "x_layout", "nchw"))
             return ledge__no_memory(c->err);

@@ -63,6 +63,21 @@ static bool takes_zeros(const LedgeNode *n, const LedgeNode *pad, const int64_t 
            (ledge__node_int(n, "count_include_pad", 0) || !pads_already);
 }
 
+/* No window of a pool may lie in the padding alone. */
+static bool fits_window(const LedgeNode *n, const int64_t *pads, int32_t spatial)
+{
+    size_t n_kernel, n_dilations;
+    const int64_t *kernel = ledge__node_ints(n, "kernel_shape", &n_kernel);
+    const int64_t *dilations = ledge__node_ints(n, "dilations", &n_dilations);
+    if (ledge__node_is(n, "Conv"))
+        return true;
+    for (int32_t d = 0; d < spatial; d++)
+        if (n_kernel != (size_t)spatial || pads[d] >= kernel[d] || pads[spatial + d] >= kernel[d] ||
+            (dilations && (n_dilations != (size_t)spatial || dilations[d] != 1)))
+            return false;
+    return true;
+}
+
 static bool fold(LedgeGraph *g, LedgeNode *n, LedgeNode *pad)
 {
     int32_t rank = pad->in[0].value->t.rank, spatial = rank - 2;
@@ -78,6 +93,8 @@ static bool fold(LedgeGraph *g, LedgeNode *n, LedgeNode *pad)
         if (full[2 + d] < 0 || full[rank + 2 + d] < 0)
             return false;
     }
+    if (!fits_window(n, sum, spatial))
+        return false;
     if (ledge__node_is(n, "AveragePool") && !ledge__node_set_int(g, n, "count_include_pad", 1))
         return false;
     return ledge__node_set_string(g, n, "auto_pad", "NOTSET") &&
@@ -88,12 +105,11 @@ LedgeStatus ledge__opt_pad_fold(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
 {
     (void)c;
     for (LedgeNode *n = g->first; n; n = n->next) {
-        LedgeNode *pad = n->domain[0] || n->n_in == 0 ? NULL
-                                                      : ledge__opt_made_by(n->in[0].value, "Pad");
+        LedgeNode *pad =
+            n->domain[0] || n->n_in == 0 ? NULL : ledge__opt_made_by(n->in[0].value, "Pad");
         const char *auto_pad = pad ? ledge__node_string(n, "auto_pad", "NOTSET") : "";
         if (!pad || !pad->in[0].value || !pads_with_zero(pad) ||
-            (strcmp(auto_pad, "NOTSET") != 0 && strcmp(auto_pad, "VALID") != 0) ||
-            !fold(g, n, pad))
+            (strcmp(auto_pad, "NOTSET") != 0 && strcmp(auto_pad, "VALID") != 0) || !fold(g, n, pad))
             continue;
         ledge__node_set_input(n, 0, pad->in[0].value);
         ledge__opt_drop(g, pad);

@@ -17,12 +17,29 @@ static bool is_in(const char *op_type, const char *const *list)
 
 bool ledge__opt_is_unary(const LedgeNode *n)
 {
-    static const char *const list[] = {
-        "Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish", "HardSigmoid", "Gelu", "Elu", "Selu",
-        "Celu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "Floor", "Ceil", "Round", "Sign",
-        "Reciprocal", "Softplus", "Softsign", "Mish", "Swish", "ThresholdedRelu", "Sin", "Cos",
-        "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Not", "IsNaN",
-        "IsInf", "Identity", "Cast", "Shrink", "BitwiseNot", NULL};
+    static const char *const list[] = {"Relu",       "Sigmoid",
+                                       "Tanh",       "LeakyRelu",
+                                       "HardSwish",  "HardSigmoid",
+                                       "Gelu",       "Elu",
+                                       "Selu",       "Celu",
+                                       "Erf",        "Exp",
+                                       "Log",        "Sqrt",
+                                       "Neg",        "Abs",
+                                       "Floor",      "Ceil",
+                                       "Round",      "Sign",
+                                       "Reciprocal", "Softplus",
+                                       "Softsign",   "Mish",
+                                       "Swish",      "ThresholdedRelu",
+                                       "Sin",        "Cos",
+                                       "Tan",        "Asin",
+                                       "Acos",       "Atan",
+                                       "Sinh",       "Cosh",
+                                       "Asinh",      "Acosh",
+                                       "Atanh",      "Not",
+                                       "IsNaN",      "IsInf",
+                                       "Identity",   "Cast",
+                                       "Shrink",     "BitwiseNot",
+                                       NULL};
     if (n->domain[0] || n->n_out != 1 || !n->out[0])
         return false;
     if (strcmp(n->op_type, "Clip") == 0) /* bounds are scalars */
@@ -33,10 +50,10 @@ bool ledge__opt_is_unary(const LedgeNode *n)
 bool ledge__opt_is_broadcasting(const LedgeNode *n)
 {
     static const char *const list[] = {
-        "Add", "Sub", "Mul", "Div", "Pow", "Mod", "Min", "Max", "Sum", "Mean", "Where", "Equal",
-        "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Xor", "BitShift", NULL};
-    return !n->domain[0] && n->n_out == 1 && n->out[0] && n->n_in >= 1 &&
-           is_in(n->op_type, list);
+        "Add", "Sub",  "Mul",   "Div",      "Pow",  "Mod",     "Min",         "Max",
+        "Sum", "Mean", "Where", "Equal",    "Less", "Greater", "LessOrEqual", "GreaterOrEqual",
+        "And", "Or",   "Xor",   "BitShift", NULL};
+    return !n->domain[0] && n->n_out == 1 && n->out[0] && n->n_in >= 1 && is_in(n->op_type, list);
 }
 
 bool ledge__opt_is_view(const LedgeNode *n)

@@ -24,7 +24,8 @@ static Elements of_constant(const LedgeValue *v)
 {
     Elements r = {.n = -1};
     int64_t count = ledge_tensor_count(&v->t);
-    if (count < 0 || count > LEDGE_MAX_RANK || (v->t.type != LEDGE_INT64 && v->t.type != LEDGE_INT32))
+    if (count < 0 || count > LEDGE_MAX_RANK ||
+        (v->t.type != LEDGE_INT64 && v->t.type != LEDGE_INT32))
         return r;
     r.n = (int)count;
     for (int i = 0; i < r.n; i++)
@@ -44,9 +45,8 @@ static Elements of_shape(const LedgeNode *n)
     end = end < 0 ? end + rank : end > rank ? rank : end;
     r.n = 0;
     for (int64_t d = start < 0 ? 0 : start; d < end; d++)
-        r.e[r.n++] = x->t.dims[d] >= 0
-                         ? (Element){.kind = NUMBER, .number = x->t.dims[d]}
-                         : (Element){.kind = DIM, .of = x, .axis = (int32_t)d};
+        r.e[r.n++] = x->t.dims[d] >= 0 ? (Element){.kind = NUMBER, .number = x->t.dims[d]}
+                                       : (Element){.kind = DIM, .of = x, .axis = (int32_t)d};
     return r;
 }
 
@@ -88,7 +88,8 @@ static Elements of_slice(const LedgeNode *n, int depth)
     int64_t start, end, axis = 0, step = 1;
     if (from.n < 0 || ledge__opt_list(n, 1, "starts", &start, 1) != 1 ||
         ledge__opt_list(n, 2, "ends", &end, 1) != 1 ||
-        ledge__opt_list(n, 3, "axes", &axis, 1) == -1 || ledge__opt_list(n, 4, NULL, &step, 1) == -1)
+        ledge__opt_list(n, 3, "axes", &axis, 1) == -1 ||
+        ledge__opt_list(n, 4, NULL, &step, 1) == -1)
         return r;
     if (axis != 0 || step != 1)
         return r;
@@ -119,8 +120,7 @@ static Elements evaluate(const LedgeValue *v, int depth)
     if (strcmp(n->op_type, "Slice") == 0)
         return of_slice(n, depth - 1);
     if (ledge__opt_is_view(n) || strcmp(n->op_type, "Identity") == 0 ||
-        (strcmp(n->op_type, "Cast") == 0 &&
-         (v->t.type == LEDGE_INT64 || v->t.type == LEDGE_INT32)))
+        (strcmp(n->op_type, "Cast") == 0 && (v->t.type == LEDGE_INT64 || v->t.type == LEDGE_INT32)))
         return evaluate(n->in[0].value, depth - 1);
     int64_t count = ledge_tensor_count(&v->t);
     if (count < 0 || count > LEDGE_MAX_RANK)

@@ -67,7 +67,8 @@ static LedgeStatus sink(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const int32
     for (uint32_t i = 0; i < n->n_in; i++) {
         LedgeValue *x = n->in[i].value;
         LedgeNode *t = transpose_of(x);
-        LedgeValue *v = t ? t->in[0].value : ledge__opt_permuted_constant(g, x, rank, inverse, false);
+        LedgeValue *v =
+            t ? t->in[0].value : ledge__opt_permuted_constant(g, x, rank, inverse, false);
         if (!v)
             return ledge__no_memory(c->err);
         ledge__node_set_input(n, i, v);
@@ -92,8 +93,7 @@ LedgeStatus ledge__opt_transpose_sink(LedgeGraph *g, LedgeOptCtx *c, bool *chang
             ledge__opt_drop(g, t);
             if (!ledge__opt_transpose_after(g, n, perm))
                 return ledge__no_memory(c->err);
-        } else if (ledge__opt_is_broadcasting(n) &&
-                   inputs_agree(n, &t, &transposes, perm, &rank) &&
+        } else if (ledge__opt_is_broadcasting(n) && inputs_agree(n, &t, &transposes, perm, &rank) &&
                    (transposes > 1 || leads_to_transpose(n->out[0]))) {
             LEDGE_TRY(sink(g, c, n, perm, rank));
         } else {

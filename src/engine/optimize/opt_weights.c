@@ -46,8 +46,8 @@ bool ledge__opt_weighted(const LedgeNode *n, LedgeOptWeighted *w)
 
 /* Output channel that element i of the weights belongs to. */
 typedef struct ChannelMap {
-    int64_t inner;    /* elements in a row that share their output channel */
-    int64_t channels; /* channels a period */
+    int64_t inner;                     /* elements in a row that share their output channel */
+    int64_t channels;                  /* channels a period */
     int64_t group_elements, per_group; /* ConvTranspose with groups */
 } ChannelMap;
 
