@@ -20,7 +20,7 @@ one_sentence
 [ ! -e "$work/t.ledge" ] || fail 'a file was left for a model that cannot be read'
 expect 1 compile "$data/classifier.onnx" -o /nonexistent/c.ledge
 one_sentence
-head -c 5000 "$work/c.ledge" >"$work/cut.ledge"
+head -c 4000 "$work/c.ledge" >"$work/cut.ledge"
 expect 3 run "$work/cut.ledge" "$work/picture.npy"
 one_sentence
 expect 3 inspect "$work/cut.ledge"
