@@ -20,6 +20,7 @@ typedef struct LedgeGemmTile {
     const float *const *a;
     size_t taps, kc;
     const float *b;
+    size_t ahead; /* B is fetched into cache this many floats ahead; 0: it is there */
     const float *bias; /* nv vectors; NULL: go on from what C holds */
     float *c;
     size_t ldc;     /* floats from row to row of C */
