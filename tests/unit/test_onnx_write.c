@@ -86,7 +86,8 @@ static int walk(const char *path, int depth)
     for (struct dirent *e; d && (e = readdir(d));) {
         char name[2048];
         const size_t n = strlen(e->d_name);
-        snprintf(name, sizeof name, "%s/%s", path, e->d_name);
+        if (snprintf(name, sizeof name, "%s/%s", path, e->d_name) >= (int)sizeof name)
+            continue;
         if (n > 5 && strcmp(e->d_name + n - 5, ".onnx") == 0) {
             comes_out_byte_for_byte(name);
             count++;

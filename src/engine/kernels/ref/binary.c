@@ -130,7 +130,7 @@ static inline float mod_f32(float u, float v)
     DEFINE(or_##S, T, T, u | v)                                                                    \
     DEFINE(xor_##S, T, T, u ^ v)
 #define DEFINE_SIGNED(S, T, U)                                                                     \
-    DEFINE(prelu_##S, T, T, u < 0 ? (T)((U)u *(U)v) : u)                                           \
+    DEFINE(prelu_##S, T, T, u < 0 ? (T)((U)u * (U)v) : u)                                          \
     DEFINE(divide_##S, T, T, div_i64(u, v))                                                        \
     DEFINE(modulo_##S, T, T, mod_i64(u, v))                                                        \
     DEFINE(fmodulo_##S, T, T, fmod_i64(u, v))                                                      \
@@ -172,13 +172,12 @@ typedef enum Native { F32, F64, I32, I64, U64, BOOL, NATIVE_COUNT } Native;
     {                                                                                              \
         [LEDGE_BINARY_ADD] = add_##S, [LEDGE_BINARY_SUB] = sub_##S, [LEDGE_BINARY_MUL] = mul_##S,  \
         [LEDGE_BINARY_DIV] = divide_##S, [LEDGE_BINARY_MOD] = modulo_##S,                          \
-        [LEDGE_BINARY_FMOD] = FMOD, [LEDGE_BINARY_POW] = power_##S,                                \
-        [LEDGE_BINARY_MIN] = min_##S, [LEDGE_BINARY_MAX] = max_##S,                                \
-        [LEDGE_BINARY_PRELU] = prelu_##S, [LEDGE_BINARY_BIT_AND] = and_##S,                        \
-        [LEDGE_BINARY_BIT_OR] = or_##S, [LEDGE_BINARY_BIT_XOR] = xor_##S,                          \
-        [LEDGE_BINARY_SHIFT_LEFT] = SHL, [LEDGE_BINARY_SHIFT_RIGHT] = SHR,                         \
-        [LEDGE_BINARY_EQUAL] = equal_##S, [LEDGE_BINARY_LESS] = less_##S,                          \
-        [LEDGE_BINARY_LESS_EQUAL] = less_equal_##S,                                                \
+        [LEDGE_BINARY_FMOD] = FMOD, [LEDGE_BINARY_POW] = power_##S, [LEDGE_BINARY_MIN] = min_##S,  \
+        [LEDGE_BINARY_MAX] = max_##S, [LEDGE_BINARY_PRELU] = prelu_##S,                            \
+        [LEDGE_BINARY_BIT_AND] = and_##S, [LEDGE_BINARY_BIT_OR] = or_##S,                          \
+        [LEDGE_BINARY_BIT_XOR] = xor_##S, [LEDGE_BINARY_SHIFT_LEFT] = SHL,                         \
+        [LEDGE_BINARY_SHIFT_RIGHT] = SHR, [LEDGE_BINARY_EQUAL] = equal_##S,                        \
+        [LEDGE_BINARY_LESS] = less_##S, [LEDGE_BINARY_LESS_EQUAL] = less_equal_##S,                \
     }
 
 /* int64 holds zero-extended narrow unsigned numbers too, hence the shifts in its row. */
@@ -249,8 +248,10 @@ typedef struct BinaryJob {
     BinaryFn fn;
     Native native;
     LedgeType type, out_type;
-    size_t out_size; /* bytes of a result element */
-    bool direct;     /* the type is computed in itself */
+    size_t out_size;     /* bytes of a result element */
+    bool direct;         /* the type is computed in itself */
+    const LedgeVec *vec; /* float32 where there is a vector map of the kind; else NULL */
+    LedgePairMap map;
     const char *a, *b;
     char *y;
 } BinaryJob;
@@ -292,29 +293,60 @@ static void binary_span(void *arg, const LedgeSpan *s)
 {
     const BinaryJob *j = arg;
     size_t size = native_size[j->native];
-    if (j->direct)
+    if (j->vec && (s->step[0] || s->step[1]))
+        j->vec->binary(j->map,
+                       s->step[0] && s->step[1] ? LEDGE_VV
+                       : s->step[0]             ? LEDGE_VS
+                                                : LEDGE_SV,
+                       (const float *)(const void *)j->a + s->at[0],
+                       (const float *)(const void *)j->b + s->at[1], (float *)(void *)j->y + s->out,
+                       s->n, -INFINITY, INFINITY);
+    else if (j->direct)
         j->fn(j->a + s->at[0] * size, j->b + s->at[1] * size, j->y + s->out * j->out_size, s->n,
               s->step[0], s->step[1]);
     else
         span_converted(j, s);
 }
 
+/* The vector map of a kind; false: none. */
+static bool map_of(LedgeBinary kind, LedgePairMap *map)
+{
+    static const struct {
+        LedgeBinary kind;
+        LedgePairMap map;
+    } maps[] = {{LEDGE_BINARY_ADD, LEDGE_B_ADD}, {LEDGE_BINARY_SUB, LEDGE_B_SUB},
+                {LEDGE_BINARY_MUL, LEDGE_B_MUL}, {LEDGE_BINARY_DIV, LEDGE_B_DIV},
+                {LEDGE_BINARY_MIN, LEDGE_B_MIN}, {LEDGE_BINARY_MAX, LEDGE_B_MAX}};
+    for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
+        if (maps[i].kind == kind) {
+            *map = maps[i].map;
+            return true;
+        }
+    return false;
+}
+
 void ledge__binary(LedgeBinary kind, const LedgeTensor *a, const LedgeTensor *b,
-                   const LedgeTensor *y, LedgePool *pool)
+                   const LedgeTensor *y, LedgeRunner r)
 {
     if (swap_sides(&kind)) {
         const LedgeTensor *t = a;
         a = b;
         b = t;
     }
-    BinaryJob j = {.native = native_of(a->type), .type = a->type, .out_type = y->type,
-                   .out_size = ledge_type_bits(y->type) / 8, .a = a->data, .b = b->data,
+    BinaryJob j = {.native = native_of(a->type),
+                   .type = a->type,
+                   .out_type = y->type,
+                   .out_size = ledge_type_bits(y->type) / 8,
+                   .a = a->data,
+                   .b = b->data,
                    .y = y->data};
     j.fn = functions[j.native][kind];
     j.direct = ledge_type_bits(a->type) == 8 * native_size[j.native];
+    if (a->type == LEDGE_FLOAT && map_of(kind, &j.map))
+        j.vec = ledge__vec(r.cpu);
     LedgeBroadcast walk;
     ledge__broadcast_plan(&walk, y, (const LedgeTensor *const[]){a, b}, 2);
-    ledge__broadcast_run(&walk, pool, binary_span, &j);
+    ledge__broadcast_run(&walk, r.pool, binary_span, &j);
 }
 
 /* ---- powers whose sides have different types ---- */

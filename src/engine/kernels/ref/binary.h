@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "engine/kernels/ref/broadcast.h"
+#include "engine/kernels/vec.h"
 
 typedef enum LedgeBinary {
     LEDGE_BINARY_ADD,
@@ -43,7 +44,7 @@ bool ledge__binary_has(LedgeBinary kind, LedgeType type);
 /* y = f(a, b); a and b are of one type, and broadcast to y's shape. y is of their type or
  * bool, and may be the same memory as an input of its own shape. */
 void ledge__binary(LedgeBinary kind, const LedgeTensor *a, const LedgeTensor *b,
-                   const LedgeTensor *y, LedgePool *pool);
+                   const LedgeTensor *y, LedgeRunner r);
 
 /* a (any number type) to the power of b (any number type), in a's type. */
 void ledge__pow_mixed(const LedgeTensor *a, const LedgeTensor *b, const LedgeTensor *y,

@@ -162,10 +162,14 @@ static void FN(load_state)(const LedgeRnnRef *p, const void *from, T *to)
             memset(to + b * p->hidden, 0, p->hidden * sizeof(T));
 }
 
+/* A sequence of no steps ends in zeros, as ONNX Runtime has it; the text leaves it open. */
 static void FN(save_state)(const LedgeRnnRef *p, const T *from, void *to)
 {
     for (size_t b = 0; to && b < p->batch; b++)
-        memcpy((T *)to + b * p->state_batch, from + b * p->hidden, p->hidden * sizeof(T));
+        if (p->lens && p->lens[b] == 0)
+            memset((T *)to + b * p->state_batch, 0, p->hidden * sizeof(T));
+        else
+            memcpy((T *)to + b * p->state_batch, from + b * p->hidden, p->hidden * sizeof(T));
 }
 
 void FN(ledge__rnn)(const LedgeRnnRef *p, LedgePool *pool)

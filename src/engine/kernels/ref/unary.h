@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/kernels/vec.h"
+
 /* X(NAME, value): `v` is the element, `p` the parameters, F(f) the C library's f of the right
  * width, K(c) a constant of the right type. */
 #define LEDGE_UNARY_LIST(X)                                                                        \
@@ -66,8 +68,18 @@ typedef enum LedgeUnary {
 typedef void (*LedgeUnaryF32)(const float *x, float *y, size_t n, const float *p);
 typedef void (*LedgeUnaryF64)(const double *x, double *y, size_t n, const double *p);
 
-/* The function for a kind, the best that the CPU flags allow. */
-LedgeUnaryF32 ledge__unary_f32(LedgeUnary kind, uint32_t cpu);
+/* A kind bound to the best kernel that the CPU flags allow: a vector map where there is one (within
+ * the bounds of vec.def), else plain C. */
+typedef struct LedgeUnaryCall {
+    LedgeUnaryF32 plain;
+    const LedgeVec *vec; /* NULL: plain it is */
+    LedgeMap map;
+    float p[2];
+} LedgeUnaryCall;
+
+/* p: two parameters, as the list says. */
+LedgeUnaryCall ledge__unary_f32(LedgeUnary kind, uint32_t cpu, const float *p);
+void ledge__unary_call(const LedgeUnaryCall *f, const float *x, float *y, size_t n);
 LedgeUnaryF64 ledge__unary_f64(LedgeUnary kind);
 
 #endif

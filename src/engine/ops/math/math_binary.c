@@ -24,7 +24,7 @@ static LedgeStatus run_binary(LedgeOpCtx *c, LedgeBinary kind)
     if (!ledge__binary_has(kind, c->in[0]->type))
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "operator %s is not supported for %s",
                               c->node->op_type, ledge_type_name(c->in[0]->type));
-    ledge__binary(kind, c->in[0], c->in[1], c->out[0], c->pool);
+    ledge__binary(kind, c->in[0], c->in[1], c->out[0], (LedgeRunner){c->pool, c->cpu});
     return LEDGE_OK;
 }
 
@@ -141,12 +141,12 @@ static LedgeStatus run_pow(LedgeOpCtx *c)
         double exponent;
         ledge__load_f64(b->type, b->data, 0, 1, &exponent);
         if (exponent == 2) {
-            ledge__binary(LEDGE_BINARY_MUL, a, a, c->out[0], c->pool);
+            ledge__binary(LEDGE_BINARY_MUL, a, a, c->out[0], (LedgeRunner){c->pool, c->cpu});
             return LEDGE_OK;
         }
     }
     if (a->type == b->type)
-        ledge__binary(LEDGE_BINARY_POW, a, b, c->out[0], c->pool);
+        ledge__binary(LEDGE_BINARY_POW, a, b, c->out[0], (LedgeRunner){c->pool, c->cpu});
     else
         ledge__pow_mixed(a, b, c->out[0], c->pool);
     return LEDGE_OK;

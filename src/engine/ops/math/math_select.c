@@ -44,9 +44,9 @@ static LedgeStatus run_variadic(LedgeOpCtx *c, LedgeBinary kind)
     if (c->n_in == 1)
         ledge__math_copy(y, c->in[0]);
     else
-        ledge__binary(kind, c->in[0], c->in[1], y, c->pool);
+        ledge__binary(kind, c->in[0], c->in[1], y, (LedgeRunner){c->pool, c->cpu});
     for (uint32_t i = 2; i < c->n_in; i++)
-        ledge__binary(kind, y, c->in[i], y, c->pool);
+        ledge__binary(kind, y, c->in[i], y, (LedgeRunner){c->pool, c->cpu});
     return LEDGE_OK;
 }
 
@@ -72,7 +72,7 @@ static LedgeStatus run_mean(LedgeOpCtx *c)
     double count = c->n_in, bytes;
     LedgeTensor divisor = {.type = y->type, .rank = 0, .data = &bytes, .bytes = sizeof bytes};
     ledge__store_f64(y->type, &bytes, 0, 1, &count);
-    ledge__binary(LEDGE_BINARY_DIV, y, &divisor, y, c->pool);
+    ledge__binary(LEDGE_BINARY_DIV, y, &divisor, y, (LedgeRunner){c->pool, c->cpu});
     return LEDGE_OK;
 }
 
@@ -144,8 +144,7 @@ static LedgeStatus run_where(LedgeOpCtx *c)
 
 typedef struct ClipJob {
     const LedgeTensor *x, *y;
-    LedgeUnaryF32 f32;
-    float p32[2];
+    LedgeUnaryCall f32;
     double p64[2];
     int64_t low, high; /* integers; for uint64 the same bits */
 } ClipJob;
@@ -156,7 +155,7 @@ static void clip_floats(const ClipJob *j, size_t at, size_t count)
     for (size_t done = 0; done < count; done += CHUNK) {
         size_t n = count - done < CHUNK ? count - done : CHUNK;
         ledge__load_f32(j->x->type, j->x->data, at + done, n, chunk);
-        j->f32(chunk, chunk, n, j->p32);
+        ledge__unary_call(&j->f32, chunk, chunk, n);
         ledge__store_f32(j->x->type, j->y->data, at + done, n, chunk);
     }
 }
@@ -188,7 +187,8 @@ static void clip_piece(void *arg, const LedgeSpan *s)
 {
     const ClipJob *j = arg;
     if (j->x->type == LEDGE_FLOAT)
-        j->f32((const float *)j->x->data + s->out, (float *)j->y->data + s->out, s->n, j->p32);
+        ledge__unary_call(&j->f32, (const float *)j->x->data + s->out,
+                          (float *)j->y->data + s->out, s->n);
     else if (j->x->type == LEDGE_DOUBLE)
         ledge__unary_f64(LEDGE_UNARY_CLIP)((const double *)j->x->data + s->out,
                                            (double *)j->y->data + s->out, s->n, j->p64);
@@ -227,15 +227,14 @@ static void clip_bound(const LedgeOpCtx *c, uint32_t i, const char *attr, double
 
 static LedgeStatus run_clip(LedgeOpCtx *c)
 {
-    ClipJob j = {.x = c->in[0], .y = c->out[0], .f32 = ledge__unary_f32(LEDGE_UNARY_CLIP, c->cpu),
-                 .p64 = {-INFINITY, INFINITY}};
+    ClipJob j = {.x = c->in[0], .y = c->out[0], .p64 = {-INFINITY, INFINITY}};
     ledge__type_int_range(j.x->type, &j.low, &j.high);
     if (j.x->type == LEDGE_UINT64)
         j.high = -1; /* all bits */
     clip_bound(c, 1, "min", &j.p64[0], &j.low);
     clip_bound(c, 2, "max", &j.p64[1], &j.high);
-    j.p32[0] = (float)j.p64[0];
-    j.p32[1] = (float)j.p64[1];
+    j.f32 = ledge__unary_f32(LEDGE_UNARY_CLIP, c->cpu,
+                             (const float[]){(float)j.p64[0], (float)j.p64[1]});
     ledge__each_piece(c->pool, (size_t)ledge_tensor_count(j.x), clip_piece, &j);
     return LEDGE_OK;
 }

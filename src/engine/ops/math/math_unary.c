@@ -13,9 +13,8 @@
 typedef struct UnaryJob {
     LedgeUnary kind;
     LedgeType type;
-    LedgeUnaryF32 f32;
+    LedgeUnaryCall f32;
     LedgeUnaryF64 f64;
-    float p32[2];
     double p64[2];
     const void *x;
     void *y;
@@ -28,7 +27,7 @@ static void narrow_floats(const UnaryJob *j, size_t at, size_t count)
     for (size_t done = 0; done < count; done += CHUNK) {
         size_t n = count - done < CHUNK ? count - done : CHUNK;
         ledge__load_f32(j->type, j->x, at + done, n, chunk);
-        j->f32(chunk, chunk, n, j->p32);
+        ledge__unary_call(&j->f32, chunk, chunk, n);
         ledge__store_f32(j->type, j->y, at + done, n, chunk);
     }
 }
@@ -79,7 +78,7 @@ static void unary_piece(void *arg, const LedgeSpan *s)
 {
     const UnaryJob *j = arg;
     if (j->type == LEDGE_FLOAT)
-        j->f32((const float *)j->x + s->out, (float *)j->y + s->out, s->n, j->p32);
+        ledge__unary_call(&j->f32, (const float *)j->x + s->out, (float *)j->y + s->out, s->n);
     else if (j->type == LEDGE_DOUBLE)
         j->f64((const double *)j->x + s->out, (double *)j->y + s->out, s->n, j->p64);
     else if (ledge__num_is_float(j->type))
@@ -96,12 +95,11 @@ static LedgeStatus run_unary(LedgeOpCtx *c, LedgeUnary kind, const char *a0, dou
                              const char *a1, double absent1)
 {
     const LedgeTensor *x = c->in[0];
-    UnaryJob j = {.kind = kind, .type = x->type, .f32 = ledge__unary_f32(kind, c->cpu),
-                  .f64 = ledge__unary_f64(kind), .x = x->data, .y = c->out[0]->data};
+    UnaryJob j = {.kind = kind, .type = x->type, .f64 = ledge__unary_f64(kind), .x = x->data,
+                  .y = c->out[0]->data};
     j.p64[0] = a0 ? (double)ledge__node_float(c->node, a0, (float)absent0) : 0;
     j.p64[1] = a1 ? (double)ledge__node_float(c->node, a1, (float)absent1) : 0;
-    j.p32[0] = (float)j.p64[0];
-    j.p32[1] = (float)j.p64[1];
+    j.f32 = ledge__unary_f32(kind, c->cpu, (const float[]){(float)j.p64[0], (float)j.p64[1]});
     ledge__each_piece(c->pool, (size_t)ledge_tensor_count(x), unary_piece, &j);
     return LEDGE_OK;
 }

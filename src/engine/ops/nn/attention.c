@@ -1,6 +1,6 @@
 /* Attention (ONNX 23, 24, 25): self, cross, grouped-query and multi-query attention with
  * masks, softcap, key/value cache and the intermediate product as an output. */
-#include "engine/ops/nn/nn.h"
+#include "engine/ops/nn/attention.h"
 
 #include <math.h>
 
@@ -236,22 +236,26 @@ static LedgeStatus set_valid(LedgeOpCtx *c, LedgeAttentionRef *p, int64_t *offse
     return LEDGE_OK;
 }
 
-/* present = past followed by the new rows, heads apart. */
-static void join(LedgeTensor *to, const LedgeTensor *past, const LedgeTensor *fresh,
-                 const LedgeAttentionRef *p, size_t size, size_t batch, size_t head, size_t row)
+void ledge__nn_attention_join(void *to, const void *past, const void *fresh, size_t element,
+                              const LedgeAttentionRef *p, size_t size, size_t batch, size_t head,
+                              size_t row)
 {
-    size_t e = to && to->type == LEDGE_DOUBLE ? 8 : 4;
-    char *out = to ? to->data : NULL;
+    char *out = to;
+    size_t past_bytes = p->past_len * size * element;
     for (size_t i = 0; to && i < p->batch * p->kv_heads; i++) {
-        const char *src = fresh->data;
-        size_t past_bytes = p->past_len * size * e;
+        const char *src = fresh;
+        src += (i / p->kv_heads * batch + i % p->kv_heads * head) * element;
         if (past_bytes)
-            memcpy(out, (const char *)past->data + i * past_bytes, past_bytes);
+            memcpy(out, (const char *)past + i * past_bytes, past_bytes);
         out += past_bytes;
-        src += (i / p->kv_heads * batch + i % p->kv_heads * head) * e;
-        for (size_t r = 0; r < p->kv_len; r++, out += size * e)
-            memcpy(out, src + r * row * e, size * e);
+        for (size_t r = 0; r < p->kv_len; r++, out += size * element)
+            memcpy(out, src + r * row * element, size * element);
     }
+}
+
+static void *data_of(const LedgeTensor *t)
+{
+    return t ? t->data : NULL;
 }
 
 static LedgeStatus body(LedgeOpCtx *c)
@@ -266,8 +270,8 @@ static LedgeStatus body(LedgeOpCtx *c)
     p.q = c->in[0]->data;
     p.k = c->in[1]->data;
     p.v = c->in[2]->data;
-    p.past_k = pk ? pk->data : NULL;
-    p.past_v = pv ? pv->data : NULL;
+    p.past_k = data_of(pk);
+    p.past_v = data_of(pv);
     p.y = c->out[0]->data;
     p.qk = ledge__op_out(c, 3) ? c->out[3]->data : NULL;
     p.qk_mode = (int)ledge__node_int(c->node, "qk_matmul_output_mode", 0);
@@ -281,8 +285,11 @@ static LedgeStatus body(LedgeOpCtx *c)
     set_mask(ledge__op_in(c, 3), &p);
     LEDGE_TRY(set_valid(c, &p, offset));
     NN_CALL(c->in[0]->type, attention, &p, c->pool);
-    join(ledge__op_out(c, 1), pk, c->in[1], &p, p.size, p.k_batch, p.k_head, p.k_row);
-    join(ledge__op_out(c, 2), pv, c->in[2], &p, p.v_size, p.v_batch, p.v_head, p.v_row);
+    size_t e = c->in[0]->type == LEDGE_DOUBLE ? 8 : 4;
+    ledge__nn_attention_join(data_of(ledge__op_out(c, 1)), p.past_k, p.k, e, &p, p.size, p.k_batch,
+                             p.k_head, p.k_row);
+    ledge__nn_attention_join(data_of(ledge__op_out(c, 2)), p.past_v, p.v, e, &p, p.v_size,
+                             p.v_batch, p.v_head, p.v_row);
     return LEDGE_OK;
 }
 
@@ -301,7 +308,8 @@ static int64_t macs(const LedgeOpCtx *c)
     if (!ledge__nn_known(c->in[0]) || !ledge__nn_known(c->in[1]) || sizes(&quiet, &s) ||
         keys_of(&s) < 0)
         return 0;
-    return s.batch * s.heads * s.q_len * keys_of(&s) * (s.size + s.v_size);
+    return ledge__nn_macs((double)s.batch * (double)s.heads * (double)s.q_len *
+                          (double)keys_of(&s) * (double)(s.size + s.v_size));
 }
 
 const LedgeOp ledge__ops_nn_attention[] = {

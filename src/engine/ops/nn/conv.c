@@ -54,10 +54,10 @@ LedgeStatus ledge__nn_conv_shape(LedgeOpCtx *c, const LedgeTensor *x, const Ledg
 
 int64_t ledge__nn_conv_macs(const LedgeConvRef *p)
 {
-    int64_t n = p->batch * p->groups * p->in_c * p->out_c;
+    double n = (double)p->batch * (double)p->groups * (double)p->in_c * (double)p->out_c;
     for (int d = 0; d < p->w.nd; d++)
-        n *= p->w.out[d] * p->w.kernel[d];
-    return n;
+        n *= (double)p->w.out[d] * (double)p->w.kernel[d];
+    return ledge__nn_macs(n);
 }
 
 static LedgeStatus infer(LedgeOpCtx *c)

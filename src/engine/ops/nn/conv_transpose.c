@@ -150,10 +150,10 @@ static int64_t macs(const LedgeOpCtx *c)
     quiet.err = NULL;
     if (!ledge__nn_known(c->in[0]) || !ledge__nn_known(c->in[1]) || shape(&quiet, &p, &y))
         return 0;
-    int64_t n = p.batch * p.groups * p.in_c * p.out_c;
+    double n = (double)p.batch * (double)p.groups * (double)p.in_c * (double)p.out_c;
     for (int d = 0; d < p.w.nd; d++)
-        n *= p.w.in[d] * p.w.kernel[d];
-    return n;
+        n *= (double)p.w.in[d] * (double)p.w.kernel[d];
+    return ledge__nn_macs(n);
 }
 
 /* ---- DeformConv ---- */

@@ -1,11 +1,37 @@
 /* Normalisation of rows: LayerNormalization (ONNX 17), RMSNormalization (23), and com.microsoft
  * SkipLayerNormalization, SimplifiedLayerNormalization, SkipSimplifiedLayerNormalization,
  * EmbedLayerNormalization. */
+#include "engine/kernels/vec.h"
 #include "engine/ops/nn/nn.h"
 
 static bool is_rms(const LedgeOpCtx *c)
 {
     return strncmp(c->node->op_type, "RMS", 3) == 0 || strstr(c->node->op_type, "Simplified");
+}
+
+/* By the vector kernel where scale and bias are one row for all; else by the plain one. */
+static void normalise(const LedgeOpCtx *c, LedgeType type, const LedgeLayerNorm *p)
+{
+    const bool rows = p->scale && p->scale_each && p->scale_rows == 1 &&
+                      (!p->bias || (p->bias_each && p->bias_rows == 1)) &&
+                      (!p->skip || p->skip_rows == p->rows);
+    if (type != LEDGE_FLOAT || !rows) {
+        NN_CALL(type, layer_norm, p, c->pool);
+        return;
+    }
+    const LedgeNorm norm = {.x = p->x,
+                            .skip = p->skip,
+                            .bias = p->skip_bias,
+                            .gamma = p->scale,
+                            .beta = p->bias,
+                            .sum = p->sum,
+                            .y = p->y,
+                            .n = p->size,
+                            .eps = (float)p->epsilon,
+                            .rms = p->rms,
+                            .mean = p->mean,
+                            .inv_std = p->inv_std};
+    ledge__vec_norm((LedgeRunner){c->pool, c->cpu}, &norm, p->rows);
 }
 
 /* ---- LayerNormalization, RMSNormalization, SimplifiedLayerNormalization ---- */
@@ -66,8 +92,6 @@ static LedgeStatus layer_infer(LedgeOpCtx *c)
     LedgeType stash = (LedgeType)ledge__node_int(c->node, "stash_type", LEDGE_FLOAT);
     if (!ledge__nn_is_float(stash))
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "stash_type must be a floating-point type");
-    if (x->type == LEDGE_DOUBLE)
-        stash = LEDGE_DOUBLE;
     ledge__op_set_out(c, 1, stash, x->rank, dims);
     ledge__op_set_out(c, 2, stash, x->rank, dims);
     return LEDGE_OK;
@@ -96,7 +120,7 @@ static LedgeStatus layer_body(LedgeOpCtx *c)
     LEDGE_TRY(affine(c, 1, axis, &p.scale_rows, &p.scale_each));
     LEDGE_TRY(affine(c, 2, axis, &p.bias_rows, &p.bias_each));
     if (p.size)
-        NN_CALL(x->type, layer_norm, &p, c->pool);
+        normalise(c, x->type, &p);
     return LEDGE_OK;
 }
 
@@ -156,7 +180,7 @@ static LedgeStatus skip_body(LedgeOpCtx *c)
                         .sum = data_of(ledge__op_out(c, 3)),
                         .epsilon = ledge__node_float(c->node, "epsilon", rms ? 1e-5f : 1e-12f),
                         .rms = rms};
-    NN_CALL(x->type, layer_norm, &p, c->pool);
+    normalise(c, x->type, &p);
     return LEDGE_OK;
 }
 
@@ -171,8 +195,9 @@ static LedgeStatus skip_run(LedgeOpCtx *c)
  * ids. The sum of the three embeddings is normalised. */
 static LedgeStatus embed_infer(LedgeOpCtx *c)
 {
-    LEDGE_TRY(ledge__nn_need(c, 3, 0x7c));
+    LEDGE_TRY(ledge__nn_need(c, 1, 0x7c));
     LEDGE_TRY(ledge__op_need(c, 0, LEDGE_INT32));
+    LEDGE_TRY(ledge__op_need(c, 2, LEDGE_TYPE_NONE));
     LEDGE_TRY(ledge__op_need(c, 3, LEDGE_TYPE_NONE));
     LEDGE_TRY(ledge__op_need(c, 5, LEDGE_TYPE_NONE));
     LEDGE_TRY(ledge__op_need(c, 6, LEDGE_TYPE_NONE));
@@ -213,8 +238,8 @@ static LedgeStatus embed_rows(LedgeOpCtx *c, LedgeTensor *sum)
         int32_t at[3] = {((const int32_t *)ids->data)[r], (int32_t)(r % len),
                          seg ? ((const int32_t *)seg->data)[r] : 0};
         if (pos)
-            at[1] = ((const int32_t *)pos->data)[(size_t)ledge_tensor_count(pos) == len ? r % len
-                                                                                        : r];
+            at[1] =
+                ((const int32_t *)pos->data)[(size_t)ledge_tensor_count(pos) == len ? r % len : r];
         for (int k = 0; k < 3; k++)
             if (table[k] && (at[k] < 0 || at[k] >= table[k]->dims[0]))
                 return ledge__op_fail(c, LEDGE_ERROR_RUNTIME, "id %d is outside its table of %lld",
@@ -264,7 +289,7 @@ static LedgeStatus embed_body(LedgeOpCtx *c)
                         .bias_each = true,
                         .y = y->data,
                         .epsilon = ledge__node_float(c->node, "epsilon", 1e-12f)};
-    NN_CALL(y->type, layer_norm, &p, c->pool);
+    normalise(c, y->type, &p);
     return LEDGE_OK;
 }
 

@@ -77,10 +77,10 @@ LedgeStatus ledge__nn_matmul_shape(LedgeOpCtx *c, const LedgeTensor *ta, const L
 
 int64_t ledge__nn_matmul_macs(const LedgeMatmulBatch *g)
 {
-    int64_t n = (int64_t)(g->one.m * g->one.n * g->one.k);
+    double n = (double)g->one.m * (double)g->one.n * (double)g->one.k;
     for (int d = 0; d < g->rank; d++)
-        n *= g->dims[d];
-    return n;
+        n *= (double)g->dims[d];
+    return ledge__nn_macs(n);
 }
 
 /* ---- MatMul ---- */

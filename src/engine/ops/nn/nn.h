@@ -32,7 +32,9 @@ bool ledge__nn_is_float(LedgeType t);
 LedgeStatus ledge__nn_run_float(LedgeOpCtx *c, NnBody body);
 /* prepare for operators whose only scratch is the bridge's. */
 LedgeStatus ledge__nn_prepare_float(LedgeOpCtx *c);
-/* Inputs below `required` must be there; those with their bit in `floats` must be floating. */
+/* Inputs below `required` must be there; those with their bit in `floats` must be floating.
+ * Also refuses shapes whose dimensions, zeros taken as one, have no countable product, so that
+ * sizes may be multiplied freely afterwards. */
 LedgeStatus ledge__nn_need(LedgeOpCtx *c, uint32_t required, uint32_t floats);
 LedgeStatus ledge__nn_to_float(LedgeType type, const void *from, size_t count, LedgeType to_type,
                                void *to);
@@ -49,6 +51,11 @@ LedgeStatus ledge__nn_rank(LedgeOpCtx *c, uint32_t i, int32_t min, int32_t max);
 LedgeStatus ledge__nn_same(LedgeOpCtx *c, const char *what, int64_t a, int64_t b);
 /* Input i, if present, must have `count` elements where both are known. */
 LedgeStatus ledge__nn_count(LedgeOpCtx *c, uint32_t i, int64_t count);
+/* A count of multiply-accumulates, which may pass what int64 holds. */
+static inline int64_t ledge__nn_macs(double n)
+{
+    return n < 9e18 ? (int64_t)n : INT64_MAX;
+}
 /* out i has x's type and shape. */
 void ledge__nn_like(LedgeOpCtx *c, uint32_t i, const LedgeTensor *x);
 /* a*b*…; 0 ≤ known dims only. */

@@ -174,6 +174,15 @@ LedgeStatus ledge__nn_run_float(LedgeOpCtx *c, NnBody body)
 
 /* ---- checks ---- */
 
+static bool countable(const LedgeTensor *t)
+{
+    int64_t n = 1;
+    for (int32_t d = 0; d < t->rank; d++)
+        if (t->dims[d] > 0 && (__builtin_mul_overflow(n, t->dims[d], &n) || n > INT64_MAX / 64))
+            return false;
+    return true;
+}
+
 LedgeStatus ledge__nn_need(LedgeOpCtx *c, uint32_t required, uint32_t floats)
 {
     if (c->n_in > NN_MAX_IO || c->n_out > NN_MAX_IO)
@@ -183,6 +192,8 @@ LedgeStatus ledge__nn_need(LedgeOpCtx *c, uint32_t required, uint32_t floats)
         LEDGE_TRY(ledge__op_need(c, i, LEDGE_TYPE_NONE));
     for (uint32_t i = 0; i < c->n_in; i++) {
         const LedgeTensor *t = c->in[i];
+        if (t && t->type < LEDGE_SEQUENCE && !countable(t))
+            return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "input %u has too many elements", i);
         if (t && (floats >> i & 1) && t->type != LEDGE_TYPE_NONE && !ledge__nn_is_float(t->type))
             return ledge__op_fail(c, LEDGE_ERROR_TYPE, "input %u is %s, must be floating-point", i,
                                   ledge_type_name(t->type));

@@ -208,7 +208,8 @@ static int64_t macs(const LedgeOpCtx *c)
     quiet.err = NULL;
     if (!ledge__nn_known(c->in[0]) || !ledge__nn_known(c->in[2]) || sizes(&quiet, &s))
         return 0;
-    return s.dirs * s.seq * s.batch * (int64_t)s.gates * s.hidden * (s.in + s.hidden);
+    return ledge__nn_macs((double)s.dirs * (double)s.seq * (double)s.batch * (double)s.gates *
+                          (double)s.hidden * (double)(s.in + s.hidden));
 }
 
 const LedgeOp ledge__ops_nn_rnn[] = {

@@ -1,5 +1,6 @@
 /* Softmax, LogSoftmax and Hardmax (ONNX 1, 11, 13): before opset 13 everything from `axis` on
  * is one row, from 13 on the rows run along `axis` alone. */
+#include "engine/kernels/vec.h"
 #include "engine/ops/nn/nn.h"
 
 static LedgeStatus rows(LedgeOpCtx *c, LedgeRows *r)
@@ -41,7 +42,10 @@ static LedgeStatus body(LedgeOpCtx *c)
     LEDGE_TRY(rows(c, &r));
     r.x = c->in[0]->data;
     r.y = c->out[0]->data;
-    if (c->node->op_type[0] == 'S')
+    if (t == LEDGE_FLOAT && c->node->op_type[0] != 'H')
+        ledge__vec_softmax((LedgeRunner){c->pool, c->cpu}, r.x, r.y, r.outer, r.size, r.inner,
+                           c->node->op_type[0] == 'L');
+    else if (c->node->op_type[0] == 'S')
         NN_CALL(t, softmax, &r, c->pool);
     else if (c->node->op_type[0] == 'L')
         NN_CALL(t, log_softmax, &r, c->pool);

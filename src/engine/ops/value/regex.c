@@ -596,7 +596,7 @@ static Node *parse_alternatives(Parser *s)
 typedef struct Emitter {
     Parser *parser;
     Instruction *code;
-    int n;
+    int n, cap;
 } Emitter;
 
 static int emit(Emitter *e, Instruction i)
@@ -604,6 +604,16 @@ static int emit(Emitter *e, Instruction i)
     if (e->n == MAX_PROGRAM) {
         fail(e->parser, "it is too large");
         return -1;
+    }
+    if (e->n == e->cap) {
+        int cap = e->cap ? 2 * e->cap : 32;
+        Instruction *grown = parser_alloc(e->parser, (size_t)cap * sizeof *grown);
+        if (!grown)
+            return -1;
+        if (e->n)
+            memcpy(grown, e->code, (size_t)e->n * sizeof *grown);
+        e->code = grown;
+        e->cap = cap;
     }
     e->code[e->n] = i;
     return e->n++;
@@ -738,10 +748,7 @@ LedgeRegex *ledge__regex_new(LedgeString pattern, LedgeRegexAlloc alloc, void *c
     if (root && s.p < s.end)
         root = fail(&s, "a ) has no (");
     Emitter e = {.parser = &s};
-    if (root)
-        e.code = parser_alloc(&s, MAX_PROGRAM * sizeof *e.code);
-    if (!root || !e.code || !emit_node(&e, root) ||
-        emit(&e, (Instruction){.code = OP_MATCH}) < 0) {
+    if (!root || !emit_node(&e, root) || emit(&e, (Instruction){.code = OP_MATCH}) < 0) {
         *why = s.why;
         return NULL;
     }
