@@ -34,10 +34,6 @@ struct LedgeValue {
     uint32_t n_uses;
     uint32_t n_outputs; /* how many graph outputs this value is */
     bool is_input;
-    /* Of a constant computed from others (weights with a factor folded in): writes the data again,
-     * so that its memory may be given back while no reader needs it. NULL: it must stay. */
-    void (*remake)(const struct LedgeValue *v, void *to);
-    const void *remake_from;
 };
 
 typedef struct LedgeAttr {
@@ -136,6 +132,8 @@ bool ledge__node_set_int(LedgeGraph *g, LedgeNode *n, const char *name, int64_t 
 bool ledge__node_set_float(LedgeGraph *g, LedgeNode *n, const char *name, float v);
 bool ledge__node_set_ints(LedgeGraph *g, LedgeNode *n, const char *name, const int64_t *v,
                           size_t count);
+bool ledge__node_set_floats(LedgeGraph *g, LedgeNode *n, const char *name, const float *v,
+                            size_t count);
 bool ledge__node_set_string(LedgeGraph *g, LedgeNode *n, const char *name, const char *v);
 bool ledge__node_copy_attrs(LedgeGraph *g, LedgeNode *to, const LedgeNode *from);
 

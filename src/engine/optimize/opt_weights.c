@@ -76,19 +76,18 @@ static void scale_elements(float *x, int64_t count, const ChannelMap *m, const d
     }
 }
 
-/* How the scaled weights came about, to make them again. */
-typedef struct Scaled {
-    const void *source; /* may be misaligned */
-    int64_t count;
-    ChannelMap map;
-    const double *factors;
-} Scaled;
-
-static void scale_again(const LedgeValue *v, void *to)
+/* ledge.Conv multiplies its weights when it packs them: no copy stays in the graph. */
+static LedgeStatus set_scale(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, int64_t channels,
+                             const double *scale)
 {
-    const Scaled *s = v->remake_from;
-    memcpy(to, s->source, (size_t)s->count * sizeof(float));
-    scale_elements(to, s->count, &s->map, s->factors);
+    size_t count;
+    const float *old = ledge__node_floats(n, "w_scale", &count);
+    float *v = ledge__arena_alloc(g->arena, (size_t)channels, sizeof *v);
+    for (int64_t i = 0; v && i < channels; i++)
+        v[i] = (float)(scale[i] * (old ? (double)old[i] : 1));
+    return v && ledge__node_set_floats(g, n, "w_scale", v, (size_t)channels)
+               ? LEDGE_OK
+               : ledge__no_memory(c->err);
 }
 
 static LedgeStatus fold_weights(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
@@ -100,17 +99,10 @@ static LedgeStatus fold_weights(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
     LedgeValue *v = ledge__opt_floats(g, NULL, old->t.rank, old->t.dims, &data);
     if (!v)
         return ledge__no_memory(c->err);
+    ledge__opt_copy_floats(old, data);
     if (count > 0) {
-        Scaled *s = ledge__arena_alloc(g->arena, 1, sizeof *s);
-        double *factors = ledge__arena_alloc(g->arena, (size_t)w->channels, sizeof *factors);
-        if (!s || !factors)
-            return ledge__no_memory(c->err);
-        memcpy(factors, scale, (size_t)w->channels * sizeof *factors);
-        *s = (Scaled){old->t.data, count, channel_map(n, w), factors};
-        v->remake_from = s;
-        scale_again(v, data);
-        /* The source may itself be given back only if nobody remakes from it. */
-        v->remake = old->remake ? NULL : scale_again;
+        ChannelMap m = channel_map(n, w);
+        scale_elements(data, count, &m, scale);
     }
     if (g->onnx)
         ledge__onnx_release_pages(g->onnx, old->t.data, (size_t)count * sizeof(float));
@@ -122,7 +114,9 @@ LedgeStatus ledge__opt_fold_affine(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
                                    const LedgeOptWeighted *w, const double *scale,
                                    const double *shift)
 {
-    if (scale)
+    if (scale && ledge__node_is_ledge(n, "Conv"))
+        LEDGE_TRY(set_scale(g, c, n, w->channels, scale));
+    else if (scale)
         LEDGE_TRY(fold_weights(g, c, n, w, scale));
     const LedgeValue *old = ledge__node_in(n, w->bias);
     if (!old && !shift)
