@@ -173,8 +173,10 @@ typedef struct Pixel {
 
 static inline Pixel pixel_at(const LedgeConvShape *s, size_t m)
 {
-    const size_t row = m / s->ow;
-    return (Pixel){row / s->oh, row % s->oh, m - row * s->ow};
+    const size_t row = m / s->ow, x = m - row * s->ow;
+    if (s->n == 1) /* a division less: this is done for every tile */
+        return (Pixel){0, row, x};
+    return (Pixel){row / s->oh, row % s->oh, x};
 }
 
 static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
@@ -223,6 +225,24 @@ static const float *border_run(const LedgeConvShape *s, const float *row, size_t
     return to;
 }
 
+/* All `mr` pixels in one output row with their filter rows inside the image: the usual case. */
+static bool run_rows_inside(const RowsArg *a, const Pixel *p, uint32_t mr, const float **out)
+{
+    const LedgeConvShape *s = &a->plan->s;
+    const size_t x = p->x * s->sw - s->pl, step = s->sw * s->c;
+    if (p->x + mr > s->ow || x >= s->w || x + (mr - 1) * s->sw + s->kw > s->w)
+        return false;
+    const float *image = a->x + p->n * s->h * s->w * s->c;
+    for (size_t ky = 0; ky < s->kh; ky++, out += mr) {
+        const size_t y = p->y * s->sh + ky * s->dh - s->pt;
+        const float *row = y < s->h ? image + (y * s->w + x) * s->c : a->zeros;
+        const size_t by = y < s->h ? step : 0;
+        for (uint32_t i = 0; i < mr; i++, row += by)
+            out[i] = row;
+    }
+    return true;
+}
+
 static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
                      float *border)
 {
@@ -231,6 +251,8 @@ static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
     const size_t kc = a->plan->kc;
     (void)group;
     Pixel p = pixel_at(s, m0);
+    if (run_rows_inside(a, &p, mr, out))
+        return;
     for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
         const float *image = a->x + p.n * s->h * s->w * s->c;
         const size_t x = p.x * s->sw - s->pl;

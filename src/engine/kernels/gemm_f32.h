@@ -53,6 +53,8 @@ typedef struct LedgeGemmRun {
     LedgeGemmRowsFn rows;
     const void *rows_arg;
     const float *b, *bias; /* of group 0; the others follow */
+    bool shared_bias;      /* one bias for all groups */
+    const size_t *c_at;    /* where each group's C begins, in floats; NULL: side by side */
     float *c;
     size_t ldc;
     const float *r;
