@@ -4,7 +4,7 @@
 #   make            build the release binaries in build/
 #   make demo       build, draw images no model has seen, classify them, time it
 #   make test       release tests, the same under ASan+UBSan, fuzz corpora, conformance
-#   make bench      time the kernels and models
+#   make bench      time models, beside ONNX Runtime where LEDGE_ORT names its library
 #   make fuzz       fuzz each target for FUZZ_SECONDS (60)
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make format     clang-format on the C files that git knows
@@ -32,7 +32,7 @@ demo: build
 test: deps-test
 	@scripts/test.sh
 
-bench: deps-test
+bench: build
 	@scripts/bench.sh
 
 fuzz: deps-fuzz
