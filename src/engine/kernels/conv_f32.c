@@ -2,6 +2,7 @@
  * pointwise and indirect. See conv_f32.h. */
 #include "engine/kernels/conv_f32.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -66,14 +67,17 @@ static LedgeConvPath choose(const LedgeConvShape *s)
     return LEDGE_CONV_INDIRECT;
 }
 
-/* The widest set that does not waste most of its lanes on a narrow output. */
+/* The best set, unless narrower vectors fit the columns so much better that they win: by a
+ * fifth at least, since some CPUs do more with wide ones. */
 static const LedgeF32Kernels *choose_kernels(uint32_t cpu, size_t columns)
 {
     const LedgeF32Kernels *best = ledge__f32_kernels(cpu);
     for (size_t i = 0; ledge__f32_kernels_at(i); i++) {
         const LedgeF32Kernels *k = ledge__f32_kernels_at(i);
+        const size_t width = ledge__round_up(columns, k->lanes);
         if ((k->cpu & cpu) == k->cpu && k->lanes >= 4 && k->lanes < best->lanes &&
-            columns <= k->lanes)
+            width * 5 <= ledge__round_up(columns, best->lanes) * 4 &&
+            columns <= (size_t)k->lanes * k->nv)
             best = k;
     }
     return best;
@@ -155,6 +159,46 @@ typedef struct RowsArg {
     const float *x, *zeros;
 } RowsArg;
 
+/* A 1×1 filter on a padded image: the border of the output is the bias alone. */
+static bool is_framed(const LedgeConvShape *s)
+{
+    return s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->group == 1 && s->h > 0 &&
+           s->w > 0 && s->oh >= s->pt + s->h && s->ow >= s->pl + s->w;
+}
+
+/* Every output pixel outside rows pt … pt + h and columns pl … pl + w. */
+static void fill_frame(const LedgeConvPlan *plan, const LedgeConvArgs *a, float *y)
+{
+    const LedgeConvShape *s = &plan->s;
+    const float *first = NULL;
+    for (size_t i = 0; i < s->oh * s->ow; i++) {
+        float *to = y + i * s->ldc;
+        if (i / s->ow - s->pt < s->h && i % s->ow - s->pl < s->w)
+            continue;
+        if (first) {
+            memcpy(to, first, s->m * sizeof(float));
+            continue;
+        }
+        for (size_t j = 0; j < s->m; j++)
+            to[j] = fminf(a->act.hi, fmaxf(a->act.lo, a->bias[j]));
+        if (a->act.kind != LEDGE_ACT_CLAMP)
+            plan->k->act(to, 1, s->m, s->m, &a->act);
+        first = to;
+    }
+}
+
+/* A group is a row of the image here. */
+static void framed_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
+                        float *border)
+{
+    const RowsArg *a = arg;
+    const size_t ld = a->plan->s.c;
+    const float *x = a->x + (group * a->plan->s.w + m0) * ld;
+    (void)border;
+    for (uint32_t i = 0; i < mr; i++)
+        out[i] = x + i * ld;
+}
+
 static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                            const float **out, float *border)
 {
@@ -190,6 +234,18 @@ static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
     }
 }
 
+/* Taps that see nothing but padding are marked for the kernel to skip. */
+static void skip_padding(const float *zeros, size_t taps, uint32_t mr, const float **out)
+{
+    for (size_t t = 0; t < taps; t++, out += mr) {
+        uint32_t i = 0;
+        while (i < mr && out[i] == zeros)
+            i++;
+        if (i == mr)
+            out[0] = NULL;
+    }
+}
+
 static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                           const float **out, float *border)
 {
@@ -197,6 +253,7 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
     const LedgeConvShape *s = &a->plan->s;
     (void)border;
     Pixel p = pixel_at(s, m0);
+    bool padding = false;
     for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
         const float **to = out + i;
         const float *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->kc;
@@ -205,10 +262,14 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
             const size_t y = p.y * s->sh + ky * s->dh - s->pt;
             for (size_t kx = 0; kx < s->kw; kx++, to += mr) {
                 const size_t x = p.x * s->sw + kx * s->dw - s->pl;
-                *to = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : a->zeros;
+                const bool inside = y < s->h && x < s->w;
+                *to = inside ? image + (y * s->w + x) * s->c : a->zeros;
+                padding |= !inside;
             }
         }
     }
+    if (padding)
+        skip_padding(a->zeros, a->plan->taps, mr, out);
 }
 
 /* A filter row over pixels x … x + kw - 1 that leaves the image: its part inside, and zeros. */
@@ -285,8 +346,8 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
         ledge__conv_f32_wino_run(plan, a, pool);
         return;
     }
-    const RowsArg rows = {plan, a->x, a->zeros};
-    const LedgeGemmRun g = {.p = plan->p,
+    RowsArg rows = {plan, a->x, a->zeros};
+    LedgeGemmRun g = {.p = plan->p,
                             .m = s->n * s->oh * s->ow,
                             .groups = s->group,
                             .taps = plan->taps,
@@ -305,5 +366,20 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
                             .act = a->act,
                             .scratch = a->scratch,
                             .thread_bytes = plan->thread_bytes};
-    ledge__gemm_run(&g, pool);
+    if (plan->path != LEDGE_CONV_INDIRECT || a->r || !is_framed(s)) {
+        ledge__gemm_run(&g, pool);
+        return;
+    }
+    g.rows = framed_rows;
+    g.shared_b = g.shared_bias = true;
+    g.groups = s->h;
+    g.m = s->w;
+    g.c_step = s->ow * s->ldc;
+    for (size_t n = 0; n < s->n; n++) {
+        float *y = a->y + n * s->oh * s->ow * s->ldc;
+        fill_frame(plan, a, y);
+        rows.x = a->x + n * s->h * s->w * s->c;
+        g.c = y + (s->pt * s->ow + s->pl) * s->ldc;
+        ledge__gemm_run(&g, pool);
+    }
 }

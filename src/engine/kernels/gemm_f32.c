@@ -122,9 +122,10 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
     const size_t lanes = p->k->lanes, columns = ledge__panels_columns(p);
     LedgeGemmTile t = {.a = rows, .taps = g->taps, .kc = g->kc, .mr = mr, .ldc = g->ldc,
                        .ldr = g->ldr, .lo = g->act.lo, .hi = g->act.hi};
-    const float *b = g->b + group * columns * p->depth;
+    const float *b = g->b + (g->shared_b ? 0 : group * columns * p->depth);
     const float *bias = g->bias + (g->shared_bias ? 0 : group * columns);
-    const size_t start = m0 * g->ldc + (g->c_at ? g->c_at[group] : group * p->n);
+    const size_t step = g->c_step ? g->c_step : p->n;
+    const size_t start = m0 * g->ldc + (g->c_at ? g->c_at[group] : group * step);
     for (size_t i = p0; i < p1; i++) {
         const size_t first = ledge__panel_start(p, i) * lanes;
         t.nv = ledge__panel_nv(p, i);
@@ -139,7 +140,8 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
     }
 }
 
-/* Item = (group, block of panels, chunk of rows). Rows are dealt out evenly, so that no
+/* Item = (block of panels, group, chunk of rows), in this order, so that groups that share B
+ * find it in cache. Rows are dealt out evenly, so that no
  * tile is much smaller than the others. */
 static void run_items(void *arg, size_t begin, size_t end, int thread)
 {
@@ -152,8 +154,8 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     const size_t tiles = (g->m + g->mr - 1) / g->mr;
     const size_t share = g->m / tiles, more = g->m % tiles;
     for (size_t item = begin; item < end; item++) {
-        const size_t chunk = item % w->chunks, block = item / w->chunks % w->blocks;
-        const size_t group = item / w->chunks / w->blocks;
+        const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
+        const size_t block = item / w->chunks / g->groups;
         const size_t p0 = block * w->block;
         const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
         size_t t = chunk * tiles / w->chunks;

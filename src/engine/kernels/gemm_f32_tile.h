@@ -27,6 +27,10 @@ static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
     const float *const *rows = t->a;
     for (size_t tap = t->taps; tap > 0; tap--, rows += GEMM_MR) {
         const float *a[GEMM_MR];
+        if (!rows[0]) { /* all padding */
+            b += kc * GEMM_NV * VF_LANES;
+            continue;
+        }
         VF_EACH(i, GEMM_MR) a[i] = rows[i];
         for (size_t k = 0; k < kc; k++, b += GEMM_NV * VF_LANES) {
             vf bv[GEMM_NV];

@@ -92,6 +92,13 @@ void ledge__math_clear(const LedgeTensor *t)
         memset(t->data, 0, bytes);
 }
 
+void ledge__math_clear_tail(const LedgeTensor *t)
+{
+    size_t bytes = ledge_tensor_bytes(t);
+    if (ledge_type_bits(t->type) < 8 && bytes > 0 && bytes != SIZE_MAX)
+        ((uint8_t *)t->data)[bytes - 1] = 0;
+}
+
 void ledge__math_split(const LedgeTensor *t, int32_t axis, size_t *outer, size_t *n, size_t *inner)
 {
     *outer = *inner = 1;
