@@ -20,8 +20,9 @@ export JOBS BUILD
 
 all: build
 
-deps-%:
-	@scripts/deps.sh $*
+# Named, since make looks up no pattern rule for phony targets.
+deps-build deps-test deps-fuzz deps-lint:
+	@scripts/deps.sh $(@:deps-%=%)
 
 build: deps-build
 	@scripts/build.sh $(BUILD)
