@@ -1,7 +1,8 @@
 /* Times every distinct convolution layer of MobileNetV2, ResNet-50 and SqueezeNet 1.1, one
  * by one: milliseconds, GMAC/s and the share of this core's measured multiply-add peak.
  *
- * usage: bench_conv [-t THREADS] [-f PATH] [NET...]     PATH: winograd, indirect, ... */
+ * usage: bench_conv [-t THREADS] [-n ROUNDS] [-f PATH] [-l LAYER] [NET...]
+ * PATH is winograd, indirect, ...; LAYER the number of a line, from 0. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,7 +97,8 @@ static const Layer layers[] = {
     {"mnist", 1, 14, 8, 16, 5, 1, 1, 0},
     {"mnist", 1, 1, 256, 10, 1, 1, 1, 0},
 };
-enum { N_LAYERS = sizeof(layers) / sizeof(layers[0]), ROUNDS = 15 };
+enum { N_LAYERS = sizeof(layers) / sizeof(layers[0]) };
+static int rounds = 15; /* of each layer; the best counts */
 
 static double now(void)
 {
@@ -171,7 +173,7 @@ static double layer_seconds(const Layer *l, uint32_t cpu, LedgePool *pool, Ledge
                              .ldr = s.m, .y = y,
                              .act = {.kind = LEDGE_ACT_CLAMP, .lo = 0, .hi = 6}, .scratch = scratch};
     double best = INFINITY;
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < rounds; i++) {
         const double t0 = now();
         ledge__conv_f32_run(plan, &a, pool);
         const double t = now() - t0;
@@ -185,12 +187,13 @@ static double layer_seconds(const Layer *l, uint32_t cpu, LedgePool *pool, Ledge
 }
 
 static void bench_net(const char *net, uint32_t cpu, LedgePool *pool, LedgeConvPath force,
-                      double peak)
+                      double peak, int only)
 {
+    int index = 0;
     double total = 0, macs_total = 0;
     for (size_t i = 0; i < N_LAYERS; i++) {
         const Layer *l = &layers[i];
-        if (strcmp(l->net, net) != 0)
+        if (strcmp(l->net, net) != 0 || (only >= 0 && index++ != only))
             continue;
         LedgeConvPlan plan;
         const double s = layer_seconds(l, cpu, pool, force, &plan);
@@ -214,24 +217,28 @@ int main(int argc, char **argv)
     const uint32_t cpu = ledge__cpu_flags();
     LedgeConvPath force = LEDGE_CONV_PATHS;
     LedgePool *pool = NULL;
-    int named = 0;
+    int named = 0, only = -1;
     const double peak = peak_gmacs(cpu);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-t") == 0 && i + 1 < argc) {
             if (ledge__pool_new(NULL, atoi(argv[++i]), &pool) != LEDGE_OK)
                 return 1;
+        } else if (strcmp(argv[i], "-n") == 0 && i + 1 < argc) {
+            rounds = atoi(argv[++i]);
+        } else if (strcmp(argv[i], "-l") == 0 && i + 1 < argc) {
+            only = atoi(argv[++i]);
         } else if (strcmp(argv[i], "-f") == 0 && i + 1 < argc) {
             i++;
             for (force = 0; force < LEDGE_CONV_PATHS; force++)
                 if (strcmp(ledge__conv_f32_path_name(force), argv[i]) == 0)
                     break;
         } else {
-            bench_net(argv[i], cpu, pool, force, peak);
+            bench_net(argv[i], cpu, pool, force, peak, only);
             named++;
         }
     }
     for (size_t i = 0; !named && i < sizeof(all) / sizeof(all[0]); i++)
-        bench_net(all[i], cpu, pool, force, peak);
+        bench_net(all[i], cpu, pool, force, peak, only);
     ledge__pool_free(pool);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 
 enum {
+    NEAR_FLOATS = 12 * 1024, /* of packed B that come into cache by themselves */
     L2_FLOATS = 128 * 1024,  /* of packed B in a block: half of a usual L2 of 1 MiB */
     SMALL_WORK = 128 * 1024, /* multiply-adds under which a second thread costs more than it gives */
     ITEMS_PER_THREAD = 4
@@ -59,6 +60,18 @@ static void pack_row(const char *w, size_t step, size_t cols, size_t width, floa
         out[j] = 0.0f;
 }
 
+/* `cols` columns of contiguous k each, turned into kc rows. */
+static void pack_columns(const char *w, size_t sn, size_t cols, size_t kc, size_t width, float *out)
+{
+    enum { BLOCK = 16 }; /* rows at a time: what is written stays in L1 */
+    for (size_t c0 = 0; c0 < kc; c0 += BLOCK, out += BLOCK * width, w += BLOCK * sizeof(float)) {
+        const size_t n = kc - c0 < BLOCK ? kc - c0 : BLOCK;
+        for (size_t j = 0; j < width; j++)
+            for (size_t c = 0; c < n; c++)
+                out[c * width + j] = j < cols ? load_any(w + j * sn + c * sizeof(float)) : 0.0f;
+    }
+}
+
 void ledge__panels_pack(const LedgePanels *p, const void *w, size_t taps, size_t kc, size_t sn,
                         size_t st, size_t sc, float *packed)
 {
@@ -68,6 +81,11 @@ void ledge__panels_pack(const LedgePanels *p, const void *w, size_t taps, size_t
         const size_t width = ledge__panel_nv(p, i) * lanes;
         const size_t cols = p->n - first < width ? p->n - first : width;
         const char *from = (const char *)w + first * sn * f;
+        if (taps == 1 && sc == 1) {
+            pack_columns(from, sn * f, cols, kc, width, packed);
+            packed += kc * width;
+            continue;
+        }
         for (size_t t = 0; t < taps; t++)
             for (size_t c = 0; c < kc; c++, packed += width)
                 pack_row(from + (t * st + c * sc) * f, sn * f, cols, width, packed);
@@ -105,24 +123,28 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
     const size_t lanes = p->k->lanes, columns = ledge__panels_columns(p);
     LedgeGemmTile t = {.a = rows, .taps = g->taps, .kc = g->kc, .mr = mr, .ldc = g->ldc,
                        .ldr = g->ldr, .lo = g->act.lo, .hi = g->act.hi};
-    const float *b = g->b + group * columns * p->depth;
-    const float *bias = g->bias + group * columns;
+    const float *b = g->b + (g->shared_b ? 0 : group * columns * p->depth);
+    const float *bias = g->bias + (g->shared_bias ? 0 : group * columns);
+    const size_t step = g->c_step ? g->c_step : p->n;
+    const size_t start = m0 * g->ldc + (g->c_at ? g->c_at[group] : group * step);
+    const bool far = columns * p->depth > NEAR_FLOATS;
     for (size_t i = p0; i < p1; i++) {
         const size_t first = ledge__panel_start(p, i) * lanes;
-        const size_t column = group * p->n + first;
         t.nv = ledge__panel_nv(p, i);
         t.n = (uint32_t)(p->n - first < t.nv * lanes ? p->n - first : t.nv * lanes);
         t.b = b + first * p->depth;
+        t.ahead = far ? t.nv * lanes * p->depth : 0; /* the next panel */
         t.bias = bias + first;
-        t.c = g->c + m0 * g->ldc + column;
-        t.r = g->r ? g->r + m0 * g->ldr + column : NULL;
+        t.c = g->c + start + first;
+        t.r = g->r ? g->r + m0 * g->ldr + group * p->n + first : NULL;
         p->k->gemm(&t);
         if (g->act.kind != LEDGE_ACT_CLAMP)
             p->k->act(t.c, mr, g->ldc, t.n, &g->act);
     }
 }
 
-/* Item = (group, block of panels, chunk of rows). Rows are dealt out evenly, so that no
+/* Item = (block of panels, group, chunk of rows), in this order, so that groups that share B
+ * find it in cache. Rows are dealt out evenly, so that no
  * tile is much smaller than the others. */
 static void run_items(void *arg, size_t begin, size_t end, int thread)
 {
@@ -133,15 +155,19 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     const size_t pointers = g->taps * LEDGE_GEMM_MR_MAX * sizeof(float *);
     float *border = (float *)(void *)(scratch + ledge__round_up(pointers, LEDGE_ALIGN));
     const size_t tiles = (g->m + g->mr - 1) / g->mr;
+    const size_t share = g->m / tiles, more = g->m % tiles;
     for (size_t item = begin; item < end; item++) {
-        const size_t chunk = item % w->chunks, block = item / w->chunks % w->blocks;
-        const size_t group = item / w->chunks / w->blocks;
+        const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
+        const size_t block = item / w->chunks / g->groups;
         const size_t p0 = block * w->block;
         const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
+        size_t t = chunk * tiles / w->chunks;
         const size_t t1 = (chunk + 1) * tiles / w->chunks;
-        for (size_t t = chunk * tiles / w->chunks; t < t1; t++) {
-            const size_t m0 = t * g->m / tiles;
-            const uint32_t mr = (uint32_t)((t + 1) * g->m / tiles - m0);
+        size_t m0 = t * g->m / tiles, rest = t * g->m % tiles;
+        for (uint32_t mr; t < t1; t++, m0 += mr) { /* tile t: rows t m / tiles … (t + 1) m / tiles */
+            rest += more;
+            mr = (uint32_t)(share + (rest >= tiles));
+            rest -= rest >= tiles ? tiles : 0;
             g->rows(g->rows_arg, group, m0, mr, rows, border);
             run_tile(g, group, m0, mr, p0, p1, rows);
         }

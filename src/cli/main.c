@@ -1,0 +1,74 @@
+/* The command line's entry: finds the subcommand and hands over. */
+#include "cli/cli.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const CliCommand *const commands[] = {&cli_inspect,    &cli_run,     &cli_bench,
+                                             &cli_eval,       &cli_compile, &cli_preprocess,
+                                             &cli_doctor};
+#define N_COMMANDS (sizeof commands / sizeof *commands)
+
+static const CliCommand *find(const char *name)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+static int unknown(const char *word)
+{
+    const char *names[N_COMMANDS + 1];
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i]->name;
+    names[N_COMMANDS] = "help";
+    const char *near = cli_nearest(word, names, N_COMMANDS + 1);
+    if (near)
+        cli_fail_with(NULL, LEDGE_ERROR_ARGUMENT, "unknown command '%s'; did you mean '%s'?",
+                      cli_clean(word), near);
+    else
+        cli_fail_with(NULL, LEDGE_ERROR_ARGUMENT,
+                      "unknown command '%s'; 'ledge help' lists all commands", cli_clean(word));
+    return CLI_USAGE;
+}
+
+static void overview(FILE *to)
+{
+    fprintf(to, "ledge %s: run ONNX models on edge devices\n\nusage: ledge COMMAND ...\n\n",
+            ledge_version());
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to, "  %-11s %s\n", "help", "print this, or what a command takes");
+    fprintf(to, "\n'ledge COMMAND --help' says what a command takes. Exit codes: 0 ok, 1 failed,\n"
+                "2 usage, 3 bad input file, 4 strict provider refusal, 5 gate refused.\n");
+}
+
+static int help(int argc, char **argv)
+{
+    char *as_option[] = {argv[0], (char[]){"--help"}, NULL};
+    if (argc < 2) {
+        overview(stdout);
+        return cli_finish();
+    }
+    const CliCommand *c = find(argv[1]);
+    return c ? c->run(c, 2, as_option) : unknown(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+    if (argc < 2) {
+        overview(stderr);
+        return CLI_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+        printf("ledge %s\n", ledge_version());
+        return cli_finish();
+    }
+    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return help(argc - 1, argv + 1);
+    const CliCommand *c = find(word);
+    return c ? c->run(c, argc - 1, argv + 1) : unknown(word);
+}

@@ -1,0 +1,223 @@
+/* Feeding models, see model_io.h. */
+#include "cli/model_io.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cpu.h"
+#include "image/npy.h"
+
+static int no_memory(void)
+{
+    return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+}
+
+int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session)
+{
+    LedgeError err = {0};
+    const LedgeModelOptions mo = {.cpu = o->cpu, .no_optimize = o->no_optimize};
+    const LedgeSessionOptions so = {.threads = (int)o->threads};
+    *model = NULL;
+    *session = NULL;
+    if (ledge_model_load(o->path, &mo, &err, model))
+        return cli_fail(o->path, &err);
+    if (ledge_session_create(*model, &so, &err, session)) {
+        ledge_model_free(*model);
+        *model = NULL;
+        return cli_fail(o->path, &err);
+    }
+    return CLI_GO;
+}
+
+int cli_threads(int64_t asked)
+{
+    int fast;
+    (void)ledge__cpu_cores(&fast);
+    return asked ? (int)asked : fast;
+}
+
+bool cli_inputs_new(const LedgeModel *m, CliInputs *in)
+{
+    in->n = ledge_model_input_count(m);
+    in->tensors = calloc(in->n + 1, sizeof *in->tensors);
+    return in->tensors != NULL;
+}
+
+void cli_inputs_free(CliInputs *in)
+{
+    for (size_t i = 0; in->tensors && i < in->n; i++)
+        ledge__npy_free(NULL, &in->tensors[i]);
+    free(in->tensors);
+    *in = (CliInputs){0};
+}
+
+size_t cli_input_index(const LedgeModel *m, const char *name)
+{
+    const size_t n = ledge_model_input_count(m);
+    char list[400] = "";
+    for (size_t i = 0; i < n; i++) {
+        const char *own = ledge_model_input(m, i)->name;
+        const size_t used = strlen(list);
+        if (strcmp(own, name) == 0)
+            return i;
+        snprintf(list + used, sizeof list - used, "%s'%.60s'", i ? ", " : "", own);
+    }
+    cli_fail_with(NULL, LEDGE_ERROR_NOT_FOUND, "the model has no input '%s'; it has %s", name,
+                  n ? list : "none");
+    return (size_t)-1;
+}
+
+static int load_file(const LedgeModel *m, const char *word, CliInputs *in)
+{
+    const char *eq = strchr(word, '=');
+    const char *file = eq ? eq + 1 : word;
+    size_t index = 0;
+    LedgeError err = {0};
+    if (eq) {
+        char *name = strndup(word, (size_t)(eq - word));
+        if (!name)
+            return no_memory();
+        index = cli_input_index(m, name);
+        free(name);
+        if (index == (size_t)-1)
+            return CLI_BAD_INPUT;
+    } else {
+        while (index < in->n && in->tensors[index].data)
+            index++;
+    }
+    if (index >= in->n || in->tensors[index].data)
+        return cli_fail_with(file, LEDGE_ERROR_SHAPE,
+                             index >= in->n ? "the model takes %zu inputs; this is one too many"
+                                            : "input %zu is given twice",
+                             index >= in->n ? in->n : index);
+    if (ledge__npy_load(NULL, file, &err, &in->tensors[index]))
+        return cli_fail(file, &err);
+    return CLI_GO;
+}
+
+int cli_inputs_files(const LedgeModel *m, const CliList *words, CliInputs *in)
+{
+    for (size_t i = 0; i < words->n; i++) {
+        const int code = load_file(m, words->items[i], in);
+        if (code != CLI_GO)
+            return code;
+    }
+    return CLI_GO;
+}
+
+/* ---- shapes and random numbers ---- */
+
+static bool parse_dims(const char *text, LedgeTensorInfo *info)
+{
+    int32_t rank = 0;
+    int64_t dims[LEDGE_MAX_RANK];
+    for (const char *p = text; *p;) {
+        char *end;
+        errno = 0;
+        if (rank == LEDGE_MAX_RANK)
+            return false;
+        dims[rank] = strtoll(p, &end, 10);
+        if (errno || end == p || dims[rank++] < 0 || (*end && *end != 'x' && *end != ','))
+            return false;
+        p = *end ? end + 1 : end;
+    }
+    if (info->rank >= 0 && rank != info->rank)
+        return false;
+    for (int32_t i = 0; i < rank && info->rank >= 0; i++)
+        if (info->dims[i] >= 0 && info->dims[i] != dims[i])
+            return false;
+    info->rank = rank;
+    memcpy(info->dims, dims, (size_t)rank * sizeof *dims);
+    return true;
+}
+
+int cli_shapes_apply(const LedgeModel *m, const CliList *words, LedgeTensorInfo *infos)
+{
+    for (size_t i = 0; i < ledge_model_input_count(m); i++)
+        infos[i] = *ledge_model_input(m, i);
+    for (size_t i = 0; i < words->n; i++) {
+        const char *word = words->items[i], *eq = strrchr(word, '=');
+        char *name = eq ? strndup(word, (size_t)(eq - word)) : NULL;
+        if (!name)
+            return cli_fail_with(NULL, LEDGE_ERROR_ARGUMENT,
+                                 "--shape takes NAME=AxBxC, as in --shape input=1x3x224x224");
+        const size_t index = cli_input_index(m, name);
+        free(name);
+        if (index == (size_t)-1)
+            return CLI_BAD_INPUT;
+        if (!parse_dims(eq + 1, &infos[index]))
+            return cli_fail_with(NULL, LEDGE_ERROR_SHAPE, "'%s' does not fit the input's %s",
+                                 eq + 1, cli_info_text(ledge_model_input(m, index)));
+    }
+    for (size_t i = 0; i < ledge_model_input_count(m); i++)
+        for (int32_t d = 0; d < infos[i].rank; d++)
+            infos[i].dims[d] = infos[i].dims[d] < 0 ? 1 : infos[i].dims[d];
+    return CLI_GO;
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+    /* splitmix64, by its published constants */
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static void fill_random(LedgeTensor *t, int64_t count, uint64_t seed)
+{
+    const unsigned width = ledge_type_bits(t->type) / 8;
+    for (int64_t i = 0; i < count; i++) {
+        const uint64_t bits = next_random(&seed);
+        const double unit = (double)(bits >> 11) / 9007199254740992.0 * 2 - 1;
+        if (t->type == LEDGE_FLOAT)
+            ((float *)t->data)[i] = (float)unit;
+        else if (t->type == LEDGE_DOUBLE)
+            ((double *)t->data)[i] = unit;
+        else if (t->type == LEDGE_FLOAT16) /* ±[0.5, 1): any fraction, one exponent */
+            ((uint16_t *)t->data)[i] = (uint16_t)((bits & 0x83ff) | 14 << 10);
+        else if (t->type == LEDGE_BFLOAT16)
+            ((uint16_t *)t->data)[i] = (uint16_t)((bits & 0x807f) | 126 << 7);
+        else if (t->type == LEDGE_UINT8 || t->type == LEDGE_INT8)
+            ((uint8_t *)t->data)[i] = (uint8_t)bits;
+        else /* small, as token numbers, masks and indices must be */
+            ((uint8_t *)t->data)[i * width] = bits & 1;
+    }
+}
+
+static int random_input(const LedgeTensorInfo *info, uint64_t seed, LedgeTensor *out)
+{
+    LedgeTensor t = {.type = info->type, .rank = info->rank};
+    if (info->rank < 0)
+        return cli_fail_with(NULL, LEDGE_ERROR_SHAPE,
+                             "input '%s' has no known rank; give --shape %s=... or --input",
+                             info->name, info->name);
+    if (!cli_is_number(info->type))
+        return cli_fail_with(NULL, LEDGE_ERROR_TYPE,
+                             "input '%s' is %s, which random numbers cannot fill; give it by "
+                             "--input %s=FILE.npy",
+                             info->name, ledge_type_name(info->type), info->name);
+    memcpy(t.dims, info->dims, sizeof t.dims);
+    t.bytes = ledge_tensor_bytes(&t);
+    t.data = t.bytes == SIZE_MAX ? NULL : ledge__calloc(NULL, t.bytes, 1);
+    if (!t.data)
+        return no_memory();
+    fill_random(&t, ledge_tensor_count(&t), seed);
+    *out = t;
+    return CLI_GO;
+}
+
+int cli_inputs_random(const LedgeModel *m, const CliList *shapes, uint64_t seed, CliInputs *in)
+{
+    LedgeTensorInfo *infos = calloc(in->n + 1, sizeof *infos);
+    if (!infos)
+        return no_memory();
+    int code = cli_shapes_apply(m, shapes, infos);
+    for (size_t i = 0; i < in->n && code == CLI_GO; i++)
+        if (!in->tensors[i].data)
+            code = random_input(&infos[i], seed + i, &in->tensors[i]);
+    free(infos);
+    return code;
+}

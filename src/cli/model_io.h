@@ -1,0 +1,69 @@
+/* Feeding models: input tensors from files, pictures or random numbers, labels, timing. */
+#ifndef LEDGE_CLI_MODEL_IO_H
+#define LEDGE_CLI_MODEL_IO_H
+
+#include "cli/cli.h"
+
+/* One tensor per model input; all data is owned. */
+typedef struct CliInputs {
+    LedgeTensor *tensors;
+    size_t n;
+} CliInputs;
+
+/* Room for the model's inputs, none of them filled. false: no memory. */
+bool cli_inputs_new(const LedgeModel *m, CliInputs *in);
+void cli_inputs_free(CliInputs *in);
+/* Fills inputs from "NAME=FILE.npy" words; a word without '=' means the first input that is not
+ * yet filled. All functions here give CLI_GO or the exit code after printing why. */
+int cli_inputs_files(const LedgeModel *m, const CliList *words, CliInputs *in);
+/* Applies "NAME=1x3x224x224" to what the random numbers below will take; dims: one
+ * LedgeTensorInfo copy per input. */
+int cli_shapes_apply(const LedgeModel *m, const CliList *words, LedgeTensorInfo *infos);
+/* Fills the inputs still empty with random numbers (the same for the same seed): floats from
+ * -1 to 1, integers 0 and 1. Free dimensions are 1 unless `shapes` says otherwise. */
+int cli_inputs_random(const LedgeModel *m, const CliList *shapes, uint64_t seed, CliInputs *in);
+/* Index of the input called `name`; (size_t)-1 after an error message that lists them. */
+size_t cli_input_index(const LedgeModel *m, const char *name);
+
+/* Loads the model and makes a session; on failure both are NULL and why is printed. */
+typedef struct CliOpen {
+    const char *path, *cpu;
+    bool no_optimize;
+    int64_t threads;
+} CliOpen;
+int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session);
+/* Threads that a session with this option really runs on. */
+int cli_threads(int64_t asked);
+
+/* ---- labels ---- */
+
+typedef struct CliLabels {
+    char *text; /* cut up into lines */
+    const char **names;
+    size_t n;
+} CliLabels;
+
+/* From a file with one class a line (a leading WordNet id is skipped), or, with path NULL, from
+ * the model's metadata "ledge.labels"; none there is no error. */
+int cli_labels_load(const LedgeModel *m, const char *path, CliLabels *out);
+void cli_labels_free(CliLabels *l);
+/* The class's name, or NULL. */
+const char *cli_label(const CliLabels *l, int64_t index);
+
+/* ---- scores ---- */
+
+/* True for an output of one row of scores: [1,C], [C], [1,C,1,1] of floats, C > 1. */
+bool cli_is_scores(const LedgeTensor *t);
+/* The `k` best of `t`, best first (ties: lower index first). Returns how many were written. */
+size_t cli_top(const LedgeTensor *t, size_t k, int64_t *indices);
+/* Probabilities of the scores at `indices`: as they are when they sum to 1, else by softmax. */
+void cli_probabilities(const LedgeTensor *t, const int64_t *indices, size_t k, double *out);
+
+/* ---- time ---- */
+
+uint64_t cli_now_ns(void);
+/* Percentile p (0 … 100) of sorted values, linear between neighbours. */
+double cli_percentile(const double *sorted, size_t n, double p);
+int cli_compare_doubles(const void *a, const void *b);
+
+#endif
