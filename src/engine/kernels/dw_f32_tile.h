@@ -31,12 +31,12 @@ VF_INLINE void dw_square_px(const LedgeDwTile *t, const float *w, const vf *wr, 
     VF_EACH(p, count) acc[p] = bias;
     VF_EACH(i, k)
     {
-        const float *const *px = t->px + (size_t)i * t->px_ld + o * (size_t)step;
+        const float *const *px = t->rows[i] + o * (size_t)step;
         vf row[5];
         VF_EACH(j, k) row[j] = wr ? wr[i * k + j] : vf_load(w + (i * k + j) * VF_LANES);
         VF_EACH(q, (count - 1) * step + k)
         {
-            const vf x = dw_load(px[q] + t->c0 + c, n, full);
+            const vf x = dw_load(px[q] + c, n, full);
             VF_EACH(j, k)
             if (q >= j && (q - j) % step == 0 && (q - j) / step < count)
                 acc[(q - j) / step] = vf_fma(x, row[j], acc[(q - j) / step]);
@@ -70,13 +70,13 @@ VF_INLINE void dw_any(const LedgeDwTile *t, const float *w, size_t c, size_t n, 
         const float *wt = w;
         for (uint32_t i = 0; i < t->kh; i++)
             for (uint32_t j = 0; j < t->kw; j++, wt += VF_LANES) {
-                const float *const *px = t->px + i * t->px_ld + o * t->step + j * t->dil;
+                const float *const *px = t->rows[i] + o * t->step + j * t->dil;
                 const vf tap = vf_load(wt);
                 VF_EACH(p, DW_PX)
                 {
                     /* past the end the last output is computed again and dropped */
                     const size_t q = (size_t)p < last ? (size_t)p : last;
-                    acc[p] = vf_fma(dw_load(px[q * t->step] + t->c0 + c, n, full), tap, acc[p]);
+                    acc[p] = vf_fma(dw_load(px[q * t->step] + c, n, full), tap, acc[p]);
                 }
             }
         VF_EACH(p, DW_PX)
