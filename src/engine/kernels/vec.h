@@ -154,10 +154,11 @@ void ledge__vec_max_pool(LedgeRunner r, const LedgePoolWindow *w, const float *x
 void ledge__vec_average_pool(LedgeRunner r, const LedgePoolWindow *w, const float *x, float *y,
                              void *scratch);
 
-/* Resampling along one axis: output i is the sum of taps w[k] * x[at[k]], k in i*n … i*n+n-1. */
+/* Resampling along one axis: output i is the sum of taps weight[k] * x[at[k]], k in i*taps …
+ * i*taps+taps-1. at == NULL: the axis stays as it is. */
 typedef struct LedgeResample {
     size_t out, taps;
-    const uint32_t *at;
+    const int64_t *at;
     const float *weight;
 } LedgeResample;
 
