@@ -32,19 +32,18 @@ typedef struct LedgeGemmTile {
 
 /* A run of `ow` neighbouring outputs of a depthwise convolution, over `c` channels.
  *
- * px[i * px_ld + o * step + j * dil] is the pixel that filter tap (i, j) of output o
- * reads: a pointer to its channels, or to zeros where padding is. `w` holds the kh × kw taps
+ * rows[i][o * step + j * dil] is the pixel that filter tap (i, j) of output o reads: a
+ * pointer to its channels, or to zeros where padding is. `w` holds the kh × kw taps
  * of one vector of channels after the other; `bias` is padded to whole vectors. */
 typedef struct LedgeDwTile {
-    const float *const *px;
-    size_t px_ld;
+    const float *const *const *rows;
     uint32_t kh, kw, step, dil;
     const float *w, *bias;
     float *y;
     size_t ldy; /* floats from output to output */
     const float *r;
     size_t ldr;
-    size_t ow, c, c0; /* c channels; pixels are read from channel c0 on */
+    size_t ow, c;
     float lo, hi;
 } LedgeDwTile;
 
