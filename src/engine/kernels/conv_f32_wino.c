@@ -173,6 +173,7 @@ static void multiply(const WinoWalk *w, const float *v, float *m, size_t count)
             t.nv = ledge__panel_nv(p, i);
             t.n = (uint32_t)(p->n - first < t.nv * lanes ? p->n - first : t.nv * lanes);
             t.b = u;
+            t.ahead = c * t.nv * lanes;
             u += c * t.nv * lanes;
             for (size_t g = 0; g < groups; g++) {
                 const size_t m0 = g * count / groups;

@@ -8,7 +8,8 @@
     void ledge__dw_f32_##isa(const LedgeDwTile *t);                                        \
     void ledge__wino_in_f32_##isa(const LedgeWinoIn *t);                                   \
     void ledge__wino_out_f32_##isa(const LedgeWinoOut *t);                                 \
-    void ledge__act_f32_##isa(float *y, size_t rows, size_t ld, size_t n, const LedgeAct *act);
+    void ledge__act_f32_##isa(float *y, size_t rows, size_t ld, size_t n, const LedgeAct *act); \
+    void ledge__interleave_f32_##isa(const float *x, size_t ld, size_t c, size_t n, float *y);
 #include "engine/kernels/kernels.def"
 #undef F32_KERNELS
 
@@ -23,7 +24,8 @@ static const LedgeF32Kernels sets[] = {
      ledge__dw_f32_##isa,                                                                  \
      ledge__wino_in_f32_##isa,                                                             \
      ledge__wino_out_f32_##isa,                                                            \
-     ledge__act_f32_##isa},
+     ledge__act_f32_##isa,                                                                 \
+     ledge__interleave_f32_##isa},
 #include "engine/kernels/kernels.def"
 #undef F32_KERNELS
 };

@@ -13,13 +13,14 @@
 
 /* One tile C[mr][n] = clamp(bias + sum over taps and k of A[row][k] * B[k][col] + R).
  *
- * `a` holds taps × mr row pointers, tap by tap; each row has kc readable floats. `b` is
- * a packed panel: taps × kc rows of `nv` vectors. The sum is made in the order of taps and
+ * `a` holds taps × mr row pointers, tap by tap; each row has kc readable floats; a tap whose
+ * first pointer is NULL is skipped. `b` is a packed panel: taps × kc rows of `nv` vectors. The sum is made in the order of taps and
  * k, one multiply-add each, whatever the tile: answers do not depend on tiling. */
 typedef struct LedgeGemmTile {
     const float *const *a;
     size_t taps, kc;
     const float *b;
+    size_t ahead; /* B is fetched into cache this many floats ahead; 0: it is there */
     const float *bias; /* nv vectors; NULL: go on from what C holds */
     float *c;
     size_t ldc;     /* floats from row to row of C */
@@ -106,6 +107,8 @@ typedef struct LedgeF32Kernels {
     void (*wino_out)(const LedgeWinoOut *t);
     /* rows × n floats in place, ld from row to row; kinds other than CLAMP. */
     void (*act)(float *y, size_t rows, size_t ld, size_t n, const LedgeAct *act);
+    /* y[i * c + k] = x[k * ld + i] for i < n: a few planes (c ≤ 4) to pixels. */
+    void (*interleave)(const float *x, size_t ld, size_t c, size_t n, float *y);
 } LedgeF32Kernels;
 
 #define LEDGE_GEMM_MR_MAX 8 /* no set has more rows in a tile */
