@@ -64,10 +64,8 @@ static inline void few_free(void *context, void *pointer)
 
 /* Calls `make` with ever more blocks until it succeeds; each failure must be MEMORY (and, under
  * LeakSanitizer, leave nothing behind). `make` frees what it made. */
-static inline void assert_survives_lack_of_memory(LedgeStatus (*make)(const LedgeAllocator *a,
-                                                                      const void *arg,
-                                                                      LedgeError *err),
-                                                  const void *arg)
+static inline void assert_survives_lack_of_memory(
+    LedgeStatus (*make)(const LedgeAllocator *a, const void *arg, LedgeError *err), const void *arg)
 {
     LedgeStatus status = LEDGE_ERROR_MEMORY;
     int blocks = 0;

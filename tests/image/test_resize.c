@@ -81,8 +81,7 @@ static LedgeStatus resize_with(const LedgeAllocator *a, const void *filter, Ledg
     LedgeImage im = source(), out;
     const LedgeAllocator *own = im.allocator;
     im.allocator = a; /* what resizing takes its memory from */
-    LedgeStatus status =
-        ledge__image_resize(&im, 16, 12, *(const LedgeFilter *)filter, err, &out);
+    LedgeStatus status = ledge__image_resize(&im, 16, 12, *(const LedgeFilter *)filter, err, &out);
     if (status == LEDGE_OK)
         ledge__image_free(&out);
     im.allocator = own;
@@ -100,8 +99,10 @@ static void lack_of_memory_is_an_error_at_every_step(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bilinear_equals_pillow),         cmocka_unit_test(bicubic_equals_pillow),
-        cmocka_unit_test(nearest_equals_pillow),          cmocka_unit_test(same_size_is_a_copy),
+        cmocka_unit_test(bilinear_equals_pillow),
+        cmocka_unit_test(bicubic_equals_pillow),
+        cmocka_unit_test(nearest_equals_pillow),
+        cmocka_unit_test(same_size_is_a_copy),
         cmocka_unit_test(sizes_out_of_range_are_refused),
         cmocka_unit_test(lack_of_memory_is_an_error_at_every_step),
     };
