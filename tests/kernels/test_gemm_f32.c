@@ -161,7 +161,7 @@ static void check_acts(const LedgeF32Kernels *k)
                 for (size_t i = 0; i < ROWS * n; i++)
                     ref[i] = act_reference(kind, (double)y.p[i / n * ld + i % n], (double)act.alpha,
                                            (double)act.beta);
-                k->act(y.p, ROWS, ld, n, &act);
+                ledge__act_f32(k, y.p, ROWS, ld, n, &act);
                 for (size_t i = 0; i < ROWS * n; i++)
                     got[i] = y.p[i / n * ld + i % n];
                 const double e = nmse(got, ref, NULL, ROWS * n);
@@ -178,13 +178,32 @@ static void activations_equal_libm(void **state)
     each_set(check_acts);
 }
 
+static void check_interleave(const LedgeF32Kernels *k)
+{
+    for (size_t c = 1; c <= 4; c++)
+        for (size_t n = 0; n <= 70; n++) {
+            const size_t ld = n + 3;
+            Guarded x = guarded((c - 1) * ld + n, (unsigned)(n + c)), y = guarded(n * c, 9);
+            k->interleave(x.p, ld, c, n, y.p);
+            for (size_t i = 0; i < n * c; i++)
+                assert_true(y.p[i] == x.p[i % c * ld + i / c]);
+            guarded_free(&x), guarded_free(&y);
+        }
+}
+
+static void planes_become_pixels(void **state)
+{
+    (void)state;
+    each_set(check_interleave);
+}
+
 static void the_set_obeys_the_flags(void **state)
 {
     (void)state;
     assert_string_equal(ledge__f32_kernels(0)->isa, "scalar");
     for (size_t i = 0; ledge__f32_kernels_at(i); i++) {
         const LedgeF32Kernels *k = ledge__f32_kernels_at(i);
-        assert_ptr_equal(ledge__f32_kernels(k->cpu), k);
+        assert_int_equal(ledge__f32_kernels(k->cpu)->cpu, k->cpu);
         for (uint32_t nv = 1; nv <= k->nv; nv++)
             assert_in_range(k->mr[nv - 1], 1, LEDGE_GEMM_MR_MAX);
     }
@@ -200,6 +219,7 @@ int main(void)
         cmocka_unit_test(gemm_tiles_equal_the_reference),
         cmocka_unit_test(clamp_keeps_nan),
         cmocka_unit_test(activations_equal_libm),
+        cmocka_unit_test(planes_become_pixels),
         cmocka_unit_test(the_set_obeys_the_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

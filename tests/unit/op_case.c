@@ -96,7 +96,8 @@ void op_in_raw(OpCase *t, LedgeType type, int rank, const int64_t *dims, const v
 {
     LedgeTensor *x = next_input(t);
     shape(x, type, rank, dims);
-    memcpy(x->data, data, x->bytes);
+    if (x->bytes)
+        memcpy(x->data, data, x->bytes);
 }
 
 void op_omit(OpCase *t)
@@ -209,13 +210,22 @@ static void same_answer(const LedgeTensor *a, const LedgeTensor *b)
         assert_memory_equal(a->data, b->data, ledge_tensor_bytes(a));
 }
 
+/* The maker of test models writes no string constants. */
+static bool has_strings(const OpCase *t)
+{
+    for (int i = 0; i < t->n_in; i++)
+        if (t->in[i].type == LEDGE_STRING)
+            return true;
+    return false;
+}
+
 static void run(OpCase *t)
 {
     if (t->ran)
         return;
     t->ran = true;
     t->status = run_way(t, FIXED, &t->model, &t->loaded, &t->session, t->out, &t->err);
-    for (int way = FREE; way < WAYS; way++) {
+    for (int way = FREE; way < (has_strings(t) ? CONSTANT : WAYS); way++) {
         TestModel *m;
         LedgeModel *model;
         LedgeSession *session;

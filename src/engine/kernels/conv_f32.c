@@ -2,12 +2,16 @@
  * pointwise and indirect. See conv_f32.h. */
 #include "engine/kernels/conv_f32.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/cpu.h"
 
-enum { RUN_MAX = 96 /* longest filter row in floats that is worth copying at borders */ };
+enum {
+    RUN_MAX = 96,        /* longest filter row in floats that is worth copying at borders */
+    PADDED_FLOATS = 16384 /* largest image that is copied with its padding */
+};
 
 const char *ledge__conv_f32_path_name(LedgeConvPath path)
 {
@@ -66,17 +70,44 @@ static LedgeConvPath choose(const LedgeConvShape *s)
     return LEDGE_CONV_INDIRECT;
 }
 
-/* The widest set that does not waste most of its lanes on a narrow output. */
+/* The best set, unless narrower vectors fit the columns so much better that they win: by a
+ * fifth at least, since some CPUs do more with wide ones. */
 static const LedgeF32Kernels *choose_kernels(uint32_t cpu, size_t columns)
 {
     const LedgeF32Kernels *best = ledge__f32_kernels(cpu);
     for (size_t i = 0; ledge__f32_kernels_at(i); i++) {
         const LedgeF32Kernels *k = ledge__f32_kernels_at(i);
+        const size_t width = ledge__round_up(columns, k->lanes);
         if ((k->cpu & cpu) == k->cpu && k->lanes >= 4 && k->lanes < best->lanes &&
-            columns <= k->lanes)
+            width * 5 <= ledge__round_up(columns, best->lanes) * 4 &&
+            columns <= (size_t)k->lanes * k->nv)
             best = k;
     }
     return best;
+}
+
+/* A small image is cheaper copied with its padding than looked at pixel by pixel. */
+static void plan_padded(LedgeConvPlan *plan)
+{
+    const LedgeConvShape *s = &plan->s;
+    size_t ph, pw, floats;
+    if (s->oh == 0 || s->ow == 0)
+        return;
+    ph = (s->oh - 1) * s->sh + (s->kh - 1) * s->dh + 1;
+    pw = (s->ow - 1) * s->sw + s->kw;
+    ph = ph > s->pt + s->h ? ph : s->pt + s->h;
+    pw = pw > s->pl + s->w ? pw : s->pl + s->w;
+    if (!ledge__mul(ph, pw, &floats) || !ledge__mul(floats, s->c, &floats) ||
+        !ledge__mul(floats, s->n, &floats) || floats > PADDED_FLOATS)
+        return;
+    plan->ph = ph;
+    plan->pw = pw;
+}
+
+static size_t padded_bytes(const LedgeConvPlan *plan)
+{
+    const size_t floats = plan->s.n * plan->ph * plan->pw * plan->s.c;
+    return floats ? ledge__round_up(floats * sizeof(float), LEDGE_ALIGN) : 0;
 }
 
 static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
@@ -90,6 +121,8 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
     if (!ledge__mul(plan->taps, plan->kc, &depth) ||
         !ledge__mul(depth, LEDGE_GEMM_MR_MAX, &border))
         return false;
+    if (plan->path == LEDGE_CONV_RUNS)
+        plan_padded(plan);
     ledge__panels_init(&plan->p, plan->k, mg, depth);
     plan->mr = ledge__panels_mr(&plan->p);
     if (depth <= 40 && plan->mr == 6)
@@ -116,6 +149,7 @@ bool ledge__conv_f32_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Le
                     : plan->path == LEDGE_CONV_WINOGRAD ? ledge__conv_f32_wino_plan(plan)
                                                         : gemm_plan(plan, cpu);
     return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&
+           ledge__add(plan->scratch_bytes, padded_bytes(plan), &plan->scratch_bytes) &&
            ledge__mul(plan->packed_floats, sizeof(float), &bytes);
 }
 
@@ -155,6 +189,46 @@ typedef struct RowsArg {
     const float *x, *zeros;
 } RowsArg;
 
+/* A 1×1 filter on a padded image: the border of the output is the bias alone. */
+static bool is_framed(const LedgeConvShape *s)
+{
+    return s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->group == 1 && s->h > 0 &&
+           s->w > 0 && s->oh >= s->pt + s->h && s->ow >= s->pl + s->w;
+}
+
+/* Every output pixel outside rows pt … pt + h and columns pl … pl + w. */
+static void fill_frame(const LedgeConvPlan *plan, const LedgeConvArgs *a, float *y)
+{
+    const LedgeConvShape *s = &plan->s;
+    const float *first = NULL;
+    for (size_t i = 0; i < s->oh * s->ow; i++) {
+        float *to = y + i * s->ldc;
+        if (i / s->ow - s->pt < s->h && i % s->ow - s->pl < s->w)
+            continue;
+        if (first) {
+            memcpy(to, first, s->m * sizeof(float));
+            continue;
+        }
+        for (size_t j = 0; j < s->m; j++)
+            to[j] = fminf(a->act.hi, fmaxf(a->act.lo, a->bias[j]));
+        if (a->act.kind != LEDGE_ACT_CLAMP)
+            ledge__act_f32(plan->k, to, 1, s->m, s->m, &a->act);
+        first = to;
+    }
+}
+
+/* A group is a row of the image here. */
+static void framed_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
+                        float *border)
+{
+    const RowsArg *a = arg;
+    const size_t ld = a->plan->s.c;
+    const float *x = a->x + (group * a->plan->s.w + m0) * ld;
+    (void)border;
+    for (uint32_t i = 0; i < mr; i++)
+        out[i] = x + i * ld;
+}
+
 static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                            const float **out, float *border)
 {
@@ -190,6 +264,18 @@ static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
     }
 }
 
+/* Taps that see nothing but padding are marked for the kernel to skip. */
+static void skip_padding(const float *zeros, size_t taps, uint32_t mr, const float **out)
+{
+    for (size_t t = 0; t < taps; t++, out += mr) {
+        uint32_t i = 0;
+        while (i < mr && out[i] == zeros)
+            i++;
+        if (i == mr)
+            out[0] = NULL;
+    }
+}
+
 static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                           const float **out, float *border)
 {
@@ -197,6 +283,7 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
     const LedgeConvShape *s = &a->plan->s;
     (void)border;
     Pixel p = pixel_at(s, m0);
+    bool padding = false;
     for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
         const float **to = out + i;
         const float *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->kc;
@@ -205,10 +292,14 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
             const size_t y = p.y * s->sh + ky * s->dh - s->pt;
             for (size_t kx = 0; kx < s->kw; kx++, to += mr) {
                 const size_t x = p.x * s->sw + kx * s->dw - s->pl;
-                *to = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : a->zeros;
+                const bool inside = y < s->h && x < s->w;
+                *to = inside ? image + (y * s->w + x) * s->c : a->zeros;
+                padding |= !inside;
             }
         }
     }
+    if (padding)
+        skip_padding(a->zeros, a->plan->taps, mr, out);
 }
 
 /* A filter row over pixels x … x + kw - 1 that leaves the image: its part inside, and zeros. */
@@ -223,6 +314,42 @@ static const float *border_run(const LedgeConvShape *s, const float *row, size_t
     if (count)
         memcpy(to + skip * s->c, row + first * s->c, count * s->c * sizeof(float));
     return to;
+}
+
+static void pad_image(const LedgeConvPlan *plan, const float *x, float *to)
+{
+    const LedgeConvShape *s = &plan->s;
+    const size_t row = s->w * s->c, padded = plan->pw * s->c;
+    memset(to, 0, padded_bytes(plan));
+    for (size_t n = 0; n < s->n; n++, to += plan->ph * padded)
+        for (size_t y = 0; y < s->h; y++, x += row)
+            memcpy(to + (s->pt + y) * padded + s->pl * s->c, x, row * sizeof(float));
+}
+
+/* Rows on the padded copy; a->x is the copy. */
+static void padded_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
+                        float *border)
+{
+    const RowsArg *a = arg;
+    const LedgeConvShape *s = &a->plan->s;
+    const size_t line = a->plan->pw * s->c;
+    (void)group;
+    (void)border;
+    Pixel p = pixel_at(s, m0);
+    const size_t step = s->sw * s->c, tap = s->dh * line;
+    for (uint32_t i = 0; i < mr;) {
+        const float *from = a->x + (p.n * a->plan->ph + p.y * s->sh) * line + p.x * step;
+        const size_t left = s->ow - p.x;
+        const uint32_t end = mr - i < left ? mr : i + (uint32_t)left; /* of this output row */
+        for (size_t ky = 0; ky < s->kh; ky++, from += tap) {
+            const float *pixel = from, **to = out + ky * mr;
+            for (uint32_t j = i; j < end; j++, pixel += step)
+                to[j] = pixel;
+        }
+        i = end;
+        p.x = s->ow - 1; /* on to the next row */
+        pixel_next(s, &p);
+    }
 }
 
 /* All `mr` pixels in one output row with their filter rows inside the image: the usual case. */
@@ -285,8 +412,8 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
         ledge__conv_f32_wino_run(plan, a, pool);
         return;
     }
-    const RowsArg rows = {plan, a->x, a->zeros};
-    const LedgeGemmRun g = {.p = plan->p,
+    RowsArg rows = {plan, a->x, a->zeros};
+    LedgeGemmRun g = {.p = plan->p,
                             .m = s->n * s->oh * s->ow,
                             .groups = s->group,
                             .taps = plan->taps,
@@ -305,5 +432,27 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
                             .act = a->act,
                             .scratch = a->scratch,
                             .thread_bytes = plan->thread_bytes};
-    ledge__gemm_run(&g, pool);
+    if (plan->ph) {
+        float *copy = (float *)(void *)((char *)a->scratch +
+                                        plan->thread_bytes * (size_t)plan->threads);
+        pad_image(plan, a->x, copy);
+        rows.x = copy;
+        g.rows = padded_rows;
+    }
+    if (plan->path != LEDGE_CONV_INDIRECT || a->r || !is_framed(s)) {
+        ledge__gemm_run(&g, pool);
+        return;
+    }
+    g.rows = framed_rows;
+    g.shared_b = g.shared_bias = true;
+    g.groups = s->h;
+    g.m = s->w;
+    g.c_step = s->ow * s->ldc;
+    for (size_t n = 0; n < s->n; n++) {
+        float *y = a->y + n * s->oh * s->ow * s->ldc;
+        fill_frame(plan, a, y);
+        rows.x = a->x + n * s->h * s->w * s->c;
+        g.c = y + (s->pt * s->ow + s->pl) * s->ldc;
+        ledge__gemm_run(&g, pool);
+    }
 }

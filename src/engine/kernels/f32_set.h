@@ -104,6 +104,27 @@ void VF_CAT2(ledge__gemm_f32_, VF_ISA)(const LedgeGemmTile *t)
     tiles[t->nv - 1][t->mr - 1](t);
 }
 
-#include "engine/kernels/act_f32_tile.h"
 #include "engine/kernels/dw_f32_tile.h"
 #include "engine/kernels/wino_f32_tile.h"
+
+/* Left to the compiler, which knows interleaved stores of constant width. */
+VF_INLINE void interleave_planes(const float *restrict x, size_t ld, const size_t c, size_t n,
+                                 float *restrict y)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < c; k++)
+            y[i * c + k] = x[k * ld + i];
+}
+
+void VF_CAT2(ledge__interleave_f32_, VF_ISA)(const float *x, size_t ld, size_t c, size_t n,
+                                             float *y);
+void VF_CAT2(ledge__interleave_f32_, VF_ISA)(const float *x, size_t ld, size_t c, size_t n,
+                                             float *y)
+{
+    if (c == 3)
+        interleave_planes(x, ld, 3, n, y);
+    else if (c == 4)
+        interleave_planes(x, ld, 4, n, y);
+    else
+        interleave_planes(x, ld, c, n, y);
+}

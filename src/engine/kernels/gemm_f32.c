@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 
 enum {
+    NEAR_FLOATS = 12 * 1024, /* of packed B that come into cache by themselves */
     L2_FLOATS = 128 * 1024,  /* of packed B in a block: half of a usual L2 of 1 MiB */
     SMALL_WORK = 128 * 1024, /* multiply-adds under which a second thread costs more than it gives */
     ITEMS_PER_THREAD = 4
@@ -122,24 +123,28 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
     const size_t lanes = p->k->lanes, columns = ledge__panels_columns(p);
     LedgeGemmTile t = {.a = rows, .taps = g->taps, .kc = g->kc, .mr = mr, .ldc = g->ldc,
                        .ldr = g->ldr, .lo = g->act.lo, .hi = g->act.hi};
-    const float *b = g->b + group * columns * p->depth;
+    const float *b = g->b + (g->shared_b ? 0 : group * columns * p->depth);
     const float *bias = g->bias + (g->shared_bias ? 0 : group * columns);
-    const size_t start = m0 * g->ldc + (g->c_at ? g->c_at[group] : group * p->n);
+    const size_t step = g->c_step ? g->c_step : p->n;
+    const size_t start = m0 * g->ldc + (g->c_at ? g->c_at[group] : group * step);
+    const bool far = columns * p->depth > NEAR_FLOATS;
     for (size_t i = p0; i < p1; i++) {
         const size_t first = ledge__panel_start(p, i) * lanes;
         t.nv = ledge__panel_nv(p, i);
         t.n = (uint32_t)(p->n - first < t.nv * lanes ? p->n - first : t.nv * lanes);
         t.b = b + first * p->depth;
+        t.ahead = far ? t.nv * lanes * p->depth : 0; /* the next panel */
         t.bias = bias + first;
         t.c = g->c + start + first;
         t.r = g->r ? g->r + m0 * g->ldr + group * p->n + first : NULL;
         p->k->gemm(&t);
         if (g->act.kind != LEDGE_ACT_CLAMP)
-            p->k->act(t.c, mr, g->ldc, t.n, &g->act);
+            ledge__act_f32(p->k, t.c, mr, g->ldc, t.n, &g->act);
     }
 }
 
-/* Item = (group, block of panels, chunk of rows). Rows are dealt out evenly, so that no
+/* Item = (block of panels, group, chunk of rows), in this order, so that groups that share B
+ * find it in cache. Rows are dealt out evenly, so that no
  * tile is much smaller than the others. */
 static void run_items(void *arg, size_t begin, size_t end, int thread)
 {
@@ -152,8 +157,8 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     const size_t tiles = (g->m + g->mr - 1) / g->mr;
     const size_t share = g->m / tiles, more = g->m % tiles;
     for (size_t item = begin; item < end; item++) {
-        const size_t chunk = item % w->chunks, block = item / w->chunks % w->blocks;
-        const size_t group = item / w->chunks / w->blocks;
+        const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
+        const size_t block = item / w->chunks / g->groups;
         const size_t p0 = block * w->block;
         const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
         size_t t = chunk * tiles / w->chunks;

@@ -40,8 +40,9 @@ void ledge__panels_pack(const LedgePanels *p, const void *w, size_t taps, size_t
 /* n floats of `bias` (NULL: zeros; may be misaligned), zeros up to whole vectors. */
 void ledge__panels_pack_bias(const LedgePanels *p, const void *bias, float *packed);
 
-/* Row pointers of rows m0 … m0 + mr - 1, tap by tap (out[tap * mr + i]); `border` is this
- * thread's room for rows that must be put together. */
+/* Row pointers of rows m0 … m0 + mr - 1, tap by tap (out[tap * mr + i]); a tap whose rows are
+ * all zeros may have NULL as its first and is skipped. `border` is this thread's room for
+ * rows that must be put together. */
 typedef void (*LedgeGemmRowsFn)(const void *arg, size_t group, size_t m0, uint32_t mr,
                                 const float **out, float *border);
 
@@ -53,8 +54,9 @@ typedef struct LedgeGemmRun {
     LedgeGemmRowsFn rows;
     const void *rows_arg;
     const float *b, *bias; /* of group 0; the others follow */
-    bool shared_bias;      /* one bias for all groups */
-    const size_t *c_at;    /* where each group's C begins, in floats; NULL: side by side */
+    bool shared_b, shared_bias; /* one for all groups */
+    const size_t *c_at;    /* where each group's C begins, in floats; NULL: group × c_step */
+    size_t c_step;         /* 0: n, the groups side by side */
     float *c;
     size_t ldc;
     const float *r;

@@ -218,6 +218,7 @@ static LedgeStatus run_cast(LedgeOpCtx *c)
         return ledge__op_store(c, 0, j.from);
     if (j.to->type == LEDGE_STRING)
         return to_strings(c, j.from, j.to);
+    ledge__math_clear_tail(j.to);
     if (j.from->type == LEDGE_STRING)
         return from_strings(c, &j);
     ledge__each_piece(c->pool, (size_t)ledge_tensor_count(j.from), cast_piece, &j);

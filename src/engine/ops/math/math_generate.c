@@ -143,7 +143,7 @@ static void fill(LedgeOpCtx *c, const LedgeTensor *t, const void *element)
 {
     unsigned bits = ledge_type_bits(t->type);
     FillJob j = {.y = t->data, .size = bits < 8 ? 1 : bits / 8};
-    size_t count = (size_t)ledge_tensor_count(t);
+    size_t count = (size_t)ledge_tensor_count(t), in_last = count * bits % 8;
     memcpy(j.element, element, j.size);
     if (bits < 8) { /* packed: repeat it over the byte */
         unsigned v = (unsigned char)j.element[0] & ((1u << bits) - 1);
@@ -151,6 +151,8 @@ static void fill(LedgeOpCtx *c, const LedgeTensor *t, const void *element)
         count = ledge_tensor_bytes(t);
     }
     ledge__each_piece(c->pool, count, fill_piece, &j);
+    if (in_last) /* of the last byte, only what elements fill */
+        j.y[count - 1] = (char)(j.element[0] & ((1 << in_last) - 1));
 }
 
 static LedgeStatus run_constant_of_shape(LedgeOpCtx *c)

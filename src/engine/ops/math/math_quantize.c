@@ -240,6 +240,7 @@ static LedgeStatus run_quantize(LedgeOpCtx *c)
     j.to_float = ledge__num_is_float(j.y->type);
     if (!j.to_float)
         ledge__type_int_range(j.y->type, &j.lowest, &j.highest);
+    ledge__math_clear_tail(j.y);
     walk(c, &j, quantize_span);
     return LEDGE_OK;
 }

@@ -45,6 +45,9 @@ LedgeStatus ledge__math_scalar_int(LedgeOpCtx *c, uint32_t i, int64_t *value, bo
 void ledge__math_copy(const LedgeTensor *to, const LedgeTensor *from);
 /* Sets every element of `t` to its zero bits (numbers and bool: 0, strings: empty). */
 void ledge__math_clear(const LedgeTensor *t);
+/* Zeroes the last byte of a packed tensor, so that the bits behind its last element are 0 once all
+ * elements are written; nothing for other types. */
+void ledge__math_clear_tail(const LedgeTensor *t);
 /* rank and dims seen as [outer, dims[axis], inner]. */
 void ledge__math_split(const LedgeTensor *t, int32_t axis, size_t *outer, size_t *n,
                        size_t *inner);

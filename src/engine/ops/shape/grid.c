@@ -118,7 +118,7 @@ static void find_taps(const GridWork *w, double at, int64_t n, Taps *taps)
     if (w->mode == GRID_NEAREST)
         x = nearbyint(x);
     if (x < low || x > high) {
-        if (w->pad == GRID_BORDER)
+        if (w->pad == GRID_BORDER && w->mode != GRID_CUBIC)
             x = x < 0 ? 0 : x > (double)(n - 1) ? (double)(n - 1) : x;
         else if (w->pad == GRID_REFLECTION)
             x = reflect(x, low, high);

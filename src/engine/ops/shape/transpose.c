@@ -1,4 +1,6 @@
 /* Transpose, DepthToSpace and SpaceToDepth: one strided copy each. */
+#include "engine/kernels/kernels.h"
+#include "engine/kernels/vec.h"
 #include "engine/ops/shape/move.h"
 
 static LedgeStatus get_perm(LedgeOpCtx *c, int32_t rank, int32_t *perm)
@@ -40,6 +42,59 @@ static LedgeStatus infer_transpose(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+/* A permutation that swaps two blocks of neighbouring axes is a batch of matrix transposes. */
+static bool as_matrix(const LedgeTensor *in, const int32_t *perm, size_t *batch, size_t *rows,
+                      size_t *cols)
+{
+    int32_t d = 0, r = in->rank;
+    *batch = *rows = *cols = 1;
+    for (; d < r && perm[d] == d; d++)
+        *batch *= (size_t)in->dims[d];
+    if (d == r)
+        return false;
+    const int32_t first = d, split = perm[d];
+    for (int32_t k = first; k < r; k++)
+        if (perm[k] != first + (k - first + split - first) % (r - first))
+            return false;
+    for (int32_t k = first; k < r; k++)
+        *(k < split ? rows : cols) *= (size_t)in->dims[k];
+    return true;
+}
+
+typedef struct Planes {
+    const LedgeF32Kernels *k;
+    const float *x;
+    float *y;
+    size_t rows, cols, chunk;
+} Planes;
+
+static void run_planes(void *arg, size_t begin, size_t end, int thread)
+{
+    const Planes *p = arg;
+    (void)thread;
+    const size_t from = begin * p->chunk, to = end * p->chunk < p->cols ? end * p->chunk : p->cols;
+    p->k->interleave(p->x + from, p->cols, p->rows, to - from, p->y + from * p->rows);
+}
+
+static bool run_as_matrix(LedgeOpCtx *c, const int32_t *perm)
+{
+    const LedgeTensor *in = c->in[0];
+    const unsigned bits = ledge_type_bits(in->type);
+    size_t batch, rows, cols;
+    if ((bits != 8 && bits != 16 && bits != 32 && bits != 64) ||
+        !as_matrix(in, perm, &batch, &rows, &cols))
+        return false;
+    if (bits != 32 || rows > 4) {
+        ledge__vec_transpose((LedgeRunner){c->pool, c->cpu}, in->data, c->out[0]->data, batch, rows,
+                             cols, bits / 8);
+        return true;
+    }
+    Planes p = {ledge__f32_kernels(c->cpu), in->data, c->out[0]->data, rows, cols, 8192};
+    for (; batch > 0; batch--, p.x += rows * cols, p.y += rows * cols)
+        ledge__pool_run(c->pool, (cols + p.chunk - 1) / p.chunk, 1, run_planes, &p);
+    return true;
+}
+
 static LedgeStatus run_transpose(LedgeOpCtx *c)
 {
     const LedgeTensor *in = c->in[0];
@@ -48,6 +103,8 @@ static LedgeStatus run_transpose(LedgeOpCtx *c)
     int64_t from[LEDGE_MAX_RANK], to[LEDGE_MAX_RANK];
     LedgeMove m = {.bits = ledge_type_bits(in->type)};
     LEDGE_TRY(get_perm(c, in->rank, perm));
+    if (run_as_matrix(c, perm))
+        return LEDGE_OK;
     ledge__strides(in->rank, in->dims, from);
     ledge__strides(out->rank, out->dims, to);
     for (int32_t d = 0; d < out->rank; d++)

@@ -1,5 +1,5 @@
 /* LabelEncoder (opsets 1, 2 and 4 of ai.onnx.ml) and CategoryMapper: a table from keys to values.
- * Keys are sorted once; a NaN key is found by NaN. Of equal keys the first one counts. */
+ * Keys are sorted once. From opset 4 on a NaN key is found by NaN. Of equal keys the first counts. */
 #include "engine/ops/value/ml.h"
 
 /* One column of the table: strings, or numbers as they come. */
@@ -169,10 +169,20 @@ static LedgeStatus prepare_encoder(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+static bool is_nan(const LedgeTensor *in, int64_t i)
+{
+    double v = in->type == LEDGE_FLOAT || in->type == LEDGE_DOUBLE
+                   ? ledge__number_at(in->type, in->data, i)
+                   : 0;
+    return v != v;
+}
+
 /* Row of the table whose key is element i of `in`; -1: none. */
-static int64_t find(const Encoder *e, const LedgeTensor *in, int64_t i)
+static int64_t find(const Encoder *e, const LedgeTensor *in, int64_t i, bool nan_matches)
 {
     int64_t low = 0, high = e->keys.count;
+    if (!nan_matches && is_nan(in, i))
+        return -1;
     while (low < high) { /* the first that is not smaller */
         int64_t mid = low + (high - low) / 2;
         if (compare_key(&e->keys, e->order[mid], in->data, i) < 0)
@@ -194,7 +204,7 @@ static LedgeStatus run_encoder(LedgeOpCtx *c)
     size_t size;
     LEDGE_TRY(ledge__element_size(c, out, &size));
     for (int64_t i = 0; i < n; i++) {
-        int64_t k = find(e, in, i);
+        int64_t k = find(e, in, i, c->node->opset >= 4);
         char *to = (char *)out->data + (size_t)i * size;
         if (k < 0 && out->type == LEDGE_STRING)
             memcpy(to, &e->default_string, size);

@@ -404,7 +404,8 @@ static LedgeStatus run_linear_regressor(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-/* One score for two classes stands for the second; its negative for the first. */
+/* One score for two classes stands for the second; what it lacks to 1 for the first (as ONNX
+ * Runtime does it; the operator leaves it open). */
 static LedgeStatus linear_classes(LedgeOpCtx *c, Linear *l, LedgeLabels *labels, bool *paired)
 {
     size_t n_bias = 0, n_weights = 0;
@@ -448,12 +449,14 @@ static LedgeStatus run_linear_classifier(LedgeOpCtx *c)
         for (int64_t t = 0; t < l.targets; t++)
             scores[t] = linear_score(&l, c->in[0], r, t);
         if (paired) {
-            scores[1] = scores[0];
-            scores[0] = -scores[0];
+            best = scores[0] > 0;
+            scores[1] = l.post == LEDGE_POST_LOGISTIC ? ledge__logistic(scores[0]) : scores[0];
+            scores[0] = 1 - scores[1];
+        } else {
+            for (int64_t t = 1; t < n; t++)
+                best = scores[t] > scores[best] ? t : best;
+            ledge__post_apply(l.post, scores, n);
         }
-        for (int64_t t = 1; t < n; t++)
-            best = scores[t] > scores[best] ? t : best;
-        ledge__post_apply(l.post, scores, n);
         for (int64_t t = 0; t < n && out; t++)
             ((float *)out->data)[r * n + t] = (float)scores[t];
         ledge__label_set(&labels, ledge__op_out(c, 0), r, best);

@@ -505,24 +505,26 @@ static LedgeStatus run_regressor(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-/* Two classes of which the leaves weigh only one: the other's score follows from it. Weights
- * that are all positive are taken for probabilities, others for log-odds. */
+/* Two classes of which the leaves weigh only one. Weights that are all positive are taken for
+ * probabilities, others for log-odds. The first class's weights make the other's score; the
+ * second class's stand beside a 0 (as ONNX Runtime does it; the operator leaves it open). */
 static int64_t binary_scores(const Forest *f, double *scores)
 {
-    double p = scores[f->n_weights ? f->weights[0].target : 0];
-    if (f->all_positive) {
-        scores[0] = 1 - p;
-        scores[1] = p;
-        return p > 0.5;
-    }
-    if (f->post == LEDGE_POST_LOGISTIC) {
+    int64_t only = f->n_weights ? f->weights[0].target : 0;
+    double p = scores[only];
+    if (only == 1) {
+        ledge__post_apply(f->post, scores, 2);
+    } else if (f->all_positive) {
+        scores[1] = f->post == LEDGE_POST_LOGISTIC ? ledge__logistic(p) : p;
+        scores[0] = 1 - scores[1];
+    } else if (f->post == LEDGE_POST_LOGISTIC) {
         scores[0] = ledge__logistic(-p);
         scores[1] = ledge__logistic(p);
     } else {
         scores[0] = -p;
         scores[1] = p;
     }
-    return p > 0;
+    return f->all_positive ? p > 0.5 : p > 0;
 }
 
 static LedgeStatus run_classifier(LedgeOpCtx *c)
