@@ -8,7 +8,10 @@
 #include "base/alloc.h"
 #include "base/cpu.h"
 
-enum { RUN_MAX = 96 /* longest filter row in floats that is worth copying at borders */ };
+enum {
+    RUN_MAX = 96,        /* longest filter row in floats that is worth copying at borders */
+    PADDED_FLOATS = 16384 /* largest image that is copied with its padding */
+};
 
 const char *ledge__conv_f32_path_name(LedgeConvPath path)
 {
@@ -83,6 +86,30 @@ static const LedgeF32Kernels *choose_kernels(uint32_t cpu, size_t columns)
     return best;
 }
 
+/* A small image is cheaper copied with its padding than looked at pixel by pixel. */
+static void plan_padded(LedgeConvPlan *plan)
+{
+    const LedgeConvShape *s = &plan->s;
+    size_t ph, pw, floats;
+    if (s->oh == 0 || s->ow == 0)
+        return;
+    ph = (s->oh - 1) * s->sh + (s->kh - 1) * s->dh + 1;
+    pw = (s->ow - 1) * s->sw + s->kw;
+    ph = ph > s->pt + s->h ? ph : s->pt + s->h;
+    pw = pw > s->pl + s->w ? pw : s->pl + s->w;
+    if (!ledge__mul(ph, pw, &floats) || !ledge__mul(floats, s->c, &floats) ||
+        !ledge__mul(floats, s->n, &floats) || floats > PADDED_FLOATS)
+        return;
+    plan->ph = ph;
+    plan->pw = pw;
+}
+
+static size_t padded_bytes(const LedgeConvPlan *plan)
+{
+    const size_t floats = plan->s.n * plan->ph * plan->pw * plan->s.c;
+    return floats ? ledge__round_up(floats * sizeof(float), LEDGE_ALIGN) : 0;
+}
+
 static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
 {
     const LedgeConvShape *s = &plan->s;
@@ -94,6 +121,8 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
     if (!ledge__mul(plan->taps, plan->kc, &depth) ||
         !ledge__mul(depth, LEDGE_GEMM_MR_MAX, &border))
         return false;
+    if (plan->path == LEDGE_CONV_RUNS)
+        plan_padded(plan);
     ledge__panels_init(&plan->p, plan->k, mg, depth);
     plan->mr = ledge__panels_mr(&plan->p);
     if (depth <= 40 && plan->mr == 6)
@@ -120,6 +149,7 @@ bool ledge__conv_f32_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Le
                     : plan->path == LEDGE_CONV_WINOGRAD ? ledge__conv_f32_wino_plan(plan)
                                                         : gemm_plan(plan, cpu);
     return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&
+           ledge__add(plan->scratch_bytes, padded_bytes(plan), &plan->scratch_bytes) &&
            ledge__mul(plan->packed_floats, sizeof(float), &bytes);
 }
 
@@ -182,7 +212,7 @@ static void fill_frame(const LedgeConvPlan *plan, const LedgeConvArgs *a, float 
         for (size_t j = 0; j < s->m; j++)
             to[j] = fminf(a->act.hi, fmaxf(a->act.lo, a->bias[j]));
         if (a->act.kind != LEDGE_ACT_CLAMP)
-            plan->k->act(to, 1, s->m, s->m, &a->act);
+            ledge__act_f32(plan->k, to, 1, s->m, s->m, &a->act);
         first = to;
     }
 }
@@ -286,6 +316,42 @@ static const float *border_run(const LedgeConvShape *s, const float *row, size_t
     return to;
 }
 
+static void pad_image(const LedgeConvPlan *plan, const float *x, float *to)
+{
+    const LedgeConvShape *s = &plan->s;
+    const size_t row = s->w * s->c, padded = plan->pw * s->c;
+    memset(to, 0, padded_bytes(plan));
+    for (size_t n = 0; n < s->n; n++, to += plan->ph * padded)
+        for (size_t y = 0; y < s->h; y++, x += row)
+            memcpy(to + (s->pt + y) * padded + s->pl * s->c, x, row * sizeof(float));
+}
+
+/* Rows on the padded copy; a->x is the copy. */
+static void padded_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
+                        float *border)
+{
+    const RowsArg *a = arg;
+    const LedgeConvShape *s = &a->plan->s;
+    const size_t line = a->plan->pw * s->c;
+    (void)group;
+    (void)border;
+    Pixel p = pixel_at(s, m0);
+    const size_t step = s->sw * s->c, tap = s->dh * line;
+    for (uint32_t i = 0; i < mr;) {
+        const float *from = a->x + (p.n * a->plan->ph + p.y * s->sh) * line + p.x * step;
+        const size_t left = s->ow - p.x;
+        const uint32_t end = mr - i < left ? mr : i + (uint32_t)left; /* of this output row */
+        for (size_t ky = 0; ky < s->kh; ky++, from += tap) {
+            const float *pixel = from, **to = out + ky * mr;
+            for (uint32_t j = i; j < end; j++, pixel += step)
+                to[j] = pixel;
+        }
+        i = end;
+        p.x = s->ow - 1; /* on to the next row */
+        pixel_next(s, &p);
+    }
+}
+
 /* All `mr` pixels in one output row with their filter rows inside the image: the usual case. */
 static bool run_rows_inside(const RowsArg *a, const Pixel *p, uint32_t mr, const float **out)
 {
@@ -366,6 +432,13 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
                             .act = a->act,
                             .scratch = a->scratch,
                             .thread_bytes = plan->thread_bytes};
+    if (plan->ph) {
+        float *copy = (float *)(void *)((char *)a->scratch +
+                                        plan->thread_bytes * (size_t)plan->threads);
+        pad_image(plan, a->x, copy);
+        rows.x = copy;
+        g.rows = padded_rows;
+    }
     if (plan->path != LEDGE_CONV_INDIRECT || a->r || !is_framed(s)) {
         ledge__gemm_run(&g, pool);
         return;

@@ -36,6 +36,7 @@ typedef struct LedgeConvPlan {
     uint32_t mr;
     size_t tiles;         /* Winograd tiles in a block */
     int threads;
+    size_t ph, pw;        /* runs over a small image: its padded copy's size; 0: no copy */
     size_t packed_floats; /* weights */
     size_t bias_floats;   /* padded bias */
     size_t zeros_floats;  /* zeros that padding points to */

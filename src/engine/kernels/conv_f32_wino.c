@@ -154,7 +154,7 @@ static void tile_out(const WinoWalk *w, size_t t, const float *m)
     w->plan->k->wino_out(&out);
     if (a->act.kind != LEDGE_ACT_CLAMP)
         for (uint32_t i = 0; i < out.h; i++)
-            w->plan->k->act(out.y + i * out.ldy_row, out.w, out.ldy, s->m, &a->act);
+            ledge__act_f32(w->plan->k, out.y + i * out.ldy_row, out.w, out.ldy, s->m, &a->act);
 }
 
 /* m = v × u at every position, `count` tiles. */
@@ -173,6 +173,7 @@ static void multiply(const WinoWalk *w, const float *v, float *m, size_t count)
             t.nv = ledge__panel_nv(p, i);
             t.n = (uint32_t)(p->n - first < t.nv * lanes ? p->n - first : t.nv * lanes);
             t.b = u;
+            t.ahead = c * t.nv * lanes;
             u += c * t.nv * lanes;
             for (size_t g = 0; g < groups; g++) {
                 const size_t m0 = g * count / groups;

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 
 enum {
+    NEAR_FLOATS = 12 * 1024, /* of packed B that come into cache by themselves */
     L2_FLOATS = 128 * 1024,  /* of packed B in a block: half of a usual L2 of 1 MiB */
     SMALL_WORK = 128 * 1024, /* multiply-adds under which a second thread costs more than it gives */
     ITEMS_PER_THREAD = 4
@@ -126,17 +127,19 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
     const float *bias = g->bias + (g->shared_bias ? 0 : group * columns);
     const size_t step = g->c_step ? g->c_step : p->n;
     const size_t start = m0 * g->ldc + (g->c_at ? g->c_at[group] : group * step);
+    const bool far = columns * p->depth > NEAR_FLOATS;
     for (size_t i = p0; i < p1; i++) {
         const size_t first = ledge__panel_start(p, i) * lanes;
         t.nv = ledge__panel_nv(p, i);
         t.n = (uint32_t)(p->n - first < t.nv * lanes ? p->n - first : t.nv * lanes);
         t.b = b + first * p->depth;
+        t.ahead = far ? t.nv * lanes * p->depth : 0; /* the next panel */
         t.bias = bias + first;
         t.c = g->c + start + first;
         t.r = g->r ? g->r + m0 * g->ldr + group * p->n + first : NULL;
         p->k->gemm(&t);
         if (g->act.kind != LEDGE_ACT_CLAMP)
-            p->k->act(t.c, mr, g->ldc, t.n, &g->act);
+            ledge__act_f32(p->k, t.c, mr, g->ldc, t.n, &g->act);
     }
 }
 

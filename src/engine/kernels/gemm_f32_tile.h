@@ -5,10 +5,21 @@
  * Rows of A are read through pointers and broadcast element by element, so that A needs no
  * packing: the same kernel serves plain matrices and, with one run of pointers per filter
  * tap, convolution over NHWC. */
+#define GEMM_STEP                                                                          \
+    vf bv[GEMM_NV];                                                                        \
+    VF_EACH(v, GEMM_NV) bv[v] = vf_load(b + v * VF_LANES);                                 \
+    VF_EACH(i, GEMM_MR)                                                                    \
+    {                                                                                      \
+        vf x = vf_set(a[i][k]);                                                            \
+        if (GEMM_NV > 1)                                                                   \
+            VF_KEEP(x); /* one broadcast, not one for each multiply-add */                 \
+        VF_EACH(v, GEMM_NV) acc[i][v] = vf_fma(x, bv[v], acc[i][v]);                       \
+    }
+
 static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
 {
     vf acc[GEMM_MR][GEMM_NV];
-    const size_t tail = t->n - (size_t)(GEMM_NV - 1) * VF_LANES, kc = t->kc;
+    const size_t tail = t->n - (size_t)(GEMM_NV - 1) * VF_LANES, kc = t->kc, ahead = t->ahead;
     if (t->bias) {
         VF_EACH(v, GEMM_NV)
         {
@@ -32,17 +43,16 @@ static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
             continue;
         }
         VF_EACH(i, GEMM_MR) a[i] = rows[i];
-        for (size_t k = 0; k < kc; k++, b += GEMM_NV * VF_LANES) {
-            vf bv[GEMM_NV];
-            VF_EACH(v, GEMM_NV) bv[v] = vf_load(b + v * VF_LANES);
-            VF_EACH(i, GEMM_MR)
-            {
-                vf x = vf_set(a[i][k]);
-                if (GEMM_NV > 1)
-                    VF_KEEP(x); /* one broadcast, not one for each multiply-add */
-                VF_EACH(v, GEMM_NV) acc[i][v] = vf_fma(x, bv[v], acc[i][v]);
+        if (ahead)
+            for (size_t k = 0; k < kc; k++, b += GEMM_NV * VF_LANES) {
+                VF_EACH(v, (GEMM_NV * VF_LANES + 15) / 16) /* a cache line each */
+                __builtin_prefetch(b + ahead + v * 16, 0, 2);
+                GEMM_STEP
             }
-        }
+        else
+            for (size_t k = 0; k < kc; k++, b += GEMM_NV * VF_LANES) {
+                GEMM_STEP
+            }
     }
     const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
     if (t->r) {
@@ -70,4 +80,5 @@ static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
             vf_store_n(c, x, tail);
     }
 }
+#undef GEMM_STEP
 #undef GEMM_MR
