@@ -81,10 +81,13 @@ static LedgeStatus body(LedgeOpCtx *c)
     size_t n = (size_t)ledge_tensor_count(c->in[0]);
     if (w.x->type == LEDGE_FLOAT && w.kind != QUICK) {
         LedgeRunner r = {c->pool, c->cpu};
-        const LedgeVecAct act = {.kind = w.kind == TANH ? LEDGE_U_GELU_TANH : LEDGE_U_GELU};
+        const LedgeAct act = {.kind = w.kind == TANH ? LEDGE_ACT_GELU_TANH : LEDGE_ACT_GELU,
+                              .lo = -INFINITY,
+                              .hi = INFINITY};
         size_t inner = w.bias ? (size_t)ledge_tensor_count(w.bias) : 1;
         if (!w.bias)
-            ledge__vec_unary(r, act.kind, w.x->data, w.y->data, n, 0, 0);
+            ledge__vec_unary(r, w.kind == TANH ? LEDGE_U_GELU_TANH : LEDGE_U_GELU, w.x->data,
+                             w.y->data, n, 0, 0);
         else if (n)
             ledge__vec_binary_2d(r, LEDGE_B_ADD, w.x->data, inner, 1, w.bias->data, 0, 1,
                                  w.y->data, n / inner, inner, act);
