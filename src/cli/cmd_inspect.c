@@ -79,7 +79,9 @@ static void print_steps(const LedgeReport *r)
 {
     for (size_t i = 0; i < r->n_steps; i++) {
         const LedgeReportStep *s = &r->steps[i];
-        printf("%-12s %6zu  %-24s %10s  %s\n", i ? "" : "step", i, cli_clean(s->op_type),
+        char op[64];
+        snprintf(op, sizeof op, "%s%s%s", s->domain, *s->domain ? "." : "", s->op_type);
+        printf("%-12s %6zu  %-28s %10s  %s\n", i ? "" : "step", i, cli_clean(op),
                s->macs ? cli_count((uint64_t)s->macs) : "-", cli_clean(s->name));
     }
 }

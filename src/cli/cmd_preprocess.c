@@ -62,7 +62,10 @@ static int set_value(const char *path, const char *out, const char *key, const c
     LedgeError err = {0};
     if (ledge_file_set_metadata(path, out, key, value, &err) == LEDGE_OK)
         return CLI_GO;
-    return cli_fail(path, &err);
+    /* an error at another file than the one read is one of writing */
+    return strcmp(err.where, path) != 0 && strcmp(err.where, out) == 0
+               ? cli_fail_writing(out, &err)
+               : cli_fail(path, &err);
 }
 
 static int set_labels(const char *out, const char *labels)

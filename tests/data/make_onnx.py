@@ -128,5 +128,35 @@ save("everything.onnx", g, domains=["ledge.test"])
 big = [numpy_helper.from_array(np.arange(n, dtype=np.float32), "w%d" % n) for n in (3, 2000)]
 m = h.make_model(identity_graph(big), opset_imports=[h.make_opsetid("", 21)])
 m.ir_version = 10
+if os.path.exists(os.path.join(HERE, "external.data")):
+    os.remove(os.path.join(HERE, "external.data"))  # the library would append to it
 onnx.save_model(m, os.path.join(HERE, "external.onnx"), save_as_external_data=True, location="external.data",
                 size_threshold=0)
+
+# A classifier for the command line's tests: class = the colour that is strongest in the picture.
+w = np.array([[4, 0, 0], [0, 4, 0], [0, 0, 4], [1, 1, 1]], np.float32)
+g = h.make_graph([h.make_node("GlobalAveragePool", ["picture"], ["mean"]), h.make_node("Flatten", ["mean"], ["flat"]),
+                  h.make_node("Gemm", ["flat", "w", "b"], ["scores"], transB=1)], "colours",
+                 [value("picture", T.FLOAT, ["N", 3, 8, 8])], [value("scores", T.FLOAT, ["N", 4])],
+                 [numpy_helper.from_array(w, "w"), numpy_helper.from_array(np.zeros(4, np.float32), "b")])
+m = h.make_model(g, opset_imports=[h.make_opsetid("", 13)])
+m.ir_version = 8
+h.set_model_props(m, {"ledge.labels": "red\ngreen\nblue\ngrey", "ledge.preprocess": '{"resize": {"width": 8, "height": 8}, "scale": 0.00392156862745098}'})
+with open(os.path.join(HERE, "classifier.onnx"), "wb") as f:
+    f.write(m.SerializeToString(deterministic=True))
+
+# Two inputs, two outputs.
+g = h.make_graph([h.make_node("Add", ["a", "b"], ["sum"]), h.make_node("Mul", ["a", "b"], ["product/x"])], "pair",
+                 [value("a", T.FLOAT, ["N", 2]), value("b", T.FLOAT, ["N", 2])],
+                 [value("sum", T.FLOAT, ["N", 2]), value("product/x", T.FLOAT, ["N", 2])])
+save("pair.onnx", g, opset=13, ir=8)
+
+# Quantized convolution, and an operator that nobody has.
+q = [h.make_tensor("one", T.FLOAT, [], [0.5]), h.make_tensor("zero", T.INT8, [], [0]),
+     h.make_tensor("wq", T.INT8, [1, 1, 1, 1], [3])]
+g = h.make_graph([h.make_node("QuantizeLinear", ["x", "one", "zero"], ["xq"]), h.make_node("DequantizeLinear", ["xq", "one", "zero"], ["xd"]),
+                  h.make_node("DequantizeLinear", ["wq", "one", "zero"], ["wd"]), h.make_node("Conv", ["xd", "wd"], ["y"])], "qdq",
+                 [value("x", T.FLOAT, [1, 1, 2, 2])], [value("y", T.FLOAT, [1, 1, 2, 2])], q)
+save("qdq.onnx", g, opset=13, ir=8)
+g = h.make_graph([h.make_node("NoSuchOperator", ["x"], ["y"], name="odd_one")], "odd", [value("x", T.FLOAT, [1])], [value("y", T.FLOAT, [1])])
+save("unsupported.onnx", g, opset=13, ir=8)

@@ -274,14 +274,25 @@ void assert_pass(const char *pass, const char *before, const char *after)
     ledge__graph_free(g);
 }
 
-void assert_optimized(const char *before, const char *after)
+static void optimized(const char *before, const char *after, bool portable)
 {
-    LedgeOptOptions o = {.fold_limit = FOLD};
+    LedgeOptOptions o = {.fold_limit = FOLD, .portable = portable};
     LedgeError err = {0};
     LedgeGraph *g = graph_from_text(before);
     must(ledge__graph_optimize(g, &o, &err), &err);
     assert_text(g, after);
     ledge__graph_free(g);
+}
+
+void assert_optimized(const char *before, const char *after)
+{
+    optimized(before, after, false);
+}
+
+void assert_optimized_portable(const char *before, const char *after)
+{
+    assert_null(strstr(after, "ledge."));
+    optimized(before, after, true);
 }
 
 /* ---- running ---- */

@@ -24,6 +24,8 @@ char *text_of_graph(const LedgeGraph *g);
 void assert_pass(const char *pass, const char *before, const char *after);
 /* The same after the whole optimiser. */
 void assert_optimized(const char *before, const char *after);
+/* The same for the rewrites that leave plain ONNX. */
+void assert_optimized_portable(const char *before, const char *after);
 /* Runs the graph as it is and optimised, on the same inputs (free dims are 2): the outputs'
  * normalised mean squared error must be at most 1e-10. */
 void assert_outputs_agree(const char *text);

@@ -158,6 +158,92 @@ static void concat_along_another_axis_or_of_shared_values_is_left(void **state)
     assert_outputs_agree(before);
 }
 
+static void affine_is_made_of_mul_and_add(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,6,4]\n"
+                                 "const k f32[4]\n"
+                                 "const a f32[1,1,4]\n"
+                                 "m = Mul(k, x)\n"
+                                 "y = Add(m, a)\n"
+                                 "output y\n";
+    assert_pass("affine", before,
+                "y:float32[?,6,4] = ledge.Affine(x, %0, %1)\n"
+                "output y\n");
+    assert_outputs_agree(before);
+}
+
+static void affine_takes_the_activation(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,6,6,4]\n"
+                                 "const s f32[4]\n"
+                                 "const b f32[4]\n"
+                                 "const m f32[4]\n"
+                                 "const v f32[4] positive\n"
+                                 "const w f32[4,4,3,3]\n"
+                                 "t = Transpose(x) {perm=[0,3,1,2]}\n"
+                                 "n = BatchNormalization(t, s, b, m, v)\n"
+                                 "r = Relu(n)\n"
+                                 "c = Conv(r, w) {pads=[1,1,1,1]}\n"
+                                 "d = Add(c, t)\n"
+                                 "y = Transpose(d) {perm=[0,2,3,1]}\n"
+                                 "output y\n";
+    assert_optimized(before, "%0:float32[?,6,6,4] = ledge.Affine(x, %1, %2) {act=\"relu\"}\n"
+                             "y:float32[?,6,6,4] = ledge.Conv(%0, w, _, x, _) {kernel_shape=[3,3], "
+                             "strides=[1,1], dilations=[1,1], group=1, pads=[1,1,1,1]}\n"
+                             "output y\n");
+    assert_outputs_agree(before);
+}
+
+static void affine_leaves_constants_over_other_axes(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[2,6,4]\n"
+                                 "const k f32[6,1]\n"
+                                 "const a f32[4]\n"
+                                 "m = Mul(x, k)\n"
+                                 "y = Add(m, a)\n"
+                                 "output y\n";
+    assert_pass("affine", before, NULL);
+    assert_outputs_agree(before);
+}
+
+static void skip_layer_norm_takes_the_sum(void **state)
+{
+    (void)state;
+    static const char before[] = "opset 17\n"
+                                 "input x f32[?,5,8]\n"
+                                 "const g f32[8]\n"
+                                 "const b f32[8]\n"
+                                 "r = Relu(x)\n"
+                                 "s = Add(x, r)\n"
+                                 "n = LayerNormalization(s, g, b) {epsilon=1e-6}\n"
+                                 "y = Add(n, s)\n"
+                                 "output y\n";
+    assert_pass(
+        "skip_layer_norm", before,
+        "r:float32[?,5,8] = Relu(x)\n"
+        "n:float32[?,5,8], s:float32[?,5,8] = ledge.SkipLayerNorm(x, r, g, b) {epsilon=1e-06}\n"
+        "y:float32[?,5,8] = Add(n, s)\n"
+        "output y\n");
+    assert_outputs_agree(before);
+}
+
+static void skip_layer_norm_needs_equal_shapes(void **state)
+{
+    (void)state;
+    static const char before[] = "opset 17\n"
+                                 "input x f32[?,5,8]\n"
+                                 "input p f32[1,5,8]\n"
+                                 "const g f32[8]\n"
+                                 "s = Add(x, p)\n"
+                                 "y = LayerNormalization(s, g)\n"
+                                 "output y\n";
+    assert_pass("skip_layer_norm", before, NULL);
+    assert_outputs_agree(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +254,11 @@ int main(void)
         cmocka_unit_test(residual_through_a_strided_shortcut_is_found),
         cmocka_unit_test(concat_of_convs_is_written_in_place),
         cmocka_unit_test(concat_along_another_axis_or_of_shared_values_is_left),
+        cmocka_unit_test(affine_is_made_of_mul_and_add),
+        cmocka_unit_test(affine_takes_the_activation),
+        cmocka_unit_test(affine_leaves_constants_over_other_axes),
+        cmocka_unit_test(skip_layer_norm_takes_the_sum),
+        cmocka_unit_test(skip_layer_norm_needs_equal_shapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,45 @@ static void layout_converts_a_region_between_convs(void **state)
     assert_outputs_agree(before);
 }
 
+static void layout_remaps_axes(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,4,6,6]\n"
+                                 "const w f32[4,4,1,1]\n"
+                                 "const v f32[4,6,1,1]\n"
+                                 "const starts i64[2] = 0,1\n"
+                                 "const ends i64[2] = 2,6\n"
+                                 "const axes i64[2] = 1,3\n"
+                                 "const pads i64[8] = 0,1,0,1,0,1,0,0\n"
+                                 "a = Conv(x, w)\n"
+                                 "b = Slice(a, starts, ends, axes)\n"
+                                 "c = Pad(b, pads)\n"
+                                 "d = Softmax(c) {axis=1}\n"
+                                 "e = ReduceMax(d) {axes=[1], keepdims=1}\n"
+                                 "f, g = Split(c) {axis=1}\n"
+                                 "h = Concat(d, f, g) {axis=1}\n"
+                                 "i = Mul(h, e)\n"
+                                 "const u f32[3,8,1,1]\n"
+                                 "y = Conv(i, u)\n"
+                                 "output y\n";
+    assert_pass("layout", before,
+                "%0:float32[?,6,6,4] = Transpose(x) {perm=[0,2,3,1]}\n"
+                "%1:float32[?,6,6,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], "
+                "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                "%2:float32[?,6,5,2] = Slice(%1, starts, ends, %3)\n"
+                "%4:float32[?,6,6,4] = Pad(%2, %5)\n"
+                "%6:float32[?,6,6,4] = Softmax(%4) {axis=3}\n"
+                "%7:float32[?,6,6,1] = ReduceMax(%6) {axes=[3], keepdims=1}\n"
+                "%8:float32[?,6,6,2], %9:float32[?,6,6,2] = Split(%4) {axis=3}\n"
+                "%10:float32[?,6,6,8] = Concat(%6, %8, %9) {axis=3}\n"
+                "%11:float32[?,6,6,8] = Mul(%10, %7)\n"
+                "%12:float32[?,6,6,3] = ledge.Conv(%11, u, _, _, _) {kernel_shape=[1,1], "
+                "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                "y:float32[?,3,6,6] = Transpose(%12) {perm=[0,3,1,2]}\n"
+                "output y\n");
+    assert_outputs_agree(before);
+}
+
 static void layout_leaves_a_region_that_gains_nothing(void **state)
 {
     (void)state;
@@ -138,9 +177,8 @@ static void layout_keeps_flattened_pools_free_of_transposes(void **state)
                      "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
                      "%1:float32[?,6,6,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], "
                      "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
-                     "r:float32[?,8,6,6] = Transpose(%1) {perm=[0,3,1,2]}\n"
-                     "g:float32[?,8,1,1] = GlobalAveragePool(r)\n"
-                     "f:float32[?,8] = Flatten(g)\n"
+                     "%2:float32[?,1,1,8] = ledge.GlobalAveragePool(%1)\n"
+                     "f:float32[?,8] = Flatten(%2)\n"
                      "y:float32[?,5] = ledge.Gemm(f, v, _, _)\n"
                      "output y\n");
     assert_outputs_agree(before);
@@ -160,7 +198,7 @@ static void layout_resizes_in_nhwc(void **state)
                 "%0:float32[1,5,5,4] = Transpose(x) {perm=[0,2,3,1]}\n"
                 "%1:float32[1,5,5,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], "
                 "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-                "%2:float32[1,10,10,4] = Resize(%1, _, %3) {mode=\"linear\"}\n"
+                "%2:float32[1,10,10,4] = ledge.Resize(%1, _, %3) {mode=\"linear\"}\n"
                 "%4:float32[1,10,10,4] = ledge.Conv(%2, w, _, _, _) {kernel_shape=[1,1], "
                 "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
                 "y:float32[1,4,10,10] = Transpose(%4) {perm=[0,3,1,2]}\n"
@@ -173,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layout_wraps_a_lone_conv),
         cmocka_unit_test(layout_converts_a_region_between_convs),
+        cmocka_unit_test(layout_remaps_axes),
         cmocka_unit_test(layout_leaves_a_region_that_gains_nothing),
         cmocka_unit_test(layout_drops_the_transposes_of_an_nhwc_model),
         cmocka_unit_test(layout_keeps_one_conversion_at_each_border),

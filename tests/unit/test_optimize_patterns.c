@@ -6,6 +6,69 @@
 
 #include "graph_from_text.h"
 
+static void layer_norm_is_found(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,5,8]\n"
+                                 "const two f32[] = 2.0\n"
+                                 "const eps f32[] = 1e-5\n"
+                                 "const g f32[8]\n"
+                                 "const b f32[8]\n"
+                                 "m = ReduceMean(x) {axes=[-1]}\n"
+                                 "d = Sub(x, m)\n"
+                                 "p = Pow(d, two)\n"
+                                 "v = ReduceMean(p) {axes=[-1]}\n"
+                                 "e = Add(v, eps)\n"
+                                 "s = Sqrt(e)\n"
+                                 "n = Div(d, s)\n"
+                                 "h = Mul(n, g)\n"
+                                 "y = Add(h, b)\n"
+                                 "output y\n";
+    assert_pass("layer_norm", before,
+                "y:float32[?,5,8] = LayerNormalization(x, g, b) {axis=-1, epsilon=1e-05}\n"
+                "output y\n");
+    assert_outputs_agree(before);
+}
+
+static void layer_norm_without_parameters_is_found(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,5,8]\n"
+                                 "const eps f32[] = 1e-5\n"
+                                 "m = ReduceMean(x) {axes=[2]}\n"
+                                 "d = Sub(x, m)\n"
+                                 "p = Mul(d, d)\n"
+                                 "v = ReduceMean(p) {axes=[2]}\n"
+                                 "e = Add(eps, v)\n"
+                                 "s = Sqrt(e)\n"
+                                 "r = Reciprocal(s)\n"
+                                 "n = Mul(r, d)\n"
+                                 "y = Relu(n)\n"
+                                 "output y\n";
+    assert_pass("layer_norm", before,
+                "n:float32[?,5,8] = LayerNormalization(x, %0, _) {axis=-1, epsilon=1e-05}\n"
+                "y:float32[?,5,8] = Relu(n)\n"
+                "output y\n");
+    assert_outputs_agree(before);
+}
+
+static void layer_norm_over_another_axis_is_left(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[2,5,8]\n"
+                                 "const eps f32[] = 1e-5\n"
+                                 "m = ReduceMean(x) {axes=[1]}\n"
+                                 "d = Sub(x, m)\n"
+                                 "p = Mul(d, d)\n"
+                                 "v = ReduceMean(p) {axes=[1]}\n"
+                                 "e = Add(eps, v)\n"
+                                 "s = Sqrt(e)\n"
+                                 "y = Div(d, s)\n"
+                                 "output y\n";
+    assert_pass("layer_norm", before, NULL);
+    assert_outputs_agree(before);
+}
+
 static void gelu_by_erf_is_found(void **state)
 {
     (void)state;
@@ -129,6 +192,9 @@ static void hard_sigmoid_is_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layer_norm_is_found),
+        cmocka_unit_test(layer_norm_without_parameters_is_found),
+        cmocka_unit_test(layer_norm_over_another_axis_is_left),
         cmocka_unit_test(gelu_by_erf_is_found),
         cmocka_unit_test(gelu_by_erf_is_found_in_another_order),
         cmocka_unit_test(gelu_by_tanh_is_found),

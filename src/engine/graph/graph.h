@@ -132,6 +132,8 @@ bool ledge__node_set_int(LedgeGraph *g, LedgeNode *n, const char *name, int64_t 
 bool ledge__node_set_float(LedgeGraph *g, LedgeNode *n, const char *name, float v);
 bool ledge__node_set_ints(LedgeGraph *g, LedgeNode *n, const char *name, const int64_t *v,
                           size_t count);
+bool ledge__node_set_floats(LedgeGraph *g, LedgeNode *n, const char *name, const float *v,
+                            size_t count);
 bool ledge__node_set_string(LedgeGraph *g, LedgeNode *n, const char *name, const char *v);
 bool ledge__node_copy_attrs(LedgeGraph *g, LedgeNode *to, const LedgeNode *from);
 

@@ -114,6 +114,21 @@ bool ledge__node_set_ints(LedgeGraph *g, LedgeNode *n, const char *name, const i
     return true;
 }
 
+bool ledge__node_set_floats(LedgeGraph *g, LedgeNode *n, const char *name, const float *v,
+                            size_t count)
+{
+    float *copy = ledge__arena_alloc(g->arena, count, sizeof *copy);
+    if (copy && count)
+        memcpy(copy, v, count * sizeof *copy);
+    LedgeAttr *a = copy ? attr_slot(g, n, name) : NULL;
+    if (!a)
+        return false;
+    a->type = ONNX_ATTR_FLOATS;
+    a->floats = copy;
+    a->count = count;
+    return true;
+}
+
 bool ledge__node_set_string(LedgeGraph *g, LedgeNode *n, const char *name, const char *v)
 {
     char *copy = ledge__arena_str(g->arena, v);

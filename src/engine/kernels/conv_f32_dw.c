@@ -113,7 +113,7 @@ static void run_rows(void *arg, size_t begin, size_t end, int thread)
                                .hi = a->act.hi};
         plan->k->dw(&t);
         if (a->act.kind != LEDGE_ACT_CLAMP)
-            plan->k->act(t.y, s->ow, s->ldc, s->c, &a->act);
+            ledge__act_f32(plan->k, t.y, s->ow, s->ldc, s->c, &a->act);
     }
 }
 

@@ -116,8 +116,8 @@ static bool match(const LedgeNode *n, Match *m)
         return false;
     m->v = before_split(transpose_by(sum->in[1].value, 0, 2, 1, 3), m);
     return m->v && match_masked(softmax->in[0].value, m) && splits_heads(n->out[0], t->out[0]) &&
-           m->v->t.type == LEDGE_FLOAT && ledge__opt_same_shape(m->q, m->k) &&
-           ledge__opt_same_shape(m->k, m->v);
+           m->v->t.type == LEDGE_FLOAT && ledge__opt_same_dim(m->q, 0, m->k, 0) &&
+           ledge__opt_same_dim(m->k, 0, m->v, 0) && ledge__opt_same_dim(m->k, 1, m->v, 1);
 }
 
 /* The Split of which q, k and v are the first, second and third third. */
@@ -125,7 +125,8 @@ static LedgeNode *common_split(const Match *m)
 {
     LedgeNode *n = m->q->producer;
     if (!ledge__node_is(n, "Split") || n->n_out != 3 || n->out[0] != m->q || n->out[1] != m->k ||
-        n->out[2] != m->v)
+        n->out[2] != m->v || m->q->t.dims[2] != m->k->t.dims[2] ||
+        m->k->t.dims[2] != m->v->t.dims[2])
         return NULL;
     int32_t rank = n->in[0].value->t.rank;
     return rank == 3 && ledge__opt_axis(ledge__node_int(n, "axis", 0), rank) == 2 ? n : NULL;
@@ -133,7 +134,9 @@ static LedgeNode *common_split(const Match *m)
 
 static LedgeNode *build(LedgeGraph *g, LedgeNode *n, const Match *m)
 {
-    LedgeNode *made = ledge__opt_internal(g, "Attention", m->mask ? 4 : 3, &m->q->t, n);
+    LedgeTensor like = m->q->t;
+    like.dims[2] = m->v->t.dims[2];
+    LedgeNode *made = ledge__opt_internal(g, "Attention", m->mask ? 4 : 3, &like, n);
     LedgeNode *split = common_split(m);
     if (!made || !ledge__node_set_int(g, made, "heads", m->heads) ||
         !ledge__node_set_float(g, made, "scale", (float)m->scale))

@@ -1,8 +1,11 @@
 /* BatchNormalization (inference) with constant statistics, folded into the Conv,
- * ConvTranspose or Gemm before it, or into the Conv behind it when that adds no padding. */
+ * ConvTranspose or Gemm before it, or into the Conv behind it when that adds no padding. A Conv
+ * that ledge.Conv will take over is left to bn_split and const_affine, which need no copy of the
+ * weights there. */
 #include "engine/optimize/pass.h"
 
 #include "engine/optimize/opt_bn.h"
+#include "engine/optimize/opt_layout.h"
 
 #include <math.h>
 
@@ -123,7 +126,9 @@ LedgeStatus ledge__opt_bn_fold(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
         next = n->next;
         int64_t channels;
         bool done = false;
-        if (!ledge__opt_bn_constants(n, &channels))
+        if (!ledge__opt_bn_constants(n, &channels) ||
+            (ledge__opt_single_use(n->in[0].value) &&
+             ledge__layout_is_native(c, n->in[0].value->producer)))
             continue;
         double *scale = ledge__arena_alloc(g->arena, (size_t)channels, 2 * sizeof *scale);
         if (!scale)

@@ -1,6 +1,7 @@
 /* Add, Sub, Mul or Div by a constant per channel, folded into weights and bias of the Conv,
- * ConvTranspose or Gemm (or internal Conv, Gemm) before it. */
-#include "engine/optimize/pass.h"
+ * ConvTranspose or Gemm (or internal Conv, Gemm) before it. A Conv that is to become ledge.Conv
+ * waits for that: its factors need no copy of the weights. */
+#include "engine/optimize/opt_layout.h"
 
 #include <math.h>
 
@@ -47,7 +48,7 @@ LedgeStatus ledge__opt_const_affine(LedgeGraph *g, LedgeOptCtx *c, bool *changed
             continue;
         LedgeValue *x = n->in[1 - side].value;
         if (!ledge__opt_single_use(x) || !x->producer || x->t.rank < 2 ||
-            !ledge__opt_weighted(x->producer, &w))
+            ledge__layout_is_native(c, x->producer) || !ledge__opt_weighted(x->producer, &w))
             continue;
         double *v = ledge__arena_alloc(g->arena, (size_t)w.channels, sizeof *v);
         if (!v)

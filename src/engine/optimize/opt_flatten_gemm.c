@@ -29,7 +29,9 @@ static bool match(const LedgeNode *n, Match *m)
 /* Row c * pixels + p of the old weights is row p * channels + c of the new ones. */
 static LedgeValue *reorder(LedgeGraph *g, const LedgeNode *n, const Match *m)
 {
-    const LedgeValue *b = n->in[1].value;
+    LedgeValue *b = n->in[1].value;
+    if (m->pixels == 1 || m->channels == 1)
+        return b; /* the same order either way */
     bool trans_b = ledge__node_int(n, "transB", 0) != 0;
     LedgeTensor t = {.type = LEDGE_FLOAT, .data = b->t.data};
     int64_t other = b->t.dims[!trans_b];

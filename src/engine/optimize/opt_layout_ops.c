@@ -46,10 +46,12 @@ static int64_t default_axis(const LedgeNode *n)
 
 bool ledge__layout_is_native(const LedgeOptCtx *c, const LedgeNode *n)
 {
+    if (!ledge__node_is(n, "Conv"))
+        return false;
     const LedgeValue *x = ledge__node_in(n, 0), *w = ledge__node_in(n, 1),
                      *b = ledge__node_in(n, 2);
-    return ledge__node_is(n, "Conv") && ledge__opt_has(c, "Conv") && x && x->t.rank == 4 &&
-           x->t.type == LEDGE_FLOAT && ledge__opt_float_constant(w) && w->t.rank == 4 &&
+    return ledge__opt_has(c, "Conv") && x && x->t.rank == 4 && x->t.type == LEDGE_FLOAT &&
+           ledge__opt_float_constant(w) && w->t.rank == 4 &&
            (!b || (ledge__opt_float_constant(b) && b->t.rank == 1)) && n->out[0];
 }
 

@@ -1,18 +1,32 @@
-/* MatMul of two computed matrices becomes ledge.MatMul, which reads either operand transposed
- * and scales the result, so that Transpose and Mul around it go. */
+/* MatMul of two computed tensors becomes ledge.MatMul, which reads either operand permuted, scales
+ * the result and writes it permuted, so that Transpose and Mul around it go. */
 #include "engine/optimize/pass.h"
 
-/* A Transpose that swaps the last two axes only, read by nothing else. */
-static LedgeNode *swap_of(const LedgeValue *v)
+static bool swaps_last_two(const int32_t *perm, int32_t rank)
 {
-    LedgeNode *n = ledge__opt_made_only_by(v, "Transpose");
-    int32_t perm[LEDGE_MAX_RANK], rank;
-    if (!n || !ledge__opt_perm(n, perm, &rank) || rank < 2)
-        return NULL;
     for (int32_t d = 0; d < rank - 2; d++)
         if (perm[d] != d)
-            return NULL;
-    return perm[rank - 1] == rank - 2 ? n : NULL;
+            return false;
+    return perm[rank - 1] == rank - 2;
+}
+
+/* Input `i` of `made` reads what the Transpose before `v` reads, if nothing else needs that. */
+static bool set_operand(LedgeGraph *g, LedgeNode *made, uint32_t i, LedgeValue *v)
+{
+    LedgeNode *t = ledge__opt_made_only_by(v, "Transpose");
+    int32_t perm[LEDGE_MAX_RANK], rank;
+    int64_t wide[LEDGE_MAX_RANK];
+    bool ok = true;
+    if (t && ledge__opt_perm(t, perm, &rank)) {
+        for (int32_t d = 0; d < rank; d++)
+            wide[d] = perm[d];
+        ok = swaps_last_two(perm, rank)
+                 ? ledge__node_set_int(g, made, i ? "transB" : "transA", 1)
+                 : ledge__node_set_ints(g, made, i ? "perm_b" : "perm_a", wide, (size_t)rank);
+        v = t->in[0].value;
+    }
+    ledge__node_set_input(made, i, v);
+    return ok;
 }
 
 static bool is_operand(const LedgeValue *v)
@@ -22,18 +36,33 @@ static bool is_operand(const LedgeValue *v)
 
 static LedgeStatus convert(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n)
 {
-    static const char *const flags[] = {"transA", "transB"};
     LedgeNode *made = ledge__opt_internal(g, "MatMul", 2, &n->out[0]->t, n);
-    if (!made)
+    if (!made || !set_operand(g, made, 0, n->in[0].value) ||
+        !set_operand(g, made, 1, n->in[1].value))
         return ledge__no_memory(c->err);
-    for (uint32_t i = 0; i < 2; i++) {
-        LedgeValue *v = n->in[i].value;
-        LedgeNode *t = swap_of(v);
-        if (t && !ledge__node_set_int(g, made, flags[i], 1))
-            return ledge__no_memory(c->err);
-        ledge__node_set_input(made, i, t ? t->in[0].value : v);
-    }
     ledge__opt_take_over(g, made, n);
+    return LEDGE_OK;
+}
+
+/* A Transpose behind ledge.MatMul that leaves the last dimension last. */
+static LedgeStatus take_transpose(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, bool *changed)
+{
+    int32_t perm[LEDGE_MAX_RANK], rank;
+    int64_t wide[LEDGE_MAX_RANK];
+    LedgeValue *x = n->in[0].value;
+    LedgeNode *mul = ledge__opt_made_only_by_ledge(x, "MatMul");
+    if (!mul || ledge__node_attr(mul, "perm_y") || !ledge__opt_perm(n, perm, &rank) || rank < 2 ||
+        perm[rank - 1] != rank - 1 || x->t.rank != rank)
+        return LEDGE_OK;
+    for (int32_t d = 0; d < rank; d++)
+        wide[d] = perm[d];
+    if (!ledge__node_set_ints(g, mul, "perm_y", wide, (size_t)rank))
+        return ledge__no_memory(c->err);
+    LedgeValue *out = n->out[0];
+    ledge__node_set_output(n, 0, NULL);
+    ledge__node_remove(g, n);
+    ledge__node_set_output(mul, 0, out);
+    *changed = true;
     return LEDGE_OK;
 }
 
@@ -68,6 +97,8 @@ LedgeStatus ledge__opt_matmul(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
             *changed = true;
         } else if (ledge__node_is(n, "Mul") || ledge__node_is(n, "Div")) {
             LEDGE_TRY(take_scale(g, c, n, changed));
+        } else if (ledge__node_is(n, "Transpose") && n->in[0].value && n->out[0]) {
+            LEDGE_TRY(take_transpose(g, c, n, changed));
         }
     }
     return LEDGE_OK;

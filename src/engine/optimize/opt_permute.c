@@ -81,13 +81,15 @@ static void copy_permuted(const char *from, char *to, size_t size, int32_t rank,
     }
 }
 
-/* Dims and element steps of `v` under `perm`, with leading ones up to `rank`. */
+/* Dims and element steps of `t` under `perm`, with leading ones up to `rank`. False if its shape
+ * stays as it is; *reorders tells whether the elements' order changes too. */
 static bool permuted_shape(const LedgeTensor *t, int32_t rank, const int32_t *perm, int64_t *dims,
-                           int64_t *steps)
+                           int64_t *steps, bool *reorders)
 {
     int64_t full[LEDGE_MAX_RANK], step[LEDGE_MAX_RANK], s = 1;
     bool moves = false;
     int32_t last = -1;
+    *reorders = false;
     for (int32_t d = rank - 1; d >= 0; d--) {
         int32_t own = d - (rank - t->rank);
         full[d] = own >= 0 ? t->dims[own] : 1;
@@ -99,7 +101,8 @@ static bool permuted_shape(const LedgeTensor *t, int32_t rank, const int32_t *pe
         steps[d] = step[perm[d]];
         if (dims[d] == 1)
             continue;
-        moves |= perm[d] < last || perm[d] != d;
+        moves |= perm[d] != d;
+        *reorders |= perm[d] < last;
         last = perm[d];
     }
     return moves;
@@ -112,7 +115,8 @@ LedgeValue *ledge__opt_permuted_constant(LedgeGraph *g, LedgeValue *v, int32_t r
     unsigned bits = ledge_type_bits(v->t.type);
     if (bits < 8 || v->t.rank > rank)
         return NULL;
-    if (!permuted_shape(&v->t, rank, perm, dims, steps))
+    bool reorders;
+    if (!permuted_shape(&v->t, rank, perm, dims, steps, &reorders))
         return v;
     int32_t skip = 0;
     while (!keep_rank && skip < rank - 1 && dims[skip] == 1)
@@ -120,8 +124,9 @@ LedgeValue *ledge__opt_permuted_constant(LedgeGraph *g, LedgeValue *v, int32_t r
     LedgeTensor t = {.type = v->t.type, .rank = rank - skip};
     for (int32_t d = skip; d < rank; d++)
         t.dims[d - skip] = dims[d];
+    t.data = reorders ? NULL : v->t.data; /* the same bytes under another shape are shared */
     LedgeValue *out = ledge__value_constant(g, NULL, &t, false);
-    if (out)
+    if (out && reorders)
         copy_permuted(v->t.data, out->t.data, bits / 8, rank, dims, steps);
     return out;
 }

@@ -76,6 +76,20 @@ static void scale_elements(float *x, int64_t count, const ChannelMap *m, const d
     }
 }
 
+/* ledge.Conv multiplies its weights when it packs them: no copy stays in the graph. */
+static LedgeStatus set_scale(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, int64_t channels,
+                             const double *scale)
+{
+    size_t count;
+    const float *old = ledge__node_floats(n, "w_scale", &count);
+    float *v = ledge__arena_alloc(g->arena, (size_t)channels, sizeof *v);
+    for (int64_t i = 0; v && i < channels; i++)
+        v[i] = (float)(scale[i] * (old ? (double)old[i] : 1));
+    return v && ledge__node_set_floats(g, n, "w_scale", v, (size_t)channels)
+               ? LEDGE_OK
+               : ledge__no_memory(c->err);
+}
+
 static LedgeStatus fold_weights(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
                                 const LedgeOptWeighted *w, const double *scale)
 {
@@ -100,7 +114,9 @@ LedgeStatus ledge__opt_fold_affine(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
                                    const LedgeOptWeighted *w, const double *scale,
                                    const double *shift)
 {
-    if (scale)
+    if (scale && ledge__node_is_ledge(n, "Conv"))
+        LEDGE_TRY(set_scale(g, c, n, w->channels, scale));
+    else if (scale)
         LEDGE_TRY(fold_weights(g, c, n, w, scale));
     const LedgeValue *old = ledge__node_in(n, w->bias);
     if (!old && !shift)

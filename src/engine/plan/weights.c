@@ -12,7 +12,44 @@ struct LedgeWeights {
     size_t *slots; /* open addressing over entries; index + 1, 0 is empty */
     size_t n_slots;
     bool sealed;
+    char *room;      /* rest of the newest chunk that packed forms are cut from */
+    size_t room_left;
+    void **chunks;
+    size_t n_chunks, cap_chunks;
 };
+
+/* Forms share chunks, small ones first; the allocator can put large ones on huge pages. */
+#define CHUNK_FIRST ((size_t)64 << 10)
+#define CHUNK_LAST ((size_t)4 << 20)
+
+static size_t chunk_size(const LedgeWeights *w, size_t bytes)
+{
+    size_t size = w->n_chunks < 7 ? CHUNK_FIRST << w->n_chunks : CHUNK_LAST;
+    size = size < CHUNK_LAST ? size : CHUNK_LAST;
+    return bytes > size ? bytes : size;
+}
+
+static void *cut(LedgeWeights *w, size_t bytes)
+{
+    bytes = ledge__round_up(bytes ? bytes : 1, LEDGE_ALIGN);
+    if (bytes > w->room_left) {
+        size_t size = chunk_size(w, bytes);
+        void *chunks = w->chunks;
+        if (!ledge__grow(w->a, &chunks, w->n_chunks, &w->cap_chunks, sizeof *w->chunks))
+            return NULL;
+        w->chunks = chunks;
+        void *p = ledge__alloc(w->a, size, 1);
+        if (!p)
+            return NULL;
+        w->chunks[w->n_chunks++] = p;
+        w->room = p;
+        w->room_left = size;
+    }
+    void *p = w->room;
+    w->room += bytes;
+    w->room_left -= bytes;
+    return p;
+}
 
 LedgeWeights *ledge__weights_new(const LedgeAllocator *a)
 {
@@ -33,9 +70,9 @@ void ledge__weights_free(LedgeWeights *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < w->count; i++)
-        if (!w->entries[i].borrowed)
-            ledge__free(w->a, (void *)(uintptr_t)w->entries[i].data);
+    for (size_t i = 0; i < w->n_chunks; i++)
+        ledge__free(w->a, w->chunks[i]);
+    ledge__free(w->a, w->chunks);
     ledge__free(w->a, w->entries);
     ledge__free(w->a, w->slots);
     ledge__arena_free(w->names);
@@ -112,17 +149,15 @@ static LedgeStatus make(LedgeWeights *w, const LedgeValue *v, const char *key, s
         return ledge__fail(err, LEDGE_ERROR_MISMATCH, v->name,
                            "the compiled model lacks the weights in the form that this CPU needs "
                            "(%s); compile it again for this machine", key);
-    void *p = ledge__alloc(w->a, bytes, 1);
+    if (bytes > PTRDIFF_MAX / 2)
+        return ledge__no_memory(err);
+    void *p = cut(w, bytes);
     if (!p)
         return ledge__no_memory(err);
-    LedgeStatus s = pack(arg, p);
+    LEDGE_TRY(pack(arg, p));
     LedgeWeightEntry e = {v->t.data, v->name, key, p, bytes, false};
-    if (s == LEDGE_OK && !add(w, &e))
-        s = ledge__no_memory(err);
-    if (s != LEDGE_OK) {
-        ledge__free(w->a, p);
-        return s;
-    }
+    if (!add(w, &e))
+        return ledge__no_memory(err);
     *out = p;
     return LEDGE_OK;
 }

@@ -5,7 +5,7 @@
 #include "engine/session/ledge_file.h"
 #include "engine/session/session.h"
 
-/* Constants below this stay inside the graph's protobuf. */
+/* Constants below this stay inside the graph's protobuf, unless a packed form belongs to them. */
 #define INLINE_LIMIT 64u
 
 typedef struct Writer {
@@ -43,12 +43,6 @@ static bool add_name(Writer *w, const char *name, uint64_t *offset, uint64_t *si
     return true;
 }
 
-static bool in_table(const LedgeValue *v)
-{
-    return ledge__value_is_constant(v) && (v->n_uses || v->n_outputs) &&
-           v->t.type != LEDGE_STRING && ledge_tensor_bytes(&v->t) >= INLINE_LIMIT;
-}
-
 static bool is_packed(const LedgeWeights *weights, const void *source)
 {
     const LedgeWeightEntry *e;
@@ -56,6 +50,13 @@ static bool is_packed(const LedgeWeights *weights, const void *source)
         if (e->source == source && strcmp(e->key, LEDGE_WEIGHTS_ALIGNED) != 0)
             return true;
     return false;
+}
+
+static bool in_table(const LedgeWeights *weights, const LedgeValue *v)
+{
+    if (!ledge__value_is_constant(v) || (!v->n_uses && !v->n_outputs) || v->t.type == LEDGE_STRING)
+        return false;
+    return ledge_tensor_bytes(&v->t) >= INLINE_LIMIT || is_packed(weights, v->t.data);
 }
 
 /* Raw data may be left out where every reader takes packed forms and has taken one. */
@@ -78,7 +79,7 @@ static LedgeStatus list_constants(Writer *w)
         return ledge__no_memory(w->err);
     for (uint32_t i = 0; i < g->n_values; i++) {
         const LedgeValue *v = g->values[i];
-        if (!in_table(v))
+        if (!in_table(w->m->weights, v))
             continue;
         LedgeFileConstant *c = &w->constants[w->n_constants];
         c->type = (int32_t)v->t.type;

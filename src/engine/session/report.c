@@ -264,6 +264,7 @@ uint64_t ledge_session_step(const LedgeSession *session, size_t index, LedgeRepo
     const LedgePlan *p = ledge__session_plan((LedgeSession *)(uintptr_t)session);
     uint64_t ns = 0;
     int64_t macs = 0;
-    *out = step_of(ledge__plan_step(p, (uint32_t)index, &ns, &macs), macs);
+    const LedgeNode *node = ledge__plan_step(p, (uint32_t)index, &ns, &macs);
+    *out = step_of(node, macs);
     return ns;
 }

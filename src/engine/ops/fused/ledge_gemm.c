@@ -2,10 +2,8 @@
  *
  * Inputs: 0 A [..., K]; 1 B [K, N], or [N, K] with transB; 2 bias [N] or omitted; 3 residual of
  * the output's shape, added before the activation, or omitted. Output [..., N]. Attributes:
- * transB and those of ledge__fused_act. Large products without a residual take the scheme of
- * strassen_f32.h. */
+ * transB and those of ledge__fused_act. */
 #include "engine/kernels/conv_f32.h"
-#include "engine/kernels/strassen_f32.h"
 #include "engine/ops/fused/fused_act.h"
 
 #include <stdio.h>
@@ -63,8 +61,6 @@ static int64_t gemm_macs(const LedgeOpCtx *c)
 
 typedef struct GemmState {
     LedgeConvPlan plan; /* a pointwise convolution over rows × 1 pixels */
-    LedgeStrassenPlan halves; /* used when halved */
-    bool halved;
     LedgeAct act;
     const float *packed, *bias; /* NULL: made at each run from inputs that are not constant */
     size_t packed_at, bias_at;  /* then here in scratch */
@@ -76,9 +72,6 @@ static LedgeStatus pack_b(void *arg, void *to)
     const LedgeOpCtx *c = arg;
     const GemmState *s = c->state;
     const size_t k = s->plan.s.c, n = s->plan.s.m;
-    if (s->halved)
-        return ledge__strassen_f32_pack(&s->halves, c->in[IN_B]->data, s->trans_b ? 1 : n,
-                                        s->trans_b ? k : 1, to);
     ledge__panels_pack(&s->plan.p, c->in[IN_B]->data, 1, k, s->trans_b ? k : 1, 0,
                        s->trans_b ? 1 : n, to);
     return LEDGE_OK;
@@ -88,14 +81,14 @@ static LedgeStatus gemm_constants(LedgeOpCtx *c, GemmState *s)
 {
     const LedgeConvPlan *p = &s->plan;
     const LedgeTensor *bias = ledge__op_in(c, IN_BIAS);
-    size_t scratch = s->halved ? s->halves.scratch_bytes : p->scratch_bytes;
+    size_t scratch = p->scratch_bytes;
     if (c->in_constant[IN_B]) {
         char key[96];
         const void *packed;
-        const size_t floats = s->halved ? s->halves.packed_floats : p->packed_floats;
-        snprintf(key, sizeof(key), "%s lanes=%u nv=%u transB=%d",
-                 s->halved ? "strassen_f32" : "gemm_f32", p->k->lanes, p->k->nv, (int)s->trans_b);
-        LEDGE_TRY(c->host->packed(c, IN_B, key, floats * sizeof(float), pack_b, c, &packed));
+        snprintf(key, sizeof(key), "gemm_f32 lanes=%u nv=%u transB=%d", p->k->lanes, p->k->nv,
+                 (int)s->trans_b);
+        LEDGE_TRY(c->host->packed(c, IN_B, key, p->packed_floats * sizeof(float), pack_b, c,
+                                  &packed));
         s->packed = packed;
     } else {
         s->packed_at = scratch;
@@ -149,11 +142,6 @@ static LedgeStatus gemm_prepare(LedgeOpCtx *c)
     if (!ledge__conv_f32_plan(&shape, c->cpu, ledge__pool_threads(c->pool), LEDGE_CONV_POINTWISE,
                               &s->plan))
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the product is too large");
-    const LedgeTensor *bias = ledge__op_in(c, IN_BIAS);
-    s->halved = c->in_constant[IN_B] && (!bias || c->in_constant[IN_BIAS]) &&
-                !ledge__op_in(c, IN_R) &&
-                ledge__strassen_f32_plan((size_t)d.rows, (size_t)d.k, (size_t)d.n, c->cpu,
-                                         ledge__pool_threads(c->pool), &s->halves);
     return gemm_constants(c, s);
 }
 
@@ -162,11 +150,6 @@ static LedgeStatus gemm_run(LedgeOpCtx *c)
     const GemmState *s = c->state;
     const LedgeTensor *r = ledge__op_in(c, IN_R);
     char *scratch = c->scratch;
-    if (s->halved) {
-        ledge__strassen_f32_run(&s->halves, c->in[IN_A]->data, s->packed, s->bias,
-                                c->out[0]->data, &s->act, scratch, c->pool);
-        return LEDGE_OK;
-    }
     LedgeConvArgs a = {.x = c->in[IN_A]->data,
                        .packed = s->packed,
                        .bias = s->bias,

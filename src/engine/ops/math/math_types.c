@@ -44,7 +44,9 @@ LedgeStatus ledge__math_type_attr(LedgeOpCtx *c, const char *name, LedgeType abs
     return LEDGE_OK;
 }
 
-static LedgeStatus need_one(LedgeOpCtx *c, uint32_t i)
+/* Checks that input i has one element and copies it to `element`: before planning, constants may
+ * lie in the file at any address. */
+static LedgeStatus need_one(LedgeOpCtx *c, uint32_t i, uint64_t element[2], bool *known)
 {
     LEDGE_TRY(ledge__op_need(c, i, LEDGE_TYPE_NONE));
     const LedgeTensor *t = ledge__op_in(c, i);
@@ -55,26 +57,27 @@ static LedgeStatus need_one(LedgeOpCtx *c, uint32_t i)
     if (t->data && ledge__num_class(t->type) == LEDGE_NUM_NONE)
         return ledge__op_fail(c, LEDGE_ERROR_TYPE, "input %u is %s, must be a number", i,
                               ledge_type_name(t->type));
+    *known = t->data != NULL;
+    if (*known)
+        memcpy(element, t->data, (ledge_type_bits(t->type) + 7) / 8);
     return LEDGE_OK;
 }
 
 LedgeStatus ledge__math_scalar(LedgeOpCtx *c, uint32_t i, double *value, bool *known)
 {
-    LEDGE_TRY(need_one(c, i));
-    const LedgeTensor *t = ledge__op_in(c, i);
-    *known = t->data != NULL;
+    uint64_t element[2];
+    LEDGE_TRY(need_one(c, i, element, known));
     if (*known)
-        ledge__load_f64(t->type, t->data, 0, 1, value);
+        ledge__load_f64(ledge__op_in(c, i)->type, element, 0, 1, value);
     return LEDGE_OK;
 }
 
 LedgeStatus ledge__math_scalar_int(LedgeOpCtx *c, uint32_t i, int64_t *value, bool *known)
 {
-    LEDGE_TRY(need_one(c, i));
-    const LedgeTensor *t = ledge__op_in(c, i);
-    *known = t->data != NULL;
+    uint64_t element[2];
+    LEDGE_TRY(need_one(c, i, element, known));
     if (*known)
-        ledge__load_i64(t->type, t->data, 0, 1, value);
+        ledge__load_i64(ledge__op_in(c, i)->type, element, 0, 1, value);
     return LEDGE_OK;
 }
 
