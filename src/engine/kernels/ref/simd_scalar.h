@@ -165,6 +165,10 @@ static inline vf vf_recip(vf a)
 {
     return 1.0f / a;
 }
+static inline bool vf_all_number(vf a)
+{
+    return a == a;
+}
 static inline float vf_hsum(vf a)
 {
     return a;

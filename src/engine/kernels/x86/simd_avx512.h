@@ -7,6 +7,7 @@
 #define LEDGE_KERNELS_SIMD_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -167,6 +168,10 @@ static inline vf vf_recip(vf a)
 {
     const vf r = _mm512_rcp14_ps(a);
     return _mm512_fmadd_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(1.0f)), r);
+}
+static inline bool vf_all_number(vf a)
+{
+    return vf_nan(a) == 0;
 }
 static inline float vf_hsum(vf a)
 {

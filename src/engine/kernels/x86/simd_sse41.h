@@ -5,6 +5,7 @@
 #define LEDGE_KERNELS_SIMD_SSE41_H
 
 #include <smmintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -165,6 +166,10 @@ static inline vf vf_scale2(vf a, vf n)
 static inline vf vf_recip(vf a)
 {
     return _mm_div_ps(_mm_set1_ps(1.0f), a);
+}
+static inline bool vf_all_number(vf a)
+{
+    return _mm_movemask_ps(vf_nan(a)) == 0;
 }
 static inline float vf_hsum(vf a)
 {
