@@ -65,8 +65,8 @@ static LedgeStatus write_header(LedgeOutFile *f, const char *descr, const LedgeT
     return ledge__out_file_write(f, text, padded, err);
 }
 
-static LedgeStatus write_strings(LedgeOutFile *f, const LedgeTensor *t, size_t count,
-                                 size_t widest, LedgeError *err)
+static LedgeStatus write_strings(LedgeOutFile *f, const LedgeTensor *t, size_t count, size_t widest,
+                                 LedgeError *err)
 {
     static const uint8_t zeros[64];
     const LedgeString *s = t->data;
@@ -97,8 +97,8 @@ static LedgeStatus write_widened(LedgeOutFile *f, const LedgeTensor *t, size_t c
     return LEDGE_OK;
 }
 
-static LedgeStatus write_all(LedgeOutFile *f, const LedgeTensor *t, const char *descr,
-                             size_t count, size_t item, LedgeError *err)
+static LedgeStatus write_all(LedgeOutFile *f, const LedgeTensor *t, const char *descr, size_t count,
+                             size_t item, LedgeError *err)
 {
     LEDGE_TRY(write_header(f, descr, t, err));
     if (t->type == LEDGE_STRING)

@@ -296,6 +296,22 @@ static void a_place_that_cannot_be_written_is_an_error(void **state)
     ledge__npy_free(NULL, &t);
 }
 
+static LedgeStatus load_with(const LedgeAllocator *a, const void *file, LedgeError *err)
+{
+    LedgeTensor t;
+    LedgeStatus status = ledge__npy_load(a, data_path(file), err, &t);
+    if (status == LEDGE_OK)
+        ledge__npy_free(a, &t);
+    return status;
+}
+
+static void lack_of_memory_is_an_error_at_every_step(void **state)
+{
+    (void)state;
+    assert_survives_lack_of_memory(load_with, "npy/fortran_big_i4.npy");
+    assert_survives_lack_of_memory(load_with, "npy/unicode.npy");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +325,7 @@ int main(void)
         cmocka_unit_test(what_is_written_reads_back),
         cmocka_unit_test(types_that_numpy_lacks_are_widened_or_refused),
         cmocka_unit_test(a_place_that_cannot_be_written_is_an_error),
+        cmocka_unit_test(lack_of_memory_is_an_error_at_every_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
