@@ -179,7 +179,7 @@ static void layout_keeps_flattened_pools_free_of_transposes(void **state)
                      "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
                      "%2:float32[?,1,1,8] = ledge.GlobalAveragePool(%1)\n"
                      "f:float32[?,8] = Flatten(%2)\n"
-                     "y:float32[?,5] = ledge.Gemm(f, %3, _, _)\n"
+                     "y:float32[?,5] = ledge.Gemm(f, v, _, _)\n"
                      "output y\n");
     assert_outputs_agree(before);
 }
