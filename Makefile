@@ -4,7 +4,7 @@
 #   make            build the release binaries in build/
 #   make demo       build, draw images no model has seen, classify them, time it
 #   make test       release tests, the same under ASan+UBSan, fuzz corpora, conformance
-#   make bench      time the kernels and models
+#   make bench      time models, beside ONNX Runtime where LEDGE_ORT names its library
 #   make fuzz       fuzz each target for FUZZ_SECONDS (60)
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make format     clang-format on the C files that git knows
@@ -20,8 +20,9 @@ export JOBS BUILD
 
 all: build
 
-deps-%:
-	@scripts/deps.sh $*
+# Named, since make looks up no pattern rule for phony targets.
+deps-build deps-test deps-fuzz deps-lint:
+	@scripts/deps.sh $(@:deps-%=%)
 
 build: deps-build
 	@scripts/build.sh $(BUILD)
@@ -32,7 +33,7 @@ demo: build
 test: deps-test
 	@scripts/test.sh
 
-bench: deps-test
+bench: build
 	@scripts/bench.sh
 
 fuzz: deps-fuzz

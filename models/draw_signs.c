@@ -20,7 +20,7 @@
 
 #define SIDE 96
 #define GRID 4 /* points per pixel along a side */
-#define PI 3.14159265358979323846
+#define PI   3.14159265358979323846
 
 typedef struct Color {
     double r, g, b, a; /* a: 0 outside of the sign, else 1 */
@@ -89,15 +89,21 @@ static bool on_line(double x, double y, double x0, double y0, double x1, double 
 /* Strokes of the glyphs used, in a box of width 1 and height 1 with y downward; arcs are
  * made of short lines. Ends with a row of zeros. */
 typedef double Stroke[4];
-static const Stroke glyph_0[] = {{.2, .0, .8, .0}, {.8, .0, 1, .25}, {1, .25, 1, .75}, {1, .75, .8, 1},
-                                 {.8, 1, .2, 1},   {.2, 1, 0, .75},  {0, .75, 0, .25}, {0, .25, .2, 0},
+static const Stroke glyph_0[] = {{.2, .0, .8, .0}, {.8, .0, 1, .25}, {1, .25, 1, .75},
+                                 {1, .75, .8, 1},  {.8, 1, .2, 1},   {.2, 1, 0, .75},
+                                 {0, .75, 0, .25}, {0, .25, .2, 0},  {0}};
+static const Stroke glyph_3[] = {
+    {0, 0, .8, 0},      {.8, 0, 1, .25}, {1, .25, .75, .48}, {.75, .48, .3, .48},
+    {.75, .48, 1, .75}, {1, .75, .8, 1}, {.8, 1, 0, 1},      {0}};
+static const Stroke glyph_5[] = {{1, 0, .05, 0},
+                                 {.05, 0, 0, .45},
+                                 {0, .45, .75, .42},
+                                 {.75, .42, 1, .7},
+                                 {1, .7, .75, 1},
+                                 {.75, 1, 0, 1},
                                  {0}};
-static const Stroke glyph_3[] = {{0, 0, .8, 0}, {.8, 0, 1, .25}, {1, .25, .75, .48}, {.75, .48, .3, .48},
-                                 {.75, .48, 1, .75}, {1, .75, .8, 1}, {.8, 1, 0, 1}, {0}};
-static const Stroke glyph_5[] = {{1, 0, .05, 0}, {.05, 0, 0, .45}, {0, .45, .75, .42}, {.75, .42, 1, .7},
-                                 {1, .7, .75, 1}, {.75, 1, 0, 1}, {0}};
-static const Stroke glyph_P[] = {{0, 0, 0, 1}, {0, 0, .75, 0}, {.75, 0, 1, .27}, {1, .27, .75, .54},
-                                 {.75, .54, 0, .54}, {0}};
+static const Stroke glyph_P[] = {{0, 0, 0, 1},       {0, 0, .75, 0},     {.75, 0, 1, .27},
+                                 {1, .27, .75, .54}, {.75, .54, 0, .54}, {0}};
 
 static bool on_glyph(double x, double y, const Stroke *strokes, double left, double top,
                      double width, double height, double half)
@@ -266,8 +272,15 @@ static void place(Scene *s)
     double cx = SIDE / 2.0 + normal() * 6, cy = SIDE / 2.0 + normal() * 6;
     double wide = uniform(0.75, 1.05), tilt_x = normal() * 0.15, tilt_y = normal() * 0.15;
     double move[9] = {1, 0, -cx, 0, 1, -cy, 0, 0, 1};
-    double spin[9] = {cos(turn) / (size * wide), sin(turn) / (size * wide), 0,
-                      -sin(turn) / size, cos(turn) / size, 0, 0, 0, 1};
+    double spin[9] = {cos(turn) / (size * wide),
+                      sin(turn) / (size * wide),
+                      0,
+                      -sin(turn) / size,
+                      cos(turn) / size,
+                      0,
+                      0,
+                      0,
+                      1};
     double tilt[9] = {1, normal() * 0.06, 0, normal() * 0.06, 1, 0, tilt_x, tilt_y, 1};
     double both[9];
     multiply(spin, move, both);
@@ -352,7 +365,8 @@ static void draw(const Scene *s, uint8_t *pixels)
                 sum[1] += c.g;
                 sum[2] += c.b;
             }
-            double shade = 1 + s->slope_x * (2.0 * x / SIDE - 1) + s->slope_y * (2.0 * y / SIDE - 1);
+            double shade =
+                1 + s->slope_x * (2.0 * x / SIDE - 1) + s->slope_y * (2.0 * y / SIDE - 1);
             for (int c = 0; c < 3; c++)
                 pixels[(y * SIDE + x) * 3 + c] = to_byte(s, sum[c] / (GRID * GRID), c, shade);
         }

@@ -6,3 +6,5 @@ dir=$1
 shift
 [ -f "$dir/build.ninja" ] || meson setup "$dir" "$@" >&2
 ninja -C "$dir" -j "${JOBS:-2}" >&2
+# The program at a short path.
+ln -sf src/cli/ledge "$dir/ledge"

@@ -3,9 +3,9 @@
 
  - who may include whom, from the table RIGHT below;
  - file names of C sources are unique in the repository;
- - every header compiles alone (`--headers CC`). Not meant are kernel templates (by the end of their
-   names, TEMPLATES), which take definitions from the file that includes them, and the headers of one
-   instruction set, which compile with its flags only.
+ - every header compiles alone (`--headers CC`). Not meant are kernel templates (they begin with
+   "Template", or their names end as in TEMPLATES), which take definitions from the file that
+   includes them, and the headers of one instruction set, which compile with its flags only.
 
 Usage: check_includes.py ROOT [--headers CC ...] | --self-test. Prints one line per breach."""
 import concurrent.futures
@@ -74,12 +74,13 @@ def breach(source_area, target_area, target):
     return target_area != "base" and target_area not in RIGHT[source_area]
 
 
-def is_plain_header(path):
+def is_plain_header(path, text):
     if path.suffix != ".h":
         return False
     if path.parts[:3] != ("src", "engine", "kernels"):
         return True
-    return path.parts[3] not in ISAS and not path.stem.endswith(TEMPLATES)
+    template = path.stem.endswith(TEMPLATES) or text.startswith("/* Template")
+    return path.parts[3] not in ISAS and not template
 
 
 def check(root):
@@ -102,7 +103,7 @@ def check(root):
             faults += [f'{short}: examples use the public API only, not "{name}"'
                        for name, _ in included(root, path, path.read_text())
                        if not name.startswith("ledge/")]
-    return faults, [f for f in files if is_plain_header(f.relative_to(root))]
+    return faults, [f for f in files if is_plain_header(f.relative_to(root), f.read_text())]
 
 
 def compiles_alone(root, header, compiler):

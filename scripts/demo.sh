@@ -5,8 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
-ledge=$build/src/cli/ledge
-[ -x "$ledge" ] || ledge=$build/ledge
+ledge=$build/ledge
 model=models/signs.onnx
 seed=${DEMO_SEED:-$(date +%s)}
 out=demo-out
@@ -19,8 +18,8 @@ rm -rf "$out"
 "$build/models/draw_signs" "$out" 400 "$seed"
 say "Drew 400 traffic signs that $model has not seen (seed $seed) in $out/"
 
-say "\$ ledge run $model $out/sign_0000[0-5].png"
-"$ledge" run "$model" "$out"/sign_0000[0-5].png
+say "\$ ledge run $model $out/sign_0000[0-5].png --top 2"
+"$ledge" run "$model" "$out"/sign_0000[0-5].png --top 2
 echo "(what was drawn: $(sed -n '2,7s/.*,//p' "$out/labels.csv" | while read -r class; do
     "$build/models/draw_signs" --names | sed -n "$((class + 1))p"
 done | paste -sd, | sed 's/,/, /g'))"

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #if !defined(__wasi__)
 #include <sys/mman.h>
@@ -47,20 +46,6 @@ static const LedgeAllocator default_allocator = {default_alloc, default_free, NU
 const LedgeAllocator *ledge__allocator_or_default(const LedgeAllocator *a)
 {
     return a ? a : &default_allocator;
-}
-
-bool ledge__drop_pages(const LedgeAllocator *a, void *p, size_t size)
-{
-    if (ledge__allocator_or_default(a) != &default_allocator)
-        return false;
-#ifdef MADV_DONTNEED
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ledge__round_up((uintptr_t)p, page), end = ((uintptr_t)p + size) / page * page;
-    return first < end && madvise((void *)first, end - first, MADV_DONTNEED) == 0;
-#else
-    (void)p, (void)size;
-    return false;
-#endif
 }
 
 void *ledge__alloc(const LedgeAllocator *a, size_t count, size_t size)

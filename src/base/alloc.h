@@ -38,10 +38,6 @@ void *ledge__alloc(const LedgeAllocator *a, size_t count, size_t size);
 void *ledge__calloc(const LedgeAllocator *a, size_t count, size_t size);
 void ledge__free(const LedgeAllocator *a, void *p); /* NULL is legal */
 
-/* Gives the whole pages inside a block back to the system: the block stays, its content becomes
- * undefined. false: nothing was given back (another allocator than the default, too small). */
-bool ledge__drop_pages(const LedgeAllocator *a, void *p, size_t size);
-
 /* Grows *items (count used, *cap allocated) so that one more fits. false: no memory, and
  * nothing changed. */
 bool ledge__grow(const LedgeAllocator *a, void **items, size_t count, size_t *cap, size_t size);

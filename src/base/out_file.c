@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BUFFER_SIZE ((size_t)1 << 16)
@@ -41,6 +42,11 @@ LedgeStatus ledge__out_file_open(const LedgeAllocator *a, const char *path, Ledg
                                  LedgeOutFile **out)
 {
     const size_t n = strlen(path) + 1, temp_size = n + 40;
+    struct stat there;
+    /* A rename over /dev/null would put a file in its place, for everybody. */
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return ledge__fail(err, LEDGE_ERROR_IO, path,
+                           "is no regular file and is not replaced; give a file's name");
     LedgeOutFile *f = ledge__alloc(a, sizeof *f + BUFFER_SIZE + n + temp_size, 1);
     if (!f)
         return ledge__no_memory(err);

@@ -1,16 +1,14 @@
 /* Writes .npy version 1: the header padded so that the elements start at a multiple of 64. */
 #include "image/npy.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/out_file.h"
 
 /* numpy's letter and bytes per element as written; NULL: no dtype for it. */
 static const char *descr_of(LedgeType type, size_t *item)
@@ -36,11 +34,6 @@ static const char *descr_of(LedgeType type, size_t *item)
     return NULL;
 }
 
-static bool is_packed(LedgeType type)
-{
-    return ledge_type_bits(type) < 8;
-}
-
 /* Element i of a packed 2- or 4-bit tensor, low bits first, as one byte. */
 static uint8_t unpack(const LedgeTensor *t, size_t i)
 {
@@ -51,7 +44,8 @@ static uint8_t unpack(const LedgeTensor *t, size_t i)
     return (uint8_t)(is_signed && v >> (bits - 1) ? v | ~((1u << bits) - 1) : v);
 }
 
-static bool write_header(FILE *f, const char *descr, const LedgeTensor *t)
+static LedgeStatus write_header(LedgeOutFile *f, const char *descr, const LedgeTensor *t,
+                                LedgeError *err)
 {
     char text[512], shape[LEDGE_MAX_RANK * 22 + 4];
     size_t used = 0;
@@ -65,63 +59,53 @@ static bool write_header(FILE *f, const char *descr, const LedgeTensor *t)
     uint8_t magic[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0};
     magic[8] = (uint8_t)padded;
     magic[9] = (uint8_t)(padded >> 8);
-    return fwrite(magic, sizeof magic, 1, f) == 1 &&
-           fprintf(f, "%-*s\n", (int)padded - 1, text) == (int)padded;
+    memset(text + n, ' ', padded - (size_t)n - 1);
+    text[padded - 1] = '\n';
+    LEDGE_TRY(ledge__out_file_write(f, magic, sizeof magic, err));
+    return ledge__out_file_write(f, text, padded, err);
 }
 
-static bool write_strings(FILE *f, const LedgeTensor *t, size_t count, size_t widest)
+static LedgeStatus write_strings(LedgeOutFile *f, const LedgeTensor *t, size_t count, size_t widest,
+                                 LedgeError *err)
 {
+    static const uint8_t zeros[64];
     const LedgeString *s = t->data;
     for (size_t i = 0; i < count; i++) {
-        if (s[i].size && fwrite(s[i].data, 1, s[i].size, f) != s[i].size)
-            return false;
-        for (size_t k = s[i].size; k < widest; k++)
-            if (putc(0, f) == EOF)
-                return false;
-    }
-    return true;
-}
-
-static bool write_elements(FILE *f, const LedgeTensor *t, size_t count, size_t item)
-{
-    if (count == 0)
-        return true;
-    if (t->type == LEDGE_BFLOAT16) {
-        for (size_t i = 0; i < count; i++) {
-            uint32_t wide = (uint32_t)((const uint16_t *)t->data)[i] << 16;
-            if (fwrite(&wide, sizeof wide, 1, f) != 1)
-                return false;
+        LEDGE_TRY(ledge__out_file_write(f, s[i].data, s[i].size, err));
+        for (size_t left = widest - s[i].size; left > 0;) {
+            size_t n = left < sizeof zeros ? left : sizeof zeros;
+            LEDGE_TRY(ledge__out_file_write(f, zeros, n, err));
+            left -= n;
         }
-        return true;
     }
-    if (!is_packed(t->type))
-        return fwrite(t->data, item, count, f) == count;
-    for (size_t i = 0; i < count; i++)
-        if (putc(unpack(t, i), f) == EOF)
-            return false;
-    return true;
+    return LEDGE_OK;
 }
 
-static LedgeStatus write_file(const char *path, const LedgeTensor *t, const char *descr,
-                              size_t count, size_t item, LedgeError *err)
+/* Elements of a type that NumPy lacks, one by one in the wider type. */
+static LedgeStatus write_widened(LedgeOutFile *f, const LedgeTensor *t, size_t count,
+                                 LedgeError *err)
 {
-    FILE *f = fopen(path, "wb");
-    if (!f)
-        return ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be written: %s", strerror(errno));
-    bool ok =
-        write_header(f, descr, t) && (t->type == LEDGE_STRING ? write_strings(f, t, count, item)
-                                                              : write_elements(f, t, count, item));
-    int fault = errno;
-    if (fclose(f) != 0 && ok) {
-        fault = errno;
-        ok = false;
+    for (size_t i = 0; i < count; i++) {
+        if (t->type == LEDGE_BFLOAT16) {
+            uint32_t wide = (uint32_t)((const uint16_t *)t->data)[i] << 16;
+            LEDGE_TRY(ledge__out_file_write(f, &wide, sizeof wide, err));
+        } else {
+            uint8_t byte = unpack(t, i);
+            LEDGE_TRY(ledge__out_file_write(f, &byte, 1, err));
+        }
     }
-    if (ok)
-        return LEDGE_OK;
-    struct stat what;
-    if (stat(path, &what) == 0 && S_ISREG(what.st_mode)) /* never a device or a pipe */
-        unlink(path);
-    return ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be written: %s", strerror(fault));
+    return LEDGE_OK;
+}
+
+static LedgeStatus write_all(LedgeOutFile *f, const LedgeTensor *t, const char *descr, size_t count,
+                             size_t item, LedgeError *err)
+{
+    LEDGE_TRY(write_header(f, descr, t, err));
+    if (t->type == LEDGE_STRING)
+        return write_strings(f, t, count, item, err);
+    if (t->type == LEDGE_BFLOAT16 || ledge_type_bits(t->type) < 8)
+        return write_widened(f, t, count, err);
+    return ledge__out_file_write(f, t->data, count * item, err);
 }
 
 LedgeStatus ledge__npy_save(const char *path, const LedgeTensor *tensor, LedgeError *err)
@@ -142,5 +126,11 @@ LedgeStatus ledge__npy_save(const char *path, const LedgeTensor *tensor, LedgeEr
     if (!descr)
         return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, path, "no .npy dtype for %s tensors",
                            ledge_type_name(tensor->type));
-    return write_file(path, tensor, descr, (size_t)count, item, err);
+    LedgeOutFile *f;
+    LEDGE_TRY(ledge__out_file_open(ledge__allocator_or_default(NULL), path, err, &f));
+    LedgeStatus status = write_all(f, tensor, descr, (size_t)count, item, err);
+    if (status == LEDGE_OK)
+        return ledge__out_file_commit(f, err);
+    ledge__out_file_abort(f);
+    return status;
 }

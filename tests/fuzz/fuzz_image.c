@@ -22,14 +22,13 @@ static void fuzz_json(const uint8_t *data, size_t size)
 {
     LedgePreprocess pre, back;
     LedgeError err = {0};
-    LedgeStatus status =
-        ledge__preprocess_from_json("fuzz", (const char *)data, size, &err, &pre);
+    LedgeStatus status = ledge__preprocess_from_json("fuzz", (const char *)data, size, &err, &pre);
     check(status == err.status);
     if (status != LEDGE_OK)
         return;
     char *text = ledge__preprocess_to_json(&pre);
-    check(text && ledge__preprocess_from_json("again", text, strlen(text), NULL, &back) ==
-                      LEDGE_OK);
+    check(text &&
+          ledge__preprocess_from_json("again", text, strlen(text), NULL, &back) == LEDGE_OK);
     free(text);
 }
 

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/alloc.h"
 #include "image/image.h"
 #include "image/npy.h"
 
@@ -46,6 +47,38 @@ static inline void assert_pixels(const LedgeImage *im, const char *name, int sla
         if (abs(p[i] - im->pixels[i]) > slack)
             fail_msg("%s: byte %zu is %d, not %d", name, i, im->pixels[i], p[i]);
     ledge__npy_free(NULL, &want);
+}
+
+/* An allocator that gives `*context` blocks and then none. */
+static inline void *few_alloc(void *context, size_t size, size_t align)
+{
+    int *left = context;
+    return (*left)-- > 0 ? aligned_alloc(align, ledge__round_up(size, align)) : NULL;
+}
+
+static inline void few_free(void *context, void *pointer)
+{
+    (void)context;
+    free(pointer);
+}
+
+/* Calls `make` with ever more blocks until it succeeds; each failure must be MEMORY (and, under
+ * LeakSanitizer, leave nothing behind). `make` frees what it made. */
+static inline void assert_survives_lack_of_memory(
+    LedgeStatus (*make)(const LedgeAllocator *a, const void *arg, LedgeError *err), const void *arg)
+{
+    LedgeStatus status = LEDGE_ERROR_MEMORY;
+    int blocks = 0;
+    for (; status != LEDGE_OK && blocks < 100; blocks++) {
+        int left = blocks;
+        LedgeAllocator a = {few_alloc, few_free, &left};
+        LedgeError err = {0};
+        status = make(&a, arg, &err);
+        if (status != LEDGE_OK && status != LEDGE_ERROR_MEMORY)
+            fail_msg("with %d blocks: status %d, %s", blocks, status, err.message);
+    }
+    assert_int_equal(status, LEDGE_OK);
+    assert_true(blocks > 1);
 }
 
 #endif

@@ -186,6 +186,39 @@ static void damaged_mnist_is_refused(void **state)
     unlink(whole);
 }
 
+static LedgeStatus open_with(const LedgeAllocator *a, const void *spec, LedgeError *err)
+{
+    LedgeDataset *d;
+    LedgeSample s;
+    LedgeStatus status = ledge__dataset_open(a, spec, err, &d);
+    if (status != LEDGE_OK)
+        return status;
+    status = ledge__dataset_read(d, 0, err, &s);
+    if (status == LEDGE_OK)
+        ledge__image_free(&s.image);
+    ledge__dataset_free(d);
+    return status;
+}
+
+static void lack_of_memory_is_an_error_at_every_step(void **state)
+{
+    (void)state;
+    static const char text[] = "rgb.jpg,3\ngrey.jpg,0\n";
+    const char *csv = temporary("memory.csv", text, sizeof text - 1, 0);
+    const char *images = temporary("memory-images-idx3", idx3, sizeof idx3, 0);
+    const char *labels = temporary("memory-labels-idx1", idx1, sizeof idx1, 1);
+    char spec[600];
+    snprintf(spec, sizeof spec, "folder:%s,%s", data_path("image"), csv);
+    assert_survives_lack_of_memory(open_with, spec);
+    snprintf(spec, sizeof spec, "folder:%s", data_path("image"));
+    assert_survives_lack_of_memory(open_with, spec);
+    snprintf(spec, sizeof spec, "mnist:%s,%s", images, labels);
+    assert_survives_lack_of_memory(open_with, spec);
+    unlink(csv);
+    unlink(images);
+    unlink(labels);
+}
+
 static void the_shared_sets_open(void **state)
 {
     (void)state;
@@ -225,6 +258,7 @@ int main(void)
         cmocka_unit_test(cifar10_records_become_rgb_pictures),
         cmocka_unit_test(mnist_is_read_plain_and_gzipped),
         cmocka_unit_test(damaged_mnist_is_refused),
+        cmocka_unit_test(lack_of_memory_is_an_error_at_every_step),
         cmocka_unit_test(the_shared_sets_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

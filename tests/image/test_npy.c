@@ -2,6 +2,7 @@
 #include "image_test.h"
 
 #include <math.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static LedgeTensor load(const char *name)
@@ -281,15 +282,34 @@ static void types_that_numpy_lacks_are_widened_or_refused(void **state)
     unlink(path);
 }
 
-static void a_full_disk_is_an_error(void **state)
+static void a_place_that_cannot_be_written_is_an_error(void **state)
 {
     (void)state;
     LedgeTensor t = load("f4");
     LedgeError err = {0};
+    struct stat there;
     assert_int_equal(ledge__npy_save("/dev/full", &t, &err), LEDGE_ERROR_IO);
-    assert_int_equal(access("/dev/full", F_OK), 0);
+    assert_int_equal(stat("/dev/full", &there), 0);
+    assert_true(S_ISCHR(there.st_mode)); /* no file was renamed over it */
     assert_int_equal(ledge__npy_save("/nowhere/x.npy", &t, &err), LEDGE_ERROR_IO);
+    assert_non_null(strstr(err.where, "/nowhere/x.npy"));
     ledge__npy_free(NULL, &t);
+}
+
+static LedgeStatus load_with(const LedgeAllocator *a, const void *file, LedgeError *err)
+{
+    LedgeTensor t;
+    LedgeStatus status = ledge__npy_load(a, data_path(file), err, &t);
+    if (status == LEDGE_OK)
+        ledge__npy_free(a, &t);
+    return status;
+}
+
+static void lack_of_memory_is_an_error_at_every_step(void **state)
+{
+    (void)state;
+    assert_survives_lack_of_memory(load_with, "npy/fortran_big_i4.npy");
+    assert_survives_lack_of_memory(load_with, "npy/unicode.npy");
 }
 
 int main(void)
@@ -304,7 +324,8 @@ int main(void)
         cmocka_unit_test(dtypes_without_tensor_type_are_refused_by_name),
         cmocka_unit_test(what_is_written_reads_back),
         cmocka_unit_test(types_that_numpy_lacks_are_widened_or_refused),
-        cmocka_unit_test(a_full_disk_is_an_error),
+        cmocka_unit_test(a_place_that_cannot_be_written_is_an_error),
+        cmocka_unit_test(lack_of_memory_is_an_error_at_every_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,12 +76,35 @@ static void sizes_out_of_range_are_refused(void **state)
     ledge__image_free(&im);
 }
 
+static LedgeStatus resize_with(const LedgeAllocator *a, const void *filter, LedgeError *err)
+{
+    LedgeImage im = source(), out;
+    const LedgeAllocator *own = im.allocator;
+    im.allocator = a; /* what resizing takes its memory from */
+    LedgeStatus status = ledge__image_resize(&im, 16, 12, *(const LedgeFilter *)filter, err, &out);
+    if (status == LEDGE_OK)
+        ledge__image_free(&out);
+    im.allocator = own;
+    ledge__image_free(&im);
+    return status;
+}
+
+static void lack_of_memory_is_an_error_at_every_step(void **state)
+{
+    (void)state;
+    for (LedgeFilter f = LEDGE_FILTER_NEAREST; f <= LEDGE_FILTER_BICUBIC; f++)
+        assert_survives_lack_of_memory(resize_with, &f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bilinear_equals_pillow),         cmocka_unit_test(bicubic_equals_pillow),
-        cmocka_unit_test(nearest_equals_pillow),          cmocka_unit_test(same_size_is_a_copy),
+        cmocka_unit_test(bilinear_equals_pillow),
+        cmocka_unit_test(bicubic_equals_pillow),
+        cmocka_unit_test(nearest_equals_pillow),
+        cmocka_unit_test(same_size_is_a_copy),
         cmocka_unit_test(sizes_out_of_range_are_refused),
+        cmocka_unit_test(lack_of_memory_is_an_error_at_every_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

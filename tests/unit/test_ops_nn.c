@@ -232,9 +232,10 @@ static void attention_row_without_keys_is_zero(void **state)
 {
     (void)state;
     const uint8_t mask[4] = {1, 0, 0, 0};
+    const float same[] = {1, 2, INFINITY, 4};
     NnModel m = {.t = test_model_new(23)};
     for (int i = 0; i < 3; i++)
-        nn_input(&m, LEDGE_FLOAT, 4, DIMS(1, 1, 2, 2), FLOATS(1, 2, INFINITY, 4));
+        nn_input(&m, LEDGE_FLOAT, 4, DIMS(1, 1, 2, 2), same);
     nn_input(&m, LEDGE_BOOL, 2, DIMS(2, 2), mask);
     test_node(m.t, "Attention", "x0 x1 x2 x3", "y0");
     m.in[2].data = FLOATS(5, 6, 7, 8);

@@ -34,10 +34,6 @@ struct LedgeValue {
     uint32_t n_uses;
     uint32_t n_outputs; /* how many graph outputs this value is */
     bool is_input;
-    /* Of a constant computed from others (weights with a factor folded in): writes the data again,
-     * so that its memory may be given back while no reader needs it. NULL: it must stay. */
-    void (*remake)(const struct LedgeValue *v, void *to);
-    const void *remake_from;
 };
 
 typedef struct LedgeAttr {

@@ -139,7 +139,7 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
         t.r = g->r ? g->r + m0 * g->ldr + group * p->n + first : NULL;
         p->k->gemm(&t);
         if (g->act.kind != LEDGE_ACT_CLAMP)
-            p->k->act(t.c, mr, g->ldc, t.n, &g->act);
+            ledge__act_f32(p->k, t.c, mr, g->ldc, t.n, &g->act);
     }
 }
 
@@ -171,6 +171,24 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
             g->rows(g->rows_arg, group, m0, mr, rows, border);
             run_tile(g, group, m0, mr, p0, p1, rows);
         }
+    }
+}
+
+void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_t lda, size_t m,
+                        const float *b, const float *bias, float *c, size_t ldc, const float *r,
+                        size_t ldr, const LedgeAct *act)
+{
+    const float *rows[LEDGE_GEMM_MR_MAX];
+    const LedgeGemmRun g = {.p = *p, .taps = 1, .kc = p->depth, .b = b, .bias = bias, .c = c,
+                            .ldc = ldc, .r = r, .ldr = ldr, .act = *act};
+    const size_t tiles = (m + mr - 1) / mr;
+    for (size_t t = 0, m0 = 0; t < tiles; t++) {
+        const size_t end = (t + 1) * m / tiles;
+        const uint32_t n = (uint32_t)(end - m0);
+        for (uint32_t i = 0; i < n; i++)
+            rows[i] = a + (m0 + i) * lda;
+        run_tile(&g, 0, m0, n, 0, p->count, rows);
+        m0 = end;
     }
 }
 

@@ -90,21 +90,6 @@ static LedgeStatus set_scale(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, int64_
                : ledge__no_memory(c->err);
 }
 
-/* How the scaled weights came about, to make them again. */
-typedef struct Scaled {
-    const void *source; /* may be misaligned */
-    int64_t count;
-    ChannelMap map;
-    const double *factors;
-} Scaled;
-
-static void scale_again(const LedgeValue *v, void *to)
-{
-    const Scaled *s = v->remake_from;
-    memcpy(to, s->source, (size_t)s->count * sizeof(float));
-    scale_elements(to, s->count, &s->map, s->factors);
-}
-
 static LedgeStatus fold_weights(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
                                 const LedgeOptWeighted *w, const double *scale)
 {
@@ -114,17 +99,10 @@ static LedgeStatus fold_weights(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
     LedgeValue *v = ledge__opt_floats(g, NULL, old->t.rank, old->t.dims, &data);
     if (!v)
         return ledge__no_memory(c->err);
+    ledge__opt_copy_floats(old, data);
     if (count > 0) {
-        Scaled *s = ledge__arena_alloc(g->arena, 1, sizeof *s);
-        double *factors = ledge__arena_alloc(g->arena, (size_t)w->channels, sizeof *factors);
-        if (!s || !factors)
-            return ledge__no_memory(c->err);
-        memcpy(factors, scale, (size_t)w->channels * sizeof *factors);
-        *s = (Scaled){old->t.data, count, channel_map(n, w), factors};
-        v->remake_from = s;
-        scale_again(v, data);
-        /* The source may itself be given back only if nobody remakes from it. */
-        v->remake = old->remake ? NULL : scale_again;
+        ChannelMap m = channel_map(n, w);
+        scale_elements(data, count, &m, scale);
     }
     if (g->onnx)
         ledge__onnx_release_pages(g->onnx, old->t.data, (size_t)count * sizeof(float));

@@ -1,8 +1,6 @@
 /* Packed and aligned forms of constants, shared by all plans of a model. */
 #include "engine/plan/weights.h"
 
-#include "engine/graph/op.h"
-
 #include <pthread.h>
 
 struct LedgeWeights {
@@ -143,23 +141,6 @@ static bool add(LedgeWeights *w, const LedgeWeightEntry *entry)
     return true;
 }
 
-/* Every reader takes packed forms: once packed, a constant that can be remade need not stay. */
-static bool may_drop(const LedgeValue *v)
-{
-    for (const LedgeUse *u = v->uses; u; u = u->next)
-        if (!u->node->op || !(u->node->op->flags & LEDGE_OP_ANY_ALIGN))
-            return false;
-    return v->remake && !v->n_outputs;
-}
-
-static bool packed_before(const LedgeWeights *w, const void *source)
-{
-    for (size_t i = 0; i < w->count; i++)
-        if (w->entries[i].source == source)
-            return true;
-    return false;
-}
-
 static LedgeStatus make(LedgeWeights *w, const LedgeValue *v, const char *key, size_t bytes,
                         LedgeStatus (*pack)(void *arg, void *to), void *arg, LedgeError *err,
                         const void **out)
@@ -173,14 +154,10 @@ static LedgeStatus make(LedgeWeights *w, const LedgeValue *v, const char *key, s
     void *p = cut(w, bytes);
     if (!p)
         return ledge__no_memory(err);
-    if (may_drop(v) && packed_before(w, v->t.data))
-        v->remake(v, v->t.data);
     LEDGE_TRY(pack(arg, p));
     LedgeWeightEntry e = {v->t.data, v->name, key, p, bytes, false};
     if (!add(w, &e))
         return ledge__no_memory(err);
-    if (may_drop(v))
-        (void)ledge__drop_pages(w->a, v->t.data, ledge_tensor_bytes(&v->t));
     *out = p;
     return LEDGE_OK;
 }
