@@ -118,7 +118,7 @@ static void output_row(Strip *t, size_t n, size_t oy)
                             .hi = da->act.hi};
     d->k->dw(&dw);
     if (da->act.kind != LEDGE_ACT_CLAMP)
-        d->k->act(t->out, s->ow, s->c, s->c, &da->act);
+        ledge__act_f32(d->k, t->out, s->ow, s->c, s->c, &da->act);
     ledge__gemm_serial(&q->p, q->mr, t->out, s->c, s->ow, pa->packed, pa->bias,
                        pa->y + pixel * q->s.m, q->s.m, pa->r ? pa->r + pixel * pa->ldr : NULL,
                        pa->ldr, &pa->act);
