@@ -50,6 +50,16 @@ static LedgeNode *maker(const LedgeValue *v)
     return ledge__opt_made_only_by_ledge(v, "Conv");
 }
 
+static bool copy_scale(LedgeGraph *g, LedgeNode *to, const char *prefix, const LedgeNode *from)
+{
+    char name[32];
+    size_t count;
+    const float *v = ledge__node_floats(from, "w_scale", &count);
+    snprintf(name, sizeof(name), "%sw_scale", prefix);
+    return !v || ledge__node_set_floats(g, to, name, v, count);
+}
+
+/* Activation and scale of one of the three. */
 static bool copy_act(LedgeGraph *g, LedgeNode *to, const char *prefix, const LedgeNode *from)
 {
     static const char *const floats[] = {"act_min", "act_max", "act_alpha", "act_beta"};
@@ -63,7 +73,7 @@ static bool copy_act(LedgeGraph *g, LedgeNode *to, const char *prefix, const Led
             !ledge__node_set_float(g, to, name, ledge__node_float(from, floats[i], 0)))
             return false;
     }
-    return true;
+    return copy_scale(g, to, prefix, from);
 }
 
 static bool copy_ints(LedgeGraph *g, LedgeNode *to, const char *name, const LedgeNode *from)
