@@ -1,16 +1,48 @@
 #!/bin/sh
-# Times models on a release build, on 1 and on 2 threads: the demo model, the shared models and
-# those in BENCH_MODELS. LEDGE_ORT=libonnxruntime.so.1 measures ONNX Runtime beside ledge, in turn,
-# in one process. Arguments go to bench_models.
+# ledge beside ONNX Runtime on every model at hand: first one thread, then two, then cold starts.
+# Run it on a quiet machine. Models: models/*.onnx here; the shared assets where they lie
+# (LEDGE_ASSETS, ../shared/assets); and those of BENCH_MODELS (a folder or files). Where the peers'
+# make_models.py is at hand, its MobileNetV2, ResNet-50 and BERT-mini are made once in build/bench.
+#   BENCH_ROUNDS=5 BENCH_RUNS=20     bursts in turn, and runs in each
+#   BENCH_KERNELS=1                  first the kernels alone, against the machine's limits
 set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
-models=models/signs.onnx
-for model in ../shared/assets/models/*.onnx ${BENCH_MODELS:-}; do
-    [ -f "$model" ] && models="$models $model"
+scripts/build.sh "$build"
+[ "${BENCH_KERNELS:-0}" = 0 ] ||
+    meson test -C "$build" --no-rebuild --benchmark --verbose --num-processes 1 </dev/null
+
+if library=$(scripts/get_onnxruntime.sh); then
+    set -- --ort "$library"
+else
+    echo "bench.sh: no ONNX Runtime, so ledge is timed alone" >&2
+    set --
+fi
+assets=${LEDGE_ASSETS:-../shared/assets}
+peers=${LEDGE_PEERS:-../shared/peers}
+if [ -x "$peers/make_models.py" ] && [ ! -f "$build/bench/resnet50_fp32.onnx" ]; then
+    "$peers/make_models.py" "$build/bench" >/dev/null ||
+        echo "bench.sh: make_models.py failed; its models are left out" >&2
+fi
+models=
+for m in models/*.onnx "$assets"/models/*.onnx "$build"/bench/*_fp32.onnx ${BENCH_MODELS:-}; do
+    [ -d "$m" ] && m=$(ls "$m"/*.onnx)
+    [ -f "${m%%
+*}" ] && models="$models $m"
 done
 for threads in 1 2; do
-    echo "== $threads thread(s)"
-    # shellcheck disable=SC2086 # the list of models is meant to split
-    "$build/tests/bench/bench_models" --threads $threads "$@" $models
+    # shellcheck disable=SC2086 # each model is an argument
+    "$build/tests/bench/bench_models" "$@" --threads $threads --rounds "${BENCH_ROUNDS:-5}" \
+        --runs "${BENCH_RUNS:-20}" $models
 done
+compiled=$build/bench/mobilenetv2.ledge
+mkdir -p "$build/bench"
+for m in $models; do
+    case $m in *mobilenetv2_1.0_224.onnx) "$build/src/cli/ledge" compile "$m" -o "$compiled" >/dev/null ;; esac
+done
+# shellcheck disable=SC2086
+"$build/tests/bench/bench_models" "$@" --cold --rounds 10 $models
+[ ! -f "$compiled" ] || "$build/tests/bench/bench_models" --ort "" --cold --rounds 10 "$compiled"
+strip -o "$build/bench/libledge.so" "$build"/libledge.so.?.?.?
+printf 'libledge.so stripped: %s bytes\n' "$(stat -c %s "$build/bench/libledge.so")"
+[ "$#" = 0 ] || printf 'libonnxruntime.so:    %s bytes\n' "$(stat -c %s "$library")"

@@ -1,19 +1,23 @@
 /* ledge and ONNX Runtime side by side: the same model, the same inputs, in turn.
  *
- *   bench_models [--threads N] [--rounds N] [--runs N] [--ort LIB.so] [--steps] MODEL...
+ *   bench_models [--threads N] [--rounds N] [--runs N] [--ort LIB.so] [--steps] [--cold] MODEL...
  *
  * Each round runs both once a burst of --runs, so that a change of the machine's speed meets
  * both. Prints minima and medians in ms, their ratios ledge / ONNX Runtime, and the outputs'
  * normalised mean squared difference. Without a library only ledge is timed. Free dimensions
  * count as 1, but for a second one (sequence), which counts as 128. --steps lists the time of each
- * step of ledge's plan. */
+ * step of ledge's plan. --cold starts a fresh process for each answer instead, and gives the time
+ * from exec to the first answer and the peak of resident memory. */
 #include <dlfcn.h>
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/provider/ort_api.h"
 #include "engine/session/session.h"
@@ -22,8 +26,8 @@
 
 typedef struct Options {
     int threads, rounds, runs;
-    const char *library;
-    bool steps;
+    const char *library, *first; /* first: in a child of --cold, the side to run */
+    bool steps, cold;
 } Options;
 
 typedef struct Side {
@@ -74,7 +78,9 @@ static void open_ort(Bench *b)
         die(b->o.library, "too old: API 18 (ONNX Runtime 1.18) is needed");
     ledge__ort_fill(&b->ort, api);
     ort_check(b, b->ort.CreateEnv(3, "bench", &b->env), "CreateEnv");
-    printf("ONNX Runtime %s\n", get_base()->GetVersionString());
+    if (!b->o.first)
+        printf("ONNX Runtime %s\n", get_base()->GetVersionString());
+    fflush(stdout);
     b->have_ort = true;
 }
 
@@ -280,12 +286,88 @@ static void bench(Bench *b, const char *path)
     free(ort.ms);
 }
 
+/* ---- cold starts ---- */
+
+static void first_answer(Bench *b, const char *path)
+{
+    LedgeError err;
+    LedgeModel *m = NULL;
+    LedgeSession *s = NULL;
+    LedgeSessionOptions so = {.threads = b->o.threads};
+    OrtRun r = {0};
+    if (strcmp(b->o.first, "ledge") == 0) {
+        if (ledge_model_load(path, NULL, &err, &m) != LEDGE_OK ||
+            ledge_session_create(m, &so, &err, &s) != LEDGE_OK)
+            die(path, err.message);
+        make_inputs(b, m);
+        ledge_run(b, s);
+    } else {
+        /* Shapes come from ledge's reader of the source model, which costs little and is the same
+         * for both sides. */
+        if (ledge_model_load(path, &(LedgeModelOptions){.no_optimize = true}, &err, &m) != LEDGE_OK)
+            die(path, err.message);
+        make_inputs(b, m);
+        ledge_model_free(m);
+        ort_open(b, path, &r);
+        ort_run(b, &r);
+    }
+    if (write(STDOUT_FILENO, "x", 1) != 1)
+        exit(1);
+    _exit(0);
+}
+
+/* One fresh process: milliseconds to its answer, and its peak resident kilobytes. */
+static double cold_start(const Bench *b, const char *side, const char *path, long *peak)
+{
+    int pipes[2], status;
+    char threads[16], byte;
+    struct rusage usage;
+    snprintf(threads, sizeof threads, "%d", b->o.threads);
+    if (pipe(pipes) != 0)
+        die("pipe", "failed");
+    double t0 = now_ms();
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(pipes[1], STDOUT_FILENO);
+        execl("/proc/self/exe", "bench_models", "--first", side, "--threads", threads, "--ort",
+              b->o.library ? b->o.library : "", path, (char *)NULL);
+        _exit(127);
+    }
+    close(pipes[1]);
+    bool answered = read(pipes[0], &byte, 1) == 1;
+    double ms = now_ms() - t0;
+    close(pipes[0]);
+    if (wait4(child, &status, 0, &usage) != child || !answered || status != 0)
+        die(path, "the fresh process failed");
+    *peak = usage.ru_maxrss;
+    return ms;
+}
+
+static void cold(const Bench *b, const char *path)
+{
+    const char *sides[] = {"ledge", "ort"};
+    const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    printf("%-28s cold", name);
+    for (int side = 0; side < (b->have_ort ? 2 : 1); side++) {
+        Side s = {calloc((size_t)b->o.rounds, sizeof(double)), 0};
+        long peak = 0;
+        for (int i = 0; i < b->o.rounds; i++)
+            s.ms[s.n++] = cold_start(b, sides[side], path, &peak);
+        sort(&s);
+        printf("  %s min %.1f med %.1f ms peak %.1f MB", sides[side], s.ms[0], s.ms[s.n / 2],
+               (double)peak * 1024 / 1e6);
+        free(s.ms);
+    }
+    printf("\n");
+}
+
 int main(int argc, char **argv)
 {
     static const struct option longs[] = {
         {"threads", 1, 0, 't'}, {"rounds", 1, 0, 'r'}, {"runs", 1, 0, 'n'},
-        {"ort", 1, 0, 'o'},     {"steps", 0, 0, 's'},  {0}};
-    Bench b = {.o = {1, 5, 20, getenv("LEDGE_ORT"), false}};
+        {"ort", 1, 0, 'o'},     {"steps", 0, 0, 's'},
+        {"cold", 0, 0, 'c'},    {"first", 1, 0, 'f'},  {0}};
+    Bench b = {.o = {.threads = 1, .rounds = 5, .runs = 20, .library = getenv("LEDGE_ORT")}};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         switch (c) {
         case 't':
@@ -303,16 +385,27 @@ int main(int argc, char **argv)
         case 's':
             b.o.steps = true;
             break;
+        case 'c':
+            b.o.cold = true;
+            break;
+        case 'f':
+            b.o.first = optarg;
+            break;
         default:
             return 2;
         }
     }
     if (b.o.threads < 1 || b.o.rounds < 1 || b.o.runs < 1 || optind == argc)
         die("usage", "bench_models [--threads N] [--rounds N] [--runs N] [--ort LIB.so] MODEL...");
-    if (b.o.library && b.o.library[0])
+    if (b.o.library && b.o.library[0] && !(b.o.first && strcmp(b.o.first, "ledge") == 0))
         open_ort(&b);
+    if (b.o.first)
+        first_answer(&b, argv[optind]);
     for (int i = optind; i < argc; i++)
-        bench(&b, argv[i]);
+        if (b.o.cold)
+            cold(&b, argv[i]);
+        else
+            bench(&b, argv[i]);
     if (b.have_ort)
         b.ort.ReleaseEnv(b.env);
     return 0;

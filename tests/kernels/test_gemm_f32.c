@@ -161,7 +161,7 @@ static void check_acts(const LedgeF32Kernels *k)
                 for (size_t i = 0; i < ROWS * n; i++)
                     ref[i] = act_reference(kind, (double)y.p[i / n * ld + i % n], (double)act.alpha,
                                            (double)act.beta);
-                k->act(y.p, ROWS, ld, n, &act);
+                ledge__act_f32(k, y.p, ROWS, ld, n, &act);
                 for (size_t i = 0; i < ROWS * n; i++)
                     got[i] = y.p[i / n * ld + i % n];
                 const double e = nmse(got, ref, NULL, ROWS * n);

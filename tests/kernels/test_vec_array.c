@@ -106,9 +106,10 @@ static void binary_maps_are_exact_in_every_form(void **state)
 static void broadcast_2d_reads_by_strides(void **state)
 {
     float a[60], b[60], y[60];
-    const LedgeVecAct none = {LEDGE_U_COPY, 0, 0}, relu = {LEDGE_U_RELU, 0, 0};
-    const LedgeVecAct silu = {LEDGE_U_SILU, 0, 0};
-    const LedgeVecAct acts[3] = {none, relu, silu};
+    const LedgeAct none = {LEDGE_ACT_CLAMP, -INFINITY, INFINITY, 0, 0};
+    const LedgeAct relu = {LEDGE_ACT_CLAMP, 0, INFINITY, 0, 0};
+    const LedgeAct silu = {LEDGE_ACT_SILU, -INFINITY, INFINITY, 0, 0};
+    const LedgeAct acts[3] = {none, relu, silu};
     (void)state;
     fill(a, 60, 3.0f);
     fill(b, 60, 3.0f);
@@ -423,7 +424,7 @@ static void thread_count_changes_no_bit(void **state)
     enum { N = 50000 };
     static float x[N], z[N], one[N], three[N];
     LedgePool *pool = NULL;
-    const LedgeVecAct gelu = {LEDGE_U_GELU, 0, 0};
+    const LedgeAct gelu = {LEDGE_ACT_GELU, -INFINITY, INFINITY, 0, 0};
     (void)state;
     fill(x, N, 3.0f);
     fill(z, N, 3.0f);

@@ -118,9 +118,9 @@ static void max_pooling_passes_nan_on(void **state)
 
 static void resize_weighs_its_taps(void **state)
 {
-    static const uint32_t row_at[] = {0, 0, 0, 1, 1, 1};
+    static const int64_t row_at[] = {0, 0, 0, 1, 1, 1};
     static const float row_weight[] = {1, 0, 0.5f, 0.5f, 1, 0};
-    static const uint32_t col_at[] = {0, 1, 1, 2};
+    static const int64_t col_at[] = {0, 1, 1, 2};
     static const float col_weight[] = {0.25f, 0.75f, 0.6f, 0.4f};
     const LedgeResample rows = {3, 2, row_at, row_weight}, cols = {2, 2, col_at, col_weight};
     (void)state;
@@ -138,7 +138,7 @@ static void resize_weighs_its_taps(void **state)
                 for (size_t q = 0; q < 2; q++)
                     want += (double)row_weight[oy * 2 + p] * (double)col_weight[ox * 2 + q] *
                             (double)((float *)x.p)
-                                [((b * 2 + row_at[oy * 2 + p]) * 3 + col_at[ox * 2 + q]) * c + ch];
+                                [((b * 2 + row_at[oy * 2 + p]) * 3 + (size_t)col_at[ox * 2 + q]) * c + ch];
             assert_true(fabs((double)((float *)y.p)[i] - want) < 2e-6);
         }
         guarded_free(&x);

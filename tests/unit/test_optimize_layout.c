@@ -9,14 +9,14 @@
 static void layout_wraps_a_lone_conv(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,3,6,6]\n"
-        "const w f32[4,3,3,3]\n"
-        "y = Conv(x, w) {auto_pad=\"SAME_UPPER\", strides=[2,2]}\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,3,6,6]\n"
+                                 "const w f32[4,3,3,3]\n"
+                                 "y = Conv(x, w) {auto_pad=\"SAME_UPPER\", strides=[2,2]}\n"
+                                 "output y\n";
     assert_pass("layout", before,
                 "%0:float32[?,6,6,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                "%1:float32[?,3,3,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], dilations=[1,1], group=1, pads=[0,0,1,1]}\n"
+                "%1:float32[?,3,3,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], "
+                "strides=[2,2], dilations=[1,1], group=1, pads=[0,0,1,1]}\n"
                 "y:float32[?,4,3,3] = Transpose(%1) {perm=[0,3,1,2]}\n"
                 "output y\n");
     assert_outputs_agree(before);
@@ -25,29 +25,30 @@ static void layout_wraps_a_lone_conv(void **state)
 static void layout_converts_a_region_between_convs(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,4,6,6]\n"
-        "const w f32[4,4,1,1]\n"
-        "const k f32[4,1,1]\n"
-        "const full f32[1,4,6,6]\n"
-        "const h f32[] = 0.5\n"
-        "a = Conv(x, w)\n"
-        "b = Mul(a, k)\n"
-        "c = Add(full, b)\n"
-        "d = Sub(c, h)\n"
-        "e = Sigmoid(d)\n"
-        "f = Mul(d, e)\n"
-        "y = Conv(f, w)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,4,6,6]\n"
+                                 "const w f32[4,4,1,1]\n"
+                                 "const k f32[4,1,1]\n"
+                                 "const full f32[1,4,6,6]\n"
+                                 "const h f32[] = 0.5\n"
+                                 "a = Conv(x, w)\n"
+                                 "b = Mul(a, k)\n"
+                                 "c = Add(full, b)\n"
+                                 "d = Sub(c, h)\n"
+                                 "e = Sigmoid(d)\n"
+                                 "f = Mul(d, e)\n"
+                                 "y = Conv(f, w)\n"
+                                 "output y\n";
     assert_pass("layout", before,
                 "%0:float32[?,6,6,4] = Transpose(x) {perm=[0,2,3,1]}\n"
-                "%1:float32[?,6,6,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                "%1:float32[?,6,6,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], "
+                "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
                 "%2:float32[?,6,6,4] = Mul(%1, %3)\n"
                 "%4:float32[?,6,6,4] = Add(%5, %2)\n"
                 "%6:float32[?,6,6,4] = Sub(%4, h)\n"
                 "%7:float32[?,6,6,4] = Sigmoid(%6)\n"
                 "%8:float32[?,6,6,4] = Mul(%6, %7)\n"
-                "%9:float32[?,6,6,4] = ledge.Conv(%8, w, _, _, _) {kernel_shape=[1,1], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                "%9:float32[?,6,6,4] = ledge.Conv(%8, w, _, _, _) {kernel_shape=[1,1], "
+                "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
                 "y:float32[?,4,6,6] = Transpose(%9) {perm=[0,3,1,2]}\n"
                 "output y\n");
     assert_outputs_agree(before);
@@ -56,28 +57,28 @@ static void layout_converts_a_region_between_convs(void **state)
 static void layout_remaps_axes(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,4,6,6]\n"
-        "const w f32[4,4,1,1]\n"
-        "const v f32[4,6,1,1]\n"
-        "const starts i64[2] = 0,1\n"
-        "const ends i64[2] = 2,6\n"
-        "const axes i64[2] = 1,3\n"
-        "const pads i64[8] = 0,1,0,1,0,1,0,0\n"
-        "a = Conv(x, w)\n"
-        "b = Slice(a, starts, ends, axes)\n"
-        "c = Pad(b, pads)\n"
-        "d = Softmax(c) {axis=1}\n"
-        "e = ReduceMax(d) {axes=[1], keepdims=1}\n"
-        "f, g = Split(c) {axis=1}\n"
-        "h = Concat(d, f, g) {axis=1}\n"
-        "i = Mul(h, e)\n"
-        "const u f32[3,8,1,1]\n"
-        "y = Conv(i, u)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,4,6,6]\n"
+                                 "const w f32[4,4,1,1]\n"
+                                 "const v f32[4,6,1,1]\n"
+                                 "const starts i64[2] = 0,1\n"
+                                 "const ends i64[2] = 2,6\n"
+                                 "const axes i64[2] = 1,3\n"
+                                 "const pads i64[8] = 0,1,0,1,0,1,0,0\n"
+                                 "a = Conv(x, w)\n"
+                                 "b = Slice(a, starts, ends, axes)\n"
+                                 "c = Pad(b, pads)\n"
+                                 "d = Softmax(c) {axis=1}\n"
+                                 "e = ReduceMax(d) {axes=[1], keepdims=1}\n"
+                                 "f, g = Split(c) {axis=1}\n"
+                                 "h = Concat(d, f, g) {axis=1}\n"
+                                 "i = Mul(h, e)\n"
+                                 "const u f32[3,8,1,1]\n"
+                                 "y = Conv(i, u)\n"
+                                 "output y\n";
     assert_pass("layout", before,
                 "%0:float32[?,6,6,4] = Transpose(x) {perm=[0,2,3,1]}\n"
-                "%1:float32[?,6,6,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                "%1:float32[?,6,6,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], "
+                "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
                 "%2:float32[?,6,5,2] = Slice(%1, starts, ends, %3)\n"
                 "%4:float32[?,6,6,4] = Pad(%2, %5)\n"
                 "%6:float32[?,6,6,4] = Softmax(%4) {axis=3}\n"
@@ -85,7 +86,8 @@ static void layout_remaps_axes(void **state)
                 "%8:float32[?,6,6,2], %9:float32[?,6,6,2] = Split(%4) {axis=3}\n"
                 "%10:float32[?,6,6,8] = Concat(%6, %8, %9) {axis=3}\n"
                 "%11:float32[?,6,6,8] = Mul(%10, %7)\n"
-                "%12:float32[?,6,6,3] = ledge.Conv(%11, u, _, _, _) {kernel_shape=[1,1], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                "%12:float32[?,6,6,3] = ledge.Conv(%11, u, _, _, _) {kernel_shape=[1,1], "
+                "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
                 "y:float32[?,3,6,6] = Transpose(%12) {perm=[0,3,1,2]}\n"
                 "output y\n");
     assert_outputs_agree(before);
@@ -94,13 +96,12 @@ static void layout_remaps_axes(void **state)
 static void layout_leaves_a_region_that_gains_nothing(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[2,4,6,6]\n"
-        "const axes i64[1] = 2\n"
-        "a = Relu(x)\n"
-        "b = Sigmoid(a)\n"
-        "y = Mul(a, b)\n"
-        "output y\n";
+    static const char before[] = "input x f32[2,4,6,6]\n"
+                                 "const axes i64[1] = 2\n"
+                                 "a = Relu(x)\n"
+                                 "b = Sigmoid(a)\n"
+                                 "y = Mul(a, b)\n"
+                                 "output y\n";
     assert_pass("layout", before, NULL);
     assert_outputs_agree(before);
 }
@@ -108,23 +109,24 @@ static void layout_leaves_a_region_that_gains_nothing(void **state)
 static void layout_drops_the_transposes_of_an_nhwc_model(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[1,6,6,3]\n"
-        "const w f32[4,3,3,3]\n"
-        "const v f32[4,4,3,3]\n"
-        "const b f32[4]\n"
-        "t = Transpose(x) {perm=[0,3,1,2]}\n"
-        "c = Conv(t, w)\n"
-        "u = Transpose(c) {perm=[0,2,3,1]}\n"
-        "a = Add(u, b)\n"
-        "r = Relu(a)\n"
-        "p = Transpose(r) {perm=[0,3,1,2]}\n"
-        "d = Conv(p, v)\n"
-        "y = Transpose(d) {perm=[0,2,3,1]}\n"
-        "output y\n";
+    static const char before[] = "input x f32[1,6,6,3]\n"
+                                 "const w f32[4,3,3,3]\n"
+                                 "const v f32[4,4,3,3]\n"
+                                 "const b f32[4]\n"
+                                 "t = Transpose(x) {perm=[0,3,1,2]}\n"
+                                 "c = Conv(t, w)\n"
+                                 "u = Transpose(c) {perm=[0,2,3,1]}\n"
+                                 "a = Add(u, b)\n"
+                                 "r = Relu(a)\n"
+                                 "p = Transpose(r) {perm=[0,3,1,2]}\n"
+                                 "d = Conv(p, v)\n"
+                                 "y = Transpose(d) {perm=[0,2,3,1]}\n"
+                                 "output y\n";
     assert_optimized(before,
-                     "%0:float32[1,4,4,4] = ledge.Conv(x, w, %1, _, _) {kernel_shape=[3,3], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
-                     "y:float32[1,2,2,4] = ledge.Conv(%0, v, _, _, _) {kernel_shape=[3,3], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                     "%0:float32[1,4,4,4] = ledge.Conv(x, w, %1, _, _) {kernel_shape=[3,3], "
+                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
+                     "y:float32[1,2,2,4] = ledge.Conv(%0, v, _, _, _) {kernel_shape=[3,3], "
+                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
                      "output y\n");
     assert_outputs_agree(before);
 }
@@ -132,49 +134,52 @@ static void layout_drops_the_transposes_of_an_nhwc_model(void **state)
 static void layout_keeps_one_conversion_at_each_border(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,3,8,8]\n"
-        "const w f32[8,3,3,3]\n"
-        "const d f32[8,1,3,3]\n"
-        "const p f32[8,8,1,1]\n"
-        "const zero f32[] = 0\n"
-        "const six f32[] = 6\n"
-        "a = Conv(x, w) {pads=[0,0,1,1], strides=[2,2]}\n"
-        "b = Clip(a, zero, six)\n"
-        "c = Conv(b, d) {group=8, pads=[1,1,1,1]}\n"
-        "e = Clip(c, zero, six)\n"
-        "f = Conv(e, p)\n"
-        "y = Add(f, b)\n"
-        "output y\n";
-    assert_optimized(before,
-                     "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:float32[?,4,4,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], dilations=[1,1], group=1, pads=[0,0,1,1], act=\"clip\", act_min=0, act_max=6}\n"
-                     "%2:float32[?,4,4,8] = ledge.Conv(%1, d, _, _, _) {kernel_shape=[3,3], strides=[1,1], dilations=[1,1], group=8, pads=[1,1,1,1], act=\"clip\", act_min=0, act_max=6}\n"
-                     "%3:float32[?,4,4,8] = ledge.Conv(%2, p, _, %1, _) {kernel_shape=[1,1], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-                     "y:float32[?,8,4,4] = Transpose(%3) {perm=[0,3,1,2]}\n"
-                     "output y\n");
+    static const char before[] = "input x f32[?,3,8,8]\n"
+                                 "const w f32[8,3,3,3]\n"
+                                 "const d f32[8,1,3,3]\n"
+                                 "const p f32[8,8,1,1]\n"
+                                 "const zero f32[] = 0\n"
+                                 "const six f32[] = 6\n"
+                                 "a = Conv(x, w) {pads=[0,0,1,1], strides=[2,2]}\n"
+                                 "b = Clip(a, zero, six)\n"
+                                 "c = Conv(b, d) {group=8, pads=[1,1,1,1]}\n"
+                                 "e = Clip(c, zero, six)\n"
+                                 "f = Conv(e, p)\n"
+                                 "y = Add(f, b)\n"
+                                 "output y\n";
+    assert_optimized(
+        before,
+        "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
+        "%1:float32[?,4,4,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], "
+        "dilations=[1,1], group=1, pads=[0,0,1,1], act=\"clip\", act_min=0, act_max=6}\n"
+        "%2:float32[?,4,4,8] = ledge.Conv(%1, d, _, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "dilations=[1,1], group=8, pads=[1,1,1,1], act=\"clip\", act_min=0, act_max=6}\n"
+        "%3:float32[?,4,4,8] = ledge.Conv(%2, p, _, %1, _) {kernel_shape=[1,1], strides=[1,1], "
+        "dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+        "y:float32[?,8,4,4] = Transpose(%3) {perm=[0,3,1,2]}\n"
+        "output y\n");
     assert_outputs_agree(before);
 }
 
 static void layout_keeps_flattened_pools_free_of_transposes(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,3,8,8]\n"
-        "const w f32[8,3,3,3]\n"
-        "const v f32[8,5]\n"
-        "a = Conv(x, w)\n"
-        "r = Relu(a)\n"
-        "g = GlobalAveragePool(r)\n"
-        "f = Flatten(g)\n"
-        "y = MatMul(f, v)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,3,8,8]\n"
+                                 "const w f32[8,3,3,3]\n"
+                                 "const v f32[8,5]\n"
+                                 "a = Conv(x, w)\n"
+                                 "r = Relu(a)\n"
+                                 "g = GlobalAveragePool(r)\n"
+                                 "f = Flatten(g)\n"
+                                 "y = MatMul(f, v)\n"
+                                 "output y\n";
     assert_optimized(before,
                      "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:float32[?,6,6,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
+                     "%1:float32[?,6,6,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], "
+                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
                      "%2:float32[?,1,1,8] = ledge.GlobalAveragePool(%1)\n"
                      "f:float32[?,8] = Flatten(%2)\n"
-                     "y:float32[?,5] = ledge.Gemm(f, %3, _, _)\n"
+                     "y:float32[?,5] = ledge.Gemm(f, v, _, _)\n"
                      "output y\n");
     assert_outputs_agree(before);
 }
@@ -182,19 +187,20 @@ static void layout_keeps_flattened_pools_free_of_transposes(void **state)
 static void layout_resizes_in_nhwc(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[1,4,5,5]\n"
-        "const w f32[4,4,1,1]\n"
-        "const scales f32[4] = 1,1,2,2\n"
-        "a = Conv(x, w)\n"
-        "b = Resize(a, _, scales) {mode=\"linear\"}\n"
-        "y = Conv(b, w)\n"
-        "output y\n";
+    static const char before[] = "input x f32[1,4,5,5]\n"
+                                 "const w f32[4,4,1,1]\n"
+                                 "const scales f32[4] = 1,1,2,2\n"
+                                 "a = Conv(x, w)\n"
+                                 "b = Resize(a, _, scales) {mode=\"linear\"}\n"
+                                 "y = Conv(b, w)\n"
+                                 "output y\n";
     assert_pass("layout", before,
                 "%0:float32[1,5,5,4] = Transpose(x) {perm=[0,2,3,1]}\n"
-                "%1:float32[1,5,5,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-                "%2:float32[1,10,10,4] = Resize(%1, _, %3) {mode=\"linear\"}\n"
-                "%4:float32[1,10,10,4] = ledge.Conv(%2, w, _, _, _) {kernel_shape=[1,1], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                "%1:float32[1,5,5,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], "
+                "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                "%2:float32[1,10,10,4] = ledge.Resize(%1, _, %3) {mode=\"linear\"}\n"
+                "%4:float32[1,10,10,4] = ledge.Conv(%2, w, _, _, _) {kernel_shape=[1,1], "
+                "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
                 "y:float32[1,4,10,10] = Transpose(%4) {perm=[0,3,1,2]}\n"
                 "output y\n");
     assert_outputs_agree(before);

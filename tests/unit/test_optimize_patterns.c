@@ -9,22 +9,21 @@
 static void layer_norm_is_found(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,5,8]\n"
-        "const two f32[] = 2.0\n"
-        "const eps f32[] = 1e-5\n"
-        "const g f32[8]\n"
-        "const b f32[8]\n"
-        "m = ReduceMean(x) {axes=[-1]}\n"
-        "d = Sub(x, m)\n"
-        "p = Pow(d, two)\n"
-        "v = ReduceMean(p) {axes=[-1]}\n"
-        "e = Add(v, eps)\n"
-        "s = Sqrt(e)\n"
-        "n = Div(d, s)\n"
-        "h = Mul(n, g)\n"
-        "y = Add(h, b)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,5,8]\n"
+                                 "const two f32[] = 2.0\n"
+                                 "const eps f32[] = 1e-5\n"
+                                 "const g f32[8]\n"
+                                 "const b f32[8]\n"
+                                 "m = ReduceMean(x) {axes=[-1]}\n"
+                                 "d = Sub(x, m)\n"
+                                 "p = Pow(d, two)\n"
+                                 "v = ReduceMean(p) {axes=[-1]}\n"
+                                 "e = Add(v, eps)\n"
+                                 "s = Sqrt(e)\n"
+                                 "n = Div(d, s)\n"
+                                 "h = Mul(n, g)\n"
+                                 "y = Add(h, b)\n"
+                                 "output y\n";
     assert_pass("layer_norm", before,
                 "y:float32[?,5,8] = LayerNormalization(x, g, b) {axis=-1, epsilon=1e-05}\n"
                 "output y\n");
@@ -34,19 +33,18 @@ static void layer_norm_is_found(void **state)
 static void layer_norm_without_parameters_is_found(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,5,8]\n"
-        "const eps f32[] = 1e-5\n"
-        "m = ReduceMean(x) {axes=[2]}\n"
-        "d = Sub(x, m)\n"
-        "p = Mul(d, d)\n"
-        "v = ReduceMean(p) {axes=[2]}\n"
-        "e = Add(eps, v)\n"
-        "s = Sqrt(e)\n"
-        "r = Reciprocal(s)\n"
-        "n = Mul(r, d)\n"
-        "y = Relu(n)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,5,8]\n"
+                                 "const eps f32[] = 1e-5\n"
+                                 "m = ReduceMean(x) {axes=[2]}\n"
+                                 "d = Sub(x, m)\n"
+                                 "p = Mul(d, d)\n"
+                                 "v = ReduceMean(p) {axes=[2]}\n"
+                                 "e = Add(eps, v)\n"
+                                 "s = Sqrt(e)\n"
+                                 "r = Reciprocal(s)\n"
+                                 "n = Mul(r, d)\n"
+                                 "y = Relu(n)\n"
+                                 "output y\n";
     assert_pass("layer_norm", before,
                 "n:float32[?,5,8] = LayerNormalization(x, %0, _) {axis=-1, epsilon=1e-05}\n"
                 "y:float32[?,5,8] = Relu(n)\n"
@@ -57,17 +55,16 @@ static void layer_norm_without_parameters_is_found(void **state)
 static void layer_norm_over_another_axis_is_left(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[2,5,8]\n"
-        "const eps f32[] = 1e-5\n"
-        "m = ReduceMean(x) {axes=[1]}\n"
-        "d = Sub(x, m)\n"
-        "p = Mul(d, d)\n"
-        "v = ReduceMean(p) {axes=[1]}\n"
-        "e = Add(eps, v)\n"
-        "s = Sqrt(e)\n"
-        "y = Div(d, s)\n"
-        "output y\n";
+    static const char before[] = "input x f32[2,5,8]\n"
+                                 "const eps f32[] = 1e-5\n"
+                                 "m = ReduceMean(x) {axes=[1]}\n"
+                                 "d = Sub(x, m)\n"
+                                 "p = Mul(d, d)\n"
+                                 "v = ReduceMean(p) {axes=[1]}\n"
+                                 "e = Add(eps, v)\n"
+                                 "s = Sqrt(e)\n"
+                                 "y = Div(d, s)\n"
+                                 "output y\n";
     assert_pass("layer_norm", before, NULL);
     assert_outputs_agree(before);
 }
@@ -75,17 +72,16 @@ static void layer_norm_over_another_axis_is_left(void **state)
 static void gelu_by_erf_is_found(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,8]\n"
-        "const r f32[] = 1.4142135\n"
-        "const one f32[] = 1\n"
-        "const half f32[] = 0.5\n"
-        "d = Div(x, r)\n"
-        "e = Erf(d)\n"
-        "a = Add(e, one)\n"
-        "m = Mul(x, a)\n"
-        "y = Mul(m, half)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,8]\n"
+                                 "const r f32[] = 1.4142135\n"
+                                 "const one f32[] = 1\n"
+                                 "const half f32[] = 0.5\n"
+                                 "d = Div(x, r)\n"
+                                 "e = Erf(d)\n"
+                                 "a = Add(e, one)\n"
+                                 "m = Mul(x, a)\n"
+                                 "y = Mul(m, half)\n"
+                                 "output y\n";
     assert_pass("gelu", before,
                 "y:float32[?,8] = Gelu(x)\n"
                 "output y\n");
@@ -95,17 +91,16 @@ static void gelu_by_erf_is_found(void **state)
 static void gelu_by_erf_is_found_in_another_order(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,8]\n"
-        "const r f32[] = 0.70710678\n"
-        "const one f32[] = 1\n"
-        "const half f32[] = 0.5\n"
-        "h = Mul(half, x)\n"
-        "d = Mul(x, r)\n"
-        "e = Erf(d)\n"
-        "a = Add(one, e)\n"
-        "y = Mul(a, h)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,8]\n"
+                                 "const r f32[] = 0.70710678\n"
+                                 "const one f32[] = 1\n"
+                                 "const half f32[] = 0.5\n"
+                                 "h = Mul(half, x)\n"
+                                 "d = Mul(x, r)\n"
+                                 "e = Erf(d)\n"
+                                 "a = Add(one, e)\n"
+                                 "y = Mul(a, h)\n"
+                                 "output y\n";
     assert_pass("gelu", before,
                 "y:float32[?,8] = Gelu(x)\n"
                 "output y\n");
@@ -115,22 +110,21 @@ static void gelu_by_erf_is_found_in_another_order(void **state)
 static void gelu_by_tanh_is_found(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,8]\n"
-        "const three f32[] = 3.0\n"
-        "const c f32[] = 0.044715\n"
-        "const k f32[] = 0.7978846\n"
-        "const one f32[] = 1\n"
-        "const half f32[] = 0.5\n"
-        "p = Pow(x, three)\n"
-        "q = Mul(p, c)\n"
-        "s = Add(x, q)\n"
-        "u = Mul(s, k)\n"
-        "t = Tanh(u)\n"
-        "a = Add(t, one)\n"
-        "h = Mul(x, half)\n"
-        "y = Mul(h, a)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,8]\n"
+                                 "const three f32[] = 3.0\n"
+                                 "const c f32[] = 0.044715\n"
+                                 "const k f32[] = 0.7978846\n"
+                                 "const one f32[] = 1\n"
+                                 "const half f32[] = 0.5\n"
+                                 "p = Pow(x, three)\n"
+                                 "q = Mul(p, c)\n"
+                                 "s = Add(x, q)\n"
+                                 "u = Mul(s, k)\n"
+                                 "t = Tanh(u)\n"
+                                 "a = Add(t, one)\n"
+                                 "h = Mul(x, half)\n"
+                                 "y = Mul(h, a)\n"
+                                 "output y\n";
     assert_pass("gelu", before,
                 "y:float32[?,8] = Gelu(x) {approximate=\"tanh\"}\n"
                 "output y\n");
@@ -140,17 +134,16 @@ static void gelu_by_tanh_is_found(void **state)
 static void gelu_with_a_wrong_constant_is_left(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,8]\n"
-        "const r f32[] = 1.5\n"
-        "const one f32[] = 1\n"
-        "const half f32[] = 0.5\n"
-        "d = Div(x, r)\n"
-        "e = Erf(d)\n"
-        "a = Add(e, one)\n"
-        "m = Mul(x, a)\n"
-        "y = Mul(m, half)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,8]\n"
+                                 "const r f32[] = 1.5\n"
+                                 "const one f32[] = 1\n"
+                                 "const half f32[] = 0.5\n"
+                                 "d = Div(x, r)\n"
+                                 "e = Erf(d)\n"
+                                 "a = Add(e, one)\n"
+                                 "m = Mul(x, a)\n"
+                                 "y = Mul(m, half)\n"
+                                 "output y\n";
     assert_pass("gelu", before, NULL);
     assert_outputs_agree(before);
 }
@@ -158,20 +151,19 @@ static void gelu_with_a_wrong_constant_is_left(void **state)
 static void hard_swish_is_found(void **state)
 {
     (void)state;
-    static const char before[] =
-        "opset 12\n"
-        "input x f32[?,8]\n"
-        "const three f32[] = 3\n"
-        "const zero f32[] = 0\n"
-        "const six f32[] = 6\n"
-        "a = Add(x, three)\n"
-        "c = Clip(a, zero, six)\n"
-        "m = Mul(x, c)\n"
-        "y = Div(m, six)\n"
-        "d = Div(c, six)\n"
-        "z = Mul(x, d)\n"
-        "output y\n"
-        "output z\n";
+    static const char before[] = "opset 12\n"
+                                 "input x f32[?,8]\n"
+                                 "const three f32[] = 3\n"
+                                 "const zero f32[] = 0\n"
+                                 "const six f32[] = 6\n"
+                                 "a = Add(x, three)\n"
+                                 "c = Clip(a, zero, six)\n"
+                                 "m = Mul(x, c)\n"
+                                 "y = Div(m, six)\n"
+                                 "d = Div(c, six)\n"
+                                 "z = Mul(x, d)\n"
+                                 "output y\n"
+                                 "output z\n";
     assert_pass("swish", before,
                 "y:float32[?,8] = HardSwish(x)\n"
                 "z:float32[?,8] = HardSwish(x)\n"
@@ -183,15 +175,14 @@ static void hard_swish_is_found(void **state)
 static void hard_sigmoid_is_found(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,8]\n"
-        "const three f32[] = 3\n"
-        "const zero f32[] = 0\n"
-        "const six f32[] = 6\n"
-        "a = Add(x, three)\n"
-        "c = Clip(a, zero, six)\n"
-        "y = Div(c, six)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,8]\n"
+                                 "const three f32[] = 3\n"
+                                 "const zero f32[] = 0\n"
+                                 "const six f32[] = 6\n"
+                                 "a = Add(x, three)\n"
+                                 "c = Clip(a, zero, six)\n"
+                                 "y = Div(c, six)\n"
+                                 "output y\n";
     assert_pass("swish", before,
                 "y:float32[?,8] = HardSigmoid(x) {alpha=0.166667, beta=0.5}\n"
                 "output y\n");

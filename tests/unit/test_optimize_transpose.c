@@ -9,11 +9,10 @@
 static void transpose_chain_composes(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[2,3,4,5]\n"
-        "a = Transpose(x) {perm=[0,2,3,1]}\n"
-        "y = Transpose(a) {perm=[0,2,1,3]}\n"
-        "output y\n";
+    static const char before[] = "input x f32[2,3,4,5]\n"
+                                 "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                                 "y = Transpose(a) {perm=[0,2,1,3]}\n"
+                                 "output y\n";
     assert_pass("transpose_chain", before,
                 "y:float32[2,5,4,3] = Transpose(x) {perm=[0,3,2,1]}\n"
                 "output y\n");
@@ -23,12 +22,11 @@ static void transpose_chain_composes(void **state)
 static void transpose_chain_cancels(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[2,3,4,5]\n"
-        "a = Transpose(x) {perm=[0,2,3,1]}\n"
-        "b = Transpose(a) {perm=[0,3,1,2]}\n"
-        "y = Relu(b)\n"
-        "output y\n";
+    static const char before[] = "input x f32[2,3,4,5]\n"
+                                 "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                                 "b = Transpose(a) {perm=[0,3,1,2]}\n"
+                                 "y = Relu(b)\n"
+                                 "output y\n";
     assert_pass("transpose_chain", before,
                 "y:float32[2,3,4,5] = Relu(x)\n"
                 "output y\n");
@@ -38,14 +36,13 @@ static void transpose_chain_cancels(void **state)
 static void transpose_sinks_to_the_one_that_undoes_it(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[2,3,4,5]\n"
-        "const k f32[5,1]\n"
-        "a = Transpose(x) {perm=[0,2,3,1]}\n"
-        "b = Relu(a)\n"
-        "c = Mul(b, k)\n"
-        "y = Transpose(c) {perm=[0,3,1,2]}\n"
-        "output y\n";
+    static const char before[] = "input x f32[2,3,4,5]\n"
+                                 "const k f32[5,1]\n"
+                                 "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                                 "b = Relu(a)\n"
+                                 "c = Mul(b, k)\n"
+                                 "y = Transpose(c) {perm=[0,3,1,2]}\n"
+                                 "output y\n";
     assert_pass("transpose_sink", before,
                 "%0:float32[2,3,4,5] = Relu(x)\n"
                 "%1:float32[2,3,4,5] = Mul(%0, %2)\n"
@@ -58,13 +55,12 @@ static void transpose_sinks_to_the_one_that_undoes_it(void **state)
 static void transpose_sinks_below_a_sum_of_equal_ones(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[2,3,4]\n"
-        "input z f32[2,3,4]\n"
-        "a = Transpose(x) {perm=[0,2,1]}\n"
-        "b = Transpose(z) {perm=[0,2,1]}\n"
-        "y = Add(a, b)\n"
-        "output y\n";
+    static const char before[] = "input x f32[2,3,4]\n"
+                                 "input z f32[2,3,4]\n"
+                                 "a = Transpose(x) {perm=[0,2,1]}\n"
+                                 "b = Transpose(z) {perm=[0,2,1]}\n"
+                                 "y = Add(a, b)\n"
+                                 "output y\n";
     assert_pass("transpose_sink", before,
                 "%0:float32[2,3,4] = Add(x, z)\n"
                 "y:float32[2,4,3] = Transpose(%0) {perm=[0,2,1]}\n"
@@ -75,11 +71,10 @@ static void transpose_sinks_below_a_sum_of_equal_ones(void **state)
 static void transpose_stays_where_nothing_would_cancel(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[2,3,4]\n"
-        "a = Transpose(x) {perm=[0,2,1]}\n"
-        "y = Relu(a)\n"
-        "output y\n";
+    static const char before[] = "input x f32[2,3,4]\n"
+                                 "a = Transpose(x) {perm=[0,2,1]}\n"
+                                 "y = Relu(a)\n"
+                                 "output y\n";
     assert_pass("transpose_sink", before, NULL);
     assert_outputs_agree(before);
 }
@@ -87,11 +82,10 @@ static void transpose_stays_where_nothing_would_cancel(void **state)
 static void transpose_view_becomes_reshape(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,1,1,7]\n"
-        "a = Transpose(x) {perm=[0,3,1,2]}\n"
-        "y = Relu(a)\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,1,1,7]\n"
+                                 "a = Transpose(x) {perm=[0,3,1,2]}\n"
+                                 "y = Relu(a)\n"
+                                 "output y\n";
     assert_pass("transpose_view", before,
                 "a:float32[?,7,1,1] = Reshape(x, %0)\n"
                 "y:float32[?,7,1,1] = Relu(a)\n"
@@ -102,10 +96,9 @@ static void transpose_view_becomes_reshape(void **state)
 static void transpose_view_leaves_real_moves(void **state)
 {
     (void)state;
-    static const char before[] =
-        "input x f32[?,2,1,7]\n"
-        "y = Transpose(x) {perm=[0,3,1,2]}\n"
-        "output y\n";
+    static const char before[] = "input x f32[?,2,1,7]\n"
+                                 "y = Transpose(x) {perm=[0,3,1,2]}\n"
+                                 "output y\n";
     assert_pass("transpose_view", before, NULL);
     assert_outputs_agree(before);
 }

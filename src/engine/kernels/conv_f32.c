@@ -212,7 +212,7 @@ static void fill_frame(const LedgeConvPlan *plan, const LedgeConvArgs *a, float 
         for (size_t j = 0; j < s->m; j++)
             to[j] = fminf(a->act.hi, fmaxf(a->act.lo, a->bias[j]));
         if (a->act.kind != LEDGE_ACT_CLAMP)
-            plan->k->act(to, 1, s->m, s->m, &a->act);
+            ledge__act_f32(plan->k, to, 1, s->m, s->m, &a->act);
         first = to;
     }
 }

@@ -27,7 +27,7 @@ bool ledge__conv_f32_dw_plan(LedgeConvPlan *plan)
     plan->zeros_floats = s->c;
     if (s->ow == 0)
         return true;
-    if (!ledge__mul(row_pixels(s), s->kh * sizeof(float *), &bytes) || bytes > SIZE_MAX / 2)
+    if (!ledge__mul(row_pixels(s) + 1, s->kh * sizeof(float *), &bytes) || bytes > SIZE_MAX / 2)
         return false;
     plan->thread_bytes = ledge__round_up(bytes, LEDGE_ALIGN);
     return plan->packed_floats > 0 || s->c == 0;
@@ -78,13 +78,25 @@ static void run_rows(void *arg, size_t begin, size_t end, int thread)
     const float **px = (const float **)(void *)((char *)a->scratch +
                                                 (size_t)thread * plan->thread_bytes);
     const size_t count = row_pixels(s);
+    const float *const **rows = (const float *const **)(void *)(px + s->kh * count);
     for (size_t row = begin; row < end; row++) {
         const size_t n = row / s->oh, oy = row % s->oh;
         const float *image = a->x + n * s->h * s->w * s->c;
-        for (size_t i = 0; i < s->kh; i++)
-            fill_row(s, a, image, oy * s->sh + i * s->dh - s->pt, px + i * count);
-        const LedgeDwTile t = {.px = px,
-                               .px_ld = count,
+        /* rows that the last output row saw too keep their tables, one place further up */
+        const bool next = row > begin && oy > 0 && s->dh == 1 && s->sh < s->kh;
+        const size_t kept = next ? s->kh - s->sh : 0;
+        for (size_t i = 0; i < kept; i++) {
+            const float *const *table = rows[i];
+            rows[i] = rows[i + s->sh];
+            rows[i + s->sh] = table;
+        }
+        for (size_t i = next ? kept : 0; i < s->kh; i++) {
+            if (!next)
+                rows[i] = px + i * count;
+            fill_row(s, a, image, oy * s->sh + i * s->dh - s->pt,
+                     px + (size_t)(rows[i] - (const float *const *)px));
+        }
+        const LedgeDwTile t = {.rows = (const float *const *const *)rows,
                                .kh = (uint32_t)s->kh,
                                .kw = (uint32_t)s->kw,
                                .step = (uint32_t)s->sw,
@@ -101,7 +113,7 @@ static void run_rows(void *arg, size_t begin, size_t end, int thread)
                                .hi = a->act.hi};
         plan->k->dw(&t);
         if (a->act.kind != LEDGE_ACT_CLAMP)
-            plan->k->act(t.y, s->ow, s->ldc, s->c, &a->act);
+            ledge__act_f32(plan->k, t.y, s->ow, s->ldc, s->c, &a->act);
     }
 }
 

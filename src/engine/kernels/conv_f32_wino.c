@@ -154,7 +154,7 @@ static void tile_out(const WinoWalk *w, size_t t, const float *m)
     w->plan->k->wino_out(&out);
     if (a->act.kind != LEDGE_ACT_CLAMP)
         for (uint32_t i = 0; i < out.h; i++)
-            w->plan->k->act(out.y + i * out.ldy_row, out.w, out.ldy, s->m, &a->act);
+            ledge__act_f32(w->plan->k, out.y + i * out.ldy_row, out.w, out.ldy, s->m, &a->act);
 }
 
 /* m = v × u at every position, `count` tiles. */

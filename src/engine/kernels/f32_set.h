@@ -104,7 +104,6 @@ void VF_CAT2(ledge__gemm_f32_, VF_ISA)(const LedgeGemmTile *t)
     tiles[t->nv - 1][t->mr - 1](t);
 }
 
-#include "engine/kernels/act_f32_tile.h"
 #include "engine/kernels/dw_f32_tile.h"
 #include "engine/kernels/wino_f32_tile.h"
 

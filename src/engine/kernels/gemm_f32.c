@@ -139,7 +139,7 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
         t.r = g->r ? g->r + m0 * g->ldr + group * p->n + first : NULL;
         p->k->gemm(&t);
         if (g->act.kind != LEDGE_ACT_CLAMP)
-            p->k->act(t.c, mr, g->ldc, t.n, &g->act);
+            ledge__act_f32(p->k, t.c, mr, g->ldc, t.n, &g->act);
     }
 }
 

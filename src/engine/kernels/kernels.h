@@ -32,19 +32,18 @@ typedef struct LedgeGemmTile {
 
 /* A run of `ow` neighbouring outputs of a depthwise convolution, over `c` channels.
  *
- * px[i * px_ld + o * step + j * dil] is the pixel that filter tap (i, j) of output o
- * reads: a pointer to its channels, or to zeros where padding is. `w` holds the kh × kw taps
+ * rows[i][o * step + j * dil] is the pixel that filter tap (i, j) of output o reads: a
+ * pointer to its channels, or to zeros where padding is. `w` holds the kh × kw taps
  * of one vector of channels after the other; `bias` is padded to whole vectors. */
 typedef struct LedgeDwTile {
-    const float *const *px;
-    size_t px_ld;
+    const float *const *const *rows;
     uint32_t kh, kw, step, dil;
     const float *w, *bias;
     float *y;
     size_t ldy; /* floats from output to output */
     const float *r;
     size_t ldr;
-    size_t ow, c, c0; /* c channels; pixels are read from channel c0 on */
+    size_t ow, c;
     float lo, hi;
 } LedgeDwTile;
 
@@ -105,8 +104,6 @@ typedef struct LedgeF32Kernels {
     void (*dw)(const LedgeDwTile *t);
     void (*wino_in)(const LedgeWinoIn *t);
     void (*wino_out)(const LedgeWinoOut *t);
-    /* rows × n floats in place, ld from row to row; kinds other than CLAMP. */
-    void (*act)(float *y, size_t rows, size_t ld, size_t n, const LedgeAct *act);
     /* y[i * c + k] = x[k * ld + i] for i < n: a few planes (c ≤ 4) to pixels. */
     void (*interleave)(const float *x, size_t ld, size_t c, size_t n, float *y);
 } LedgeF32Kernels;
@@ -115,6 +112,9 @@ typedef struct LedgeF32Kernels {
 
 /* The best set for these CPU flags; never NULL. */
 const LedgeF32Kernels *ledge__f32_kernels(uint32_t cpu);
+/* The activation over rows × n floats in place, ld from row to row. */
+void ledge__act_f32(const LedgeF32Kernels *k, float *y, size_t rows, size_t ld, size_t n,
+                    const LedgeAct *act);
 /* The i-th set of this build, best first, or NULL past the end. */
 const LedgeF32Kernels *ledge__f32_kernels_at(size_t i);
 

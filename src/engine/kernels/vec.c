@@ -84,18 +84,32 @@ void ledge__vec_unary(LedgeRunner r, LedgeMap kind, const float *x, float *y, si
     ledge__pool_run(r.pool, pieces(n, PIECE), 1, unary_piece, &p);
 }
 
-/* An activation as a clamp, which the kernels apply for nothing; false: it is not one. */
-static bool act_as_clamp(LedgeVecAct act, float *lo, float *hi)
+LedgeMap ledge__act_map(const LedgeAct *act, float *a, float *b)
 {
-    *lo = -INFINITY;
-    *hi = INFINITY;
-    if (act.kind == LEDGE_U_RELU)
-        *lo = 0.0f;
-    if (act.kind == LEDGE_U_CLIP) {
-        *lo = act.a;
-        *hi = act.b;
-    }
-    return act.kind == LEDGE_U_COPY || act.kind == LEDGE_U_RELU || act.kind == LEDGE_U_CLIP;
+    static const LedgeMap maps[] = {
+        [LEDGE_ACT_CLAMP] = LEDGE_U_CLIP,
+        [LEDGE_ACT_LEAKYRELU] = LEDGE_U_LEAKY_RELU,
+        [LEDGE_ACT_ELU] = LEDGE_U_ELU,
+        [LEDGE_ACT_SIGMOID] = LEDGE_U_SIGMOID,
+        [LEDGE_ACT_SILU] = LEDGE_U_SILU,
+        [LEDGE_ACT_TANH] = LEDGE_U_TANH,
+        [LEDGE_ACT_HARDSIGMOID] = LEDGE_U_HARD_SIGMOID,
+        [LEDGE_ACT_HARDSWISH] = LEDGE_U_HARD_SWISH,
+        [LEDGE_ACT_GELU] = LEDGE_U_GELU,
+        [LEDGE_ACT_GELU_TANH] = LEDGE_U_GELU_TANH,
+    };
+    *a = act->kind == LEDGE_ACT_CLAMP ? act->lo : act->alpha;
+    *b = act->kind == LEDGE_ACT_CLAMP ? act->hi : act->beta;
+    return maps[act->kind];
+}
+
+/* In place over n elements, for what the kernels' own clamp cannot do. */
+static void activate(const LedgeVec *v, const LedgeAct *act, float *y, size_t n)
+{
+    float a, b;
+    const LedgeMap map = ledge__act_map(act, &a, &b);
+    if (act->kind != LEDGE_ACT_CLAMP)
+        v->unary(map, y, y, n, a, b);
 }
 
 typedef struct Binary2dArgs {
@@ -106,9 +120,7 @@ typedef struct Binary2dArgs {
     float *y;
     size_t outer, inner;
     size_t rows, row_pieces; /* of one work item: some rows, or a part of one */
-    LedgeVecAct act;
-    float lo, hi;
-    bool clamped;
+    LedgeAct act;
 } Binary2dArgs;
 
 static void binary_part(const Binary2dArgs *p, size_t row, size_t from, size_t n)
@@ -117,9 +129,8 @@ static void binary_part(const Binary2dArgs *p, size_t row, size_t from, size_t n
     const float *a = p->a + row * p->a_outer + from * p->a_inner;
     const float *b = p->b + row * p->b_outer + from * p->b_inner;
     float *y = p->y + row * p->inner + from;
-    p->v->binary(p->op, form, a, b, y, n, p->lo, p->hi);
-    if (!p->clamped)
-        p->v->unary(p->act.kind, y, y, n, p->act.a, p->act.b);
+    p->v->binary(p->op, form, a, b, y, n, p->act.lo, p->act.hi);
+    activate(p->v, &p->act, y, n);
 }
 
 static void binary_piece(void *arg, size_t begin, size_t end, int thread)
@@ -136,7 +147,7 @@ static void binary_piece(void *arg, size_t begin, size_t end, int thread)
 
 void ledge__vec_binary_2d(LedgeRunner r, LedgePairMap op, const float *a, size_t a_outer,
                           size_t a_inner, const float *b, size_t b_outer, size_t b_inner, float *y,
-                          size_t outer, size_t inner, LedgeVecAct act)
+                          size_t outer, size_t inner, LedgeAct act)
 {
     Binary2dArgs p = {.v = ledge__vec(r.cpu),
                       .op = op,
@@ -152,7 +163,6 @@ void ledge__vec_binary_2d(LedgeRunner r, LedgePairMap op, const float *a, size_t
                       .act = act};
     if (outer == 0 || inner == 0)
         return;
-    p.clamped = act_as_clamp(act, &p.lo, &p.hi);
     p.rows = rows_per_piece(inner);
     p.row_pieces = pieces(inner, PIECE);
     if (!a_inner && !b_inner && inner > 1) { /* a row of one number: make it, then spread it */
@@ -169,7 +179,7 @@ void ledge__vec_binary_2d(LedgeRunner r, LedgePairMap op, const float *a, size_t
 }
 
 void ledge__vec_binary(LedgeRunner r, LedgePairMap op, LedgeForm form, const float *a,
-                       const float *b, float *y, size_t n, LedgeVecAct act)
+                       const float *b, float *y, size_t n, LedgeAct act)
 {
     ledge__vec_binary_2d(r, op, a, 0, form != LEDGE_SV, b, 0, form != LEDGE_VS, y, 1, n, act);
 }
@@ -179,9 +189,7 @@ typedef struct AffineArgs {
     const float *x, *a, *b;
     float *y;
     size_t rows, channels, piece;
-    LedgeVecAct act;
-    float lo, hi;
-    bool clamped;
+    LedgeAct act;
 } AffineArgs;
 
 static void affine_piece(void *arg, size_t begin, size_t end, int thread)
@@ -193,18 +201,17 @@ static void affine_piece(void *arg, size_t begin, size_t end, int thread)
         const size_t at = i * p->piece * c, rows = piece_size(p->rows, p->piece, i);
         float *y = p->y + at;
         if (p->b)
-            p->v->affine(p->x + at, p->a, p->b, y, rows, c, p->lo, p->hi);
+            p->v->affine(p->x + at, p->a, p->b, y, rows, c, p->act.lo, p->act.hi);
         else
             for (size_t k = 0; k < rows; k++)
-                p->v->binary(LEDGE_B_MUL, LEDGE_VV, p->x + at + k * c, p->a, y + k * c, c, p->lo,
-                             p->hi);
-        if (!p->clamped)
-            p->v->unary(p->act.kind, y, y, rows * c, p->act.a, p->act.b);
+                p->v->binary(LEDGE_B_MUL, LEDGE_VV, p->x + at + k * c, p->a, y + k * c, c,
+                             p->act.lo, p->act.hi);
+        activate(p->v, &p->act, y, rows * c);
     }
 }
 
 void ledge__vec_affine(LedgeRunner r, const float *x, const float *a, const float *b, float *y,
-                       size_t rows, size_t channels, LedgeVecAct act)
+                       size_t rows, size_t channels, LedgeAct act)
 {
     AffineArgs p = {.v = ledge__vec(r.cpu),
                     .x = x,
@@ -215,7 +222,6 @@ void ledge__vec_affine(LedgeRunner r, const float *x, const float *a, const floa
                     .channels = channels,
                     .piece = rows_per_piece(channels),
                     .act = act};
-    p.clamped = act_as_clamp(act, &p.lo, &p.hi);
     ledge__pool_run(r.pool, pieces(rows, p.piece), 1, affine_piece, &p);
 }
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/pool.h"
+#include "engine/kernels/kernels.h"
 
 typedef enum LedgeMap {
 #define VEC_UNARY(NAME, name, ulp) LEDGE_U_##NAME,
@@ -89,6 +90,8 @@ const LedgeVec *ledge__vec(uint32_t cpu);
 /* The i-th table of this build, NULL past the end; for tests and benchmarks. */
 const LedgeVec *ledge__vec_at(size_t i);
 const char *ledge__unary_name(LedgeMap kind);
+/* The map that is the activation, and its parameters. */
+LedgeMap ledge__act_map(const LedgeAct *act, float *a, float *b);
 
 /* How to run: the pool (NULL: here) and the CPU flags. */
 typedef struct LedgeRunner {
@@ -96,27 +99,21 @@ typedef struct LedgeRunner {
     uint32_t cpu;
 } LedgeRunner;
 
-/* An activation applied to a result: LEDGE_U_COPY for none. */
-typedef struct LedgeVecAct {
-    LedgeMap kind;
-    float a, b;
-} LedgeVecAct;
-
 /* y[i] = f(x[i]); a and b as vec.def says for the kind. */
 void ledge__vec_unary(LedgeRunner r, LedgeMap kind, const float *x, float *y, size_t n, float a,
                       float b);
 /* y[i] = act(a[i] op b[i]). */
 void ledge__vec_binary(LedgeRunner r, LedgePairMap op, LedgeForm form, const float *a,
-                       const float *b, float *y, size_t n, LedgeVecAct act);
+                       const float *b, float *y, size_t n, LedgeAct act);
 /* Broadcasting over one inner and one outer axis: y[o][i] = act(a op b) with a and b read at
  * o * stride_o + i * stride_i; the strides of i are 0 or 1. Covers per-channel, per-row and
  * per-position operands without expanding them. */
 void ledge__vec_binary_2d(LedgeRunner r, LedgePairMap op, const float *a, size_t a_outer,
                           size_t a_inner, const float *b, size_t b_outer, size_t b_inner, float *y,
-                          size_t outer, size_t inner, LedgeVecAct act);
+                          size_t outer, size_t inner, LedgeAct act);
 /* y[row][c] = act(x[row][c] * a[c] + b[c]); b may be NULL. */
 void ledge__vec_affine(LedgeRunner r, const float *x, const float *a, const float *b, float *y,
-                       size_t rows, size_t channels, LedgeVecAct act);
+                       size_t rows, size_t channels, LedgeAct act);
 
 /* Softmax (or its logarithm) of `outer` blocks over the middle axis of [outer][n][inner]. */
 void ledge__vec_softmax(LedgeRunner r, const float *x, float *y, size_t outer, size_t n,
@@ -157,10 +154,11 @@ void ledge__vec_max_pool(LedgeRunner r, const LedgePoolWindow *w, const float *x
 void ledge__vec_average_pool(LedgeRunner r, const LedgePoolWindow *w, const float *x, float *y,
                              void *scratch);
 
-/* Resampling along one axis: output i is the sum of taps w[k] * x[at[k]], k in i*n … i*n+n-1. */
+/* Resampling along one axis: output i is the sum of taps weight[k] * x[at[k]], k in i*taps …
+ * i*taps+taps-1. at == NULL: the axis stays as it is. */
 typedef struct LedgeResample {
     size_t out, taps;
-    const uint32_t *at;
+    const int64_t *at;
     const float *weight;
 } LedgeResample;
 

@@ -56,13 +56,22 @@ UNARY(mish, vf_mish(x))
 UNARY(linear, vf_fma(x, a, b))
 #undef UNARY
 
-static void vec_unary(LedgeMap kind, const float *x, float *y, size_t n, float a, float b)
-{
-    static void (*const maps[LEDGE_U_COUNT])(const float *, float *, size_t, vf, vf) = {
+static void (*const maps[LEDGE_U_COUNT])(const float *, float *, size_t, vf, vf) = {
 #define VEC_UNARY(NAME, name, ulp) map_##name,
 #include "engine/kernels/vec.def"
-    };
+};
+
+static void vec_unary(LedgeMap kind, const float *x, float *y, size_t n, float a, float b)
+{
     maps[kind](x, y, n, vf_set(a), vf_set(b));
+}
+
+/* In place over the rows of a tile. */
+static void vec_unary_rows(LedgeMap kind, float *y, size_t rows, size_t ld, size_t n, float a,
+                           float b)
+{
+    for (; rows > 0; rows--, y += ld)
+        maps[kind](y, y, n, vf_set(a), vf_set(b));
 }
 
 /* NaN when either is: the first operand's by choice, the second's by vf_min itself. */
@@ -117,12 +126,12 @@ static void vec_binary(LedgePairMap op, LedgeForm form, const float *a, const fl
     {                                                                                              \
         map_##name##_vv, map_##name##_vs, map_##name##_sv                                          \
     }
-    static void (*const maps[LEDGE_B_COUNT][3])(const BinaryArgs *) = {
+    static void (*const pair_maps[LEDGE_B_COUNT][3])(const BinaryArgs *) = {
         FORMS(add), FORMS(sub), FORMS(mul), FORMS(div), FORMS(min), FORMS(max)};
 #undef FORMS
     const BinaryArgs p = {a, b, y, n, vf_set(lo), vf_set(hi)};
     if (n > 0)
-        maps[op][form](&p);
+        pair_maps[op][form](&p);
 }
 
 static void affine_row(const float *x, const float *a, const float *b, float *y, size_t n, vf lo,

@@ -126,11 +126,10 @@ static inline vf vf_sigmoid(vf x)
     return vf_div(top, vf_add(vf_set(1.0f), e));
 }
 
-/* erf(x) = x P(x²) / Q(x²) up to where it is 1. */
+/* erf(x) = x p(x²) / q(x²) up to where it is 1. */
 static inline vf vf_erf(vf x)
 {
-    const vf c = vf_clamp(x, vf_set(-3.925f), vf_set(3.925f));
-    const vf t = vf_mul(c, c);
+    const vf c = vf_clamp(x, vf_set(-3.925f), vf_set(3.925f)), t = vf_mul(c, c);
     vf p = vf_set(2.045909014e-06f), q = vf_set(3.804490552e-05f);
     p = vf_fma(p, t, vf_set(2.848122967e-04f));
     q = vf_fma(q, t, vf_set(1.163670095e-03f));
@@ -145,10 +144,23 @@ static inline vf vf_erf(vf x)
     return vf_clamp(vf_div(vf_mul(c, p), q), vf_set(-1.0f), vf_set(1.0f));
 }
 
+/* x Φ(x) with Φ(x) = 1/2 + x p(x²) / q(x²), the fit of erf in another variable. */
 static inline vf vf_gelu(vf x)
 {
-    const vf half = vf_mul(x, vf_set(0.5f));
-    const vf y = vf_fma(half, vf_erf(vf_mul(x, vf_set(0.707106781f))), half);
+    const vf c = vf_clamp(x, vf_set(-5.55f), vf_set(5.55f)), t = vf_mul(c, c);
+    vf p = vf_set(2.260431486e-08f), q = vf_set(1.188903298e-06f);
+    p = vf_fma(p, t, vf_set(6.293521892e-06f));
+    q = vf_fma(q, t, vf_set(7.272938092e-05f));
+    p = vf_fma(p, t, vf_set(1.666963362e-04f));
+    q = vf_fma(q, t, vf_set(1.872741734e-03f));
+    p = vf_fma(p, t, vf_set(4.664013162e-03f));
+    q = vf_fma(q, t, vf_set(2.854429372e-02f));
+    p = vf_fma(p, t, vf_set(3.369029239e-02f));
+    q = vf_fma(q, t, vf_set(2.511154115e-01f));
+    p = vf_fma(p, t, vf_set(3.989422619e-01f));
+    q = vf_fma(q, t, vf_set(1.000000000e+00f));
+    const vf phi = vf_fma(vf_mul(c, p), vf_recip(q), vf_set(0.5f));
+    const vf y = vf_mul(x, vf_clamp(phi, vf_set(0.0f), vf_set(1.0f)));
     return vf_sel(vf_eq(x, vf_set(-INFINITY)), vf_set(-0.0f), y);
 }
 

@@ -120,21 +120,27 @@ typedef struct ResizeArgs {
     const LedgeResample *rows, *cols;
 } ResizeArgs;
 
+/* Tap `k` of output `i`: its position, and its weight in *weight. */
+static size_t tap_of(const LedgeResample *r, size_t i, size_t k, float *weight)
+{
+    *weight = r->at ? r->weight[i * r->taps + k] : 1.0f;
+    return r->at ? (size_t)r->at[i * r->taps + k] : i;
+}
+
 /* Taps of an output pixel: the product of its row's and its column's, zero weights left out. */
 static size_t resize_taps(const ResizeArgs *p, const float *image, size_t i, size_t k,
                           const float **taps, float *weights)
 {
     size_t n = 0;
-    for (size_t a = 0; a < p->rows->taps; a++) {
-        const size_t ia = i * p->rows->taps + a;
-        const float *row = image + p->rows->at[ia] * p->w * p->channels;
-        for (size_t b = 0; b < p->cols->taps; b++) {
-            const size_t kb = k * p->cols->taps + b;
-            const float weight = p->rows->weight[ia] * p->cols->weight[kb];
-            if (weight == 0.0f)
+    for (size_t a = 0; a < (p->rows->at ? p->rows->taps : 1); a++) {
+        float row_weight, col_weight;
+        const float *row = image + tap_of(p->rows, i, a, &row_weight) * p->w * p->channels;
+        for (size_t b = 0; b < (p->cols->at ? p->cols->taps : 1); b++) {
+            const size_t col = tap_of(p->cols, k, b, &col_weight);
+            if (row_weight * col_weight == 0.0f)
                 continue;
-            taps[n] = row + p->cols->at[kb] * p->channels;
-            weights[n++] = weight;
+            taps[n] = row + col * p->channels;
+            weights[n++] = row_weight * col_weight;
         }
     }
     return n;

@@ -174,15 +174,15 @@ static void scale_and_mask(const float *x, const float *mask, float scale, float
             vf_store_n(y + i, vf_fma(vf_load_n(x + i, left), s, vf_load_n(mask + i, left)), left));
 }
 
-/* Writes exp(x - top) where y is not NULL and gives the sum. */
-static float exp_row(const float *x, float *y, size_t n, float top)
+/* Writes exp(x * scale - top) where y is not NULL and gives the sum. */
+static float exp_row(const float *x, float *y, size_t n, float scale, float top)
 {
-    const vf t = vf_set(top);
+    const vf t = vf_set(-top), f = vf_set(scale);
     vf s0 = vf_set(0.0f), s1 = s0;
     size_t i = 0;
     for (; i + 2 * VF_LANES <= n; i += 2 * VF_LANES) {
-        const vf e0 = vf_exp(vf_sub(vf_load(x + i), t));
-        const vf e1 = vf_exp(vf_sub(vf_load(x + i + VF_LANES), t));
+        const vf e0 = vf_exp(vf_fma(vf_load(x + i), f, t));
+        const vf e1 = vf_exp(vf_fma(vf_load(x + i + VF_LANES), f, t));
         s0 = vf_add(s0, e0);
         s1 = vf_add(s1, e1);
         if (y) {
@@ -193,7 +193,7 @@ static float exp_row(const float *x, float *y, size_t n, float top)
     for (; i < n; i += VF_LANES) {
         const size_t left = n - i < VF_LANES ? n - i : VF_LANES;
         float lanes[VF_LANES];
-        vf e = vf_exp(vf_sub(load_some(x + i, left), t));
+        vf e = vf_exp(vf_fma(load_some(x + i, left), f, t));
         vf_store(lanes, e);
         for (size_t k = left; k < VF_LANES; k++)
             lanes[k] = 0.0f;
@@ -210,12 +210,14 @@ static void vec_softmax(const float *x, const float *mask, float scale, float *y
 {
     if (n == 0)
         return;
-    if (mask || scale != 1.0f) {
+    /* A scale alone goes into the exponent; a negative one would turn largest into least. */
+    if (mask || (scale != 1.0f && (log || !(scale > 0.0f)))) {
         scale_and_mask(x, mask, scale, y, n);
         x = y;
+        scale = 1.0f;
     }
-    const float top = extreme_row(true, x, n);
-    const float sum = exp_row(x, log ? NULL : y, n, top);
+    const float top = extreme_row(true, x, n) * scale;
+    const float sum = exp_row(x, log ? NULL : y, n, scale, top);
     if (log) {
         const vf t = vf_set(top), s = vf_log(vf_set(sum));
         MAP_LOOP(n, vf_store(y + i, vf_sub(vf_sub(vf_load(x + i), t), s)),

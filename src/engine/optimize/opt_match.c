@@ -229,6 +229,11 @@ static bool step_up(Dim *d)
     static const char *const broadcast[] = {"Add",   "Sub",   "Mul", "Div", "Pow",
                                             "Where", "PRelu", "Min", "Max", NULL};
     const LedgeNode *n = d->v->producer;
+    if (ledge__node_is(n, "Split") && n->in[0].value && d->axis < n->in[0].value->t.rank &&
+        ledge__opt_axis(ledge__node_int(n, "axis", 0), d->v->t.rank) != d->axis) {
+        d->v = n->in[0].value;
+        return true;
+    }
     if (!n || n->out[0] != d->v || n->n_in == 0 || !n->in[0].value)
         return false;
     const LedgeValue *x = n->in[0].value;

@@ -160,6 +160,10 @@ static inline vf vf_scale2(vf a, vf n)
     a = vmulq_f32(a, vf_of(vshlq_n_s32(vaddq_s32(half, one), 23)));
     return vmulq_f32(a, vf_of(vshlq_n_s32(vaddq_s32(rest, one), 23)));
 }
+static inline vf vf_recip(vf a)
+{
+    return vdivq_f32(vdupq_n_f32(1.0f), a);
+}
 static inline float vf_hsum(vf a)
 {
     return vaddvq_f32(a);

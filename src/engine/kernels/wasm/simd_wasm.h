@@ -161,6 +161,10 @@ static inline vf vf_scale2(vf a, vf n)
     a = vf_mul(a, vi_shl(vi_add(half, one), 23));
     return vf_mul(a, vi_shl(vi_add(rest, one), 23));
 }
+static inline vf vf_recip(vf a)
+{
+    return wasm_f32x4_div(wasm_f32x4_splat(1.0f), a);
+}
 static inline float vf_hsum(vf a)
 {
     a = vf_add(a, wasm_i32x4_shuffle(a, a, 2, 3, 0, 1));

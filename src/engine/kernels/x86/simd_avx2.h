@@ -165,6 +165,11 @@ static inline vf vf_scale2(vf a, vf n)
     a = _mm256_mul_ps(a, vf_of(_mm256_slli_epi32(_mm256_add_epi32(half, one), 23)));
     return _mm256_mul_ps(a, vf_of(_mm256_slli_epi32(_mm256_add_epi32(rest, one), 23)));
 }
+static inline vf vf_recip(vf a)
+{
+    const vf r = _mm256_rcp_ps(a);
+    return _mm256_fmadd_ps(r, _mm256_fnmadd_ps(a, r, _mm256_set1_ps(1.0f)), r);
+}
 static inline float vf_hsum(vf a)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

@@ -162,6 +162,10 @@ static inline vf vf_scale2(vf a, vf n)
     a = _mm_mul_ps(a, vf_of(_mm_slli_epi32(_mm_add_epi32(half, one), 23)));
     return _mm_mul_ps(a, vf_of(_mm_slli_epi32(_mm_add_epi32(rest, one), 23)));
 }
+static inline vf vf_recip(vf a)
+{
+    return _mm_div_ps(_mm_set1_ps(1.0f), a);
+}
 static inline float vf_hsum(vf a)
 {
     a = _mm_add_ps(a, _mm_movehl_ps(a, a));

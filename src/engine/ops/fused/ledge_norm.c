@@ -88,25 +88,6 @@ static LedgeStatus affine_infer(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-static LedgeVecAct vec_act(const LedgeAct *act)
-{
-    static const LedgeMap kinds[] = {
-        [LEDGE_ACT_CLAMP] = LEDGE_U_CLIP,
-        [LEDGE_ACT_LEAKYRELU] = LEDGE_U_LEAKY_RELU,
-        [LEDGE_ACT_ELU] = LEDGE_U_ELU,
-        [LEDGE_ACT_SIGMOID] = LEDGE_U_SIGMOID,
-        [LEDGE_ACT_SILU] = LEDGE_U_SILU,
-        [LEDGE_ACT_TANH] = LEDGE_U_TANH,
-        [LEDGE_ACT_HARDSIGMOID] = LEDGE_U_HARD_SIGMOID,
-        [LEDGE_ACT_HARDSWISH] = LEDGE_U_HARD_SWISH,
-        [LEDGE_ACT_GELU] = LEDGE_U_GELU,
-        [LEDGE_ACT_GELU_TANH] = LEDGE_U_GELU_TANH,
-    };
-    const bool clamp = act->kind == LEDGE_ACT_CLAMP;
-    return (LedgeVecAct){kinds[act->kind], clamp ? act->lo : act->alpha,
-                         clamp ? act->hi : act->beta};
-}
-
 static LedgeStatus affine_run(LedgeOpCtx *c)
 {
     const LedgeTensor *x = c->in[0];
@@ -116,7 +97,7 @@ static LedgeStatus affine_run(LedgeOpCtx *c)
     LEDGE_TRY(ledge__fused_act(c, &act));
     if (count > 0)
         ledge__vec_affine(r, x->data, floats(c, 1), floats(c, 2), c->out[0]->data, count / n, n,
-                          vec_act(&act));
+                          act);
     return LEDGE_OK;
 }
 

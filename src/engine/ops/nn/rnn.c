@@ -1,42 +1,31 @@
 /* RNN, GRU and LSTM (ONNX 1, 7, 14, 22): all directions, layouts, activations, peepholes,
  * clip, sequence lengths. */
-#include "engine/ops/nn/activate.h"
-
-#include <math.h>
-
-typedef enum Direction { FORWARD, REVERSE, BIDIRECTIONAL } Direction;
-
-typedef struct Sizes {
-    size_t gates;
-    Direction direction;
-    int64_t dirs, seq, batch, in, hidden;
-    bool batch_first;
-} Sizes;
+#include "engine/ops/nn/rnn.h"
 
 static size_t gates_of(const LedgeOpCtx *c)
 {
     return c->node->op_type[0] == 'L' ? 4 : c->node->op_type[0] == 'G' ? 3 : 1;
 }
 
-static LedgeStatus attributes(LedgeOpCtx *c, Sizes *s)
+static LedgeStatus attributes(LedgeOpCtx *c, NnRnnSizes *s)
 {
     const char *d = ledge__node_string(c->node, "direction", "forward");
-    *s = (Sizes){.gates = gates_of(c), .dirs = 1, .seq = -1, .batch = -1, .in = -1, .hidden = -1};
+    *s = (NnRnnSizes){.gates = gates_of(c), .dirs = 1, .seq = -1, .batch = -1, .in = -1, .hidden = -1};
     if (strcmp(d, "forward") == 0)
-        s->direction = FORWARD;
+        s->direction = NN_RNN_FORWARD;
     else if (strcmp(d, "reverse") == 0)
-        s->direction = REVERSE;
+        s->direction = NN_RNN_REVERSE;
     else if (strcmp(d, "bidirectional") == 0)
-        s->direction = BIDIRECTIONAL;
+        s->direction = NN_RNN_BOTH;
     else
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "direction \"%.40s\" is not known", d);
-    s->dirs = s->direction == BIDIRECTIONAL ? 2 : 1;
+    s->dirs = s->direction == NN_RNN_BOTH ? 2 : 1;
     s->batch_first = ledge__node_int(c->node, "layout", 0) == 1;
     s->hidden = ledge__node_int(c->node, "hidden_size", -1);
     return LEDGE_OK;
 }
 
-static LedgeStatus sizes(LedgeOpCtx *c, Sizes *s)
+static LedgeStatus sizes(LedgeOpCtx *c, NnRnnSizes *s)
 {
     LEDGE_TRY(attributes(c, s));
     const LedgeTensor *x = c->in[0], *w = c->in[1], *r = c->in[2];
@@ -62,7 +51,7 @@ static LedgeStatus sizes(LedgeOpCtx *c, Sizes *s)
     return LEDGE_OK;
 }
 
-static LedgeStatus check_optional(LedgeOpCtx *c, const Sizes *s)
+static LedgeStatus check_optional(LedgeOpCtx *c, const NnRnnSizes *s)
 {
     bool full = s->batch >= 0 && s->hidden >= 0;
     int64_t state = full ? s->dirs * s->batch * s->hidden : -1;
@@ -79,7 +68,7 @@ static LedgeStatus check_optional(LedgeOpCtx *c, const Sizes *s)
     return LEDGE_OK;
 }
 
-static LedgeStatus activations(LedgeOpCtx *c, const Sizes *s, NnActivation *act)
+LedgeStatus ledge__nn_rnn_activations(LedgeOpCtx *c, const NnRnnSizes *s, NnActivation *act)
 {
     static const char *const plain[] = {"Tanh", "Tanh"};
     static const char *const gru[] = {"Sigmoid", "Tanh", "Sigmoid", "Tanh"};
@@ -91,12 +80,12 @@ static LedgeStatus activations(LedgeOpCtx *c, const Sizes *s, NnActivation *act)
 
 static LedgeStatus infer(LedgeOpCtx *c)
 {
-    Sizes s;
+    NnRnnSizes s;
     NnActivation act[6];
     LEDGE_TRY(ledge__nn_need(c, 3, 0xef));
     LEDGE_TRY(sizes(c, &s));
     LEDGE_TRY(check_optional(c, &s));
-    LEDGE_TRY(activations(c, &s, act));
+    LEDGE_TRY(ledge__nn_rnn_activations(c, &s, act));
     int64_t y[4] = {s.seq, s.dirs, s.batch, s.hidden}, state[3] = {s.dirs, s.batch, s.hidden};
     if (s.batch_first) {
         y[0] = state[0] = s.batch;
@@ -110,7 +99,7 @@ static LedgeStatus infer(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-static void set_sizes(const Sizes *s, LedgeRnnRef *p)
+void ledge__nn_rnn_strides(const NnRnnSizes *s, LedgeRnnRef *p)
 {
     *p = (LedgeRnnRef){.gates = s->gates,
                        .seq = (size_t)s->seq,
@@ -125,10 +114,10 @@ static void set_sizes(const Sizes *s, LedgeRnnRef *p)
     p->state_batch = s->batch_first ? dirs * p->hidden : p->hidden;
 }
 
-static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, Sizes *z, LedgeRnnRef *p)
+static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, NnRnnSizes *z, LedgeRnnRef *p)
 {
     LEDGE_TRY(sizes(c, z));
-    set_sizes(z, p);
+    ledge__nn_rnn_strides(z, p);
     p->scratch = ledge__nn_take(s, ledge__rnn_ref_scratch(p),
                                 c->in[0]->type == LEDGE_DOUBLE ? 8 : 4);
     return LEDGE_OK;
@@ -137,8 +126,13 @@ static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, Sizes *z, LedgeRnnRef *p)
 static LedgeStatus prepare(LedgeOpCtx *c)
 {
     NnScratch s = {0};
-    Sizes z;
+    NnRnnSizes z;
     LedgeRnnRef p;
+    LEDGE_TRY(sizes(c, &z));
+    c->state = NULL;
+    LEDGE_TRY(ledge__nn_rnn_fast_prepare(c, &z));
+    if (c->state)
+        return LEDGE_OK;
     LEDGE_TRY(layout(c, &s, &z, &p));
     return ledge__nn_ask(c, &s);
 }
@@ -149,11 +143,11 @@ static void *at(const LedgeTensor *t, size_t index)
     return t ? (char *)t->data + index * (t->type == LEDGE_DOUBLE ? 8 : 4) : NULL;
 }
 
-static void set_direction(LedgeOpCtx *c, const Sizes *z, size_t d, LedgeRnnRef *p)
+static void set_direction(LedgeOpCtx *c, const NnRnnSizes *z, size_t d, LedgeRnnRef *p)
 {
     size_t n = p->gates * p->hidden;
     size_t state = d * (z->batch_first ? p->hidden : p->batch * p->hidden);
-    p->reverse = z->direction == REVERSE || d == 1;
+    p->reverse = z->direction == NN_RNN_REVERSE || d == 1;
     p->w = at(c->in[1], d * n * p->in);
     p->r = at(c->in[2], d * n * p->hidden);
     p->b = at(ledge__op_in(c, 3), d * 2 * n);
@@ -170,13 +164,13 @@ static void set_direction(LedgeOpCtx *c, const Sizes *z, size_t d, LedgeRnnRef *
 static LedgeStatus body(LedgeOpCtx *c)
 {
     NnScratch s = {.base = c->scratch};
-    Sizes z;
+    NnRnnSizes z;
     LedgeRnnRef p;
     NnActivation act[6];
     const LedgeTensor *lens = ledge__op_in(c, 4);
     LEDGE_TRY(layout(c, &s, &z, &p));
     LEDGE_TRY(ledge__nn_check_scratch(c, &s));
-    LEDGE_TRY(activations(c, &z, act));
+    LEDGE_TRY(ledge__nn_rnn_activations(c, &z, act));
     p.x = c->in[0]->data;
     p.lens = lens ? lens->data : NULL;
     for (size_t b = 0; p.lens && b < p.batch; b++)
@@ -198,12 +192,16 @@ static LedgeStatus body(LedgeOpCtx *c)
 
 static LedgeStatus run(LedgeOpCtx *c)
 {
-    return ledge__nn_run_float(c, body);
+    NnRnnSizes z;
+    if (!c->state)
+        return ledge__nn_run_float(c, body);
+    LEDGE_TRY(sizes(c, &z));
+    return ledge__nn_rnn_fast_run(c, &z);
 }
 
 static int64_t macs(const LedgeOpCtx *c)
 {
-    Sizes s;
+    NnRnnSizes s;
     LedgeOpCtx quiet = *c;
     quiet.err = NULL;
     if (!ledge__nn_known(c->in[0]) || !ledge__nn_known(c->in[2]) || sizes(&quiet, &s))

@@ -31,6 +31,12 @@ typedef struct ResizeArgs {
     double roi_start[LEDGE_MAX_RANK], roi_end[LEDGE_MAX_RANK];
 } ResizeArgs;
 
+/* ledge.Resize has the meaning of ONNX's newest one, on tensors with channels last. */
+static bool is_modern(const LedgeOpCtx *c)
+{
+    return c->node->opset > 10 || c->node->domain[0];
+}
+
 static LedgeStatus pick(LedgeOpCtx *c, const char *attr, const char *absent,
                         const char *const *names, int count, int *out)
 {
@@ -54,7 +60,7 @@ static LedgeStatus get_modes(LedgeOpCtx *c, ResizeArgs *a)
     int mode = 0, how = ASYMMETRIC, near = SIMPLE;
     LEDGE_TRY(pick(c, "mode", "nearest", modes, 4, &mode));
     a->mode = mode == 3 ? RESIZE_LINEAR : (ResizeMode)mode;
-    if (c->node->opset > 10) {
+    if (is_modern(c)) {
         LEDGE_TRY(pick(c, "coordinate_transformation_mode", "half_pixel", coordinates, 6, &how));
         LEDGE_TRY(pick(c, "nearest_mode", "round_prefer_floor", nearest, 4, &near));
     }
@@ -198,8 +204,8 @@ static LedgeStatus get_args(LedgeOpCtx *c, const LedgeTensor *in, ResizeArgs *a)
         a->scale[d] = 1;
         a->out[d] = in->dims[d];
     }
-    LEDGE_TRY(get_scales(c, in, c->node->opset > 10 ? 2 : 1, axes, n, a));
-    if (c->node->opset > 10) {
+    LEDGE_TRY(get_scales(c, in, is_modern(c) ? 2 : 1, axes, n, a));
+    if (is_modern(c)) {
         LEDGE_TRY(get_sizes(c, in, axes, n, a));
         LEDGE_TRY(get_roi(c, axes, n, a));
     }
@@ -400,6 +406,8 @@ static LedgeStatus run_resize(LedgeOpCtx *c)
 
 const LedgeOp ledge__ops_resize[] = {
     {.domain = "", .op_type = "Resize", .since = 10, .infer = infer_resize,
+     .prepare = prepare_resize, .run = run_resize},
+    {.domain = "ledge", .op_type = "Resize", .since = 1, .infer = infer_resize,
      .prepare = prepare_resize, .run = run_resize},
     {.domain = "", .op_type = "Upsample", .since = 7, .until = 9, .infer = infer_resize,
      .prepare = prepare_resize, .run = run_resize},

@@ -3,6 +3,7 @@
  * Float images whose last two axes change take the fast way: for each output row its input rows
  * are blended into one line, which is then blended along itself; planes and rows are spread
  * over the pool. All else goes through double, one axis after the other. */
+#include "engine/kernels/vec.h"
 #include "engine/ops/shape/resize.h"
 
 typedef struct ResizeWork {
@@ -185,6 +186,33 @@ static LedgeStatus run_image(LedgeOpCtx *c, ResizeWork *w)
     return LEDGE_OK;
 }
 
+/* Float images with channels last: only the two axes before the last change, and the taps of
+ * an output pixel are few. */
+static bool is_nhwc(const ResizePlan *p, const LedgeTensor *in)
+{
+    if (in->type != LEDGE_FLOAT || p->rank != 4 || p->axis[0].changes || p->axis[3].changes)
+        return false;
+    for (int32_t d = 1; d < 3; d++)
+        if (p->axis[d].changes && p->axis[d].taps > LEDGE_RESIZE_TAPS)
+            return false;
+    return true;
+}
+
+static LedgeStatus run_nhwc(LedgeOpCtx *c, ResizeWork *w)
+{
+    LedgeResample axis[2];
+    const int64_t *in = w->in->dims;
+    for (int i = 0; i < 2; i++) {
+        const ResizeAxis *a = &w->plan->axis[1 + i];
+        axis[i] = (LedgeResample){(size_t)a->n_out, a->changes ? (size_t)a->taps : 1,
+                                  a->changes ? a->index : NULL, a->weight_f};
+    }
+    ledge__vec_resize((LedgeRunner){c->pool, c->cpu}, w->in->data, w->out->data, (size_t)in[0],
+                      (size_t)in[1], (size_t)in[2], (size_t)in[3], &axis[0], &axis[1]);
+    extrapolate(w->plan, w->out);
+    return LEDGE_OK;
+}
+
 /* One axis of [outer, n_in, inner] to [outer, n_out, inner]. */
 static void blend_axis(const double *from, double *to, int64_t outer, int64_t inner,
                        const ResizeAxis *a)
@@ -256,5 +284,7 @@ LedgeStatus ledge__resize_run(LedgeOpCtx *c, const ResizePlan *p, const LedgeTen
         in->type == LEDGE_COMPLEX128 || ledge_type_bits(in->type) < 8)
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "interpolation of %s",
                               ledge_type_name(in->type));
-    return is_image(p, in) ? run_image(c, &w) : run_general(c, &w);
+    if (is_image(p, in))
+        return run_image(c, &w);
+    return is_nhwc(p, in) ? run_nhwc(c, &w) : run_general(c, &w);
 }
