@@ -2,10 +2,13 @@
 #include "engine/session/report_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cpu.h"
+#include "engine/session/ledge_file.h"
 #include "engine/session/session.h"
 
 static const char *text(LedgeReportBox *box, LedgeStr s, bool *no_memory)
@@ -232,12 +235,27 @@ static LedgeStatus replace_metadata(OnnxModel *m, const char *key, const char *v
     return LEDGE_OK;
 }
 
+static bool is_compiled(const char *path)
+{
+    char magic[8] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    const ssize_t n = read(fd, magic, sizeof magic);
+    close(fd);
+    return n == (ssize_t)sizeof magic && ledge__file_is_compiled(magic, sizeof magic);
+}
+
 LedgeStatus ledge_file_set_metadata(const char *path, const char *out_path, const char *key,
                                     const char *value, LedgeError *error)
 {
     OnnxModel *m = NULL;
     if (!path || !out_path || !key)
         return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL, "path, out_path and key must be given");
+    if (is_compiled(path))
+        return ledge__fail(error, LEDGE_ERROR_UNSUPPORTED, path,
+                           "a compiled model is not changed; change the .onnx it came from and "
+                           "compile that again");
     LEDGE_TRY(ledge__onnx_read_file(NULL, path, error, &m));
     LedgeStatus status = replace_metadata(m, key, value, error);
     if (!status)
