@@ -66,7 +66,8 @@ int cli_labels_load(const LedgeModel *m, const char *path, CliLabels *out)
     }
     if (path && !out->n) {
         cli_labels_free(out);
-        return cli_fail_with(path, LEDGE_ERROR_FORMAT, "no labels in it; one class a line is asked");
+        return cli_fail_with(path, LEDGE_ERROR_FORMAT,
+                             "no labels in it; one class a line is asked");
     }
     return CLI_GO;
 }

@@ -81,12 +81,11 @@ static LedgeStatus describe_header(LedgeReportBox *box, const OnnxModel *m, Ledg
     if (!r->opsets || !r->metadata)
         return ledge__no_memory(err);
     for (size_t i = 0; i < m->n_opsets; i++)
-        r->opsets[r->n_opsets++] = (LedgeReportOpset){text(box, m->opsets[i].domain, &no_memory),
-                                                      m->opsets[i].version};
+        r->opsets[r->n_opsets++] =
+            (LedgeReportOpset){text(box, m->opsets[i].domain, &no_memory), m->opsets[i].version};
     for (size_t i = 0; i < m->n_metadata; i++)
-        r->metadata[r->n_metadata++] =
-            (LedgeReportPair){text(box, m->metadata[i].key, &no_memory),
-                              text(box, m->metadata[i].value, &no_memory)};
+        r->metadata[r->n_metadata++] = (LedgeReportPair){
+            text(box, m->metadata[i].key, &no_memory), text(box, m->metadata[i].value, &no_memory)};
     return no_memory ? ledge__no_memory(err) : LEDGE_OK;
 }
 
@@ -251,7 +250,8 @@ LedgeStatus ledge_file_set_metadata(const char *path, const char *out_path, cons
 {
     OnnxModel *m = NULL;
     if (!path || !out_path || !key)
-        return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL, "path, out_path and key must be given");
+        return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL,
+                           "path, out_path and key must be given");
     if (is_compiled(path))
         return ledge__fail(error, LEDGE_ERROR_UNSUPPORTED, path,
                            "a compiled model is not changed; change the .onnx it came from and "

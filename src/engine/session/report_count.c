@@ -134,13 +134,13 @@ static Names dequantized_names(Count *c, const OnnxNode *nodes, size_t n_nodes)
 
 static void count_quantization(Count *c, const OnnxNode *n, const Names *dequantized)
 {
-    static const char *const weighted[] = {"Conv",   "ConvTranspose", "Gemm", "MatMul", "LSTM",
-                                           "GRU",    "RNN",           "FusedConv", "FusedMatMul",
-                                           NULL};
+    static const char *const weighted[] = {
+        "Conv", "ConvTranspose", "Gemm",      "MatMul",      "LSTM",
+        "GRU",  "RNN",           "FusedConv", "FusedMatMul", NULL};
     static const char *const integer[] = {
-        "QLinearConv", "QLinearMatMul",       "ConvInteger",          "MatMulInteger",
-        "QGemm",       "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits",
-        NULL};
+        "QLinearConv",           "QLinearMatMul", "ConvInteger",
+        "MatMulInteger",         "QGemm",         "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul", "MatMulNBits",   NULL};
     LedgeReport *r = c->r;
     r->n_quantize += same(n->op_type, "QuantizeLinear");
     r->n_dequantize += same(n->op_type, "DequantizeLinear");
