@@ -136,6 +136,22 @@ static void file_name(const char *name, char *to, size_t size)
     to[n] = '\0';
 }
 
+/* The i-th output's file name; numbered where an earlier output has the same. */
+static void output_name(const Run *r, size_t i, char *to, size_t size)
+{
+    char other[200];
+    const char *own = ledge_model_output(r->model, i)->name;
+    file_name(*own ? own : "output", to, size - 24);
+    for (size_t k = 0; k < i; k++) {
+        own = ledge_model_output(r->model, k)->name;
+        file_name(*own ? own : "output", other, sizeof other - 24);
+        if (strcmp(other, to) == 0) {
+            snprintf(to + strlen(to), 24, "-%zu", i);
+            return;
+        }
+    }
+}
+
 static int save_outputs(Run *r, const char *file)
 {
     char stem[200] = "";
@@ -152,8 +168,7 @@ static int save_outputs(Run *r, const char *file)
     }
     for (size_t i = 0; i < r->n_outputs; i++) {
         char name[200], path[4096];
-        const char *own = ledge_model_output(r->model, i)->name;
-        file_name(*own ? own : "output", name, sizeof name);
+        output_name(r, i, name, sizeof name);
         snprintf(path, sizeof path, "%s/%s%s.npy", r->o->output, stem, name);
         if (ledge__npy_save(path, &r->outputs[i], &err))
             return cli_fail_writing(path, &err);

@@ -40,13 +40,15 @@ static LedgeTensorInfo describe(LedgeReportBox *box, const OnnxValueInfo *v, boo
     return info;
 }
 
-static bool is_initializer(const OnnxGraph *g, LedgeStr name)
+/* Names of all initializers, sorted; NULL: no memory. */
+static LedgeStr *initializer_names(LedgeReportBox *box, const OnnxGraph *g)
 {
-    for (size_t i = 0; i < g->n_initializers; i++)
-        if (g->initializers[i].name.n == name.n && name.n &&
-            memcmp(g->initializers[i].name.p, name.p, name.n) == 0)
-            return true;
-    return false;
+    LedgeStr *names = ledge__arena_alloc(box->arena, g->n_initializers, sizeof *names);
+    for (size_t i = 0; names && i < g->n_initializers; i++)
+        names[i] = g->initializers[i].name;
+    if (names && g->n_initializers)
+        qsort(names, g->n_initializers, sizeof *names, ledge__report_compare_str);
+    return names;
 }
 
 static LedgeStatus describe_ends(LedgeReportBox *box, const OnnxGraph *g, LedgeError *err)
@@ -55,10 +57,12 @@ static LedgeStatus describe_ends(LedgeReportBox *box, const OnnxGraph *g, LedgeE
     bool no_memory = false;
     r->inputs = ledge__arena_alloc(box->arena, g->n_inputs, sizeof *r->inputs);
     r->outputs = ledge__arena_alloc(box->arena, g->n_outputs, sizeof *r->outputs);
-    if (!r->inputs || !r->outputs)
+    const LedgeStr *names = initializer_names(box, g);
+    if (!r->inputs || !r->outputs || !names)
         return ledge__no_memory(err);
     for (size_t i = 0; i < g->n_inputs; i++)
-        if (!is_initializer(g, g->inputs[i].name))
+        if (!bsearch(&g->inputs[i].name, names, g->n_initializers, sizeof *names,
+                     ledge__report_compare_str))
             r->inputs[r->n_inputs++] = describe(box, &g->inputs[i], &no_memory);
     for (size_t i = 0; i < g->n_outputs; i++)
         r->outputs[r->n_outputs++] = describe(box, &g->outputs[i], &no_memory);
