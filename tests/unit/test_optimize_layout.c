@@ -179,7 +179,7 @@ static void layout_keeps_flattened_pools_free_of_transposes(void **state)
                      "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
                      "%2:float32[?,1,1,8] = ledge.GlobalAveragePool(%1)\n"
                      "f:float32[?,8] = Flatten(%2)\n"
-                     "y:float32[?,5] = ledge.Gemm(f, %3, _, _)\n"
+                     "y:float32[?,5] = ledge.Gemm(f, v, _, _)\n"
                      "output y\n");
     assert_outputs_agree(before);
 }
@@ -198,7 +198,7 @@ static void layout_resizes_in_nhwc(void **state)
                 "%0:float32[1,5,5,4] = Transpose(x) {perm=[0,2,3,1]}\n"
                 "%1:float32[1,5,5,4] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[1,1], "
                 "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-                "%2:float32[1,10,10,4] = Resize(%1, _, %3) {mode=\"linear\"}\n"
+                "%2:float32[1,10,10,4] = ledge.Resize(%1, _, %3) {mode=\"linear\"}\n"
                 "%4:float32[1,10,10,4] = ledge.Conv(%2, w, _, _, _) {kernel_shape=[1,1], "
                 "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
                 "y:float32[1,4,10,10] = Transpose(%4) {perm=[0,3,1,2]}\n"
