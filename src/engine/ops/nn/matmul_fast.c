@@ -40,9 +40,10 @@ static bool take(LedgeOpCtx *c, size_t n, size_t k, size_t copies, NnScratch *s,
     return true;
 }
 
-static bool pays(LedgeType type, size_t m, size_t n, size_t k)
+/* Without CPU flags the plain kernels are wanted, or as good. */
+static bool pays(const LedgeOpCtx *c, LedgeType type, size_t m, size_t n, size_t k)
 {
-    return type != LEDGE_DOUBLE && ledge__nn_is_float(type) && m >= LEAST_M && n >= LEAST_N &&
+    return c->cpu && type != LEDGE_DOUBLE && ledge__nn_is_float(type) && m >= LEAST_M && n >= LEAST_N &&
            k >= LEAST_K;
 }
 
@@ -50,14 +51,14 @@ bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBat
                              NnScratch *s, NnMatmulMemory *m)
 {
     int threads = ledge__pool_threads(c->pool);
-    return pays(type, g->one.m, g->one.n, g->one.k) && g->one.a_col == 1 && batches(g) != 0 &&
+    return pays(c, type, g->one.m, g->one.n, g->one.k) && g->one.a_col == 1 && batches(g) != 0 &&
            take(c, g->one.n, g->one.k, apart(g, threads) ? (size_t)threads : 1, s, m);
 }
 
 bool ledge__nn_tile_layout(LedgeOpCtx *c, LedgeType type, size_t m, size_t n, size_t k,
                            NnScratch *s, NnMatmulMemory *memory)
 {
-    return pays(type, m, n, k) &&
+    return pays(c, type, m, n, k) &&
            take(c, n, k, (size_t)ledge__pool_threads(c->pool), s, memory);
 }
 
