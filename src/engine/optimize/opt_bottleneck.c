@@ -16,15 +16,30 @@ static bool all_are(const LedgeNode *n, const char *name, int64_t value)
     return true;
 }
 
+/* Only attributes that fuse() knows how to carry over: another one would be lost in silence. */
+static bool has_known_attrs(const LedgeNode *n)
+{
+    static const char *const known[] = {"kernel_shape", "strides",   "dilations", "pads",
+                                        "group",        "w_scale",   "act",       "act_min",
+                                        "act_max",      "act_alpha", "act_beta"};
+    for (size_t a = 0; a < n->n_attrs; a++) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+            found |= strcmp(n->attrs[a].name, known[i]) == 0;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
 /* ledge.Conv with constant weights that reads and writes whole tensors in NHWC. */
 static bool is_plain(const LedgeNode *n)
 {
     const LedgeValue *b = ledge__node_in(n, 2);
     return n && ledge__node_is_ledge(n, "Conv") && n->in[0].value &&
            ledge__opt_float_constant(ledge__node_in(n, 1)) && ledge__node_in(n, 1)->t.rank == 4 &&
-           (!b || ledge__opt_float_constant(b)) && !ledge__node_in(n, 4) &&
-           !ledge__node_attr(n, "out_channels") && !ledge__node_attr(n, "x_layout") &&
-           !ledge__node_attr(n, "auto_pad") && all_are(n, "dilations", 1);
+           (!b || ledge__opt_float_constant(b)) && !ledge__node_in(n, 4) && has_known_attrs(n) &&
+           all_are(n, "dilations", 1);
 }
 
 static bool is_pointwise(const LedgeNode *n)
@@ -50,7 +65,8 @@ static LedgeNode *maker(const LedgeValue *v)
     return ledge__opt_made_only_by_ledge(v, "Conv");
 }
 
-static bool copy_act(LedgeGraph *g, LedgeNode *to, const char *prefix, const LedgeNode *from)
+/* Activation and w_scale, under names with a prefix. */
+static bool copy_attrs(LedgeGraph *g, LedgeNode *to, const char *prefix, const LedgeNode *from)
 {
     static const char *const floats[] = {"act_min", "act_max", "act_alpha", "act_beta"};
     char name[32];
@@ -63,7 +79,10 @@ static bool copy_act(LedgeGraph *g, LedgeNode *to, const char *prefix, const Led
             !ledge__node_set_float(g, to, name, ledge__node_float(from, floats[i], 0)))
             return false;
     }
-    return true;
+    size_t count;
+    const float *scale = ledge__node_floats(from, "w_scale", &count);
+    snprintf(name, sizeof(name), "%sw_scale", prefix);
+    return !scale || ledge__node_set_floats(g, to, name, scale, count);
 }
 
 static bool copy_ints(LedgeGraph *g, LedgeNode *to, const char *name, const LedgeNode *from)
@@ -77,8 +96,8 @@ static bool fuse(LedgeGraph *g, LedgeNode *expand, LedgeNode *dw, LedgeNode *pro
 {
     LedgeNode *made =
         ledge__opt_internal(g, "InvertedBottleneck", 8, &project->out[0]->t, project);
-    if (!made || (expand && !copy_act(g, made, "expand_", expand)) ||
-        !copy_act(g, made, "dw_", dw) || !copy_act(g, made, "", project) ||
+    if (!made || (expand && !copy_attrs(g, made, "expand_", expand)) ||
+        !copy_attrs(g, made, "dw_", dw) || !copy_attrs(g, made, "", project) ||
         !copy_ints(g, made, "strides", dw) || !copy_ints(g, made, "pads", dw))
         return false;
     ledge__node_set_input(made, 0, (expand ? expand : dw)->in[0].value);

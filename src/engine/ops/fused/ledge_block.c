@@ -4,12 +4,11 @@
  * Inputs: 0 X [N,H,W,C]; 1 W1 [E,C,1,1], 2 B1 [E]: the expansion (both omitted: E is C and there
  * is none); 3 Wd [E,1,kH,kW], 4 Bd [E]; 5 W2 [M,E,1,1], 6 B2 [M]; 7 R, added before the last
  * activation, or omitted. Any bias may be omitted; weights and biases are constants. Output
- * [N,OH,OW,M]. Attributes: strides and pads of the depthwise convolution; activations as in
- * ledge__fused_act with the prefixes expand_, dw_ and none. */
+ * [N,OH,OW,M]. Attributes: strides and pads of the depthwise convolution; with the prefixes
+ * expand_, dw_ and none activations as in ledge__fused_act, and w_scale as in ledge.Conv. */
 #include "engine/kernels/block_f32.h"
 #include "engine/ops/fused/fused_act.h"
-
-#include <stdio.h>
+#include "engine/ops/fused/fused_pack.h"
 
 enum { IN_X, IN_W1, IN_B1, IN_WD, IN_BD, IN_W2, IN_B2, IN_R, IN_SLOTS };
 
@@ -97,41 +96,24 @@ typedef struct BlockState {
     LedgeBlockArgs args; /* all but x, r, y and scratch */
 } BlockState;
 
-typedef struct PackArg {
-    const LedgeConvPlan *plan;
-    const void *w;
-} PackArg;
-
-static LedgeStatus pack_weights(void *arg, void *to)
-{
-    const PackArg *p = arg;
-    ledge__conv_f32_pack(p->plan, p->w, to);
-    return LEDGE_OK;
-}
-
 /* Packs weights (input i) and bias (i + 1) of one of the three. */
-static LedgeStatus block_constants(LedgeOpCtx *c, uint32_t i, const LedgeConvPlan *p,
-                                   LedgeConvArgs *a)
+static LedgeStatus block_constants(LedgeOpCtx *c, uint32_t i, const char *scale_name,
+                                   const LedgeConvPlan *p, LedgeConvArgs *a)
 {
     const LedgeTensor *b = c->in[i + 1];
-    char key[96];
-    const void *packed;
+    const float *scale;
     if (b)
         LEDGE_TRY(ledge__op_need(c, i + 1, LEDGE_FLOAT));
     if (!c->in_constant[i] || (b && !c->in_constant[i + 1]))
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "weights and bias must be constants");
     if (b && ledge_tensor_count(b) != (int64_t)p->s.m)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "bias %u must have %zu elements", i + 1, p->s.m);
-    snprintf(key, sizeof(key), "conv_f32 %s lanes=%u nv=%u group=%zu",
-             ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->s.group);
-    PackArg arg = {p, c->in[i]->data};
-    LEDGE_TRY(c->host->packed(c, i, key, p->packed_floats * sizeof(float), pack_weights, &arg,
-                              &packed));
+    LEDGE_TRY(ledge__fused_scale(c, scale_name, i, (int64_t)p->s.m, &scale));
+    LEDGE_TRY(ledge__fused_pack(c, i, p, scale, &a->packed));
     float *bias = ledge__op_alloc(c, (p->bias_floats + 1) * sizeof(float));
     if (!bias)
         return ledge__no_memory(c->err);
     ledge__conv_f32_pack_bias(p, b ? b->data : NULL, bias);
-    a->packed = packed;
     a->bias = bias;
     return LEDGE_OK;
 }
@@ -172,9 +154,9 @@ static LedgeStatus block_prepare(LedgeOpCtx *c)
     LEDGE_TRY(ledge__fused_act_of(c, "dw_", &a->dw.act));
     LEDGE_TRY(ledge__fused_act(c, &a->project.act));
     if (c->in[IN_W1])
-        LEDGE_TRY(block_constants(c, IN_W1, &s->plan.expand, &a->expand));
-    LEDGE_TRY(block_constants(c, IN_WD, &s->plan.dw, &a->dw));
-    LEDGE_TRY(block_constants(c, IN_W2, &s->plan.project, &a->project));
+        LEDGE_TRY(block_constants(c, IN_W1, "expand_w_scale", &s->plan.expand, &a->expand));
+    LEDGE_TRY(block_constants(c, IN_WD, "dw_w_scale", &s->plan.dw, &a->dw));
+    LEDGE_TRY(block_constants(c, IN_W2, "w_scale", &s->plan.project, &a->project));
     const size_t zeros = (s->plan.dw.zeros_floats + 1) * sizeof(float);
     float *z = ledge__op_alloc(c, zeros);
     if (!z)
