@@ -65,8 +65,17 @@ static LedgeNode *maker(const LedgeValue *v)
     return ledge__opt_made_only_by_ledge(v, "Conv");
 }
 
-/* Activation and w_scale, under names with a prefix. */
-static bool copy_attrs(LedgeGraph *g, LedgeNode *to, const char *prefix, const LedgeNode *from)
+static bool copy_scale(LedgeGraph *g, LedgeNode *to, const char *prefix, const LedgeNode *from)
+{
+    char name[32];
+    size_t count;
+    const float *v = ledge__node_floats(from, "w_scale", &count);
+    snprintf(name, sizeof(name), "%sw_scale", prefix);
+    return !v || ledge__node_set_floats(g, to, name, v, count);
+}
+
+/* Activation and scale of one of the three. */
+static bool copy_act(LedgeGraph *g, LedgeNode *to, const char *prefix, const LedgeNode *from)
 {
     static const char *const floats[] = {"act_min", "act_max", "act_alpha", "act_beta"};
     char name[32];
@@ -79,10 +88,7 @@ static bool copy_attrs(LedgeGraph *g, LedgeNode *to, const char *prefix, const L
             !ledge__node_set_float(g, to, name, ledge__node_float(from, floats[i], 0)))
             return false;
     }
-    size_t count;
-    const float *scale = ledge__node_floats(from, "w_scale", &count);
-    snprintf(name, sizeof(name), "%sw_scale", prefix);
-    return !scale || ledge__node_set_floats(g, to, name, scale, count);
+    return copy_scale(g, to, prefix, from);
 }
 
 static bool copy_ints(LedgeGraph *g, LedgeNode *to, const char *name, const LedgeNode *from)
@@ -96,8 +102,8 @@ static bool fuse(LedgeGraph *g, LedgeNode *expand, LedgeNode *dw, LedgeNode *pro
 {
     LedgeNode *made =
         ledge__opt_internal(g, "InvertedBottleneck", 8, &project->out[0]->t, project);
-    if (!made || (expand && !copy_attrs(g, made, "expand_", expand)) ||
-        !copy_attrs(g, made, "dw_", dw) || !copy_attrs(g, made, "", project) ||
+    if (!made || (expand && !copy_act(g, made, "expand_", expand)) ||
+        !copy_act(g, made, "dw_", dw) || !copy_act(g, made, "", project) ||
         !copy_ints(g, made, "strides", dw) || !copy_ints(g, made, "pads", dw))
         return false;
     ledge__node_set_input(made, 0, (expand ? expand : dw)->in[0].value);

@@ -4,11 +4,11 @@
  * Inputs: 0 X [N,H,W,C]; 1 W1 [E,C,1,1], 2 B1 [E]: the expansion (both omitted: E is C and there
  * is none); 3 Wd [E,1,kH,kW], 4 Bd [E]; 5 W2 [M,E,1,1], 6 B2 [M]; 7 R, added before the last
  * activation, or omitted. Any bias may be omitted; weights and biases are constants. Output
- * [N,OH,OW,M]. Attributes: strides and pads of the depthwise convolution; with the prefixes
- * expand_, dw_ and none activations as in ledge__fused_act, and w_scale as in ledge.Conv. */
+ * [N,OH,OW,M]. Attributes: strides and pads of the depthwise convolution; activations as in
+ * ledge__fused_act, and w_scale as of ledge.Conv, with the prefixes expand_, dw_ and none. */
 #include "engine/kernels/block_f32.h"
 #include "engine/ops/fused/fused_act.h"
-#include "engine/ops/fused/fused_pack.h"
+#include "engine/ops/fused/fused_weights.h"
 
 enum { IN_X, IN_W1, IN_B1, IN_WD, IN_BD, IN_W2, IN_B2, IN_R, IN_SLOTS };
 
@@ -97,19 +97,17 @@ typedef struct BlockState {
 } BlockState;
 
 /* Packs weights (input i) and bias (i + 1) of one of the three. */
-static LedgeStatus block_constants(LedgeOpCtx *c, uint32_t i, const char *scale_name,
+static LedgeStatus block_constants(LedgeOpCtx *c, uint32_t i, const char *scale,
                                    const LedgeConvPlan *p, LedgeConvArgs *a)
 {
     const LedgeTensor *b = c->in[i + 1];
-    const float *scale;
     if (b)
         LEDGE_TRY(ledge__op_need(c, i + 1, LEDGE_FLOAT));
     if (!c->in_constant[i] || (b && !c->in_constant[i + 1]))
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "weights and bias must be constants");
     if (b && ledge_tensor_count(b) != (int64_t)p->s.m)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "bias %u must have %zu elements", i + 1, p->s.m);
-    LEDGE_TRY(ledge__fused_scale(c, scale_name, i, (int64_t)p->s.m, &scale));
-    LEDGE_TRY(ledge__fused_pack(c, i, p, scale, &a->packed));
+    LEDGE_TRY(ledge__fused_weights(c, i, scale, p, &a->packed));
     float *bias = ledge__op_alloc(c, (p->bias_floats + 1) * sizeof(float));
     if (!bias)
         return ledge__no_memory(c->err);

@@ -3,15 +3,14 @@
  * Inputs: 0 X [N,H,W,C]; 1 W [M, C/group, kH, kW], ONNX's order; 2 B [M] or omitted; 3 R, added
  * before the activation, [N,OH,OW,M], or omitted; 4 dest or omitted. Output Y [N,OH,OW,M].
  * Attributes: strides, dilations, pads [top, left, bottom, right] or auto_pad, group, and those
- * of ledge__fused_act; w_scale: M factors, one for each output channel of W, so that a folded
- * scale need not copy the weights before they are packed. With out_channels and out_offset the
- * output has out_channels channels and this node writes only those from out_offset on; dest is
- * the same tensor with the others already in it, so that several convolutions write one
- * concatenation in place. The node has five slots whether or not they are used, since dest must
- * be the last. */
+ * of ledge__fused_act; w_scale: M factors, one for each output channel of W, so that a folded scale
+ * need not copy the weights before they are packed. With out_channels and out_offset the output has out_channels channels and
+ * this node writes only those from out_offset on; dest is the same tensor with the others
+ * already in it, so that several convolutions write one concatenation in place. The node has
+ * five slots whether or not they are used, since dest must be the last. */
 #include "engine/kernels/conv_f32.h"
 #include "engine/ops/fused/fused_act.h"
-#include "engine/ops/fused/fused_pack.h"
+#include "engine/ops/fused/fused_weights.h"
 
 enum { IN_X, IN_W, IN_B, IN_R, IN_DEST, IN_SLOTS };
 
@@ -127,7 +126,6 @@ typedef struct ConvState {
     LedgeConvPlan plan;
     LedgeAct act;
     const float *packed, *bias; /* NULL: made at each run from inputs that are not constant */
-    const float *scale;         /* w_scale, or NULL */
     float *zeros;
     size_t packed_at, bias_at;  /* then here in scratch */
     size_t offset, r_offset, ldr;
@@ -155,7 +153,7 @@ static LedgeStatus conv_constants(LedgeOpCtx *c, ConvState *s)
     size_t scratch = p->scratch_bytes;
     const LedgeTensor *b = ledge__op_in(c, IN_B);
     if (c->in_constant[IN_W]) {
-        LEDGE_TRY(ledge__fused_pack(c, IN_W, p, s->scale, &s->packed));
+        LEDGE_TRY(ledge__fused_weights(c, IN_W, "w_scale", p, &s->packed));
     } else {
         s->packed_at = scratch;
         scratch += ledge__round_up(p->packed_floats * sizeof(float), LEDGE_ALIGN);
@@ -197,7 +195,8 @@ static LedgeStatus conv_prepare(LedgeOpCtx *c)
     c->state = s;
     LEDGE_TRY(ledge__fused_act(c, &s->act));
     LEDGE_TRY(conv_residual(c, &d, s));
-    LEDGE_TRY(ledge__fused_scale(c, "w_scale", IN_W, d.m, &s->scale));
+    if (ledge__node_attr(c->node, "w_scale") && !c->in_constant[IN_W])
+        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "w_scale needs constant weights");
     if (!ledge__conv_f32_plan(&shape, c->cpu, ledge__pool_threads(c->pool), LEDGE_CONV_PATHS,
                               &s->plan))
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the convolution is too large");
