@@ -170,6 +170,56 @@ static void product_over_nothing_is_zero(void **state)
     nn_free(&m);
 }
 
+/* Large enough for packed kernels; batch dimension 1 of the left side is broadcast. */
+static void batched_product_is_the_sum_for_every_thread_count(void **state)
+{
+    (void)state;
+    float a[2 * 5 * 12], b[2 * 4 * 12 * 19], first[2 * 4 * 5 * 19];
+    test_fill(a, sizeof a / sizeof *a, 1);
+    test_fill(b, sizeof b / sizeof *b, 2);
+    for (int threads = 1; threads <= 3; threads++) {
+        NnModel m = {.t = test_model_new(13), .threads = threads};
+        nn_input(&m, LEDGE_FLOAT, 4, DIMS(2, 1, 5, 12), a);
+        nn_input(&m, LEDGE_FLOAT, 4, DIMS(2, 4, 12, 19), b);
+        test_node(m.t, "MatMul", "x0 x1", "y0");
+        must_run(&m, 1);
+        for (int e = 0; e < 2 * 4 * 5 * 19 && threads == 1; e++) {
+            int col = e % 19, row = e / 19 % 5, batch = e / 19 / 5;
+            first[e] = 0;
+            for (int k = 0; k < 12; k++)
+                first[e] += a[(batch / 4 * 5 + row) * 12 + k] * b[(batch * 12 + k) * 19 + col];
+        }
+        nn_expect(&m, 0, 4, DIMS(2, 4, 5, 19), first);
+        memcpy(first, m.out[0].data, sizeof first);
+        nn_free(&m);
+    }
+}
+
+static void gemm_takes_either_order_of_b(void **state)
+{
+    (void)state;
+    float a[9 * 16], b[16 * 20], bt[20 * 16], plain[9 * 20];
+    test_fill(a, sizeof a / sizeof *a, 1);
+    test_fill(b, sizeof b / sizeof *b, 2);
+    for (int i = 0; i < 16 * 20; i++)
+        bt[i % 20 * 16 + i / 20] = b[i];
+    for (int trans = 0; trans < 2; trans++) {
+        NnModel m = {.t = test_model_new(13)};
+        nn_input(&m, LEDGE_FLOAT, 2, DIMS(9, 16), a);
+        nn_input(&m, LEDGE_FLOAT, 2, DIMS(trans ? 20 : 16, trans ? 16 : 20), trans ? bt : b);
+        OnnxNode *n = test_node(m.t, "Gemm", "x0 x1", "y0");
+        test_attr_int(m.t, n, "transB", trans);
+        test_attr_float(m.t, n, "alpha", 0.5f);
+        must_run(&m, 1);
+        if (trans)
+            nn_expect(&m, 0, 2, DIMS(9, 20), plain);
+        else
+            memcpy(plain, m.out[0].data, sizeof plain);
+        assert_true(plain[7] != 0);
+        nn_free(&m);
+    }
+}
+
 static void integer_product_wraps(void **state)
 {
     (void)state;
@@ -357,6 +407,8 @@ int main(void)
         cmocka_unit_test(conv_is_the_same_for_every_thread_count),
         cmocka_unit_test(conv_transpose_is_the_adjoint_of_conv),
         cmocka_unit_test(product_over_nothing_is_zero),
+        cmocka_unit_test(batched_product_is_the_sum_for_every_thread_count),
+        cmocka_unit_test(gemm_takes_either_order_of_b),
         cmocka_unit_test(integer_product_wraps),
         cmocka_unit_test(quantized_product_rounds_half_to_even),
         cmocka_unit_test(softmax_of_minus_infinity),

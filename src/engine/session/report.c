@@ -140,6 +140,8 @@ static LedgeStatus fill(LedgeReportBox *box, const char *path, const LedgeModelO
         return ledge__fail(err, LEDGE_ERROR_IO, path, "cannot open: %s", strerror(errno));
     r->file_bytes = (uint64_t)st.st_size;
     r->runnable = ledge_model_load(path, o, &r->problem, &box->model);
+    if (r->runnable == LEDGE_ERROR_MEMORY)
+        return ledge__no_memory(err);
     if (r->runnable) /* still readable? If not, that is the answer. */
         LEDGE_TRY(ledge__onnx_read_file(o->allocator, path, err, &box->onnx));
     const OnnxModel *m = box->model ? box->model->onnx : box->onnx;

@@ -10,6 +10,18 @@ LedgeStatus ledge__nn_matmul_shape(LedgeOpCtx *c, const LedgeTensor *a, const Le
                                    bool trans_a, bool trans_b, LedgeMatmulBatch *g, LedgeTensor *y);
 int64_t ledge__nn_matmul_macs(const LedgeMatmulBatch *g);
 
+/* Scratch of a product on the packed kernels. */
+typedef struct NnMatmulMemory {
+    float *bias, *packed;
+    void *threads;
+    size_t copies, packed_floats, thread_bytes;
+} NnMatmulMemory;
+/* false: the product is not for them (type, strides, size), and nothing was taken. `type` is
+ * that of the operands before the bridge. */
+bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBatch *g,
+                             NnScratch *s, NnMatmulMemory *m);
+void ledge__nn_matmul_fast(LedgeOpCtx *c, const LedgeMatmulBatch *g, const NnMatmulMemory *m);
+
 /* An 8-bit tensor seen as [outer, mid, axis, inner], made int16 less a zero point that is one
  * number, one for each of `axis`, or one for each of outer*axis. */
 typedef struct NnBytes {

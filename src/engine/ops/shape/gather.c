@@ -268,7 +268,7 @@ static LedgeStatus reverse_axes(LedgeOpCtx *c, int64_t *batch, int64_t *time)
 {
     *batch = ledge__node_int(c->node, "batch_axis", 1);
     *time = ledge__node_int(c->node, "time_axis", 0);
-    if (*batch + *time != 1 || *batch < 0 || *time < 0)
+    if ((*batch != 0 || *time != 1) && (*batch != 1 || *time != 0))
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "batch_axis and time_axis must be 0 and 1");
     return LEDGE_OK;
 }
