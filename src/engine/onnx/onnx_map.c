@@ -140,7 +140,7 @@ static bool is_plain(const char *name)
 /* Without openat2: one component after the other, following no link. */
 static int open_walk(int folder, const char *name)
 {
-    int at = dup(folder);
+    int at = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (const char *p = name; at >= 0;) {
         char part[256];
         const size_t n = strcspn(p, "/");
