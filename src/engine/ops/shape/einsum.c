@@ -401,6 +401,33 @@ static bool in_order(const Einsum *e, const Roles *r)
     return true;
 }
 
+/* The kernel wants rows of b side by side: lays each batch's b out as [k, n]. Batch dimensions
+ * that b lacks stay without a copy. */
+static LedgeStatus lay_out_b(LedgeOpCtx *c, LedgeMatmulBatch *g)
+{
+    LedgeMove m = {.bits = 32};
+    int64_t step = (int64_t)(g->one.k * g->one.n);
+    size_t from[LEDGE_MAX_RANK];
+    for (int i = g->rank - 1; i >= 0; i--) {
+        from[i] = g->b_stride[i];
+        g->b_stride[i] = from[i] ? (size_t)step : 0;
+        step *= from[i] ? g->dims[i] : 1;
+    }
+    float *copy = ledge__op_alloc(c, (size_t)step * sizeof *copy);
+    if (!copy)
+        return ledge__no_memory(c->err);
+    for (int i = 0; i < g->rank; i++)
+        if (from[i])
+            ledge__move_dim(&m, g->dims[i], (int64_t)from[i], (int64_t)g->b_stride[i]);
+    ledge__move_dim(&m, (int64_t)g->one.k, (int64_t)g->one.b_row, (int64_t)g->one.n);
+    ledge__move_dim(&m, (int64_t)g->one.n, (int64_t)g->one.b_col, 1);
+    ledge__move(&m, g->one.b, copy, c->pool);
+    g->one.b = copy;
+    g->one.b_row = g->one.n;
+    g->one.b_col = 1;
+    return LEDGE_OK;
+}
+
 /* *done: the output is filled. Otherwise the equation is no matrix product. */
 static LedgeStatus run_product(LedgeOpCtx *c, const Einsum *e, const bool (*has)[MAX_LABELS],
                                bool *done)
@@ -430,6 +457,8 @@ static LedgeStatus run_product(LedgeOpCtx *c, const Einsum *e, const bool (*has)
         g.a_stride[i] = (size_t)e->stride[0][r.batch.label[i]];
         g.b_stride[i] = (size_t)e->stride[1][r.batch.label[i]];
     }
+    if (g.one.b_col != 1 && m >= 4 && n > 1)
+        LEDGE_TRY(lay_out_b(c, &g));
     ledge__matmul_batch_f32_ref(&g, c->pool);
     if (!ordered)
         reorder(e, &r, to, c->pool);
