@@ -138,7 +138,7 @@ static LedgeStatus infer(LedgeOpCtx *c)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "qk_matmul_output_mode must be 0 to 3");
     int64_t keys = keys_of(&s);
     int64_t y4[4] = {s.batch, s.heads, s.q_len, s.v_size};
-    int64_t y3[3] = {s.batch, s.q_len, s.heads < 0 || s.v_size < 0 ? -1 : s.heads * s.v_size};
+    int64_t y3[3] = {s.batch, s.q_len, ledge__nn_times(s.heads, s.v_size)};
     int64_t pk[4] = {s.batch, s.kv_heads, keys, s.size};
     int64_t pv[4] = {s.batch, s.kv_heads, keys, s.v_size};
     int64_t qk[4] = {s.batch, s.heads, s.q_len, keys};

@@ -164,12 +164,12 @@ static LedgeStatus check_sides(LedgeOpCtx *c, const Quant *q, uint32_t a, uint32
         return LEDGE_OK;
     int64_t m = q->trans_a ? 1 : (int64_t)g.one.m, n = (int64_t)g.one.n, batch = 1;
     for (int d = 0; d < g.rank; d++)
-        batch *= g.dims[d];
-    int64_t k = (int64_t)g.one.k;
-    bool whole_a = count_of(c->in[q->a]) == batch * m * k && !q->trans_a;
-    bool whole_b = count_of(c->in[q->b]) == batch * n * k;
-    LEDGE_TRY(ledge__nn_need_quant(c, a, ta, m, whole_a ? batch * m : m));
-    return ledge__nn_need_quant(c, b, tb, n, whole_b ? batch * n : n);
+        batch = ledge__nn_times(batch, g.dims[d]);
+    int64_t k = (int64_t)g.one.k, rows = ledge__nn_times(batch, m), cols = ledge__nn_times(batch, n);
+    bool whole_a = count_of(c->in[q->a]) == ledge__nn_times(rows, k) && !q->trans_a;
+    bool whole_b = count_of(c->in[q->b]) == ledge__nn_times(cols, k);
+    LEDGE_TRY(ledge__nn_need_quant(c, a, ta, m, whole_a ? rows : m));
+    return ledge__nn_need_quant(c, b, tb, n, whole_b ? cols : n);
 }
 
 static const Quant matmul_integer = {0, 2, 1, 3, false, false};

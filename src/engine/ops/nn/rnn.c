@@ -22,6 +22,9 @@ static LedgeStatus attributes(LedgeOpCtx *c, NnRnnSizes *s)
     s->dirs = s->direction == NN_RNN_BOTH ? 2 : 1;
     s->batch_first = ledge__node_int(c->node, "layout", 0) == 1;
     s->hidden = ledge__node_int(c->node, "hidden_size", -1);
+    if (s->hidden < -1 || s->hidden > INT32_MAX)
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "hidden_size is %lld, out of range",
+                              (long long)s->hidden);
     return LEDGE_OK;
 }
 
@@ -53,9 +56,9 @@ static LedgeStatus sizes(LedgeOpCtx *c, NnRnnSizes *s)
 
 static LedgeStatus check_optional(LedgeOpCtx *c, const NnRnnSizes *s)
 {
-    bool full = s->batch >= 0 && s->hidden >= 0;
-    int64_t state = full ? s->dirs * s->batch * s->hidden : -1;
-    int64_t bias = s->hidden >= 0 ? s->dirs * 2 * (int64_t)s->gates * s->hidden : -1;
+    int64_t wide = ledge__nn_times(s->dirs, s->hidden);
+    int64_t state = ledge__nn_times(s->batch, wide);
+    int64_t bias = ledge__nn_times(wide, 2 * (int64_t)s->gates);
     LEDGE_TRY(ledge__nn_count(c, 3, bias));
     if (ledge__op_in(c, 4))
         LEDGE_TRY(ledge__op_need(c, 4, LEDGE_INT32));
@@ -63,7 +66,7 @@ static LedgeStatus check_optional(LedgeOpCtx *c, const NnRnnSizes *s)
     LEDGE_TRY(ledge__nn_count(c, 5, state));
     if (s->gates == 4) {
         LEDGE_TRY(ledge__nn_count(c, 6, state));
-        LEDGE_TRY(ledge__nn_count(c, 7, s->hidden >= 0 ? s->dirs * 3 * s->hidden : -1));
+        LEDGE_TRY(ledge__nn_count(c, 7, ledge__nn_times(wide, 3)));
     }
     return LEDGE_OK;
 }
