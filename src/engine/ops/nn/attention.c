@@ -76,7 +76,12 @@ static LedgeStatus past_sizes(LedgeOpCtx *c, Sizes *s)
 
 static LedgeStatus sizes(LedgeOpCtx *c, Sizes *s)
 {
-    *s = (Sizes){.batch = -1, .heads = -1, .kv_heads = -1, .q_len = -1, .kv_len = -1, .size = -1,
+    *s = (Sizes){.batch = -1,
+                 .heads = -1,
+                 .kv_heads = -1,
+                 .q_len = -1,
+                 .kv_len = -1,
+                 .size = -1,
                  .v_size = -1};
     const LedgeTensor *q = c->in[0];
     for (uint32_t i = 0; i < 3; i++) {
@@ -114,8 +119,9 @@ static LedgeStatus check_mask(LedgeOpCtx *c, const Sizes *s)
     const int64_t full[4] = {s->batch, s->heads, s->q_len, keys_of(s)};
     for (int32_t d = 0; d < m->rank; d++) {
         int64_t want = full[4 - m->rank + d];
-        if (d == m->rank - 1 ? m->dims[d] > want && want >= 0
-                             : m->dims[d] != 1 && m->dims[d] >= 0 && want >= 0 && m->dims[d] != want)
+        if (d == m->rank - 1
+                ? m->dims[d] > want && want >= 0
+                : m->dims[d] != 1 && m->dims[d] >= 0 && want >= 0 && m->dims[d] != want)
             return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
                                   "attn_mask has %lld in dimension %d, scores have %lld",
                                   (long long)m->dims[d], d, (long long)want);

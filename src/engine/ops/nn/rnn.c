@@ -10,7 +10,8 @@ static size_t gates_of(const LedgeOpCtx *c)
 static LedgeStatus attributes(LedgeOpCtx *c, NnRnnSizes *s)
 {
     const char *d = ledge__node_string(c->node, "direction", "forward");
-    *s = (NnRnnSizes){.gates = gates_of(c), .dirs = 1, .seq = -1, .batch = -1, .in = -1, .hidden = -1};
+    *s = (NnRnnSizes){
+        .gates = gates_of(c), .dirs = 1, .seq = -1, .batch = -1, .in = -1, .hidden = -1};
     if (strcmp(d, "forward") == 0)
         s->direction = NN_RNN_FORWARD;
     else if (strcmp(d, "reverse") == 0)
@@ -121,8 +122,8 @@ static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, NnRnnSizes *z, LedgeRnnRe
 {
     LEDGE_TRY(sizes(c, z));
     ledge__nn_rnn_strides(z, p);
-    p->scratch = ledge__nn_take(s, ledge__rnn_ref_scratch(p),
-                                c->in[0]->type == LEDGE_DOUBLE ? 8 : 4);
+    p->scratch =
+        ledge__nn_take(s, ledge__rnn_ref_scratch(p), c->in[0]->type == LEDGE_DOUBLE ? 8 : 4);
     return LEDGE_OK;
 }
 
