@@ -312,6 +312,14 @@ static void *to_onnx(LedgeGraph *g, size_t *size)
     return bytes;
 }
 
+void *onnx_from_text(const char *text, size_t *size)
+{
+    LedgeGraph *g = graph_from_text(text);
+    void *bytes = to_onnx(g, size);
+    ledge__graph_free(g);
+    return bytes;
+}
+
 static void make_inputs(const LedgeGraph *g, LedgeTensor *in)
 {
     uint32_t seed = 77;
