@@ -91,6 +91,24 @@ static void answers_stay(void **state)
     assert_outputs_agree(BLOCK("41", "2,2", "0,0,1,1", "Relu", "Relu(e)"));
     assert_outputs_agree(BLOCK("39", "1,2", "1,0,0,1", "Sigmoid", "LeakyRelu(e)"));
     assert_outputs_agree(BLOCK("40", "1,1", "2,2,2,2", "HardSwish", "Tanh(e)"));
+    assert_outputs_agree("input x f32[1,8,40,40]\n" /* factors that BatchNormalization left */
+                         "const w1 f32[96,8,1,1]\n"
+                         "const wd f32[96,1,3,3]\n"
+                         "const w2 f32[8,96,1,1]\n"
+                         "const s f32[96] positive\n"
+                         "const t f32[96]\n"
+                         "const v f32[96] positive\n"
+                         "const s2 f32[8] positive\n"
+                         "const t2 f32[8]\n"
+                         "const v2 f32[8] positive\n"
+                         "a = Conv(x, w1)\n"
+                         "b = BatchNormalization(a, s, t, t, v)\n"
+                         "c = Conv(b, wd) {group=96}\n"
+                         "d = BatchNormalization(c, s, t, t, v)\n"
+                         "e = Relu(d)\n"
+                         "f = Conv(e, w2)\n"
+                         "y = BatchNormalization(f, s2, t2, t2, v2)\n"
+                         "output y\n");
     assert_outputs_agree("input x f32[1,37,100,60]\n"
                          "const wd f32[37,1,3,3]\n"
                          "const bd f32[37]\n"

@@ -16,15 +16,30 @@ static bool all_are(const LedgeNode *n, const char *name, int64_t value)
     return true;
 }
 
+/* Only attributes that fuse() knows how to carry over: another one would be lost in silence. */
+static bool has_known_attrs(const LedgeNode *n)
+{
+    static const char *const known[] = {"kernel_shape", "strides",   "dilations", "pads",
+                                        "group",        "w_scale",   "act",       "act_min",
+                                        "act_max",      "act_alpha", "act_beta"};
+    for (size_t a = 0; a < n->n_attrs; a++) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+            found |= strcmp(n->attrs[a].name, known[i]) == 0;
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
 /* ledge.Conv with constant weights that reads and writes whole tensors in NHWC. */
 static bool is_plain(const LedgeNode *n)
 {
     const LedgeValue *b = ledge__node_in(n, 2);
     return n && ledge__node_is_ledge(n, "Conv") && n->in[0].value &&
            ledge__opt_float_constant(ledge__node_in(n, 1)) && ledge__node_in(n, 1)->t.rank == 4 &&
-           (!b || ledge__opt_float_constant(b)) && !ledge__node_in(n, 4) &&
-           !ledge__node_attr(n, "out_channels") && !ledge__node_attr(n, "x_layout") &&
-           !ledge__node_attr(n, "auto_pad") && all_are(n, "dilations", 1);
+           (!b || ledge__opt_float_constant(b)) && !ledge__node_in(n, 4) && has_known_attrs(n) &&
+           all_are(n, "dilations", 1);
 }
 
 static bool is_pointwise(const LedgeNode *n)
