@@ -261,7 +261,7 @@ static void assert_text(const LedgeGraph *g, const char *expected)
 
 void assert_pass(const char *pass, const char *before, const char *after)
 {
-    LedgeOptOptions o = {.fold_limit = FOLD, .nchw_first_conv = true};
+    LedgeOptOptions o = {.fold_limit = FOLD};
     LedgeError err = {0};
     bool changed = false;
     LedgeGraph *g = graph_from_text(before);
