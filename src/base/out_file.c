@@ -1,19 +1,25 @@
-/* Atomic file writing, see out_file.h. */
+/* Atomic file writing, see out_file.h.
+ *
+ * Where the file system can (O_TMPFILE), the new file has no name at all until it is complete,
+ * so that even a killed process leaves nothing behind; elsewhere it has a temporary one. */
 #include "base/out_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define BUFFER_SIZE ((size_t)1 << 16)
-#define NAME_TRIES 100
+#define NAME_TRIES  100
 
 struct LedgeOutFile {
     const LedgeAllocator *allocator;
     char *path, *temp; /* one block; temp begins behind path */
+    size_t temp_size;
     int fd;
+    bool is_named; /* temp exists */
     LedgeStatus status;
     uint64_t size;
     size_t used;
@@ -26,16 +32,55 @@ static LedgeStatus fail(LedgeOutFile *f, LedgeError *err, const char *what)
     return f->status;
 }
 
-/* O_EXCL and the user's umask, which mkstemp would not honour. */
-static int open_temp(LedgeOutFile *f, size_t temp_size)
+/* Makes temp the folder of path, for calls that want it; the name is made by next_name. */
+static void folder_name(LedgeOutFile *f)
 {
+    const char *slash = strrchr(f->path, '/');
+    const size_t n = slash ? (size_t)(slash - f->path) : 0;
+    memcpy(f->temp, slash ? f->path : ".", n ? n : 1);
+    f->temp[n ? n : 1] = '\0';
+}
+
+static void next_name(LedgeOutFile *f, unsigned i)
+{
+    snprintf(f->temp, f->temp_size, "%s.%ld-%u.tmp", f->path, (long)getpid(), i);
+}
+
+/* O_EXCL and the user's umask, which mkstemp would not honour. */
+static int open_temp(LedgeOutFile *f)
+{
+#if defined(O_TMPFILE)
+    folder_name(f);
+    if (access("/proc/self/fd", F_OK) == 0) /* give_name needs it */
+        f->fd = open(f->temp, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    if (f->fd >= 0)
+        return f->fd;
+#endif
     for (unsigned i = 0; i < NAME_TRIES; i++) {
-        snprintf(f->temp, temp_size, "%s.%ld-%u.tmp", f->path, (long)getpid(), i);
+        next_name(f, i);
         f->fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        f->is_named = f->fd >= 0;
         if (f->fd >= 0 || errno != EEXIST)
             return f->fd;
     }
     return -1;
+}
+
+/* Gives the complete file its temporary name, if it has none: a link cannot replace a file, a
+ * rename can. */
+static bool give_name(LedgeOutFile *f)
+{
+#if defined(O_TMPFILE)
+    char self[40];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", f->fd);
+    for (unsigned i = 0; i < NAME_TRIES && !f->is_named; i++) {
+        next_name(f, i);
+        f->is_named = linkat(AT_FDCWD, self, AT_FDCWD, f->temp, AT_SYMLINK_FOLLOW) == 0;
+        if (!f->is_named && errno != EEXIST)
+            return false;
+    }
+#endif
+    return f->is_named;
 }
 
 LedgeStatus ledge__out_file_open(const LedgeAllocator *a, const char *path, LedgeError *err,
@@ -53,8 +98,9 @@ LedgeStatus ledge__out_file_open(const LedgeAllocator *a, const char *path, Ledg
     *f = (LedgeOutFile){.allocator = a, .fd = -1};
     f->path = (char *)f->buffer + BUFFER_SIZE;
     f->temp = f->path + n;
+    f->temp_size = temp_size;
     memcpy(f->path, path, n);
-    if (open_temp(f, temp_size) < 0) {
+    if (open_temp(f) < 0) {
         LedgeStatus status = fail(f, err, "create the file");
         ledge__free(a, f);
         return status;
@@ -126,32 +172,36 @@ LedgeStatus ledge__out_file_sync(LedgeOutFile *f, LedgeError *err)
  * network file systems) is no reason to fail: the file is complete. */
 static void sync_folder(LedgeOutFile *f)
 {
-    char *slash = strrchr(f->temp, '/');
-    if (slash)
-        slash[slash == f->temp] = '\0';
-    int fd = open(slash ? f->temp : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    folder_name(f);
+    int fd = open(f->temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return;
     (void)fsync(fd);
     close(fd);
 }
 
+static LedgeStatus finish(LedgeOutFile *f, LedgeError *err)
+{
+    LEDGE_TRY(ledge__out_file_sync(f, err));
+    if (!give_name(f))
+        return fail(f, err, "name the finished file");
+    const int fd = f->fd;
+    f->fd = -1;
+    if (close(fd) != 0)
+        return fail(f, err, "write");
+    if (rename(f->temp, f->path) != 0)
+        return fail(f, err, "rename the finished file into place");
+    f->is_named = false;
+    return LEDGE_OK;
+}
+
 LedgeStatus ledge__out_file_commit(LedgeOutFile *f, LedgeError *err)
 {
-    LedgeStatus status = ledge__out_file_sync(f, err);
-    if (!status && close(f->fd) != 0)
-        status = fail(f, err, "write");
-    else if (!status)
-        f->fd = -1;
-    if (!status && rename(f->temp, f->path) != 0)
-        status = fail(f, err, "rename the finished file into place");
-    if (status) {
-        ledge__out_file_abort(f);
-        return status;
-    }
-    sync_folder(f);
-    ledge__free(f->allocator, f);
-    return LEDGE_OK;
+    LedgeStatus status = finish(f, err);
+    if (!status)
+        sync_folder(f);
+    ledge__out_file_abort(f);
+    return status;
 }
 
 void ledge__out_file_abort(LedgeOutFile *f)
@@ -160,6 +210,7 @@ void ledge__out_file_abort(LedgeOutFile *f)
         return;
     if (f->fd >= 0)
         close(f->fd);
-    unlink(f->temp);
+    if (f->is_named)
+        unlink(f->temp);
     ledge__free(f->allocator, f);
 }

@@ -309,6 +309,26 @@ static void softmax_over_a_middle_axis_matches_double(void **state)
         }
 }
 
+static void softmax_of_many_short_rows_matches_double(void **state)
+{
+    enum { ROWS = 200 };
+    static float x[ROWS * 20], y[ROWS * 20];
+    (void)state;
+    EACH_TABLE(v)
+    for (int log_form = 0; log_form < 2; log_form++)
+        for (size_t n = 1; n <= 20; n++) {
+            const LedgeRunner r = {NULL, v->needs};
+            fill(x, ROWS * n, 9.0f);
+            ledge__vec_softmax(r, x, y, ROWS, n, 1, log_form);
+            for (size_t o = 0; o < ROWS; o++) {
+                double want[20];
+                softmax_ref(x + o * n, NULL, 1, want, n, 1, log_form);
+                for (size_t i = 0; i < n; i++)
+                    assert_close((double)y[o * n + i], want[i], 3e-6, "short softmax", v->isa);
+            }
+        }
+}
+
 static void softmax_takes_infinities_as_limits(void **state)
 {
     const float x[4] = {-INFINITY, 1000.0f, -1000.0f, 1000.0f};
@@ -474,6 +494,7 @@ int main(void)
         cmocka_unit_test(reductions_of_columns_hold_their_bound),
         cmocka_unit_test(softmax_matches_double),
         cmocka_unit_test(softmax_over_a_middle_axis_matches_double),
+        cmocka_unit_test(softmax_of_many_short_rows_matches_double),
         cmocka_unit_test(softmax_takes_infinities_as_limits),
         cmocka_unit_test(norms_match_double),
         cmocka_unit_test(transpose_moves_every_element),

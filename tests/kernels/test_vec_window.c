@@ -105,6 +105,7 @@ static void pooling_matches_its_definition(void **state)
 static void max_pooling_passes_nan_on(void **state)
 {
     float x[4] = {1, NAN, 3, 4}, y = 0;
+    const float inf[4] = {1, INFINITY, 3, -INFINITY};
     const LedgePoolWindow w = {1, 2, 2, 1, 1, 1, 2, 2, 2, 2, 1, 1, 0, 0, 0, 0, false};
     const float *taps[4];
     (void)state;
@@ -113,6 +114,8 @@ static void max_pooling_passes_nan_on(void **state)
         const LedgeRunner r = {NULL, v->needs};
         ledge__vec_max_pool(r, &w, x, &y, taps);
         assert_true(isnan(y));
+        ledge__vec_max_pool(r, &w, inf, &y, taps);
+        assert_true(y == INFINITY);
     }
 }
 
@@ -137,8 +140,10 @@ static void resize_weighs_its_taps(void **state)
             for (size_t p = 0; p < 2; p++)
                 for (size_t q = 0; q < 2; q++)
                     want += (double)row_weight[oy * 2 + p] * (double)col_weight[ox * 2 + q] *
-                            (double)((float *)x.p)
-                                [((b * 2 + row_at[oy * 2 + p]) * 3 + (size_t)col_at[ox * 2 + q]) * c + ch];
+                            (double)((float *)x.p)[((b * 2 + row_at[oy * 2 + p]) * 3 +
+                                                    (size_t)col_at[ox * 2 + q]) *
+                                                       c +
+                                                   ch];
             assert_true(fabs((double)((float *)y.p)[i] - want) < 2e-6);
         }
         guarded_free(&x);

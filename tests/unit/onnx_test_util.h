@@ -123,13 +123,16 @@ static inline uint8_t *read_whole(const char *path, size_t *size)
 typedef struct Failing {
     long until_failure; /* -1: never */
     long live;
+    bool refused; /* some request was */
 } Failing;
 
 static inline void *failing_alloc(void *context, size_t size, size_t align)
 {
     Failing *f = context;
-    if (f->until_failure == 0)
+    if (f->until_failure == 0) {
+        f->refused = true;
         return NULL;
+    }
     if (f->until_failure > 0)
         f->until_failure--;
     void *p = aligned_alloc(align, (size + align - 1) / align * align);

@@ -134,6 +134,21 @@ static void indices_outside(void **state)
     nn_expect_refusal(&m, LEDGE_ERROR_RUNTIME, "index 16 lies outside");
 }
 
+/* Only the run knows this shape. */
+static void output_shape_input_too_large(void **state)
+{
+    (void)state;
+    static float x[4];
+    static const int64_t index[4] = {0, 1, 2, 3}, shape[4] = {1, 1, 5, INT64_MAX};
+    NnModel m = {.t = test_model_new(11)};
+    nn_input(&m, LEDGE_FLOAT, 4, DIMS(1, 1, 2, 2), x);
+    nn_input(&m, LEDGE_INT64, 4, DIMS(1, 1, 2, 2), index);
+    nn_input(&m, LEDGE_INT64, 1, DIMS(4), shape);
+    test_attr_ints(m.t, test_node(m.t, "MaxUnpool", "x0 x1 x2", "y0"), "kernel_shape", 2,
+                   DIMS(2, 2));
+    nn_expect_refusal(&m, LEDGE_ERROR_SHAPE, "more elements than memory can hold");
+}
+
 static void wrong_element_type(void **state)
 {
     (void)state;
@@ -170,6 +185,7 @@ int main(void)
         cmocka_unit_test(inner_dimensions_that_differ),
         cmocka_unit_test(sequence_length_beyond_the_input),
         cmocka_unit_test(indices_outside),
+        cmocka_unit_test(output_shape_input_too_large),
         cmocka_unit_test(wrong_element_type),
         cmocka_unit_test(dft_of_nothing),
     };

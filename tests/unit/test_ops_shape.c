@@ -57,6 +57,7 @@ static void reshape_refuses_what_does_not_fit(void **state)
     REFUSED(14, "Reshape", LEDGE_ERROR_SHAPE, in, INTS(4, 2));
     REFUSED(14, "Reshape", LEDGE_ERROR_SHAPE, in, INTS(4, -1));
     REFUSED(14, "Reshape", LEDGE_ERROR_SHAPE, in, INTS(-1, -1));
+    REFUSED(14, "Reshape", LEDGE_ERROR_SHAPE, in, shaped(LEDGE_INT64, DIMS(0), NULL));
     REFUSED(14, "Reshape", LEDGE_ERROR_SHAPE, in, INTS(-2, -3));
     REFUSED(14, "Reshape", LEDGE_ERROR_SHAPE, in, INTS(2, 3, 0));
     REFUSED(14, "Reshape", LEDGE_ERROR_LIMIT, in, INTS(INT64_C(1) << 40, INT64_C(1) << 40));
@@ -74,6 +75,7 @@ static void squeeze_and_unsqueeze_check_their_axes(void **state)
     REFUSED(13, "Squeeze", LEDGE_ERROR_SHAPE, in, INTS(1));
     REFUSED(13, "Squeeze", LEDGE_ERROR_SHAPE, in, INTS(3));
     REFUSED(13, "Squeeze", LEDGE_ERROR_SHAPE, in, INTS(0, 0));
+    REFUSED(13, "Squeeze", LEDGE_ERROR_SHAPE, shaped(LEDGE_FLOAT, DIMS(0, 2), NULL), INTS(0));
     GIVES(13, "Unsqueeze", shaped(LEDGE_FLOAT, DIMS(1, 1, 2, 1, 1), x), in, INTS(-1, 0));
     REFUSED(13, "Unsqueeze", LEDGE_ERROR_SHAPE, in, INTS(5));
     REFUSED(13, "Unsqueeze", LEDGE_ERROR_SHAPE, in, INTS(1, 1));
@@ -361,7 +363,10 @@ static void boxes_and_grids_stay_inside_the_image(void **state)
         assert_int_equal(one_op_run(&o), LEDGE_OK);
         one_op_end(&o);
     }
-    LedgeTensor rois = shaped(LEDGE_FLOAT, DIMS(2, 4), far);
+    LedgeTensor huge = shaped(LEDGE_FLOAT, DIMS(1, 4), ((float[]){-1e30f, 0, 1e30f, 1}));
+    REFUSED(16, "RoiAlign", LEDGE_ERROR_RUNTIME, in, huge, INTS(0));
+    float nan = 0.0f / 0.0f, boxes[8] = {nan, nan, nan, nan, -90, 90, 100, -100};
+    LedgeTensor rois = shaped(LEDGE_FLOAT, DIMS(2, 4), boxes);
     OneOp o = one_op(16, "RoiAlign", 3, (LedgeTensor[]){in, rois, INTS(0, 0)}, 1);
     assert_int_equal(one_op_run(&o), LEDGE_OK);
     one_op_end(&o);

@@ -125,8 +125,9 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
         plan_padded(plan);
     ledge__panels_init(&plan->p, plan->k, mg, depth);
     plan->mr = ledge__panels_mr(&plan->p);
-    if (depth <= 40 && plan->mr == 6)
-        plan->mr = 4; /* short sums: the end of one tile hides behind the next one's start */
+    const uint32_t nv = plan->p.base + (plan->p.wide > 0);
+    if (depth <= 40 && nv >= 3)
+        plan->mr = nv == 3 ? 6 : 4; /* short sums: one tile's end hides behind the next's start */
     const size_t floats = ledge__panels_floats(&plan->p);
     plan->bias_floats = ledge__panels_columns(&plan->p) * s->group;
     plan->zeros_floats = plan->kc;
@@ -298,7 +299,7 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
             }
         }
     }
-    if (padding)
+    if (padding && a->plan->taps > 1)
         skip_padding(a->zeros, a->plan->taps, mr, out);
 }
 

@@ -174,6 +174,24 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
+void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_t lda, size_t m,
+                        const float *b, const float *bias, float *c, size_t ldc, const float *r,
+                        size_t ldr, const LedgeAct *act)
+{
+    const float *rows[LEDGE_GEMM_MR_MAX];
+    const LedgeGemmRun g = {.p = *p, .taps = 1, .kc = p->depth, .b = b, .bias = bias, .c = c,
+                            .ldc = ldc, .r = r, .ldr = ldr, .act = *act};
+    const size_t tiles = (m + mr - 1) / mr;
+    for (size_t t = 0, m0 = 0; t < tiles; t++) {
+        const size_t end = (t + 1) * m / tiles;
+        const uint32_t n = (uint32_t)(end - m0);
+        for (uint32_t i = 0; i < n; i++)
+            rows[i] = a + (m0 + i) * lda;
+        run_tile(&g, 0, m0, n, 0, p->count, rows);
+        m0 = end;
+    }
+}
+
 void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
 {
     if (g->m == 0 || g->p.count == 0 || g->groups == 0)

@@ -19,7 +19,11 @@
 static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
 {
     vf acc[GEMM_MR][GEMM_NV];
+    /* copies, since what is stored might be *t itself for all that the compiler knows */
     const size_t tail = t->n - (size_t)(GEMM_NV - 1) * VF_LANES, kc = t->kc, ahead = t->ahead;
+    const size_t ldc = t->ldc, ldr = t->ldr;
+    float *const c0 = t->c;
+    const float *const r0 = t->r;
     if (t->bias) {
         VF_EACH(v, GEMM_NV)
         {
@@ -30,7 +34,7 @@ static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
         VF_EACH(i, GEMM_MR)
         VF_EACH(v, GEMM_NV)
         {
-            const float *c = t->c + (size_t)i * t->ldc + v * VF_LANES;
+            const float *c = c0 + (size_t)i * ldc + v * VF_LANES;
             acc[i][v] = v < GEMM_NV - 1 ? vf_load(c) : vf_load_n(c, tail);
         }
     }
@@ -55,30 +59,31 @@ static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
             }
     }
     const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
-    if (t->r) {
-        VF_EACH(i, GEMM_MR)
-        VF_EACH(v, GEMM_NV)
-        {
-            const float *r = t->r + (size_t)i * t->ldr + v * VF_LANES;
-            acc[i][v] = vf_add(acc[i][v], v < GEMM_NV - 1 ? vf_load(r) : vf_load_n(r, tail));
-        }
+    if (r0) {
+        const float *r = r0;
+        VF_UNROLL
+        for (int i = 0; i < GEMM_MR; i++, r += ldr)
+            VF_EACH(v, GEMM_NV)
+        acc[i][v] = vf_add(acc[i][v], v < GEMM_NV - 1 ? vf_load(r + v * VF_LANES)
+                                                      : vf_load_n(r + v * VF_LANES, tail));
     }
+    float *c = c0;
     if (tail == VF_LANES) {
-        VF_EACH(i, GEMM_MR)
-        VF_EACH(v, GEMM_NV)
-        vf_store(t->c + (size_t)i * t->ldc + v * VF_LANES, vf_clamp(acc[i][v], lo, hi));
+        VF_UNROLL
+        for (int i = 0; i < GEMM_MR; i++, c += ldc)
+            VF_EACH(v, GEMM_NV) vf_store(c + v * VF_LANES, vf_clamp(acc[i][v], lo, hi));
         return;
     }
-    VF_EACH(i, GEMM_MR)
-    VF_EACH(v, GEMM_NV)
-    {
-        float *c = t->c + (size_t)i * t->ldc + v * VF_LANES;
-        const vf x = vf_clamp(acc[i][v], lo, hi);
-        if (v < GEMM_NV - 1)
-            vf_store(c, x);
-        else
-            vf_store_n(c, x, tail);
-    }
+    VF_UNROLL
+    for (int i = 0; i < GEMM_MR; i++, c += ldc)
+        VF_EACH(v, GEMM_NV)
+        {
+            const vf x = vf_clamp(acc[i][v], lo, hi);
+            if (v < GEMM_NV - 1)
+                vf_store(c + v * VF_LANES, x);
+            else
+                vf_store_n(c + v * VF_LANES, x, tail);
+        }
 }
 #undef GEMM_STEP
 #undef GEMM_MR

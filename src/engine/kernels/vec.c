@@ -248,12 +248,44 @@ static void softmax_rows(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
+/* Rows shorter than a vector go side by side: a block of them is turned, done as columns, and
+ * turned back. The block's size is fixed, so that a row's value does not depend on where it is. */
+enum { SHORT_ROWS = 64, SHORT_MOST = 16 };
+
+typedef struct ShortArgs {
+    const LedgeVec *v;
+    const float *x;
+    float *y;
+    size_t rows, n;
+    bool log;
+} ShortArgs;
+
+static void softmax_short(void *arg, size_t begin, size_t end, int thread)
+{
+    const ShortArgs *p = arg;
+    uint32_t turned[SHORT_ROWS * SHORT_MOST];
+    float *columns = (float *)(void *)turned;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const size_t at = i * SHORT_ROWS * p->n, rows = piece_size(p->rows, SHORT_ROWS, i);
+        p->v->transpose_32((const uint32_t *)(const void *)(p->x + at), p->n, turned, rows, rows,
+                           p->n);
+        p->v->softmax_cols(columns, columns, p->n, rows, rows, p->log);
+        p->v->transpose_32(turned, rows, (uint32_t *)(void *)(p->y + at), p->n, p->n, rows);
+    }
+}
+
 void ledge__vec_softmax(LedgeRunner r, const float *x, float *y, size_t outer, size_t n,
                         size_t inner, bool log)
 {
     SoftmaxArgs p = {ledge__vec(r.cpu), x, y, n, inner, log};
     if (n == 0 || inner == 0)
         return;
+    if (inner == 1 && n <= SHORT_MOST && n < 2 * p.v->lanes && outer > 1) {
+        ShortArgs s = {p.v, x, y, outer, n, log};
+        ledge__pool_run(r.pool, pieces(outer, SHORT_ROWS), 8, softmax_short, &s);
+        return;
+    }
     ledge__pool_run(r.pool, outer, rows_per_piece(4 * n * inner), softmax_rows, &p);
 }
 

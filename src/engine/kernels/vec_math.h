@@ -159,9 +159,9 @@ static inline vf vf_gelu(vf x)
     q = vf_fma(q, t, vf_set(2.511154115e-01f));
     p = vf_fma(p, t, vf_set(3.989422619e-01f));
     q = vf_fma(q, t, vf_set(1.000000000e+00f));
-    const vf phi = vf_fma(vf_mul(c, p), vf_recip(q), vf_set(0.5f));
+    const vf phi = vf_add(vf_div(vf_mul(c, p), q), vf_set(0.5f));
     const vf y = vf_mul(x, vf_clamp(phi, vf_set(0.0f), vf_set(1.0f)));
-    return vf_sel(vf_eq(x, vf_set(-INFINITY)), vf_set(-0.0f), y);
+    return vf_sel(vf_lt(x, vf_set(-5.55f)), vf_set(-0.0f), y);
 }
 
 /* x / 2 (1 + tanh u) = x / (1 + exp(-2u)), u = sqrt(2 / π) (x + 0.044715 x³) */

@@ -37,18 +37,29 @@ typedef struct PoolArgs {
     bool average;
 } PoolArgs;
 
-static void pool_pixel(const PoolArgs *p, const float *image, const Span *rows, const Span *cols,
-                       const float **taps, float *y)
+/* Taps of output column `cols`, whose rows begin at image row rows->start. */
+static size_t pool_taps(const LedgePoolWindow *w, const float *image, const Span *rows,
+                        const Span *cols, const float **taps)
+{
+    const size_t step = w->dilation_w * w->channels, wide = cols->end - cols->first;
+    const ptrdiff_t row = rows->start + (ptrdiff_t)(rows->first * w->dilation_h);
+    const ptrdiff_t col = cols->start + (ptrdiff_t)(cols->first * w->dilation_w);
+    size_t n = 0;
+    if (wide == 0 || rows->end == rows->first)
+        return 0;
+    const float *line = image + ((size_t)row * w->w + (size_t)col) * w->channels;
+    for (size_t i = rows->first; i < rows->end; i++, line += w->dilation_h * w->w * w->channels) {
+        const float *tap = line;
+        for (size_t k = 0; k < wide; k++, tap += step)
+            taps[n++] = tap;
+    }
+    return n;
+}
+
+static void pool_pixel(const PoolArgs *p, const Span *rows, const Span *cols,
+                       const float *const *taps, size_t n, float *y)
 {
     const LedgePoolWindow *w = p->w;
-    size_t n = 0;
-    for (size_t i = rows->first; i < rows->end; i++) {
-        const size_t row = (size_t)(rows->start + (ptrdiff_t)(i * w->dilation_h));
-        for (size_t k = cols->first; k < cols->end; k++) {
-            const size_t col = (size_t)(cols->start + (ptrdiff_t)(k * w->dilation_w));
-            taps[n++] = image + (row * w->w + col) * w->channels;
-        }
-    }
     if (n == 0) { /* a window all in the padding */
         for (size_t c = 0; c < w->channels; c++)
             y[c] = p->average ? 0.0f : -INFINITY;
@@ -69,13 +80,13 @@ static void pool_rows(void *arg, size_t begin, size_t end, int thread)
     const float **taps = p->taps + (size_t)thread * w->kernel_h * w->kernel_w;
     for (size_t i = begin; i < end; i++) {
         const float *image = p->x + i / w->out_h * w->h * w->w * w->channels;
-        const Span rows = span_of(i % w->out_h, w->kernel_h, w->stride_h, w->dilation_h, w->pad_top,
-                                  w->pad_bottom, w->h);
+        const Span rows = span_of(i % w->out_h, w->kernel_h, w->stride_h, w->dilation_h,
+                                  w->pad_top, w->pad_bottom, w->h);
         float *y = p->y + i * w->out_w * w->channels;
         for (size_t k = 0; k < w->out_w; k++, y += w->channels) {
             const Span cols = span_of(k, w->kernel_w, w->stride_w, w->dilation_w, w->pad_left,
                                       w->pad_right, w->w);
-            pool_pixel(p, image, &rows, &cols, taps, y);
+            pool_pixel(p, &rows, &cols, taps, pool_taps(w, image, &rows, &cols, taps), y);
         }
     }
 }

@@ -1,12 +1,24 @@
 /* Template: windows over NHWC pixels (pooling, resampling) and recurrent gates, over the
  * vocabulary of the simd_<isa>.h included before. A tap is the address of a pixel's channels. */
 
-static inline vf tap_max(const float *const *taps, size_t n_taps, size_t c, size_t n)
+static vf tap_max_nan(const float *const *taps, size_t n_taps, size_t c, size_t n)
 {
     vf m = load_some(taps[0] + c, n);
     for (size_t t = 1; t < n_taps; t++)
         m = both_max(m, load_some(taps[t] + c, n));
     return m;
+}
+
+/* v * 0 is NaN for NaN and infinities alone: their sum tells whether the slower way is needed. */
+static inline vf tap_max(const float *const *taps, size_t n_taps, size_t c, size_t n)
+{
+    vf m = load_some(taps[0] + c, n), nan = vf_mul(m, vf_set(0.0f));
+    for (size_t t = 1; t < n_taps; t++) {
+        const vf v = load_some(taps[t] + c, n);
+        m = vf_max(v, m);
+        nan = vf_fma(v, vf_set(0.0f), nan);
+    }
+    return vf_all_number(nan) ? m : tap_max_nan(taps, n_taps, c, n);
 }
 
 static void vec_pool_max(const float *const *taps, size_t n_taps, float *y, size_t channels)

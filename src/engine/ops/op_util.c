@@ -75,9 +75,9 @@ LedgeStatus ledge__op_int_input(LedgeOpCtx *c, uint32_t i, int64_t *values, int 
 {
     const LedgeTensor *t = ledge__op_in(c, i);
     *n = -1;
-    if (!t || !t->data)
+    int64_t count = t ? ledge_tensor_count(t) : -1;
+    if (!t || (!t->data && count != 0)) /* no elements need no data */
         return LEDGE_OK;
-    int64_t count = ledge_tensor_count(t);
     if (t->type != LEDGE_INT64 && t->type != LEDGE_INT32)
         return ledge__op_fail(c, LEDGE_ERROR_TYPE, "input %u is %s, must be int64 or int32", i,
                               ledge_type_name(t->type));

@@ -212,8 +212,7 @@ static LedgeStatus list_bodies(LedgePlan *p, PlanStep *s, LedgeError *err)
     return LEDGE_OK;
 }
 
-/* What an operator's inference may leave in its outputs is held against the limits here. */
-static LedgeStatus check_outputs(const PlanStep *s, LedgeError *err)
+LedgeStatus ledge__plan_check_outputs(const PlanStep *s, LedgeError *err)
 {
     for (uint32_t i = 0; i < s->ctx.n_out; i++) {
         const LedgeTensor *t = s->ctx.out[i];
@@ -240,7 +239,7 @@ static LedgeStatus add_step(LedgePlan *p, const LedgeNode *n, LedgeError *err)
     LEDGE_TRY(align_constants(p, n, err));
     LEDGE_TRY(make_context(p, s, n, err));
     LEDGE_TRY(n->op->infer(&s->ctx));
-    LEDGE_TRY(check_outputs(s, err));
+    LEDGE_TRY(ledge__plan_check_outputs(s, err));
     bool folded = all_out_have_data(s);
     if (!folded && can_fold(p, n)) {
         LEDGE_TRY(fold(p, s, err));

@@ -82,4 +82,7 @@ void ledge__plan_release_heap(LedgePlan *p);
 LedgeStatus ledge__plan_heap_alloc(LedgePlan *p, PlanValue *v, LedgeError *err);
 void ledge__plan_bodies_free(LedgePlan *p, PlanStep *s);
 
+/* What an operator's inference left in its outputs, held against the limits. */
+LedgeStatus ledge__plan_check_outputs(const PlanStep *s, LedgeError *err);
+
 #endif

@@ -206,6 +206,7 @@ static LedgeStatus infer_now(PlanStep *s, bool *done)
         }
     c->complete = true;
     LEDGE_TRY(c->node->op->infer(c));
+    LEDGE_TRY(ledge__plan_check_outputs(s, c->err));
     *done = c->n_out > 0;
     for (uint32_t i = 0; i < c->n_out; i++) {
         LedgeTensor *t = c->out[i];

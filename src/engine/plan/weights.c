@@ -1,11 +1,11 @@
 /* Packed and aligned forms of constants, shared by all plans of a model. */
 #include "engine/plan/weights.h"
 
-#include <pthread.h>
+#include "base/lock.h"
 
 struct LedgeWeights {
     const LedgeAllocator *a;
-    pthread_mutex_t mutex;
+    LedgeLock lock;
     LedgeArena *names;
     LedgeWeightEntry *entries;
     size_t count, cap;
@@ -58,7 +58,7 @@ LedgeWeights *ledge__weights_new(const LedgeAllocator *a)
         return NULL;
     w->a = a;
     w->names = ledge__arena_new(a);
-    if (!w->names || pthread_mutex_init(&w->mutex, NULL) != 0) {
+    if (!w->names || !ledge__lock_init(&w->lock)) {
         ledge__arena_free(w->names);
         ledge__free(a, w);
         return NULL;
@@ -76,7 +76,7 @@ void ledge__weights_free(LedgeWeights *w)
     ledge__free(w->a, w->entries);
     ledge__free(w->a, w->slots);
     ledge__arena_free(w->names);
-    pthread_mutex_destroy(&w->mutex);
+    ledge__lock_end(&w->lock);
     ledge__free(w->a, w);
 }
 
@@ -167,13 +167,13 @@ LedgeStatus ledge__weights_get(LedgeWeights *w, const LedgeValue *v, const char 
                                const OnnxModel *onnx, LedgeError *err, const void **out)
 {
     LedgeStatus s = LEDGE_OK;
-    pthread_mutex_lock(&w->mutex);
+    ledge__lock_take(&w->lock);
     const LedgeWeightEntry *e = find(w, v->t.data, key);
     if (e && e->bytes == bytes)
         *out = e->data;
     else
         s = make(w, v, key, bytes, pack, arg, err, out);
-    pthread_mutex_unlock(&w->mutex);
+    ledge__lock_give(&w->lock);
     if (!e && s == LEDGE_OK && onnx)
         ledge__onnx_release_pages(onnx, v->t.data, ledge_tensor_bytes(&v->t));
     return s;

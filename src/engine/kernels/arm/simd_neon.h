@@ -5,6 +5,7 @@
 #define LEDGE_KERNELS_SIMD_NEON_H
 
 #include <arm_neon.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -160,9 +161,9 @@ static inline vf vf_scale2(vf a, vf n)
     a = vmulq_f32(a, vf_of(vshlq_n_s32(vaddq_s32(half, one), 23)));
     return vmulq_f32(a, vf_of(vshlq_n_s32(vaddq_s32(rest, one), 23)));
 }
-static inline vf vf_recip(vf a)
+static inline bool vf_all_number(vf a)
 {
-    return vdivq_f32(vdupq_n_f32(1.0f), a);
+    return vmaxvq_u32(vf_nan(a)) == 0;
 }
 static inline float vf_hsum(vf a)
 {

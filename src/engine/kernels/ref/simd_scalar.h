@@ -161,9 +161,9 @@ static inline vf vf_scale2(vf a, vf n)
     const vi rest = vi_sub(i, half);
     return a * vf_of(vi_shl(vi_add(half, 127), 23)) * vf_of(vi_shl(vi_add(rest, 127), 23));
 }
-static inline vf vf_recip(vf a)
+static inline bool vf_all_number(vf a)
 {
-    return 1.0f / a;
+    return a == a;
 }
 static inline float vf_hsum(vf a)
 {

@@ -3,6 +3,7 @@
 #ifndef LEDGE_KERNELS_SIMD_WASM_H
 #define LEDGE_KERNELS_SIMD_WASM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -161,9 +162,9 @@ static inline vf vf_scale2(vf a, vf n)
     a = vf_mul(a, vi_shl(vi_add(half, one), 23));
     return vf_mul(a, vi_shl(vi_add(rest, one), 23));
 }
-static inline vf vf_recip(vf a)
+static inline bool vf_all_number(vf a)
 {
-    return wasm_f32x4_div(wasm_f32x4_splat(1.0f), a);
+    return !wasm_v128_any_true(vf_nan(a));
 }
 static inline float vf_hsum(vf a)
 {

@@ -4,6 +4,7 @@
 #define LEDGE_KERNELS_SIMD_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -165,10 +166,9 @@ static inline vf vf_scale2(vf a, vf n)
     a = _mm256_mul_ps(a, vf_of(_mm256_slli_epi32(_mm256_add_epi32(half, one), 23)));
     return _mm256_mul_ps(a, vf_of(_mm256_slli_epi32(_mm256_add_epi32(rest, one), 23)));
 }
-static inline vf vf_recip(vf a)
+static inline bool vf_all_number(vf a)
 {
-    const vf r = _mm256_rcp_ps(a);
-    return _mm256_fmadd_ps(r, _mm256_fnmadd_ps(a, r, _mm256_set1_ps(1.0f)), r);
+    return _mm256_movemask_ps(vf_nan(a)) == 0;
 }
 static inline float vf_hsum(vf a)
 {

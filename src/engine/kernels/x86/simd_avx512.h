@@ -7,6 +7,7 @@
 #define LEDGE_KERNELS_SIMD_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -162,11 +163,9 @@ static inline vf vf_scale2(vf a, vf n) /* a * 2^n for integral n in -300 … 300
 {
     return _mm512_scalef_ps(a, n);
 }
-/* 1 / a to 2 ulp for normal numbers of middling size: an estimate and one Newton step. */
-static inline vf vf_recip(vf a)
+static inline bool vf_all_number(vf a)
 {
-    const vf r = _mm512_rcp14_ps(a);
-    return _mm512_fmadd_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(1.0f)), r);
+    return vf_nan(a) == 0;
 }
 static inline float vf_hsum(vf a)
 {

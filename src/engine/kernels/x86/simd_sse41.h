@@ -5,6 +5,7 @@
 #define LEDGE_KERNELS_SIMD_SSE41_H
 
 #include <smmintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -162,9 +163,9 @@ static inline vf vf_scale2(vf a, vf n)
     a = _mm_mul_ps(a, vf_of(_mm_slli_epi32(_mm_add_epi32(half, one), 23)));
     return _mm_mul_ps(a, vf_of(_mm_slli_epi32(_mm_add_epi32(rest, one), 23)));
 }
-static inline vf vf_recip(vf a)
+static inline bool vf_all_number(vf a)
 {
-    return _mm_div_ps(_mm_set1_ps(1.0f), a);
+    return _mm_movemask_ps(vf_nan(a)) == 0;
 }
 static inline float vf_hsum(vf a)
 {

@@ -2,6 +2,7 @@
 #include "engine/ops/fused/fused_act.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static bool act_kind(const char *name, LedgeActKind *kind)
 {
@@ -21,10 +22,23 @@ static bool act_kind(const char *name, LedgeActKind *kind)
     return false;
 }
 
+static float number(const LedgeOpCtx *c, const char *prefix, const char *name, float absent)
+{
+    char full[32];
+    snprintf(full, sizeof(full), "%s%s", prefix, name);
+    return ledge__node_float(c->node, full, absent);
+}
+
 LedgeStatus ledge__fused_act(LedgeOpCtx *c, LedgeAct *act)
 {
-    const LedgeNode *n = c->node;
-    const char *name = ledge__node_string(n, "act", "none");
+    return ledge__fused_act_of(c, "", act);
+}
+
+LedgeStatus ledge__fused_act_of(LedgeOpCtx *c, const char *prefix, LedgeAct *act)
+{
+    char full[32];
+    snprintf(full, sizeof(full), "%sact", prefix);
+    const char *name = ledge__node_string(c->node, full, "none");
     *act = (LedgeAct){LEDGE_ACT_CLAMP, -INFINITY, INFINITY, 0.0f, 0.0f};
     if (strcmp(name, "none") == 0)
         return LEDGE_OK;
@@ -33,8 +47,8 @@ LedgeStatus ledge__fused_act(LedgeOpCtx *c, LedgeAct *act)
         return LEDGE_OK;
     }
     if (strcmp(name, "clip") == 0) {
-        act->lo = ledge__node_float(n, "act_min", -INFINITY);
-        act->hi = ledge__node_float(n, "act_max", INFINITY);
+        act->lo = number(c, prefix, "act_min", -INFINITY);
+        act->hi = number(c, prefix, "act_max", INFINITY);
         return LEDGE_OK;
     }
     if (!act_kind(name, &act->kind))
@@ -42,8 +56,8 @@ LedgeStatus ledge__fused_act(LedgeOpCtx *c, LedgeAct *act)
     const float alpha = act->kind == LEDGE_ACT_LEAKYRELU ? 0.01f
                         : act->kind == LEDGE_ACT_ELU     ? 1.0f
                                                          : 0.2f;
-    act->alpha = ledge__node_float(n, "act_alpha", alpha);
-    act->beta = ledge__node_float(n, "act_beta", 0.5f);
+    act->alpha = number(c, prefix, "act_alpha", alpha);
+    act->beta = number(c, prefix, "act_beta", 0.5f);
     return LEDGE_OK;
 }
 

@@ -9,6 +9,8 @@
 /* Reads act, act_min, act_max, act_alpha and act_beta. act is "none", "relu", "clip" or a name
  * of LEDGE_ACT_LIST; absent bounds and parameters are those of the ONNX operator. */
 LedgeStatus ledge__fused_act(LedgeOpCtx *c, LedgeAct *act);
+/* The same from attributes whose names begin with `prefix`. */
+LedgeStatus ledge__fused_act_of(LedgeOpCtx *c, const char *prefix, LedgeAct *act);
 
 /* The four shapes of INTS attributes that convolutions use: `count` values, all at least
  * `least`, `absent` where there is none. */

@@ -10,8 +10,7 @@
  * five slots whether or not they are used, since dest must be the last. */
 #include "engine/kernels/conv_f32.h"
 #include "engine/ops/fused/fused_act.h"
-
-#include <stdio.h>
+#include "engine/ops/fused/fused_weights.h"
 
 enum { IN_X, IN_W, IN_B, IN_R, IN_DEST, IN_SLOTS };
 
@@ -127,7 +126,6 @@ typedef struct ConvState {
     LedgeConvPlan plan;
     LedgeAct act;
     const float *packed, *bias; /* NULL: made at each run from inputs that are not constant */
-    const float *scale;         /* w_scale, or NULL */
     float *zeros;
     size_t packed_at, bias_at;  /* then here in scratch */
     size_t offset, r_offset, ldr;
@@ -148,44 +146,6 @@ static LedgeStatus conv_residual(LedgeOpCtx *c, const ConvDims *d, ConvState *s)
     return LEDGE_OK;
 }
 
-/* The weights times w_scale, each output channel by its own; NULL: no memory. */
-static float *scaled_weights(const LedgeTensor *w, const float *scale)
-{
-    const size_t m = (size_t)w->dims[0], row = m ? (size_t)ledge_tensor_count(w) / m : 0;
-    float *scaled = ledge__alloc(NULL, m * row, sizeof(float));
-    for (size_t i = 0; scaled && i < m; i++) {
-        memcpy(scaled + i * row, (const char *)w->data + i * row * sizeof(float),
-               row * sizeof(float));
-        for (size_t k = 0; k < row; k++)
-            scaled[i * row + k] *= scale[i];
-    }
-    return scaled;
-}
-
-static LedgeStatus pack_weights(void *arg, void *to)
-{
-    const LedgeOpCtx *c = arg;
-    const ConvState *s = c->state;
-    float *scaled = NULL;
-    if (s->scale) {
-        scaled = scaled_weights(c->in[IN_W], s->scale);
-        if (!scaled)
-            return ledge__no_memory(c->err);
-    }
-    ledge__conv_f32_pack(&s->plan, scaled ? scaled : c->in[IN_W]->data, to);
-    ledge__free(NULL, scaled);
-    return LEDGE_OK;
-}
-
-/* Tells packed forms of one constant under several scales apart. */
-static uint64_t scale_hash(const float *scale, size_t m)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; scale && i < m * sizeof(float); i++)
-        h = (h ^ ((const unsigned char *)scale)[i]) * 0x100000001b3u;
-    return scale ? h : 0;
-}
-
 /* Weights and bias: packed now where they are constant, else room for them in scratch. */
 static LedgeStatus conv_constants(LedgeOpCtx *c, ConvState *s)
 {
@@ -193,14 +153,7 @@ static LedgeStatus conv_constants(LedgeOpCtx *c, ConvState *s)
     size_t scratch = p->scratch_bytes;
     const LedgeTensor *b = ledge__op_in(c, IN_B);
     if (c->in_constant[IN_W]) {
-        char key[96];
-        const void *packed;
-        snprintf(key, sizeof(key), "conv_f32 %s lanes=%u nv=%u group=%zu scale=%016llx",
-                 ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->s.group,
-                 (unsigned long long)scale_hash(s->scale, p->s.m));
-        LEDGE_TRY(c->host->packed(c, IN_W, key, p->packed_floats * sizeof(float), pack_weights, c,
-                                  &packed));
-        s->packed = packed;
+        LEDGE_TRY(ledge__fused_weights(c, IN_W, "w_scale", p, &s->packed));
     } else {
         s->packed_at = scratch;
         scratch += ledge__round_up(p->packed_floats * sizeof(float), LEDGE_ALIGN);
@@ -216,17 +169,6 @@ static LedgeStatus conv_constants(LedgeOpCtx *c, ConvState *s)
         scratch += ledge__round_up(p->bias_floats * sizeof(float), LEDGE_ALIGN);
     }
     c->scratch_bytes = scratch;
-    return LEDGE_OK;
-}
-
-static LedgeStatus conv_scale(LedgeOpCtx *c, const ConvDims *d, ConvState *s)
-{
-    size_t count;
-    s->scale = ledge__node_floats(c->node, "w_scale", &count);
-    if (s->scale && (count != (size_t)d->m || !c->in_constant[IN_W]))
-        return ledge__op_fail(c, LEDGE_ERROR_FORMAT,
-                              "w_scale must have a factor for each of %lld constant filters",
-                              (long long)d->m);
     return LEDGE_OK;
 }
 
@@ -253,7 +195,8 @@ static LedgeStatus conv_prepare(LedgeOpCtx *c)
     c->state = s;
     LEDGE_TRY(ledge__fused_act(c, &s->act));
     LEDGE_TRY(conv_residual(c, &d, s));
-    LEDGE_TRY(conv_scale(c, &d, s));
+    if (ledge__node_attr(c->node, "w_scale") && !c->in_constant[IN_W])
+        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "w_scale needs constant weights");
     if (!ledge__conv_f32_plan(&shape, c->cpu, ledge__pool_threads(c->pool), LEDGE_CONV_PATHS,
                               &s->plan))
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the convolution is too large");

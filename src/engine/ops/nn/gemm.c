@@ -98,8 +98,21 @@ static void combine(LedgeTensor *y, const LedgeTensor *add, double alpha, double
     }
 }
 
+static LedgeStatus prepare(LedgeOpCtx *c)
+{
+    NnScratch s = {0};
+    LedgeMatmulBatch g;
+    LedgeTensor y;
+    NnMatmulMemory m;
+    LEDGE_TRY(shapes(c, &g, &y));
+    ledge__nn_matmul_layout(c, c->in[0]->type, &g, &s, &m);
+    return ledge__nn_ask(c, &s);
+}
+
 static LedgeStatus body(LedgeOpCtx *c)
 {
+    NnScratch s = {.base = c->scratch};
+    NnMatmulMemory m;
     LedgeMatmulBatch g;
     LedgeTensor y;
     NnActivation act;
@@ -109,7 +122,11 @@ static LedgeStatus body(LedgeOpCtx *c)
     g.one.a = c->in[0]->data;
     g.one.b = c->in[1]->data;
     g.one.c = c->out[0]->data;
-    if (t == LEDGE_FLOAT || t == LEDGE_DOUBLE)
+    bool fast = ledge__nn_matmul_layout(c, c->in[0]->type, &g, &s, &m);
+    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
+    if (fast)
+        ledge__nn_matmul_fast(c, &g, &m);
+    else if (t == LEDGE_FLOAT || t == LEDGE_DOUBLE)
         NN_CALL(t, matmul_batch, &g, c->pool);
     else if (ledge_type_bits(t) == 32)
         ledge__matmul_batch_u32_ref(&g, c->pool);
@@ -139,7 +156,7 @@ static int64_t macs(const LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_nn_gemm[] = {
-    {"", "Gemm", 7, 0, 0, infer, ledge__nn_prepare_float, run, macs},
-    {"com.microsoft", "FusedGemm", 1, 0, 0, infer, ledge__nn_prepare_float, run, macs},
+    {"", "Gemm", 7, 0, 0, infer, prepare, run, macs},
+    {"com.microsoft", "FusedGemm", 1, 0, 0, infer, prepare, run, macs},
     {0},
 };

@@ -123,15 +123,32 @@ static void scale_all(LedgeTensor *y, double alpha)
             ((float *)y->data)[i] *= (float)alpha;
 }
 
+static LedgeStatus prepare(LedgeOpCtx *c)
+{
+    NnScratch s = {0};
+    LedgeMatmulBatch g;
+    LedgeTensor y;
+    NnMatmulMemory m;
+    LEDGE_TRY(shapes(c, &g, &y));
+    ledge__nn_matmul_layout(c, c->in[0]->type, &g, &s, &m);
+    return ledge__nn_ask(c, &s);
+}
+
 static LedgeStatus body(LedgeOpCtx *c)
 {
+    NnScratch s = {.base = c->scratch};
+    NnMatmulMemory m;
     LedgeMatmulBatch g;
     LedgeTensor y;
     LEDGE_TRY(shapes(c, &g, &y));
     g.one.a = c->in[0]->data;
     g.one.b = c->in[1]->data;
     g.one.c = c->out[0]->data;
-    if (c->in[0]->type == LEDGE_INT32 || c->in[0]->type == LEDGE_UINT32)
+    bool fast = ledge__nn_matmul_layout(c, c->in[0]->type, &g, &s, &m);
+    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
+    if (fast)
+        ledge__nn_matmul_fast(c, &g, &m);
+    else if (c->in[0]->type == LEDGE_INT32 || c->in[0]->type == LEDGE_UINT32)
         ledge__matmul_batch_u32_ref(&g, c->pool);
     else if (is_int(c->in[0]->type))
         ledge__matmul_batch_u64_ref(&g, c->pool);
@@ -160,7 +177,7 @@ static int64_t macs(const LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_nn_matmul[] = {
-    {"", "MatMul", 1, 0, 0, infer, ledge__nn_prepare_float, run, macs},
-    {"com.microsoft", "FusedMatMul", 1, 0, 0, infer, ledge__nn_prepare_float, run, macs},
+    {"", "MatMul", 1, 0, 0, infer, prepare, run, macs},
+    {"com.microsoft", "FusedMatMul", 1, 0, 0, infer, prepare, run, macs},
     {0},
 };

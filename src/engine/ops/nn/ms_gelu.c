@@ -1,5 +1,6 @@
 /* com.microsoft element-wise operators that graph tools write: Gelu, BiasGelu, FastGelu,
  * QuickGelu. */
+#include "engine/kernels/vec.h"
 #include "engine/ops/nn/nn.h"
 
 #include <math.h>
@@ -77,7 +78,22 @@ static LedgeStatus body(LedgeOpCtx *c)
 {
     Work w = {c->in[0], ledge__op_in(c, 1), c->out[0], kind_of(c),
               ledge__node_float(c->node, "alpha", 1.702f)};
-    ledge__pool_run(c->pool, (size_t)ledge_tensor_count(c->in[0]), 4096, items, &w);
+    size_t n = (size_t)ledge_tensor_count(c->in[0]);
+    if (w.x->type == LEDGE_FLOAT && w.kind != QUICK) {
+        LedgeRunner r = {c->pool, c->cpu};
+        const LedgeAct act = {.kind = w.kind == TANH ? LEDGE_ACT_GELU_TANH : LEDGE_ACT_GELU,
+                              .lo = -INFINITY,
+                              .hi = INFINITY};
+        size_t inner = w.bias ? (size_t)ledge_tensor_count(w.bias) : 1;
+        if (!w.bias)
+            ledge__vec_unary(r, w.kind == TANH ? LEDGE_U_GELU_TANH : LEDGE_U_GELU, w.x->data,
+                             w.y->data, n, 0, 0);
+        else if (n)
+            ledge__vec_binary_2d(r, LEDGE_B_ADD, w.x->data, inner, 1, w.bias->data, 0, 1,
+                                 w.y->data, n / inner, inner, act);
+        return LEDGE_OK;
+    }
+    ledge__pool_run(c->pool, n, 4096, items, &w);
     return LEDGE_OK;
 }
 

@@ -39,6 +39,8 @@ static bool usual_activations(LedgeOpCtx *c, const NnRnnSizes *s)
 
 static bool qualifies(LedgeOpCtx *c, const NnRnnSizes *s)
 {
+    if (!c->cpu)
+        return false; /* the plain form is asked for */
     for (uint32_t i = 0; i < c->n_in; i++)
         if (c->in[i] && c->in[i]->type != LEDGE_FLOAT)
             return false; /* sequence lengths too */

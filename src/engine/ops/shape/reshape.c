@@ -170,7 +170,7 @@ static LedgeStatus infer_squeeze(LedgeOpCtx *c)
     for (int32_t d = 0; d < in->rank; d++) {
         if (!given && in->dims[d] < 0) /* it may be 1 */
             return ledge__out_unknown(c, 0, in->type);
-        if (marked[d] && in->dims[d] > 1)
+        if (marked[d] && in->dims[d] >= 0 && in->dims[d] != 1)
             return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "dimension %d is %lld and cannot go", d,
                                   (long long)in->dims[d]);
         if (given ? !marked[d] : in->dims[d] != 1)

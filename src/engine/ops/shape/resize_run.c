@@ -10,6 +10,7 @@ typedef struct ResizeWork {
     const ResizePlan *plan;
     const LedgeTensor *in, *out;
     size_t size;                /* nearest: bytes of an element */
+    bool twice;                 /* nearest: 4-byte elements of the last axis become two each */
     int64_t stride[LEDGE_MAX_RANK]; /* of the input */
     float *lines;               /* fast way: a line of n_in floats per thread */
 } ResizeWork;
@@ -54,6 +55,23 @@ static void pick_row(char *to, const char *from, const int64_t *index, int64_t n
     }
 }
 
+/* Twice the width, which most upsampling is: k / 2 is where position k comes from. */
+static bool is_double(const ResizeAxis *a)
+{
+    if (!a->changes || a->n_out != 2 * a->n_in)
+        return false;
+    for (int64_t k = 0; k < a->n_out; k++)
+        if (a->index[k] != k / 2)
+            return false;
+    return true;
+}
+
+static void double_row(uint32_t *to, const uint32_t *from, int64_t n)
+{
+    for (int64_t k = 0; k < n; k++)
+        to[2 * k] = to[2 * k + 1] = from[k];
+}
+
 static void nearest_rows(void *arg, size_t begin, size_t end, int thread)
 {
     const ResizeWork *w = arg;
@@ -67,6 +85,8 @@ static void nearest_rows(void *arg, size_t begin, size_t end, int thread)
         const char *from = nearest_row(w, (int64_t)row);
         if (from == before)
             memcpy(to, to - bytes, bytes);
+        else if (w->twice)
+            double_row((uint32_t *)to, (const uint32_t *)from, axis->n_in);
         else if (axis->changes)
             pick_row(to, from, axis->index, axis->n_out, w->size);
         else
@@ -96,6 +116,7 @@ static LedgeStatus run_nearest(LedgeOpCtx *c, ResizeWork *w)
     LEDGE_TRY(ledge__element_size(c, w->in, &w->size));
     ledge__strides(w->in->rank, w->in->dims, w->stride);
     int64_t cols = w->out->dims[w->plan->rank - 1];
+    w->twice = w->size == 4 && is_double(&w->plan->axis[w->plan->rank - 1]);
     size_t rows = (size_t)(ledge_tensor_count(w->out) / cols);
     size_t grain = 32768 / ((size_t)cols * w->size) + 1;
     ledge__pool_run(rows > grain ? c->pool : NULL, rows, grain, nearest_rows, w);

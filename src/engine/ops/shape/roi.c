@@ -205,10 +205,26 @@ static double pool_bin(const RoiWork *w, int64_t plane, double y0, double x0, do
     return w->max ? most : sum / (double)(count > 0 ? count : 1);
 }
 
+#define MAX_SAMPLES 2048 /* a side of a cell; a roi that needs more is none */
+
+/* Samples along one side of a cell; above MAX_SAMPLES it is refused before it is used. */
 static int64_t grid_size(int64_t ratio, double size, int64_t cells)
 {
     double n = ratio > 0 ? (double)ratio : ceil(size / (double)cells);
-    return n > 0 ? n < 4096 ? (int64_t)n : 4096 : 0;
+    return n > 0 ? n <= MAX_SAMPLES ? (int64_t)n : MAX_SAMPLES + 1 : 0;
+}
+
+/* Corners of roi n on the image, and its size; without half_pixel at least 1x1. */
+static void roi_box(const RoiWork *w, int64_t n, double *b, double *height, double *width)
+{
+    for (int i = 0; i < 4; i++)
+        b[i] = ledge__number_at(w->rois->type, w->rois->data, 4 * n + i) * w->scale - w->offset;
+    *width = b[2] - b[0];
+    *height = b[3] - b[1];
+    if (w->offset == 0) {
+        *width = *width > 1 ? *width : 1;
+        *height = *height > 1 ? *height : 1;
+    }
 }
 
 static void align_rois(void *arg, size_t begin, size_t end, int thread)
@@ -218,14 +234,8 @@ static void align_rois(void *arg, size_t begin, size_t end, int thread)
     (void)thread;
     for (size_t item = begin; item < end; item++) {
         int64_t n = (int64_t)item / od[1], k = (int64_t)item % od[1];
-        double b[4];
-        for (int i = 0; i < 4; i++)
-            b[i] = ledge__number_at(w->rois->type, w->rois->data, 4 * n + i) * w->scale - w->offset;
-        double rw = b[2] - b[0], rh = b[3] - b[1];
-        if (w->offset == 0) {
-            rw = rw > 1 ? rw : 1;
-            rh = rh > 1 ? rh : 1;
-        }
+        double b[4], rh, rw;
+        roi_box(w, n, b, &rh, &rw);
         double bh = rh / (double)od[2], bw = rw / (double)od[3];
         int64_t rows = grid_size(w->ratio, rh, od[2]), cols = grid_size(w->ratio, rw, od[3]);
         int64_t plane = (ledge__index_at(w->batch, n) * id[1] + k) * id[2] * id[3];
@@ -234,6 +244,24 @@ static void align_rois(void *arg, size_t begin, size_t end, int thread)
                               pool_bin(w, plane, b[1] + (double)(i / od[3]) * bh,
                                        b[0] + (double)(i % od[3]) * bw, bh, bw, rows, cols));
     }
+}
+
+static LedgeStatus check_rois(LedgeOpCtx *c, const RoiWork *w)
+{
+    int64_t n = ledge_tensor_count(w->batch);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = ledge__index_at(w->batch, i);
+        double b[4], rh, rw;
+        if (at < 0 || at >= w->in->dims[0])
+            return ledge__op_fail(c, LEDGE_ERROR_RUNTIME, "batch index %lld of %lld images",
+                                  (long long)at, (long long)w->in->dims[0]);
+        roi_box(w, i, b, &rh, &rw);
+        if (grid_size(w->ratio, rh, w->out->dims[2]) > MAX_SAMPLES ||
+            grid_size(w->ratio, rw, w->out->dims[3]) > MAX_SAMPLES)
+            return ledge__op_fail(c, LEDGE_ERROR_RUNTIME, "roi %lld is too large to be sampled",
+                                  (long long)i);
+    }
+    return LEDGE_OK;
 }
 
 static LedgeStatus run_roi_align(LedgeOpCtx *c)
@@ -247,13 +275,7 @@ static LedgeStatus run_roi_align(LedgeOpCtx *c)
     w.ratio = ledge__node_int(c->node, "sampling_ratio", 0);
     if (!ledge__is_float(w.in->type) || !ledge__is_float(w.rois->type))
         return ledge__op_fail(c, LEDGE_ERROR_TYPE, "image and rois must be floating point");
-    int64_t n = ledge_tensor_count(w.batch);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t b = ledge__index_at(w.batch, i);
-        if (b < 0 || b >= w.in->dims[0])
-            return ledge__op_fail(c, LEDGE_ERROR_RUNTIME, "batch index %lld of %lld images",
-                                  (long long)b, (long long)w.in->dims[0]);
-    }
+    LEDGE_TRY(check_rois(c, &w));
     if (ledge_tensor_count(w.out) == 0)
         return LEDGE_OK;
     if (ledge_tensor_count(w.in) == 0)

@@ -1,0 +1,14 @@
+/* Packed weights of ledge's convolutions, with a factor for each output channel on the way. */
+#ifndef LEDGE_OPS_FUSED_WEIGHTS_H
+#define LEDGE_OPS_FUSED_WEIGHTS_H
+
+#include "engine/graph/op.h"
+#include "engine/kernels/conv_f32.h"
+
+/* The packed form of constant input `i` for `p`, made once per model. The FLOATS attribute
+ * `scale_name`, where present, has p->s.m factors, one for each output channel, that the weights
+ * are multiplied by; so a folded scale needs no copy of the weights in the graph. */
+LedgeStatus ledge__fused_weights(LedgeOpCtx *c, uint32_t i, const char *scale_name,
+                                 const LedgeConvPlan *p, const float **out);
+
+#endif
