@@ -149,8 +149,8 @@ static void shifts_by_the_width_or_more_give_zero(void **state)
 static void powers_of_integers_are_exact(void **state)
 {
     (void)state;
-    expect_pairs("Pow", 15, LEDGE_INT64, 6, NUMBERS(3, -2, 0, -1, 7, 2), NUMBERS(4, 3, 0, -3, -1, 64),
-                 LEDGE_INT64, NUMBERS(81, -8, 1, -1, 0, 0));
+    expect_pairs("Pow", 15, LEDGE_INT64, 6, NUMBERS(3, -2, 0, -1, 7, 2),
+                 NUMBERS(4, 3, 0, -3, -1, 64), LEDGE_INT64, NUMBERS(81, -8, 1, -1, 0, 0));
     OpCase *t = op_case("Pow", 15);
     op_in(t, LEDGE_FLOAT, 1, DIMS(3), NUMBERS(2, 9, -2));
     op_in(t, LEDGE_INT32, 1, DIMS(3), NUMBERS(-1, 2, 3));

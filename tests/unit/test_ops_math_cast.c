@@ -59,7 +59,8 @@ static void large_integers_round_once(void **state)
     op_done(t);
     t = op_case("Cast", 25);
     op_int(t, "to", LEDGE_BFLOAT16);
-    op_in_raw(t, LEDGE_INT64, 1, DIMS(1), (const int64_t[]){((int64_t)1 << 60) + ((int64_t)1 << 52) + 1});
+    op_in_raw(t, LEDGE_INT64, 1, DIMS(1),
+              (const int64_t[]){((int64_t)1 << 60) + ((int64_t)1 << 52) + 1});
     op_expect(t, 0, LEDGE_BFLOAT16, 1, DIMS(1), NUMBERS(0x1.02p60));
     op_done(t);
 }
@@ -224,7 +225,8 @@ static void expect_text(LedgeType from, int64_t n, const double *x, const char *
 static void numbers_are_written_as_shortly_as_they_read_back(void **state)
 {
     (void)state;
-    expect_text(LEDGE_FLOAT, 8, NUMBERS((double)0.1f, 1e6, (double)1e-7f, NAN, -INFINITY, 314.15625, 0, -2),
+    expect_text(LEDGE_FLOAT, 8,
+                NUMBERS((double)0.1f, 1e6, (double)1e-7f, NAN, -INFINITY, 314.15625, 0, -2),
                 (const char *const[]){"0.1", "1000000.0", "1e-07", "NaN", "-INF", "314.15625",
                                       "0.0", "-2.0"});
     expect_text(LEDGE_DOUBLE, 2, NUMBERS(0.1, 1e300), (const char *const[]){"0.1", "1e+300"});

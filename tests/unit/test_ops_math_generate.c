@@ -32,7 +32,8 @@ static void ranges_end_before_their_limit(void **state)
     t = range(LEDGE_INT64, 5, 5, 1);
     op_expect(t, 0, LEDGE_INT64, 1, DIMS(0), NUMBERS(0));
     op_done(t);
-    t = range(LEDGE_INT64, (double)INT64_MIN, 0x1p63, 0x1p62); /* the way is longer than INT64_MAX */
+    t = range(LEDGE_INT64, (double)INT64_MIN, 0x1p63,
+              0x1p62); /* the way is longer than INT64_MAX */
     op_expect(t, 0, LEDGE_INT64, 1, DIMS(4), NUMBERS(-0x1p63, -0x1p62, 0, 0x1p62));
     op_done(t);
 }

@@ -12,8 +12,8 @@
 
 #define SIX NUMBERS(1, 2, 3, 4, 5, 6)
 
-static OpCase *reduce(const char *op, LedgeType type, int rank, const int64_t *dims, const double *x,
-                      int n_axes, const int64_t *axes)
+static OpCase *reduce(const char *op, LedgeType type, int rank, const int64_t *dims,
+                      const double *x, int n_axes, const int64_t *axes)
 {
     OpCase *t = op_case(op, 18);
     op_in(t, type, rank, dims, x);
@@ -159,8 +159,9 @@ static void bad_axes_are_refused(void **state)
                LEDGE_ERROR_SHAPE);
     op_refused(reduce("ReduceSum", LEDGE_FLOAT, 2, DIMS(2, 3), SIX, 2, DIMS(1, -1)),
                LEDGE_ERROR_SHAPE);
-    op_refused(reduce("ReduceSum", LEDGE_FLOAT, 2, DIMS(2, 3), SIX, 9, DIMS(0, 0, 0, 0, 0, 0, 0, 0, 0)),
-               LEDGE_ERROR_LIMIT);
+    op_refused(
+        reduce("ReduceSum", LEDGE_FLOAT, 2, DIMS(2, 3), SIX, 9, DIMS(0, 0, 0, 0, 0, 0, 0, 0, 0)),
+        LEDGE_ERROR_LIMIT);
 }
 
 static void expect_arg(const char *op, LedgeType type, int64_t axis, bool last, int keep,

@@ -35,7 +35,11 @@ void ledge__load_f64(LedgeType type, const void *src, size_t first, size_t n, do
 void ledge__load_i64(LedgeType type, const void *src, size_t first, size_t n, int64_t *dst);
 
 /* How a value becomes float8: `saturate` as the attribute of Cast; `round` for float8e8m0. */
-typedef enum LedgeE8m0Round { LEDGE_E8M0_UP = 0, LEDGE_E8M0_DOWN, LEDGE_E8M0_NEAREST } LedgeE8m0Round;
+typedef enum LedgeE8m0Round {
+    LEDGE_E8M0_UP = 0,
+    LEDGE_E8M0_DOWN,
+    LEDGE_E8M0_NEAREST
+} LedgeE8m0Round;
 typedef struct LedgeStoreMode {
     bool saturate;
     LedgeE8m0Round round;

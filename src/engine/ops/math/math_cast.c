@@ -213,8 +213,8 @@ static LedgeStatus store_mode(LedgeOpCtx *c, LedgeStoreMode *mode)
             mode->round = (LedgeE8m0Round)i;
             return LEDGE_OK;
         }
-    return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "round_mode is \"%s\", must be up, down or nearest",
-                          round);
+    return ledge__op_fail(c, LEDGE_ERROR_FORMAT,
+                          "round_mode is \"%s\", must be up, down or nearest", round);
 }
 
 static LedgeStatus run_cast(LedgeOpCtx *c)

@@ -172,7 +172,8 @@ static int64_t range_count_int(int64_t start, int64_t limit, int64_t delta)
 {
     if (delta > 0 ? start >= limit : start <= limit)
         return 0;
-    uint64_t way = delta > 0 ? (uint64_t)limit - (uint64_t)start : (uint64_t)start - (uint64_t)limit;
+    uint64_t way =
+        delta > 0 ? (uint64_t)limit - (uint64_t)start : (uint64_t)start - (uint64_t)limit;
     uint64_t step = delta > 0 ? (uint64_t)delta : 0 - (uint64_t)delta;
     uint64_t n = (way - 1) / step + 1;
     return n > INT64_MAX ? INT64_MAX : (int64_t)n;
@@ -352,7 +353,8 @@ static void mel_triangle(const LedgeTensor *y, int64_t column, int64_t left, int
                          int64_t right)
 {
     int64_t end = right < y->dims[0] ? right : y->dims[0];
-    for (int64_t row = left < 0 ? 0 : left; row < end || (row == centre && row < y->dims[0]); row++) {
+    for (int64_t row = left < 0 ? 0 : left; row < end || (row == centre && row < y->dims[0]);
+         row++) {
         double v;
         if (row <= centre)
             v = centre == left ? 1 : (double)(row - left) / (double)(centre - left);

@@ -239,7 +239,8 @@ static void walk(LedgeOpCtx *c, const QuantJob *j, QuantSpan fn)
 
 /* ---- QuantizeLinear ---- */
 
-#define QUANT_INPUTS (LEDGE_SET(FLOAT) | LEDGE_SET(FLOAT16) | LEDGE_SET(BFLOAT16) | LEDGE_SET(INT32))
+#define QUANT_INPUTS                                                                               \
+    (LEDGE_SET(FLOAT) | LEDGE_SET(FLOAT16) | LEDGE_SET(BFLOAT16) | LEDGE_SET(INT32))
 
 static LedgeStatus infer_quantize(LedgeOpCtx *c)
 {

@@ -10,8 +10,9 @@ LedgeStatus ledge__math_need(LedgeOpCtx *c, uint32_t i, LedgeTypeSet set)
     LEDGE_TRY(ledge__op_need(c, i, LEDGE_TYPE_NONE));
     LedgeType type = ledge__op_in(c, i)->type;
     if (type != LEDGE_TYPE_NONE && !ledge__type_in(type, set))
-        return ledge__op_fail(c, LEDGE_ERROR_TYPE, "input %u is %s, which this operator does not take",
-                              i, ledge_type_name(type));
+        return ledge__op_fail(c, LEDGE_ERROR_TYPE,
+                              "input %u is %s, which this operator does not take", i,
+                              ledge_type_name(type));
     return LEDGE_OK;
 }
 
