@@ -233,6 +233,7 @@ static LedgeStatus tfidf_attrs(LedgeOpCtx *c, Tfidf *t)
     t->skip = ledge__node_int(c->node, "max_skip_count", -1);
     if (t->min < 1 || t->max < t->min || t->max > 1 << 16 || t->skip < 0)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "gram lengths or the skip count are wrong");
+    t->skip = t->skip > INT32_MAX ? INT32_MAX : t->skip; /* no row is longer */
     t->tf = strcmp(mode, "TF") == 0 || strcmp(mode, "TFIDF") == 0;
     t->idf = strcmp(mode, "IDF") == 0 || strcmp(mode, "TFIDF") == 0;
     if (!t->tf && !t->idf)
