@@ -34,15 +34,23 @@ void one_op_gives(OneOp *o, const LedgeTensor *want);
 
 LedgeTensor shaped(LedgeType type, int rank, const int64_t *dims, const void *data);
 #define COUNT(type, ...) ((int64_t)(sizeof((type[]){__VA_ARGS__}) / sizeof(type)))
-#define DIMS(...) (int)COUNT(int64_t, __VA_ARGS__), (int64_t[]){__VA_ARGS__}
-#define INTS(...) shaped(LEDGE_INT64, 1, (int64_t[]){COUNT(int64_t, __VA_ARGS__)}, \
-                         (int64_t[]){__VA_ARGS__})
-#define FLOATS(...) shaped(LEDGE_FLOAT, 1, (int64_t[]){COUNT(float, __VA_ARGS__)}, \
-                           (float[]){__VA_ARGS__})
-#define TEXT(s) {s, sizeof(s) - 1}
-#define TEXTS(...) shaped(LEDGE_STRING, 1, (int64_t[]){COUNT(LedgeString, __VA_ARGS__)}, \
-                          (LedgeString[]){__VA_ARGS__})
-#define NO_INPUT ((LedgeTensor){0})
+#define DIMS(...)                                                                                  \
+    (int)COUNT(int64_t, __VA_ARGS__), (int64_t[])                                                  \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
+#define INTS(...)                                                                                  \
+    shaped(LEDGE_INT64, 1, (int64_t[]){COUNT(int64_t, __VA_ARGS__)}, (int64_t[]){__VA_ARGS__})
+#define FLOATS(...)                                                                                \
+    shaped(LEDGE_FLOAT, 1, (int64_t[]){COUNT(float, __VA_ARGS__)}, (float[]){__VA_ARGS__})
+#define TEXT(s)                                                                                    \
+    {                                                                                              \
+        s, sizeof(s) - 1                                                                           \
+    }
+#define TEXTS(...)                                                                                 \
+    shaped(LEDGE_STRING, 1, (int64_t[]){COUNT(LedgeString, __VA_ARGS__)},                          \
+           (LedgeString[]){__VA_ARGS__})
+#define NO_INPUT  ((LedgeTensor){0})
 #define SCALAR(v) shaped(LEDGE_INT64, 0, NULL, (int64_t[]){v})
 
 #endif

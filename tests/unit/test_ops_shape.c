@@ -15,17 +15,17 @@ static OneOp one(int opset, const char *op, const LedgeTensor *in, int n)
     return one_op(opset, op, n, in, 1);
 }
 
-#define GIVES(opset, op, want, ...)                                                       \
-    do {                                                                                  \
-        const LedgeTensor in_[] = {__VA_ARGS__}, want_ = want;                            \
-        OneOp o_ = one(opset, op, in_, (int)(sizeof in_ / sizeof in_[0]));               \
-        one_op_gives(&o_, &want_);                                                       \
+#define GIVES(opset, op, want, ...)                                                                \
+    do {                                                                                           \
+        const LedgeTensor in_[] = {__VA_ARGS__}, want_ = want;                                     \
+        OneOp o_ = one(opset, op, in_, (int)(sizeof in_ / sizeof in_[0]));                         \
+        one_op_gives(&o_, &want_);                                                                 \
     } while (0)
-#define REFUSED(opset, op, status, ...)                                                   \
-    do {                                                                                  \
-        const LedgeTensor in_[] = {__VA_ARGS__};                                          \
-        OneOp o_ = one(opset, op, in_, (int)(sizeof in_ / sizeof in_[0]));               \
-        one_op_refused(&o_, status);                                                     \
+#define REFUSED(opset, op, status, ...)                                                            \
+    do {                                                                                           \
+        const LedgeTensor in_[] = {__VA_ARGS__};                                                   \
+        OneOp o_ = one(opset, op, in_, (int)(sizeof in_ / sizeof in_[0]));                         \
+        one_op_refused(&o_, status);                                                               \
     } while (0)
 
 static void reshape_keeps_zero_and_finds_minus_one(void **state)
@@ -107,8 +107,7 @@ static void transpose_moves_every_packed_element(void **state)
     (void)state;
     /* 3x3 of int4: 1 2 3 / 4 5 6 / 7 -8 -7, low bits first. */
     uint8_t x[5] = {0x21, 0x43, 0x65, 0x87, 0x09}, want[5] = {0x41, 0x27, 0x85, 0x63, 0x09};
-    GIVES(21, "Transpose", shaped(LEDGE_INT4, DIMS(3, 3), want),
-          shaped(LEDGE_INT4, DIMS(3, 3), x));
+    GIVES(21, "Transpose", shaped(LEDGE_INT4, DIMS(3, 3), want), shaped(LEDGE_INT4, DIMS(3, 3), x));
 }
 
 static void transpose_of_scalar_and_empty_is_itself(void **state)
@@ -118,8 +117,7 @@ static void transpose_of_scalar_and_empty_is_itself(void **state)
     GIVES(13, "Transpose", shaped(LEDGE_FLOAT, 0, NULL, &v), shaped(LEDGE_FLOAT, 0, NULL, &v));
     GIVES(13, "Transpose", shaped(LEDGE_FLOAT, DIMS(4, 0, 3), NULL),
           shaped(LEDGE_FLOAT, DIMS(3, 0, 4), NULL));
-    OneOp o = one_op(13, "Transpose", 1,
-                       (LedgeTensor[]){shaped(LEDGE_FLOAT, DIMS(1, 1), &v)}, 1);
+    OneOp o = one_op(13, "Transpose", 1, (LedgeTensor[]){shaped(LEDGE_FLOAT, DIMS(1, 1), &v)}, 1);
     test_attr_ints(o.t, o.n, "perm", 2, (int64_t[]){1, 1});
     one_op_refused(&o, LEDGE_ERROR_SHAPE);
 }
@@ -200,8 +198,8 @@ static void scatter_adds_repeated_indices_in_order(void **state)
 {
     (void)state;
     int64_t want[3] = {1, 5, 3};
-    OneOp o = one_op(18, "ScatterElements", 3,
-                       (LedgeTensor[]){INTS(1, 2, 3), INTS(1, 1), INTS(1, 2)}, 1);
+    OneOp o =
+        one_op(18, "ScatterElements", 3, (LedgeTensor[]){INTS(1, 2, 3), INTS(1, 1), INTS(1, 2)}, 1);
     test_attr_string(o.t, o.n, "reduction", "add");
     LedgeTensor t = shaped(LEDGE_INT64, DIMS(3), want);
     one_op_gives(&o, &t);
@@ -326,7 +324,8 @@ static void resize_refuses_scales_and_sizes_that_make_no_sense(void **state)
 static void einsum_refuses_broken_equations(void **state)
 {
     (void)state;
-    static const char *const broken[] = {"", "i->ij", "ij", "i,j->ij", "i->ii", "..i.->i", "i-", "1"};
+    static const char *const broken[] = {"",      "i->ij",   "ij", "i,j->ij",
+                                         "i->ii", "..i.->i", "i-", "1"};
     for (size_t k = 0; k < sizeof broken / sizeof broken[0]; k++) {
         OneOp o = one_op(12, "Einsum", 1, (LedgeTensor[]){FLOATS(1, 2)}, 1);
         test_attr_string(o.t, o.n, "equation", broken[k]);
@@ -385,7 +384,7 @@ static void boxes_and_grids_stay_inside_the_image(void **state)
     static const char *const modes[] = {"linear", "nearest", "cubic"};
     for (int k = 0; k < 9; k++) {
         OneOp o = one_op(20, "GridSample", 2,
-                           (LedgeTensor[]){in, shaped(LEDGE_FLOAT, DIMS(1, 1, 4, 2), far)}, 1);
+                         (LedgeTensor[]){in, shaped(LEDGE_FLOAT, DIMS(1, 1, 4, 2), far)}, 1);
         test_attr_string(o.t, o.n, "padding_mode", pads[k % 3]);
         test_attr_string(o.t, o.n, "mode", modes[k / 3]);
         assert_int_equal(one_op_run(&o), LEDGE_OK);

@@ -1,5 +1,6 @@
 /* Control flow, sequences, optionals and strings through the whole engine: loops that never run or
- * stop early, branches inside loops that see outer values, sequences of strings, positions outside. */
+ * stop early, branches inside loops that see outer values, sequences of strings, positions outside.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,8 +46,8 @@ static void end_model(TestModel *t, TestModel *body, LedgeModel *m, LedgeSession
     test_model_free(body);
 }
 
-/* for (i = 0; i < trips && go_on; i++) { x = x + step; rows += x; go_on = i < last; } where step and
- * last are captured. */
+/* for (i = 0; i < trips && go_on; i++) { x = x + step; rows += x; go_on = i < last; } where step
+ * and last are captured. */
 static TestModel *counting_body(void)
 {
     static const char *const names[] = {"i", "go_on", "x"};
@@ -377,8 +378,8 @@ static void string_split_counts_and_pads(void **state)
     assert_int_equal(o.out[0].dims[1], 2);
     assert_memory_equal(o.out[1].data, ((int64_t[]){2, 0, 1}), 24);
     one_op_end(&o);
-    LedgeTensor want = shaped(LEDGE_STRING, DIMS(1, 3),
-                              ((LedgeString[]){TEXT(""), TEXT("b"), TEXT("--c--d")}));
+    LedgeTensor want =
+        shaped(LEDGE_STRING, DIMS(1, 3), ((LedgeString[]){TEXT(""), TEXT("b"), TEXT("--c--d")}));
     o = one_op(20, "StringSplit", 1, (LedgeTensor[]){TEXTS(TEXT("--b----c--d"))}, 2);
     test_attr_string(o.t, o.n, "delimiter", "--");
     test_attr_int(o.t, o.n, "maxsplit", 2);
@@ -408,8 +409,8 @@ static void stop_words_leave_one_empty_string(void **state)
     OnnxAttr *stop = ledge__arena_alloc(test_onnx(o.t)->arena, 1, sizeof *stop);
     LedgeStr *word = ledge__arena_alloc(test_onnx(o.t)->arena, 1, sizeof *word);
     *word = (LedgeStr){"a", 1};
-    *stop = (OnnxAttr){.name = {"stopwords", 9}, .type = ONNX_ATTR_STRINGS, .strings = word,
-                       .count = 1};
+    *stop = (OnnxAttr){
+        .name = {"stopwords", 9}, .type = ONNX_ATTR_STRINGS, .strings = word, .count = 1};
     o.n->attrs = stop;
     o.n->n_attrs = 1;
     one_op_gives(&o, &want);

@@ -129,8 +129,9 @@ static LedgeStatus infer_split(LedgeOpCtx *c)
         known = known && dims[axis] >= 0 && !__builtin_add_overflow(sum, dims[axis], &sum);
     }
     if (known && in->dims[axis] >= 0 && sum != in->dims[axis])
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the parts add up to %lld, the dimension is %lld",
-                              (long long)sum, (long long)in->dims[axis]);
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                              "the parts add up to %lld, the dimension is %lld", (long long)sum,
+                              (long long)in->dims[axis]);
     return LEDGE_OK;
 }
 

@@ -5,8 +5,8 @@
 #include "engine/ops/shape/move.h"
 
 #define MAX_LABELS (52 + LEDGE_MAX_RANK)
-#define ELLIPSIS 52 /* label of the first ellipsis dimension */
-#define MAX_TERMS 16
+#define ELLIPSIS   52 /* label of the first ellipsis dimension */
+#define MAX_TERMS  16
 
 typedef struct Term {
     int n, ellipsis; /* labels; position of the ellipsis in `label`, or -1 */
@@ -106,7 +106,7 @@ typedef struct Einsum {
     int ellipsis;             /* dimensions that the ellipsis stands for */
     int64_t stride[MAX_TERMS][MAX_LABELS];
     bool has[MAX_TERMS][MAX_LABELS]; /* the label is in the term */
-    int8_t order[MAX_LABELS]; /* labels of the output, then those summed over */
+    int8_t order[MAX_LABELS];        /* labels of the output, then those summed over */
     int n_out, n_all;
     LedgeType type;
     const LedgeTensor **in;
@@ -136,8 +136,9 @@ static LedgeStatus add_input(LedgeOpCtx *c, const Equation *q, Einsum *e, uint32
     int64_t strides[LEDGE_MAX_RANK];
     int more = in->rank - t->n;
     if (more < 0 || (more > 0 && t->ellipsis < 0))
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "input %u has %d dimensions, its term %d labels",
-                              term, in->rank, t->n);
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                              "input %u has %d dimensions, its term %d labels", term, in->rank,
+                              t->n);
     ledge__strides(in->rank, in->dims, strides);
     for (int d = 0; d < in->rank; d++) {
         int label;
@@ -226,26 +227,26 @@ static bool advance(const Einsum *e, int begin, int end, int64_t *index, int64_t
 }
 
 /* Sum over one line: the last label, of n positions. ACC is wide enough, or wraps. */
-#define LINE(NAME, T, ACC)                                                                \
-    static ACC line_##NAME(const Einsum *e, const int64_t *at, int64_t n, int label)      \
-    {                                                                                     \
-        ACC sum = 0;                                                                      \
-        const T *a = (const T *)e->in[0]->data + at[0];                                   \
-        int64_t sa = e->stride[0][label];                                                 \
-        if (e->terms == 2) {                                                              \
-            const T *b = (const T *)e->in[1]->data + at[1];                               \
-            int64_t sb = e->stride[1][label];                                             \
-            for (int64_t k = 0; k < n; k++)                                               \
-                sum += (ACC)a[k * sa] * (ACC)b[k * sb];                                   \
-            return sum;                                                                   \
-        }                                                                                 \
-        for (int64_t k = 0; k < n; k++) {                                                 \
-            ACC product = (ACC)a[k * sa];                                                 \
-            for (uint32_t i = 1; i < e->terms; i++)                                       \
-                product *= (ACC)((const T *)e->in[i]->data)[at[i] + k * e->stride[i][label]]; \
-            sum += product;                                                               \
-        }                                                                                 \
-        return sum;                                                                       \
+#define LINE(NAME, T, ACC)                                                                         \
+    static ACC line_##NAME(const Einsum *e, const int64_t *at, int64_t n, int label)               \
+    {                                                                                              \
+        ACC sum = 0;                                                                               \
+        const T *a = (const T *)e->in[0]->data + at[0];                                            \
+        int64_t sa = e->stride[0][label];                                                          \
+        if (e->terms == 2) {                                                                       \
+            const T *b = (const T *)e->in[1]->data + at[1];                                        \
+            int64_t sb = e->stride[1][label];                                                      \
+            for (int64_t k = 0; k < n; k++)                                                        \
+                sum += (ACC)a[k * sa] * (ACC)b[k * sb];                                            \
+            return sum;                                                                            \
+        }                                                                                          \
+        for (int64_t k = 0; k < n; k++) {                                                          \
+            ACC product = (ACC)a[k * sa];                                                          \
+            for (uint32_t i = 1; i < e->terms; i++)                                                \
+                product *= (ACC)((const T *)e->in[i]->data)[at[i] + k * e->stride[i][label]];      \
+            sum += product;                                                                        \
+        }                                                                                          \
+        return sum;                                                                                \
     }
 LINE(f32, float, double)
 LINE(f64, double, double)
@@ -512,7 +513,11 @@ static LedgeStatus prepare_einsum(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_einsum[] = {
-    {.domain = "", .op_type = "Einsum", .since = 12, .infer = infer_einsum,
-     .prepare = prepare_einsum, .run = run_einsum},
+    {.domain = "",
+     .op_type = "Einsum",
+     .since = 12,
+     .infer = infer_einsum,
+     .prepare = prepare_einsum,
+     .run = run_einsum},
     {0},
 };

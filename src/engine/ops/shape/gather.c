@@ -136,8 +136,8 @@ static void gather_element_lines(void *arg, size_t begin, size_t end, int thread
 static LedgeStatus run_gather_elements(LedgeOpCtx *c)
 {
     const LedgeTensor *in = c->in[0];
-    ElementsWork w = {.indices = c->in[1], .from = in->data, .to = c->out[0]->data,
-                      .rank = in->rank};
+    ElementsWork w = {
+        .indices = c->in[1], .from = in->data, .to = c->out[0]->data, .rank = in->rank};
     LEDGE_TRY(ledge__element_size(c, in, &w.size));
     LEDGE_TRY(ledge__op_axis(c, ledge__node_int(c->node, "axis", 0), in->rank, &w.axis));
     w.n = in->dims[w.axis];
@@ -164,9 +164,8 @@ static LedgeStatus nd_shape(LedgeOpCtx *c, const LedgeTensor *in, const LedgeTen
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "batch_dims is %lld", (long long)*batch);
     *tuple = at->dims[at->rank - 1];
     if (*tuple > in->rank - *batch)
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
-                              "indices name %lld dimensions, data has %d", (long long)*tuple,
-                              in->rank);
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "indices name %lld dimensions, data has %d",
+                              (long long)*tuple, in->rank);
     for (int64_t d = 0; d < *batch; d++)
         if (in->dims[d] >= 0 && at->dims[d] >= 0 && in->dims[d] != at->dims[d])
             return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "batch dimension %lld differs",
@@ -332,13 +331,26 @@ static LedgeStatus run_reverse_sequence(LedgeOpCtx *c)
 
 const LedgeOp ledge__ops_gather[] = {
     {.domain = "", .op_type = "Gather", .since = 1, .infer = infer_gather, .run = run_gather},
-    {.domain = "", .op_type = "GatherElements", .since = 11, .infer = infer_gather_elements,
+    {.domain = "",
+     .op_type = "GatherElements",
+     .since = 11,
+     .infer = infer_gather_elements,
      .run = run_gather_elements},
-    {.domain = "", .op_type = "GatherND", .since = 11, .infer = infer_gather_nd,
+    {.domain = "",
+     .op_type = "GatherND",
+     .since = 11,
+     .infer = infer_gather_nd,
      .run = run_gather_nd},
-    {.domain = "", .op_type = "Compress", .since = 9, .flags = LEDGE_OP_OWN_VALUES,
-     .infer = infer_compress, .run = run_compress},
-    {.domain = "", .op_type = "ReverseSequence", .since = 10, .infer = infer_reverse_sequence,
+    {.domain = "",
+     .op_type = "Compress",
+     .since = 9,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_compress,
+     .run = run_compress},
+    {.domain = "",
+     .op_type = "ReverseSequence",
+     .since = 10,
+     .infer = infer_reverse_sequence,
      .run = run_reverse_sequence},
     {0},
 };

@@ -35,7 +35,8 @@ static LedgeStatus get_modes(LedgeOpCtx *c, GridWork *w)
     while (p < 3 && strcmp(pads[p], pad) != 0)
         p++;
     if (m == 5 || p == 3)
-        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "mode %s with padding_mode %s", mode, pad);
+        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "mode %s with padding_mode %s", mode,
+                              pad);
     w->mode = mode_of[m];
     w->pad = (GridPad)p;
     w->align = ledge__node_int(c->node, "align_corners", 0) != 0;
@@ -149,9 +150,9 @@ static double blend(const GridWork *w, const Taps *taps, int32_t d, int64_t plan
         if (taps[d].index[k] < 0)
             continue;
         int64_t at = offset * w->in->dims[2 + d] + taps[d].index[k];
-        sum += taps[d].weight[k] *
-               (d + 1 < w->space && d + 1 < MAX_SPACE ? blend(w, taps, d + 1, plane, at)
-                                                      : pixel(w, plane, at));
+        sum += taps[d].weight[k] * (d + 1 < w->space && d + 1 < MAX_SPACE
+                                        ? blend(w, taps, d + 1, plane, at)
+                                        : pixel(w, plane, at));
     }
     return sum;
 }
@@ -213,7 +214,8 @@ static void sample_points(void *arg, size_t begin, size_t end, int thread)
             continue;
         }
         for (int64_t k = 0; k < channels; k++) {
-            int64_t plane = (n * channels + k) * w->pixels, to = (n * channels + k) * w->points + point;
+            int64_t plane = (n * channels + k) * w->pixels,
+                    to = (n * channels + k) * w->points + point;
             if (w->mode == GRID_NEAREST)
                 copy_nearest(w, taps, plane, to);
             else
@@ -258,10 +260,9 @@ static LedgeStatus infer_affine_grid(LedgeOpCtx *c)
     LEDGE_TRY(ledge__op_int_input(c, 1, size, 5, &n));
     if (n < 0) {
         const LedgeTensor *s = c->in[1];
-        return ledge__out_rank(c, 0, theta->type,
-                               s->rank == 1 && (s->dims[0] == 4 || s->dims[0] == 5)
-                                   ? (int32_t)s->dims[0]
-                                   : -1);
+        return ledge__out_rank(
+            c, 0, theta->type,
+            s->rank == 1 && (s->dims[0] == 4 || s->dims[0] == 5) ? (int32_t)s->dims[0] : -1);
     }
     if (n != 4 && n != 5)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "size has %d entries, must have 4 or 5", n);
@@ -311,7 +312,8 @@ static LedgeStatus run_affine_grid(LedgeOpCtx *c)
         for (int32_t r = 0; r < space; r++) {
             double sum = 0;
             for (int32_t k = 0; k <= space; k++)
-                sum += at[k] * ledge__number_at(theta->type, theta->data, row + r * (space + 1) + k);
+                sum +=
+                    at[k] * ledge__number_at(theta->type, theta->data, row + r * (space + 1) + k);
             ledge__number_set(out->type, out->data, i * space + r, sum);
         }
     }
@@ -319,9 +321,15 @@ static LedgeStatus run_affine_grid(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_grid[] = {
-    {.domain = "", .op_type = "GridSample", .since = 16, .infer = infer_grid_sample,
+    {.domain = "",
+     .op_type = "GridSample",
+     .since = 16,
+     .infer = infer_grid_sample,
      .run = run_grid_sample},
-    {.domain = "", .op_type = "AffineGrid", .since = 20, .infer = infer_affine_grid,
+    {.domain = "",
+     .op_type = "AffineGrid",
+     .since = 20,
+     .infer = infer_affine_grid,
      .run = run_affine_grid},
     {0},
 };

@@ -4,8 +4,8 @@
 #include "engine/ops/shape/move.h"
 
 #define THREAD_BYTES 131072 /* below this a copy is not worth waking workers */
-#define ITEM_BYTES 32768
-#define TILE 16
+#define ITEM_BYTES   32768
+#define TILE         16
 
 typedef struct Walk {
     int32_t rank;
@@ -84,8 +84,8 @@ static void copy_runs(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
-#define STRIDED(bytes)                                                                    \
-    for (int64_t k = 0; k < n; k++)                                                       \
+#define STRIDED(bytes)                                                                             \
+    for (int64_t k = 0; k < n; k++)                                                                \
     memcpy(to + k * ts, from + k * fs, bytes)
 
 /* n elements of a constant size, so that memcpy becomes a load and a store. */
@@ -155,10 +155,10 @@ static inline void transpose_4x4(char *to, int64_t ts, const char *from, int64_t
 static inline void interleave(const V16 *a, V16 *b)
 {
     for (int i = 0; i < 8; i++) {
-        b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
-                                           21, 6, 22, 7, 23);
-        b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12,
-                                               28, 13, 29, 14, 30, 15, 31);
+        b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21,
+                                           6, 22, 7, 23);
+        b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+                                               13, 29, 14, 30, 15, 31);
     }
 }
 

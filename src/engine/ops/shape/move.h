@@ -80,7 +80,8 @@ LedgeStatus ledge__need_index(LedgeOpCtx *c, uint32_t i);
 /* Every element of input i lies in -n … n-1, else a sentence. */
 LedgeStatus ledge__check_indices(LedgeOpCtx *c, uint32_t i, int64_t n);
 
-/* Element i of a tensor of a number type, and back (rounded to nearest, saturated). */
+/* Element i of a tensor of a number type, and back (rounded to nearest, saturated). Of other types
+ * it is 0, and nothing is written. */
 double ledge__number_at(LedgeType type, const void *data, int64_t i);
 void ledge__number_set(LedgeType type, void *data, int64_t i, double v);
 bool ledge__is_float(LedgeType type); /* float, double, float16, bfloat16 */

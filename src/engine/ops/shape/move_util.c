@@ -68,6 +68,8 @@ double ledge__number_at(LedgeType type, const void *data, int64_t i)
     double v = 0;
     uint64_t aligned[2]; /* constants may lie anywhere in the file */
     unsigned bits = ledge_type_bits(type);
+    if (ledge__num_class(type) == LEDGE_NUM_NONE) /* strings, complex numbers */
+        return 0;
     if (bits < 8) {
         ledge__load_f64(type, data, (size_t)i, 1, &v);
         return v;
@@ -79,6 +81,8 @@ double ledge__number_at(LedgeType type, const void *data, int64_t i)
 
 void ledge__number_set(LedgeType type, void *data, int64_t i, double v)
 {
+    if (ledge__num_class(type) == LEDGE_NUM_NONE)
+        return;
     if (type != LEDGE_BOOL && !ledge__num_is_float(type))
         v = nearbyint(v);
     ledge__store_f64(type, data, (size_t)i, 1, &v);

@@ -288,9 +288,10 @@ static LedgeStatus infer_expand(LedgeOpCtx *c)
     LEDGE_TRY(ledge__op_int_input(c, 1, shape.dims, LEDGE_MAX_RANK, &n));
     if (n < 0) {
         rank = s->rank == 1 && s->dims[0] >= 0 && s->dims[0] < 1000 ? (int32_t)s->dims[0] : -1;
-        return ledge__out_rank(c, 0, in->type, rank < 0 || in->rank < 0 ? -1
-                                               : rank > in->rank        ? rank
-                                                                        : in->rank);
+        return ledge__out_rank(c, 0, in->type,
+                               rank < 0 || in->rank < 0 ? -1
+                               : rank > in->rank        ? rank
+                                                        : in->rank);
     }
     for (int i = 0; i < n; i++)
         if (shape.dims[i] < 0)

@@ -56,7 +56,8 @@ static LedgeStatus reshape_dims(LedgeOpCtx *c, const int64_t *shape, int n, int6
         if (shape[d] == 0 && zero_copies) {
             if (in->rank >= 0 && d >= in->rank)
                 return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
-                                      "0 at position %d copies a dimension that the input lacks", d);
+                                      "0 at position %d copies a dimension that the input lacks",
+                                      d);
             dims[d] = in->rank < 0 ? -1 : in->dims[d];
         }
     }
@@ -86,10 +87,9 @@ static LedgeStatus infer_reshape(LedgeOpCtx *c)
     LEDGE_TRY(ledge__op_int_input(c, 1, shape, LEDGE_MAX_RANK, &n));
     if (n < 0) {
         const LedgeTensor *s = c->in[1];
-        return ledge__out_rank(c, 0, c->in[0]->type,
-                               s->rank == 1 && s->dims[0] >= 0 && s->dims[0] < 1000
-                                   ? (int32_t)s->dims[0]
-                                   : -1);
+        return ledge__out_rank(
+            c, 0, c->in[0]->type,
+            s->rank == 1 && s->dims[0] >= 0 && s->dims[0] < 1000 ? (int32_t)s->dims[0] : -1);
     }
     LEDGE_TRY(reshape_dims(c, shape, n, dims));
     ledge__op_set_out(c, 0, c->in[0]->type, n, dims);
@@ -276,14 +276,30 @@ static LedgeStatus run_size(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_reshape[] = {
-    {.domain = "", .op_type = "Reshape", .since = 5, .flags = LEDGE_OP_VIEW,
-     .infer = infer_reshape, .run = run_copy},
-    {.domain = "", .op_type = "Flatten", .since = 1, .flags = LEDGE_OP_VIEW,
-     .infer = infer_flatten, .run = run_copy},
-    {.domain = "", .op_type = "Squeeze", .since = 1, .flags = LEDGE_OP_VIEW,
-     .infer = infer_squeeze, .run = run_copy},
-    {.domain = "", .op_type = "Unsqueeze", .since = 1, .flags = LEDGE_OP_VIEW,
-     .infer = infer_unsqueeze, .run = run_copy},
+    {.domain = "",
+     .op_type = "Reshape",
+     .since = 5,
+     .flags = LEDGE_OP_VIEW,
+     .infer = infer_reshape,
+     .run = run_copy},
+    {.domain = "",
+     .op_type = "Flatten",
+     .since = 1,
+     .flags = LEDGE_OP_VIEW,
+     .infer = infer_flatten,
+     .run = run_copy},
+    {.domain = "",
+     .op_type = "Squeeze",
+     .since = 1,
+     .flags = LEDGE_OP_VIEW,
+     .infer = infer_squeeze,
+     .run = run_copy},
+    {.domain = "",
+     .op_type = "Unsqueeze",
+     .since = 1,
+     .flags = LEDGE_OP_VIEW,
+     .infer = infer_unsqueeze,
+     .run = run_copy},
     {.domain = "", .op_type = "Shape", .since = 1, .infer = infer_shape, .run = run_shape},
     {.domain = "", .op_type = "Size", .since = 1, .infer = infer_size, .run = run_size},
     {0},

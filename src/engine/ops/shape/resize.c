@@ -52,9 +52,9 @@ static LedgeStatus pick(LedgeOpCtx *c, const char *attr, const char *absent,
 static LedgeStatus get_modes(LedgeOpCtx *c, ResizeArgs *a)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", "bilinear"};
-    static const char *const coordinates[] = {
-        "half_pixel",    "half_pixel_symmetric", "pytorch_half_pixel",
-        "align_corners", "asymmetric",           "tf_crop_and_resize"};
+    static const char *const coordinates[] = {"half_pixel",         "half_pixel_symmetric",
+                                              "pytorch_half_pixel", "align_corners",
+                                              "asymmetric",         "tf_crop_and_resize"};
     static const char *const nearest[] = {"round_prefer_floor", "round_prefer_ceil", "floor",
                                           "ceil"};
     int mode = 0, how = ASYMMETRIC, near = SIMPLE;
@@ -167,7 +167,8 @@ static LedgeStatus get_sizes(LedgeOpCtx *c, const LedgeTensor *in, const int32_t
     if (strcmp(policy, "stretch") != 0) {
         bool smallest = strcmp(policy, "not_larger") == 0;
         if (!smallest && strcmp(policy, "not_smaller") != 0)
-            return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "keep_aspect_ratio_policy %s", policy);
+            return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "keep_aspect_ratio_policy %s",
+                                  policy);
         if (all)
             keep_aspect(in, axes, n, smallest, a);
         for (int32_t i = 0; i < n && !all; i++)
@@ -407,11 +408,24 @@ static LedgeStatus run_resize(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_resize[] = {
-    {.domain = "", .op_type = "Resize", .since = 10, .infer = infer_resize,
-     .prepare = prepare_resize, .run = run_resize},
-    {.domain = "ledge", .op_type = "Resize", .since = 1, .infer = infer_resize,
-     .prepare = prepare_resize, .run = run_resize},
-    {.domain = "", .op_type = "Upsample", .since = 7, .until = 9, .infer = infer_resize,
-     .prepare = prepare_resize, .run = run_resize},
+    {.domain = "",
+     .op_type = "Resize",
+     .since = 10,
+     .infer = infer_resize,
+     .prepare = prepare_resize,
+     .run = run_resize},
+    {.domain = "ledge",
+     .op_type = "Resize",
+     .since = 1,
+     .infer = infer_resize,
+     .prepare = prepare_resize,
+     .run = run_resize},
+    {.domain = "",
+     .op_type = "Upsample",
+     .since = 7,
+     .until = 9,
+     .infer = infer_resize,
+     .prepare = prepare_resize,
+     .run = run_resize},
     {0},
 };

@@ -8,13 +8,13 @@
 typedef enum ResizeMode { RESIZE_NEAREST, RESIZE_LINEAR, RESIZE_CUBIC } ResizeMode;
 
 typedef struct ResizeAxis {
-    bool changes;      /* false: the axis is copied as it is */
+    bool changes; /* false: the axis is copied as it is */
     int64_t n_in, n_out;
-    int taps;          /* per output position; nearest: 1 */
-    int64_t *index;    /* [n_out][taps], inside the input */
-    double *weight;    /* [n_out][taps]; NULL for nearest */
-    float *weight_f;   /* the same in float */
-    bool *outside;     /* [n_out], tf_crop_and_resize only, else NULL */
+    int taps;        /* per output position; nearest: 1 */
+    int64_t *index;  /* [n_out][taps], inside the input */
+    double *weight;  /* [n_out][taps]; NULL for nearest */
+    float *weight_f; /* the same in float */
+    bool *outside;   /* [n_out], tf_crop_and_resize only, else NULL */
 } ResizeAxis;
 
 typedef struct ResizePlan {

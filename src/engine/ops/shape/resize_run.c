@@ -9,10 +9,10 @@
 typedef struct ResizeWork {
     const ResizePlan *plan;
     const LedgeTensor *in, *out;
-    size_t size;                /* nearest: bytes of an element */
-    bool twice;                 /* nearest: 4-byte elements of the last axis become two each */
+    size_t size;                    /* nearest: bytes of an element */
+    bool twice;                     /* nearest: 4-byte elements of the last axis become two each */
     int64_t stride[LEDGE_MAX_RANK]; /* of the input */
-    float *lines;               /* fast way: a line of n_in floats per thread */
+    float *lines;                   /* fast way: a line of n_in floats per thread */
 } ResizeWork;
 
 static int64_t source(const ResizeAxis *a, int64_t at)
@@ -31,8 +31,8 @@ static const char *nearest_row(const ResizeWork *w, int64_t row)
     return (const char *)w->in->data + (size_t)from * w->size;
 }
 
-#define PICK(bytes)                                                                       \
-    for (int64_t k = 0; k < n; k++)                                                       \
+#define PICK(bytes)                                                                                \
+    for (int64_t k = 0; k < n; k++)                                                                \
     memcpy(to + k * (bytes), from + index[k] * (bytes), bytes)
 
 static void pick_row(char *to, const char *from, const int64_t *index, int64_t n, size_t size)

@@ -141,8 +141,8 @@ static LedgeStatus infer_roi_align(LedgeOpCtx *c)
         (rois->rank >= 0 && (rois->rank != 2 || (rois->dims[1] >= 0 && rois->dims[1] != 4))))
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "needs an image of rank 4 and rois [n, 4]");
     if (c->in[2]->rank >= 0 && rois->rank >= 0 &&
-        (c->in[2]->rank != 1 || (c->in[2]->dims[0] >= 0 && rois->dims[0] >= 0 &&
-                                 c->in[2]->dims[0] != rois->dims[0])))
+        (c->in[2]->rank != 1 ||
+         (c->in[2]->dims[0] >= 0 && rois->dims[0] >= 0 && c->in[2]->dims[0] != rois->dims[0])))
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "batch_indices must have one entry per roi");
     if (dims[2] < 1 || dims[3] < 1 || dims[2] > 1 << 20 || dims[3] > 1 << 20)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the output size is out of range");
@@ -355,11 +355,21 @@ static LedgeStatus run_max_roi_pool(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_roi[] = {
-    {.domain = "", .op_type = "NonMaxSuppression", .since = 10, .flags = LEDGE_OP_OWN_VALUES,
-     .infer = infer_nms, .run = run_nms},
-    {.domain = "", .op_type = "RoiAlign", .since = 10, .infer = infer_roi_align,
+    {.domain = "",
+     .op_type = "NonMaxSuppression",
+     .since = 10,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_nms,
+     .run = run_nms},
+    {.domain = "",
+     .op_type = "RoiAlign",
+     .since = 10,
+     .infer = infer_roi_align,
      .run = run_roi_align},
-    {.domain = "", .op_type = "MaxRoiPool", .since = 1, .infer = infer_max_roi_pool,
+    {.domain = "",
+     .op_type = "MaxRoiPool",
+     .since = 1,
+     .infer = infer_max_roi_pool,
      .run = run_max_roi_pool},
     {0},
 };

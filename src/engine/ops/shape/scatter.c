@@ -20,14 +20,14 @@ static LedgeStatus get_reduction(LedgeOpCtx *c, LedgeType type, Reduction *out)
     return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "reduction %s", name);
 }
 
-#define INTEGER_TYPES(X)                                                                  \
-    X(UINT8, uint8_t, uint8_t)                                                            \
-    X(INT8, int8_t, uint8_t)                                                              \
-    X(UINT16, uint16_t, uint16_t)                                                         \
-    X(INT16, int16_t, uint16_t)                                                           \
-    X(INT32, int32_t, uint32_t)                                                           \
-    X(UINT32, uint32_t, uint32_t)                                                         \
-    X(INT64, int64_t, uint64_t)                                                           \
+#define INTEGER_TYPES(X)                                                                           \
+    X(UINT8, uint8_t, uint8_t)                                                                     \
+    X(INT8, int8_t, uint8_t)                                                                       \
+    X(UINT16, uint16_t, uint16_t)                                                                  \
+    X(INT16, int16_t, uint16_t)                                                                    \
+    X(INT32, int32_t, uint32_t)                                                                    \
+    X(UINT32, uint32_t, uint32_t)                                                                  \
+    X(INT64, int64_t, uint64_t)                                                                    \
     X(UINT64, uint64_t, uint64_t)
 
 /* Float types: computed in double, which rounds once to the type for one operation. */
@@ -52,22 +52,22 @@ static double reduce_double(Reduction how, double a, double b)
 static void reduce_run(Reduction how, LedgeType type, void *to, const void *from, int64_t n)
 {
     switch (type) {
-#define REDUCE(NAME, T, U)                                                                \
-    case LEDGE_##NAME:                                                                    \
-        for (int64_t i = 0; i < n; i++) {                                                 \
-            T a, b;                                                                       \
-            memcpy(&a, (char *)to + i * (int64_t)sizeof a, sizeof a);                     \
-            memcpy(&b, (const char *)from + i * (int64_t)sizeof b, sizeof b);             \
-            if (how == ADD)                                                               \
-                a = (T)(U)((uint64_t)a + (uint64_t)b);                                    \
-            else if (how == MUL)                                                          \
-                a = (T)(U)((uint64_t)a * (uint64_t)b);                                    \
-            else if (how == MAX)                                                          \
-                a = a > b ? a : b;                                                        \
-            else                                                                          \
-                a = a < b ? a : b;                                                        \
-            memcpy((char *)to + i * (int64_t)sizeof a, &a, sizeof a);                     \
-        }                                                                                 \
+#define REDUCE(NAME, T, U)                                                                         \
+    case LEDGE_##NAME:                                                                             \
+        for (int64_t i = 0; i < n; i++) {                                                          \
+            T a, b;                                                                                \
+            memcpy(&a, (char *)to + i * (int64_t)sizeof a, sizeof a);                              \
+            memcpy(&b, (const char *)from + i * (int64_t)sizeof b, sizeof b);                      \
+            if (how == ADD)                                                                        \
+                a = (T)(U)((uint64_t)a + (uint64_t)b);                                             \
+            else if (how == MUL)                                                                   \
+                a = (T)(U)((uint64_t)a * (uint64_t)b);                                             \
+            else if (how == MAX)                                                                   \
+                a = a > b ? a : b;                                                                 \
+            else                                                                                   \
+                a = a < b ? a : b;                                                                 \
+            memcpy((char *)to + i * (int64_t)sizeof a, &a, sizeof a);                              \
+        }                                                                                          \
         return;
         INTEGER_TYPES(REDUCE)
 #undef REDUCE
@@ -79,9 +79,9 @@ static void reduce_run(Reduction how, LedgeType type, void *to, const void *from
         return;
     default:
         for (int64_t i = 0; i < n; i++)
-            ledge__number_set(type, to, i,
-                              reduce_double(how, ledge__number_at(type, to, i),
-                                            ledge__number_at(type, from, i)));
+            ledge__number_set(
+                type, to, i,
+                reduce_double(how, ledge__number_at(type, to, i), ledge__number_at(type, from, i)));
     }
 }
 
@@ -223,13 +223,15 @@ static LedgeStatus infer_tensor_scatter(LedgeOpCtx *c)
         return LEDGE_OK;
     LEDGE_TRY(ledge__op_axis(c, ledge__node_int(c->node, "axis", -2), in->rank, &axis));
     if (up->rank != in->rank || axis == 0)
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "update must have the rank of the cache, and "
-                                                    "the axis cannot be the batch");
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                              "update must have the rank of the cache, and "
+                              "the axis cannot be the batch");
     for (int32_t d = 0; d < in->rank; d++)
         if (in->dims[d] >= 0 && up->dims[d] >= 0 &&
             (d == axis ? up->dims[d] > in->dims[d] : up->dims[d] != in->dims[d]))
-            return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "dimension %d of update is %lld, of the "
-                                                        "cache %lld",
+            return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                                  "dimension %d of update is %lld, of the "
+                                  "cache %lld",
                                   d, (long long)up->dims[d], (long long)in->dims[d]);
     if (at && (at->rank > 1 || (at->rank == 1 && at->dims[0] >= 0 && in->dims[0] >= 0 &&
                                 at->dims[0] != in->dims[0])))
@@ -265,13 +267,29 @@ static LedgeStatus run_tensor_scatter(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_scatter[] = {
-    {.domain = "", .op_type = "Scatter", .since = 9, .flags = LEDGE_OP_INPLACE,
-     .infer = infer_scatter_elements, .run = run_scatter_elements},
-    {.domain = "", .op_type = "ScatterElements", .since = 11, .flags = LEDGE_OP_INPLACE,
-     .infer = infer_scatter_elements, .run = run_scatter_elements},
-    {.domain = "", .op_type = "ScatterND", .since = 11, .flags = LEDGE_OP_INPLACE,
-     .infer = infer_scatter_nd, .run = run_scatter_nd},
-    {.domain = "", .op_type = "TensorScatter", .since = 24, .flags = LEDGE_OP_INPLACE,
-     .infer = infer_tensor_scatter, .run = run_tensor_scatter},
+    {.domain = "",
+     .op_type = "Scatter",
+     .since = 9,
+     .flags = LEDGE_OP_INPLACE,
+     .infer = infer_scatter_elements,
+     .run = run_scatter_elements},
+    {.domain = "",
+     .op_type = "ScatterElements",
+     .since = 11,
+     .flags = LEDGE_OP_INPLACE,
+     .infer = infer_scatter_elements,
+     .run = run_scatter_elements},
+    {.domain = "",
+     .op_type = "ScatterND",
+     .since = 11,
+     .flags = LEDGE_OP_INPLACE,
+     .infer = infer_scatter_nd,
+     .run = run_scatter_nd},
+    {.domain = "",
+     .op_type = "TensorScatter",
+     .since = 24,
+     .flags = LEDGE_OP_INPLACE,
+     .infer = infer_tensor_scatter,
+     .run = run_tensor_scatter},
     {0},
 };

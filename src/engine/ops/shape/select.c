@@ -146,7 +146,8 @@ static LedgeStatus get_col2im(LedgeOpCtx *c, Col2im *p)
     for (int i = 0; i < p->n; i++) {
         if (p->image[i] < 1 || p->block[i] < 1 || p->image[i] > 1 << 30 || p->block[i] > 1 << 20)
             return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "an image or block size is out of range");
-        int64_t room = p->image[i] + pads[i] + pads[p->n + i] - p->dilation[i] * (p->block[i] - 1) - 1;
+        int64_t room =
+            p->image[i] + pads[i] + pads[p->n + i] - p->dilation[i] * (p->block[i] - 1) - 1;
         p->pad[i] = pads[i];
         p->steps[i] = room < 0 ? 0 : room / p->stride[i] + 1;
     }
@@ -173,8 +174,7 @@ static LedgeStatus infer_col2im(LedgeOpCtx *c)
             __builtin_mul_overflow(columns, p.steps[i], &columns))
             return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the blocks are too large");
     }
-    if ((in->dims[1] >= 0 && in->dims[1] % blocks) ||
-        (in->dims[2] >= 0 && in->dims[2] != columns))
+    if ((in->dims[1] >= 0 && in->dims[1] % blocks) || (in->dims[2] >= 0 && in->dims[2] != columns))
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
                               "expected a multiple of %lld rows and %lld columns",
                               (long long)blocks, (long long)columns);
@@ -234,8 +234,12 @@ static LedgeStatus run_col2im(LedgeOpCtx *c)
 
 const LedgeOp ledge__ops_select[] = {
     {.domain = "", .op_type = "OneHot", .since = 9, .infer = infer_one_hot, .run = run_one_hot},
-    {.domain = "", .op_type = "NonZero", .since = 9, .flags = LEDGE_OP_OWN_VALUES,
-     .infer = infer_nonzero, .run = run_nonzero},
+    {.domain = "",
+     .op_type = "NonZero",
+     .since = 9,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_nonzero,
+     .run = run_nonzero},
     {.domain = "", .op_type = "Col2Im", .since = 18, .infer = infer_col2im, .run = run_col2im},
     {0},
 };

@@ -72,7 +72,8 @@ static LedgeStatus get_args(LedgeOpCtx *c, SliceArgs *a)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "starts or ends are missing");
     if ((starts >= 0 && starts != n) || (ends >= 0 && ends != n) || (axes >= 0 && axes != n) ||
         (steps >= 0 && steps != n))
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "starts, ends, axes and steps differ in length");
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                              "starts, ends, axes and steps differ in length");
     for (int i = 0; i < n && axes < 0; i++)
         a->axes[i] = i;
     for (int i = 0; i < n && steps < 0; i++)
@@ -243,9 +244,16 @@ static LedgeStatus run_trilu(LedgeOpCtx *c)
 
 const LedgeOp ledge__ops_slice[] = {
     {.domain = "", .op_type = "Slice", .since = 1, .infer = infer_slice, .run = run_slice},
-    {.domain = "", .op_type = "CenterCropPad", .since = 18, .infer = infer_center_crop_pad,
+    {.domain = "",
+     .op_type = "CenterCropPad",
+     .since = 18,
+     .infer = infer_center_crop_pad,
      .run = run_center_crop_pad},
-    {.domain = "", .op_type = "Trilu", .since = 14, .flags = LEDGE_OP_INPLACE,
-     .infer = infer_trilu, .run = run_trilu},
+    {.domain = "",
+     .op_type = "Trilu",
+     .since = 14,
+     .flags = LEDGE_OP_INPLACE,
+     .infer = infer_trilu,
+     .run = run_trilu},
     {0},
 };

@@ -74,8 +74,8 @@ static void select_top(Entry *heap, int64_t k, LedgeType type, const void *data,
 {
     for (int64_t i = 0; i < n; i++) {
         int64_t at = base + i * stride;
-        uint64_t key = type == LEDGE_FLOAT ? float_key(((const float *)data)[at])
-                                           : key_at(type, data, at);
+        uint64_t key =
+            type == LEDGE_FLOAT ? float_key(((const float *)data)[at]) : key_at(type, data, at);
         Entry e = {largest ? key : ~key, i};
         if (i < k) {
             heap[i] = e;
@@ -155,8 +155,8 @@ static LedgeStatus prepare_topk(LedgeOpCtx *c)
     const LedgeTensor *in = c->in[0];
     int32_t axis;
     LEDGE_TRY(ledge__op_axis(c, ledge__node_int(c->node, "axis", -1), in->rank, &axis));
-    if (!ledge__mul((size_t)in->dims[axis],
-                    sizeof(Entry) * (size_t)ledge__pool_threads(c->pool), &c->scratch_bytes))
+    if (!ledge__mul((size_t)in->dims[axis], sizeof(Entry) * (size_t)ledge__pool_threads(c->pool),
+                    &c->scratch_bytes))
         return ledge__no_memory(c->err);
     return LEDGE_OK;
 }
@@ -223,7 +223,8 @@ typedef struct UniqueWork {
 static int compare_elements(const LedgeTensor *t, int64_t a, int64_t b)
 {
     if (t->type == LEDGE_STRING) {
-        const LedgeString *x = (const LedgeString *)t->data + a, *y = (const LedgeString *)t->data + b;
+        const LedgeString *x = (const LedgeString *)t->data + a,
+                          *y = (const LedgeString *)t->data + b;
         size_t n = x->size < y->size ? x->size : y->size;
         int order = n ? memcmp(x->data, y->data, n) : 0;
         return order ? order : (x->size > y->size) - (x->size < y->size);
@@ -395,9 +396,17 @@ static LedgeStatus run_unique(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_topk[] = {
-    {.domain = "", .op_type = "TopK", .since = 1, .infer = infer_topk, .prepare = prepare_topk,
+    {.domain = "",
+     .op_type = "TopK",
+     .since = 1,
+     .infer = infer_topk,
+     .prepare = prepare_topk,
      .run = run_topk},
-    {.domain = "", .op_type = "Unique", .since = 11, .flags = LEDGE_OP_OWN_VALUES,
-     .infer = infer_unique, .run = run_unique},
+    {.domain = "",
+     .op_type = "Unique",
+     .since = 11,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_unique,
+     .run = run_unique},
     {0},
 };

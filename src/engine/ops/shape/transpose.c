@@ -191,8 +191,8 @@ static LedgeMove block_move(const LedgeTensor *deep, const LedgeTensor *wide, in
     int64_t deep_j = crd ? plane : channels * plane, deep_i = deep_j * b;
     const int64_t dims[6] = {n, channels, h, b, w, b};
     const int64_t deep_stride[6] = {channels * b * b * plane, deep_c, w, deep_i, 1, deep_j};
-    const int64_t wide_stride[6] = {channels * b * b * plane, b * b * plane, b * b * w,
-                                    b * w, b, 1};
+    const int64_t wide_stride[6] = {
+        channels * b * b * plane, b * b * plane, b * b * w, b * w, b, 1};
     static const int order_deep_dcr[6] = {0, 3, 5, 1, 2, 4}, order_deep_crd[6] = {0, 1, 3, 5, 2, 4};
     LedgeMove m = {.bits = ledge_type_bits(deep->type)};
     for (int d = 0; d < 6; d++) {
@@ -208,8 +208,8 @@ static LedgeStatus run_depth_to_space(LedgeOpCtx *c)
     size_t size;
     LEDGE_TRY(ledge__element_size(c, c->in[0], &size));
     bool crd = strcmp(ledge__node_string(c->node, "mode", "DCR"), "CRD") == 0;
-    LedgeMove m = block_move(c->in[0], c->out[0], ledge__node_int(c->node, "blocksize", 1), crd,
-                             true);
+    LedgeMove m =
+        block_move(c->in[0], c->out[0], ledge__node_int(c->node, "blocksize", 1), crd, true);
     ledge__move(&m, c->in[0]->data, c->out[0]->data, c->pool);
     return LEDGE_OK;
 }
@@ -218,18 +218,27 @@ static LedgeStatus run_space_to_depth(LedgeOpCtx *c)
 {
     size_t size;
     LEDGE_TRY(ledge__element_size(c, c->in[0], &size));
-    LedgeMove m = block_move(c->out[0], c->in[0], ledge__node_int(c->node, "blocksize", 1), false,
-                             false);
+    LedgeMove m =
+        block_move(c->out[0], c->in[0], ledge__node_int(c->node, "blocksize", 1), false, false);
     ledge__move(&m, c->in[0]->data, c->out[0]->data, c->pool);
     return LEDGE_OK;
 }
 
 const LedgeOp ledge__ops_transpose[] = {
-    {.domain = "", .op_type = "Transpose", .since = 1, .infer = infer_transpose,
+    {.domain = "",
+     .op_type = "Transpose",
+     .since = 1,
+     .infer = infer_transpose,
      .run = run_transpose},
-    {.domain = "", .op_type = "DepthToSpace", .since = 1, .infer = infer_depth_to_space,
+    {.domain = "",
+     .op_type = "DepthToSpace",
+     .since = 1,
+     .infer = infer_depth_to_space,
      .run = run_depth_to_space},
-    {.domain = "", .op_type = "SpaceToDepth", .since = 1, .infer = infer_space_to_depth,
+    {.domain = "",
+     .op_type = "SpaceToDepth",
+     .since = 1,
+     .infer = infer_space_to_depth,
      .run = run_space_to_depth},
     {0},
 };

@@ -26,7 +26,8 @@ LedgeStatus ledge__body_store(LedgeOpCtx *c, uint32_t i, const LedgeTensor *valu
     }
     if (!fits)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
-                              "output %u is not of the type and shape that the subgraph declares", i);
+                              "output %u is not of the type and shape that the subgraph declares",
+                              i);
     return ledge__op_store(c, i, value);
 }
 

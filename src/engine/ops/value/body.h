@@ -21,7 +21,7 @@ void ledge__out_sequence(LedgeOpCtx *c, uint32_t i, LedgeType element);
 
 /* Rows of one scan output, gathered while a body runs again and again. */
 typedef struct LedgeRows {
-    LedgeTensor row;  /* type and dims of one row; set by the first one */
+    LedgeTensor row; /* type and dims of one row; set by the first one */
     int64_t count, cap;
     size_t row_bytes;
     char *data;

@@ -136,8 +136,7 @@ static LedgeStatus loop_step(LedgeOpCtx *c, Loop *l, int64_t iteration)
     uint8_t condition = 1;
     l->in[0] = loop_scalar(l->g, 0, LEDGE_INT64, &iteration);
     l->in[1] = loop_scalar(l->g, 1, LEDGE_BOOL, &condition);
-    LEDGE_TRY(c->host->subgraph(c, l->g, l->in, l->carried + 2, l->out,
-                                1 + l->carried + l->rows));
+    LEDGE_TRY(c->host->subgraph(c, l->g, l->in, l->carried + 2, l->out, 1 + l->carried + l->rows));
     LEDGE_TRY(truth(c, &l->out[0], &l->go_on));
     for (uint32_t i = 0; i < l->carried; i++)
         l->in[2 + i] = l->out[1 + i];
@@ -163,9 +162,17 @@ static LedgeStatus run_loop(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_control[] = {
-    {.domain = "", .op_type = "If", .since = 1, .flags = LEDGE_OP_OWN_VALUES, .infer = infer_if,
+    {.domain = "",
+     .op_type = "If",
+     .since = 1,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_if,
      .run = run_if},
-    {.domain = "", .op_type = "Loop", .since = 1, .flags = LEDGE_OP_OWN_VALUES,
-     .infer = infer_loop, .run = run_loop},
+    {.domain = "",
+     .op_type = "Loop",
+     .since = 1,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_loop,
+     .run = run_loop},
     {0},
 };

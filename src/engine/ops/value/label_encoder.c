@@ -1,5 +1,6 @@
 /* LabelEncoder (opsets 1, 2 and 4 of ai.onnx.ml) and CategoryMapper: a table from keys to values.
- * Keys are sorted once. From opset 4 on a NaN key is found by NaN. Of equal keys the first counts. */
+ * Keys are sorted once. From opset 4 on a NaN key is found by NaN. Of equal keys the first counts.
+ */
 #include "engine/ops/value/ml.h"
 
 /* One column of the table: strings, or numbers as they come. */
@@ -30,8 +31,9 @@ static bool get_column(const LedgeNode *n, const char *const *names, Column *out
             *out = (Column){t->type, t->type, t->data, ledge_tensor_count(t)};
             return t->type != LEDGE_TYPE_NONE;
         }
-        const void *data = i == 0 ? (const void *)a->strings : i == 1 ? (const void *)a->ints
-                                                                      : (const void *)a->floats;
+        const void *data = i == 0   ? (const void *)a->strings
+                           : i == 1 ? (const void *)a->ints
+                                    : (const void *)a->floats;
         *out = (Column){types[i], types[i], data, (int64_t)a->count};
         return data != NULL;
     }
@@ -67,7 +69,8 @@ static LedgeStatus get_table(LedgeOpCtx *c, Encoder *e)
         return get_classes(c, "classes_strings", NULL, e);
     if (!get_column(c->node, keys, &e->keys) || !get_column(c->node, values, &e->values) ||
         e->keys.count != e->values.count)
-        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "keys and values are missing or do not pair up");
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT,
+                              "keys and values are missing or do not pair up");
     return LEDGE_OK;
 }
 
@@ -219,9 +222,17 @@ static LedgeStatus run_encoder(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_label_encoder[] = {
-    {.domain = "ai.onnx.ml", .op_type = "LabelEncoder", .since = 1, .infer = infer_encoder,
-     .prepare = prepare_encoder, .run = run_encoder},
-    {.domain = "ai.onnx.ml", .op_type = "CategoryMapper", .since = 1, .infer = infer_encoder,
-     .prepare = prepare_encoder, .run = run_encoder},
+    {.domain = "ai.onnx.ml",
+     .op_type = "LabelEncoder",
+     .since = 1,
+     .infer = infer_encoder,
+     .prepare = prepare_encoder,
+     .run = run_encoder},
+    {.domain = "ai.onnx.ml",
+     .op_type = "CategoryMapper",
+     .since = 1,
+     .infer = infer_encoder,
+     .prepare = prepare_encoder,
+     .run = run_encoder},
     {0},
 };

@@ -360,9 +360,10 @@ static LedgeStatus get_linear(LedgeOpCtx *c, int64_t targets, Linear *l)
     if (targets < 1 || n_weights == 0 || n_weights % (size_t)targets ||
         (n_bias && n_bias != (size_t)targets) ||
         (l->features >= 0 && n_weights / (size_t)targets != (size_t)l->features))
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
-                              "coefficients or intercepts do not fit %lld features and %lld targets",
-                              (long long)l->features, (long long)targets);
+        return ledge__op_fail(
+            c, LEDGE_ERROR_SHAPE,
+            "coefficients or intercepts do not fit %lld features and %lld targets",
+            (long long)l->features, (long long)targets);
     if (n_bias == 0)
         l->bias = NULL;
     return LEDGE_OK;
@@ -464,8 +465,10 @@ static LedgeStatus run_linear_classifier(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-#define ML(name, infer_fn, run_fn)                                                        \
-    {.domain = "ai.onnx.ml", .op_type = name, .since = 1, .infer = infer_fn, .run = run_fn}
+#define ML(name, infer_fn, run_fn)                                                                 \
+    {                                                                                              \
+        .domain = "ai.onnx.ml", .op_type = name, .since = 1, .infer = infer_fn, .run = run_fn      \
+    }
 
 const LedgeOp ledge__ops_ml[] = {
     ML("ArrayFeatureExtractor", infer_extract, run_extract),

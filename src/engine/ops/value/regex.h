@@ -1,8 +1,8 @@
 /* Regular expressions in RE2's syntax, matched in time linear in the text for any pattern.
  *
- * Literals, ., classes (also [[:alpha:]]), \d \w \s \D \W \S, escapes, groups (also (?:…), named and
- * with flags i m s U), |, * + ? {n,m} with their lazy forms, ^ $ \A \z \b \B. Characters are UTF-8;
- * \w, \b and case folding are ASCII. Back references and look-around do not exist in RE2. */
+ * Literals, ., classes (also [[:alpha:]]), \d \w \s \D \W \S, escapes, groups (also (?:…), named
+ * and with flags i m s U), |, * + ? {n,m} with their lazy forms, ^ $ \A \z \b \B. Characters are
+ * UTF-8; \w, \b and case folding are ASCII. Back references and look-around do not exist in RE2. */
 #ifndef LEDGE_ENGINE_OPS_REGEX_H
 #define LEDGE_ENGINE_OPS_REGEX_H
 

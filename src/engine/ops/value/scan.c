@@ -5,13 +5,13 @@
 
 typedef struct Scan {
     LedgeGraph *g;
-    bool batched;     /* opset 8 */
-    uint32_t first;   /* input slot of the first state */
+    bool batched;   /* opset 8 */
+    uint32_t first; /* input slot of the first state */
     uint32_t states, inputs, rows;
-    int64_t steps;    /* of the sequence */
+    int64_t steps; /* of the sequence */
     LedgeTensor *in, *out;
     LedgeRows *stacks;
-    char **slices;    /* memory for slices that are not contiguous */
+    char **slices; /* memory for slices that are not contiguous */
 } Scan;
 
 static LedgeStatus scan_shape(LedgeOpCtx *c, Scan *s)
@@ -131,8 +131,8 @@ static LedgeStatus scan_steps(LedgeOpCtx *c, Scan *s, const LedgeTensor *wholes,
             LEDGE_TRY(take_slice(c, s, i, &wholes[i], backwards ? s->steps - 1 - t : t,
                                  &s->in[s->states + i]));
         }
-        LEDGE_TRY(c->host->subgraph(c, s->g, s->in, s->states + s->inputs, s->out,
-                                    s->states + s->rows));
+        LEDGE_TRY(
+            c->host->subgraph(c, s->g, s->in, s->states + s->inputs, s->out, s->states + s->rows));
         for (uint32_t i = 0; i < s->states; i++)
             s->in[i] = s->out[i];
         for (uint32_t i = 0; i < s->rows; i++)
@@ -237,8 +237,8 @@ static LedgeStatus run_scan_8(LedgeOpCtx *c, Scan *s)
             LEDGE_TRY(ledge__rows_add(c, &all[i], &s->in[i]));
         for (uint32_t i = 0; i < s->rows; i++) {
             LEDGE_TRY(pad_rows(c, &s->stacks[i], s->steps));
-            LEDGE_TRY(add_batch(c, &all[s->states + i], &s->stacks[i],
-                                &s->g->outputs[s->states + i]->t));
+            LEDGE_TRY(
+                add_batch(c, &all[s->states + i], &s->stacks[i], &s->g->outputs[s->states + i]->t));
         }
     }
     for (uint32_t i = 0; i < c->n_out; i++)
@@ -256,7 +256,11 @@ static LedgeStatus run_scan(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_scan[] = {
-    {.domain = "", .op_type = "Scan", .since = 8, .flags = LEDGE_OP_OWN_VALUES,
-     .infer = infer_scan, .run = run_scan},
+    {.domain = "",
+     .op_type = "Scan",
+     .since = 8,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_scan,
+     .run = run_scan},
     {0},
 };

@@ -248,8 +248,8 @@ static LedgeStatus joined_dims(LedgeOpCtx *c, const LedgeTensor *list, int64_t n
         for (int32_t d = 0; fits && d < *rank; d++)
             if (d != *axis)
                 fits = list[i].dims[d - (new_axis && d > *axis)] == dims[d];
-        if (!fits || __builtin_add_overflow(dims[*axis], new_axis ? 1 : list[i].dims[*axis],
-                                            &dims[*axis]))
+        if (!fits ||
+            __builtin_add_overflow(dims[*axis], new_axis ? 1 : list[i].dims[*axis], &dims[*axis]))
             return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "element %lld does not fit the others",
                                   (long long)i);
     }
@@ -398,9 +398,11 @@ static LedgeStatus run_has_element(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-#define OWN(name, first, infer_fn, run_fn)                                                \
-    {.domain = "", .op_type = name, .since = first, .flags = LEDGE_OP_OWN_VALUES,         \
-     .infer = infer_fn, .run = run_fn}
+#define OWN(name, first, infer_fn, run_fn)                                                         \
+    {                                                                                              \
+        .domain = "", .op_type = name, .since = first, .flags = LEDGE_OP_OWN_VALUES,               \
+        .infer = infer_fn, .run = run_fn                                                           \
+    }
 
 const LedgeOp ledge__ops_sequence[] = {
     OWN("SequenceEmpty", 11, infer_empty, run_empty),
@@ -408,14 +410,20 @@ const LedgeOp ledge__ops_sequence[] = {
     OWN("SequenceAt", 11, infer_at, run_at),
     OWN("SequenceInsert", 11, infer_insert, run_insert),
     OWN("SequenceErase", 11, infer_erase, run_erase),
-    {.domain = "", .op_type = "SequenceLength", .since = 11, .infer = infer_length,
+    {.domain = "",
+     .op_type = "SequenceLength",
+     .since = 11,
+     .infer = infer_length,
      .run = run_length},
     OWN("SplitToSequence", 11, infer_split, run_split),
     OWN("ConcatFromSequence", 11, infer_concat, run_concat),
     OWN("SequenceMap", 17, infer_map, run_map),
     OWN("Optional", 15, infer_optional, run_optional),
     OWN("OptionalGetElement", 15, infer_get_element, run_get_element),
-    {.domain = "", .op_type = "OptionalHasElement", .since = 15, .infer = infer_has_element,
+    {.domain = "",
+     .op_type = "OptionalHasElement",
+     .since = 15,
+     .infer = infer_has_element,
      .run = run_has_element},
     {0},
 };

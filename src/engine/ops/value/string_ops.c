@@ -192,11 +192,22 @@ static LedgeStatus run_regex(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_string[] = {
-    {.domain = "", .op_type = "StringConcat", .since = 20, .infer = infer_string_concat,
+    {.domain = "",
+     .op_type = "StringConcat",
+     .since = 20,
+     .infer = infer_string_concat,
      .run = run_string_concat},
-    {.domain = "", .op_type = "StringSplit", .since = 20, .flags = LEDGE_OP_OWN_VALUES,
-     .infer = infer_string_split, .run = run_string_split},
-    {.domain = "", .op_type = "RegexFullMatch", .since = 20, .infer = infer_regex,
-     .prepare = prepare_regex, .run = run_regex},
+    {.domain = "",
+     .op_type = "StringSplit",
+     .since = 20,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_string_split,
+     .run = run_string_split},
+    {.domain = "",
+     .op_type = "RegexFullMatch",
+     .since = 20,
+     .infer = infer_regex,
+     .prepare = prepare_regex,
+     .run = run_regex},
     {0},
 };

@@ -160,7 +160,7 @@ static LedgeStatus run_normalizer(LedgeOpCtx *c)
 
 /* ---- TfIdfVectorizer ---- */
 
-typedef struct Gram { /* one n-gram of the pool */
+typedef struct Gram {      /* one n-gram of the pool */
     int64_t first, output; /* position in the pool; column of the result */
 } Gram;
 
@@ -170,7 +170,7 @@ typedef struct Tfidf {
     const int64_t *ints;
     const LedgeString *strings;
     size_t pool;
-    Gram *grams; /* by size, each size sorted by content */
+    Gram *grams;  /* by size, each size sorted by content */
     size_t *from; /* [max + 2]: grams of size n are from[n] … from[n+1]-1 */
     bool idf, tf;
     const float *weights;
@@ -233,6 +233,7 @@ static LedgeStatus tfidf_attrs(LedgeOpCtx *c, Tfidf *t)
     t->skip = ledge__node_int(c->node, "max_skip_count", -1);
     if (t->min < 1 || t->max < t->min || t->max > 1 << 16 || t->skip < 0)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "gram lengths or the skip count are wrong");
+    t->skip = t->skip > INT32_MAX ? INT32_MAX : t->skip; /* no row is longer */
     t->tf = strcmp(mode, "TF") == 0 || strcmp(mode, "TFIDF") == 0;
     t->idf = strcmp(mode, "IDF") == 0 || strcmp(mode, "TFIDF") == 0;
     if (!t->tf && !t->idf)
@@ -296,14 +297,17 @@ static LedgeStatus infer_tfidf(LedgeOpCtx *c)
     LEDGE_TRY(ledge__op_need(c, 0, LEDGE_TYPE_NONE));
     const LedgeTensor *in = c->in[0];
     LEDGE_TRY(tfidf_attrs(c, &t));
-    if (in->type != LEDGE_TYPE_NONE && (t.strings ? in->type != LEDGE_STRING
-                                                  : in->type != LEDGE_INT32 && in->type != LEDGE_INT64))
+    if (in->type != LEDGE_TYPE_NONE &&
+        (t.strings ? in->type != LEDGE_STRING : in->type != LEDGE_INT32 && in->type != LEDGE_INT64))
         return ledge__op_fail(c, LEDGE_ERROR_TYPE, "the pool is not of type %s",
                               ledge_type_name(in->type));
     if (in->rank > 2)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "input 0 has %d dimensions", in->rank);
     const int64_t one[1] = {t.columns}, two[2] = {in->dims[0], t.columns};
-    ledge__op_set_out(c, 0, LEDGE_FLOAT, in->rank < 0 ? -1 : in->rank == 2 ? 2 : 1,
+    ledge__op_set_out(c, 0, LEDGE_FLOAT,
+                      in->rank < 0    ? -1
+                      : in->rank == 2 ? 2
+                                      : 1,
                       in->rank == 2 ? two : one);
     return LEDGE_OK;
 }
@@ -385,9 +389,17 @@ static LedgeStatus run_tfidf(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_text[] = {
-    {.domain = "", .op_type = "StringNormalizer", .since = 10, .flags = LEDGE_OP_OWN_VALUES,
-     .infer = infer_normalizer, .run = run_normalizer},
-    {.domain = "", .op_type = "TfIdfVectorizer", .since = 9, .infer = infer_tfidf,
-     .prepare = prepare_tfidf, .run = run_tfidf},
+    {.domain = "",
+     .op_type = "StringNormalizer",
+     .since = 10,
+     .flags = LEDGE_OP_OWN_VALUES,
+     .infer = infer_normalizer,
+     .run = run_normalizer},
+    {.domain = "",
+     .op_type = "TfIdfVectorizer",
+     .since = 9,
+     .infer = infer_tfidf,
+     .prepare = prepare_tfidf,
+     .run = run_tfidf},
     {0},
 };

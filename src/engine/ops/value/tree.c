@@ -207,7 +207,7 @@ static int64_t find_node(const NodeKey *keys, int64_t n, int64_t tree, int64_t n
 
 static LedgeStatus mode_of(LedgeOpCtx *c, const LedgeAttr *modes, int64_t i, Mode *out)
 {
-    static const char *const names[] = {"BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT",
+    static const char *const names[] = {"BRANCH_LEQ", "BRANCH_LT",  "BRANCH_GTE", "BRANCH_GT",
                                         "BRANCH_EQ",  "BRANCH_NEQ", "",           "LEAF"};
     LedgeString s = modes->strings[i];
     for (int k = 0; k < 8; k++)
@@ -278,12 +278,13 @@ static LedgeStatus read_weights_1(LedgeOpCtx *c, Forest *f, const NodeKey *keys,
     LEDGE_TRY(get_list(c, classes ? "class_treeids" : "target_treeids", f->n_weights, true, &tree));
     LEDGE_TRY(get_list(c, classes ? "class_nodeids" : "target_nodeids", f->n_weights, true, &node));
     LEDGE_TRY(get_list(c, classes ? "class_ids" : "target_ids", f->n_weights, true, &id));
-    LEDGE_TRY(get_list(c, classes ? "class_weights" : "target_weights", f->n_weights, true, &weight));
+    LEDGE_TRY(
+        get_list(c, classes ? "class_weights" : "target_weights", f->n_weights, true, &weight));
     f->one_class = f->all_positive = true;
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t i = 0; i < f->n_weights; i++) {
-            int64_t leaf = find_node(keys, f->n_nodes, (int64_t)list_at(tree, i),
-                                     (int64_t)list_at(node, i));
+            int64_t leaf =
+                find_node(keys, f->n_nodes, (int64_t)list_at(tree, i), (int64_t)list_at(node, i));
             if (leaf < 0)
                 return bad_trees(c, "a weight belongs to no node");
             if (pass == 0) {
@@ -470,8 +471,8 @@ static LedgeStatus score_row(LedgeOpCtx *c, const Forest *f, int64_t row, double
         const Leaf *leaf = &f->leaves[-1 - at];
         for (int64_t i = leaf->first; i < leaf->first + leaf->count; i++) {
             const Weight *w = &f->weights[i];
-            scores[w->target] = combine(f->aggregate, scores[w->target], w->weight,
-                                        seen[w->target] == 0);
+            scores[w->target] =
+                combine(f->aggregate, scores[w->target], w->weight, seen[w->target] == 0);
             seen[w->target] = 1;
         }
     }
@@ -555,11 +556,23 @@ static LedgeStatus run_classifier(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_tree[] = {
-    {.domain = "ai.onnx.ml", .op_type = "TreeEnsemble", .since = 5, .infer = infer_regressor,
-     .prepare = prepare_forest, .run = run_regressor},
-    {.domain = "ai.onnx.ml", .op_type = "TreeEnsembleRegressor", .since = 1,
-     .infer = infer_regressor, .prepare = prepare_forest, .run = run_regressor},
-    {.domain = "ai.onnx.ml", .op_type = "TreeEnsembleClassifier", .since = 1,
-     .infer = infer_classifier, .prepare = prepare_forest, .run = run_classifier},
+    {.domain = "ai.onnx.ml",
+     .op_type = "TreeEnsemble",
+     .since = 5,
+     .infer = infer_regressor,
+     .prepare = prepare_forest,
+     .run = run_regressor},
+    {.domain = "ai.onnx.ml",
+     .op_type = "TreeEnsembleRegressor",
+     .since = 1,
+     .infer = infer_regressor,
+     .prepare = prepare_forest,
+     .run = run_regressor},
+    {.domain = "ai.onnx.ml",
+     .op_type = "TreeEnsembleClassifier",
+     .since = 1,
+     .infer = infer_classifier,
+     .prepare = prepare_forest,
+     .run = run_classifier},
     {0},
 };
