@@ -14,7 +14,7 @@ static bool is_power(size_t n)
 static size_t work_length(size_t n)
 {
     size_t m = 1;
-    if (n == 0 || n > (size_t)1 << 40)
+    if (n == 0 || n > INT32_MAX)
         return 0;
     if (is_power(n))
         return n;
@@ -86,7 +86,7 @@ void ledge__fft_init(LedgeFft *f, size_t n, double *tables)
     memset(f->kernel, 0, 2 * f->m * sizeof(double));
     for (size_t k = 0; k < n; k++) {
         /* k^2 modulo 2n keeps the angle small and exact. */
-        double angle = pi * (double)((unsigned __int128)k * k % (2 * n)) / (double)n;
+        double angle = pi * (double)((uint64_t)k * k % (2 * (uint64_t)n)) / (double)n;
         f->chirp[2 * k] = cos(angle);
         f->chirp[2 * k + 1] = -sin(angle);
         f->kernel[2 * k] = cos(angle);
