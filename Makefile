@@ -6,6 +6,7 @@
 #   make test       release tests, the same under ASan+UBSan, fuzz corpora, conformance
 #   make bench      time models, beside ONNX Runtime where LEDGE_ORT names its library
 #   make fuzz       fuzz each target for FUZZ_SECONDS (60)
+#   make cross      aarch64 (qemu) and wasm (Node): the same answers there
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make format     clang-format on the C files that git knows
 #   make lint       clang-tidy over the build's compile commands
@@ -16,7 +17,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 BUILD   ?= build
 export JOBS BUILD
 
-.PHONY: all build demo test bench fuzz install clean format lint deps-build deps-test deps-fuzz deps-lint
+.PHONY: all build demo test bench fuzz cross install clean format lint deps-build deps-test deps-fuzz deps-lint
 
 all: build
 
@@ -36,6 +37,9 @@ test: deps-test
 bench: build
 	@scripts/bench.sh
 
+cross: build
+	@scripts/cross.sh
+
 fuzz: deps-fuzz
 	@scripts/fuzz.sh
 
@@ -50,4 +54,4 @@ lint: deps-lint build
 	git ls-files 'src/*.c' | grep -v /kernels/ | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p $(BUILD)
 
 clean:
-	rm -rf build build-asan build-fuzz demo-out
+	rm -rf build build-asan build-fuzz build-cross demo-out

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define BUFFER_SIZE ((size_t)1 << 16)
-#define NAME_TRIES 100
+#define NAME_TRIES  100
 
 struct LedgeOutFile {
     const LedgeAllocator *allocator;

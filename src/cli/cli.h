@@ -77,17 +77,26 @@ const char *cli_nearest(const char *word, const char *const *names, size_t n);
 /* A usage mistake: prints the sentence and how to get help; gives CLI_USAGE. */
 int cli_usage(const CliCommand *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-#define CLI_OPTION_JSON(S)                                                                \
-    {"json", 0, CLI_FLAG, NULL, "print one JSON object and nothing else", offsetof(S, json), 0, 0}
-#define CLI_OPTION_THREADS(S)                                                             \
-    {"threads", 't', CLI_INT, "N", "threads to run on; 0 takes every fast core",          \
-     offsetof(S, threads), 0, 1024}
-#define CLI_OPTION_CPU(S)                                                                 \
-    {"cpu", 0, CLI_TEXT, "LEVEL", "highest CPU level whose kernels may be chosen, e.g. avx2", \
-     offsetof(S, cpu), 0, 0}
-#define CLI_OPTION_SHAPE(S)                                                               \
-    {"shape", 0, CLI_LIST, "NAME=AxBxC", "dimensions of an input whose own are free",     \
-     offsetof(S, shapes), 0, 0}
+#define CLI_OPTION_JSON(S)                                                                         \
+    {                                                                                              \
+        "json", 0, CLI_FLAG, NULL, "print one JSON object and nothing else", offsetof(S, json), 0, \
+            0                                                                                      \
+    }
+#define CLI_OPTION_THREADS(S)                                                                      \
+    {                                                                                              \
+        "threads", 't', CLI_INT, "N", "threads to run on; 0 takes every fast core",                \
+            offsetof(S, threads), 0, 1024                                                          \
+    }
+#define CLI_OPTION_CPU(S)                                                                          \
+    {                                                                                              \
+        "cpu", 0, CLI_TEXT, "LEVEL", "highest CPU level whose kernels may be chosen, e.g. avx2",   \
+            offsetof(S, cpu), 0, 0                                                                 \
+    }
+#define CLI_OPTION_SHAPE(S)                                                                        \
+    {                                                                                              \
+        "shape", 0, CLI_LIST, "NAME=AxBxC", "dimensions of an input whose own are free",           \
+            offsetof(S, shapes), 0, 0                                                              \
+    }
 
 /* ---- messages (output.c) ---- */
 

@@ -33,7 +33,8 @@ static const CliOption options[] = {
     {"input", 'i', CLI_LIST, "NAME=F.npy", "input from a file instead of random numbers",
      offsetof(Options, inputs), 0, 0},
     CLI_OPTION_SHAPE(Options),
-    {"seed", 0, CLI_INT, "N", "seed of the random inputs (1)", offsetof(Options, seed), 0, INT64_MAX},
+    {"seed", 0, CLI_INT, "N", "seed of the random inputs (1)", offsetof(Options, seed), 0,
+     INT64_MAX},
     {"profile", 'p', CLI_FLAG, NULL, "show where the time goes, step by step",
      offsetof(Options, profile), 0, 0},
     CLI_OPTION_CPU(Options),
@@ -43,7 +44,7 @@ static const CliOption options[] = {
     CLI_OPTION_JSON(Options),
 };
 
-#define AUTO_NS 3000000000u
+#define AUTO_NS  3000000000u
 #define AUTO_MIN 10
 #define AUTO_MAX 5000
 
@@ -276,11 +277,10 @@ static json_t *profile_json(const Step *steps, size_t n)
 {
     json_t *a = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(a, json_pack("{s:o, s:o, s:f, s:I}", "op_type",
-                                           cli_json_text(steps[i].step.op_type), "name",
-                                           cli_json_text(steps[i].step.name), "milliseconds",
-                                           (double)steps[i].ns / 1e6, "macs",
-                                           (json_int_t)steps[i].step.macs));
+        json_array_append_new(
+            a, json_pack("{s:o, s:o, s:f, s:I}", "op_type", cli_json_text(steps[i].step.op_type),
+                         "name", cli_json_text(steps[i].step.name), "milliseconds",
+                         (double)steps[i].ns / 1e6, "macs", (json_int_t)steps[i].step.macs));
     return a;
 }
 
@@ -297,22 +297,22 @@ static double average(const double *v, size_t n)
 static json_t *bench_json(const Bench *b)
 {
     const double *ms = b->ms;
-    json_t *latency = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "avg", cli_json_real(average(ms, b->n)), "p50",
-        cli_json_real(cli_percentile(ms, b->n, 50)), "p90",
-        cli_json_real(cli_percentile(ms, b->n, 90)), "p95",
-        cli_json_real(cli_percentile(ms, b->n, 95)), "p99",
-        cli_json_real(cli_percentile(ms, b->n, 99)), "min", cli_json_real(ms[0]), "max",
-        cli_json_real(ms[b->n - 1]));
-    json_t *cold = b->n_cold ? json_pack("{s:f, s:f}", "p50",
-                                         cli_percentile(b->cold_ms, b->n_cold, 50), "min",
-                                         b->cold_ms[0])
-                             : json_null();
+    json_t *latency =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "avg", cli_json_real(average(ms, b->n)),
+                  "p50", cli_json_real(cli_percentile(ms, b->n, 50)), "p90",
+                  cli_json_real(cli_percentile(ms, b->n, 90)), "p95",
+                  cli_json_real(cli_percentile(ms, b->n, 95)), "p99",
+                  cli_json_real(cli_percentile(ms, b->n, 99)), "min", cli_json_real(ms[0]), "max",
+                  cli_json_real(ms[b->n - 1]));
+    json_t *cold = b->n_cold
+                       ? json_pack("{s:f, s:f}", "p50", cli_percentile(b->cold_ms, b->n_cold, 50),
+                                   "min", b->cold_ms[0])
+                       : json_null();
     return json_pack("{s:o, s:s, s:o, s:i, s:I, s:I, s:o, s:f, s:o, s:o, s:I}", "model",
                      cli_json_text(b->path), "provider", "cpu", "cpu",
-                     cli_json_text(ledge__cpu_model_name()), "threads", cli_threads(b->o->threads), "runs",
-                     (json_int_t)b->n, "warmup", (json_int_t)b->o->warmup, "milliseconds", latency,
-                     "load_ms", b->load_ms, "cold_start_ms", cold, "peak_memory_bytes",
+                     cli_json_text(ledge__cpu_model_name()), "threads", cli_threads(b->o->threads),
+                     "runs", (json_int_t)b->n, "warmup", (json_int_t)b->o->warmup, "milliseconds",
+                     latency, "load_ms", b->load_ms, "cold_start_ms", cold, "peak_memory_bytes",
                      b->peak_bytes ? json_integer((json_int_t)b->peak_bytes) : json_null(),
                      "arena_bytes", (json_int_t)ledge_session_arena_bytes(b->session));
 }
@@ -324,8 +324,8 @@ static void print_bench(const Bench *b)
     printf("%s on %s, %d thread%s, %zu runs\n", cli_clean(b->path), ledge__cpu_model_name(),
            threads, threads == 1 ? "" : "s", b->n);
     printf("  avg %.3f  p50 %.3f  p90 %.3f  p95 %.3f  p99 %.3f  min %.3f ms\n", average(ms, b->n),
-           cli_percentile(ms, b->n, 50), cli_percentile(ms, b->n, 90),
-           cli_percentile(ms, b->n, 95), cli_percentile(ms, b->n, 99), ms[0]);
+           cli_percentile(ms, b->n, 50), cli_percentile(ms, b->n, 90), cli_percentile(ms, b->n, 95),
+           cli_percentile(ms, b->n, 99), ms[0]);
     if (b->n_cold)
         printf("  cold start, exec to first answer: p50 %.1f  min %.1f ms (%zu starts)\n",
                cli_percentile(b->cold_ms, b->n_cold, 50), b->cold_ms[0], b->n_cold);
@@ -382,9 +382,10 @@ const CliCommand cli_bench = {
     .name = "bench",
     .arguments = "MODEL",
     .summary = "time a model: latency percentiles, cold start, peak memory",
-    .description = "Times runs of a model on random inputs (or given ones) and prints average and\n"
-                   "percentiles; then starts fresh processes to time exec to first answer and to see\n"
-                   "their peak memory.",
+    .description =
+        "Times runs of a model on random inputs (or given ones) and prints average and\n"
+        "percentiles; then starts fresh processes to time exec to first answer and to see\n"
+        "their peak memory.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

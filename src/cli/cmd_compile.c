@@ -87,9 +87,10 @@ const CliCommand cli_compile = {
     .name = "compile",
     .arguments = "MODEL -o FILE",
     .summary = "plan and pack a model for a CPU: a .ledge file that maps and runs",
-    .description = "Writes the model optimised, with its weights packed for the kernels of one CPU level\n"
-                   "(this machine's, or --cpu). Such a file starts in milliseconds; a machine of another\n"
-                   "kind or another version of ledge refuses it with a sentence.",
+    .description =
+        "Writes the model optimised, with its weights packed for the kernels of one CPU level\n"
+        "(this machine's, or --cpu). Such a file starts in milliseconds; a machine of another\n"
+        "kind or another version of ledge refuses it with a sentence.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

@@ -67,10 +67,14 @@ static void check_cpu(Doctor *d)
     static const struct {
         uint32_t flag;
         const char *name;
-    } known[] = {{LEDGE_CPU_SSE41, "sse41"},           {LEDGE_CPU_AVX2, "avx2"},
-                 {LEDGE_CPU_AVXVNNI, "avxvnni"},       {LEDGE_CPU_AVX512, "avx512"},
-                 {LEDGE_CPU_AVX512VNNI, "avx512vnni"}, {LEDGE_CPU_NEON, "neon"},
-                 {LEDGE_CPU_FP16, "fp16"},             {LEDGE_CPU_DOTPROD, "dotprod"},
+    } known[] = {{LEDGE_CPU_SSE41, "sse41"},
+                 {LEDGE_CPU_AVX2, "avx2"},
+                 {LEDGE_CPU_AVXVNNI, "avxvnni"},
+                 {LEDGE_CPU_AVX512, "avx512"},
+                 {LEDGE_CPU_AVX512VNNI, "avx512vnni"},
+                 {LEDGE_CPU_NEON, "neon"},
+                 {LEDGE_CPU_FP16, "fp16"},
+                 {LEDGE_CPU_DOTPROD, "dotprod"},
                  {LEDGE_CPU_I8MM, "i8mm"}};
     const uint32_t flags = ledge__cpu_flags_uncapped();
     char text[200] = "";
@@ -101,8 +105,9 @@ static void check_cores(Doctor *d)
     char governor[64];
     if (first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", governor,
                    sizeof governor))
-        say(d, "governor", strcmp(governor, "performance") != 0 && strcmp(governor, "schedutil") != 0,
-            "%s%s", cli_clean(governor),
+        say(d, "governor",
+            strcmp(governor, "performance") != 0 && strcmp(governor, "schedutil") != 0, "%s%s",
+            cli_clean(governor),
             strcmp(governor, "powersave") == 0 ? "; latencies will vary, 'performance' is steadier"
                                                : "");
     else
@@ -208,8 +213,9 @@ static int print_findings(const Doctor *d, bool json)
         const Finding *f = &d->items[i];
         warnings += f->warn;
         if (json)
-            json_object_set_new(items, f->name, json_pack("{s:b, s:o}", "warning", (int)f->warn,
-                                                          "text", cli_json_text(f->text)));
+            json_object_set_new(
+                items, f->name,
+                json_pack("{s:b, s:o}", "warning", (int)f->warn, "text", cli_json_text(f->text)));
         else
             printf("%-2s %-14s %s\n", f->warn ? "!" : "", f->name, f->text);
     }
@@ -245,8 +251,9 @@ const CliCommand cli_doctor = {
     .name = "doctor",
     .arguments = "",
     .summary = "look at this machine: CPU features, caches, limits, clock, disk",
-    .description = "Shows what this machine offers to models and marks with '!' what would slow them down\n"
-                   "or break them.",
+    .description =
+        "Shows what this machine offers to models and marks with '!' what would slow them down\n"
+        "or break them.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

@@ -18,13 +18,14 @@ typedef struct Options {
 } Options;
 
 static const CliOption options[] = {
-    {"images", 'd', CLI_TEXT, "DIR", "folder of .jpg and .png pictures", offsetof(Options, images), 0,
-     0},
+    {"images", 'd', CLI_TEXT, "DIR", "folder of .jpg and .png pictures", offsetof(Options, images),
+     0, 0},
     {"labels", 'l', CLI_TEXT, "FILE", "CSV of file,class_id for the pictures in it",
      offsetof(Options, labels), 0, 0},
     {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
      offsetof(Options, dataset), 0, 0},
-    {"limit", 'n', CLI_INT, "N", "only the first N pictures", offsetof(Options, limit), 0, INT32_MAX},
+    {"limit", 'n', CLI_INT, "N", "only the first N pictures", offsetof(Options, limit), 0,
+     INT32_MAX},
     {"names", 0, CLI_TEXT, "FILE", "class names, one a line; else the model's own",
      offsetof(Options, names), 0, 0},
     {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
@@ -92,10 +93,9 @@ static void eval_free(Eval *e)
 static int open_data(Eval *e)
 {
     LedgeError err = {0};
-    LedgeStatus status =
-        e->o->dataset
-            ? ledge__dataset_open(NULL, e->o->dataset, &err, &e->data)
-            : ledge__dataset_open_folder(NULL, e->o->images, e->o->labels, &err, &e->data);
+    LedgeStatus status = e->o->dataset ? ledge__dataset_open(NULL, e->o->dataset, &err, &e->data)
+                                       : ledge__dataset_open_folder(NULL, e->o->images,
+                                                                    e->o->labels, &err, &e->data);
     if (status)
         return cli_fail(NULL, &err);
     e->n = ledge__dataset_count(e->data);
@@ -153,8 +153,8 @@ static int judge(Judged *j, const LedgeSample *sample, size_t index)
     int64_t best[5];
     const size_t n_out = ledge_model_output_count(j->model);
     if (n_out < 1 || n_out > 8)
-        return cli_fail_with(j->path, LEDGE_ERROR_SHAPE, "a classifier has one output; this has %zu",
-                             n_out);
+        return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
+                             "a classifier has one output; this has %zu", n_out);
     if (ledge__preprocess_tensor(&j->pre, NULL, &sample->image, &err, &in))
         return cli_fail(sample->name, &err);
     const uint64_t start = cli_now_ns();
@@ -371,8 +371,7 @@ static int write_header(Eval *e)
     for (size_t m = 0; m < e->n_models && !s; m++) {
         char name[300];
         const char *slash = strrchr(e->models[m].path, '/');
-        const int n = snprintf(name, sizeof name, ",%.250s",
-                               slash ? slash + 1 : e->models[m].path);
+        const int n = snprintf(name, sizeof name, ",%.250s", slash ? slash + 1 : e->models[m].path);
         s = ledge__out_file_write(e->csv, name, (size_t)n, &err);
     }
     if (!s)
@@ -433,9 +432,10 @@ const CliCommand cli_eval = {
     .name = "eval",
     .arguments = "MODEL...",
     .summary = "measure accuracy on labelled pictures, and agreement between models",
-    .description = "Runs each model on every picture of a folder (--images, with --labels) or a data set\n"
-                   "(--dataset cifar10:FILE, mnist:IMAGES[,LABELS]) and prints top-1, top-5, how often\n"
-                   "models agree, and which classes are mixed up most.",
+    .description =
+        "Runs each model on every picture of a folder (--images, with --labels) or a data set\n"
+        "(--dataset cifar10:FILE, mnist:IMAGES[,LABELS]) and prints top-1, top-5, how often\n"
+        "models agree, and which classes are mixed up most.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

@@ -11,8 +11,8 @@ typedef struct Options {
 } Options;
 
 static const CliOption options[] = {
-    {"graph", 0, CLI_FLAG, NULL, "print the optimised graph, one line a node", offsetof(Options, graph),
-     0, 0},
+    {"graph", 0, CLI_FLAG, NULL, "print the optimised graph, one line a node",
+     offsetof(Options, graph), 0, 0},
     {"steps", 0, CLI_FLAG, NULL, "list each step that would run, with its multiply-accumulates",
      offsetof(Options, steps), 0, 0},
     CLI_OPTION_CPU(Options),
@@ -69,8 +69,7 @@ static void print_contents(const LedgeReport *r)
                cli_clean(r->ops[i].op_type), r->ops[i].supported ? "" : "   (not supported)");
     if (r->n_quantize || r->n_dequantize || r->n_weighted_quantized)
         printf("%-12s %zu of %zu weighted operators; %zu QuantizeLinear, %zu DequantizeLinear\n",
-               "quantized", r->n_weighted_quantized, r->n_weighted, r->n_quantize,
-               r->n_dequantize);
+               "quantized", r->n_weighted_quantized, r->n_weighted, r->n_quantize, r->n_dequantize);
     else
         printf("%-12s nothing\n", "quantized");
 }
@@ -122,9 +121,9 @@ static json_t *opsets_json(const LedgeReport *r)
 {
     json_t *a = json_array();
     for (size_t i = 0; i < r->n_opsets; i++)
-        json_array_append_new(a, json_pack("{s:o, s:I}", "domain",
-                                           cli_json_text(r->opsets[i].domain), "version",
-                                           (json_int_t)r->opsets[i].version));
+        json_array_append_new(a,
+                              json_pack("{s:o, s:I}", "domain", cli_json_text(r->opsets[i].domain),
+                                        "version", (json_int_t)r->opsets[i].version));
     return a;
 }
 
@@ -140,11 +139,10 @@ static json_t *contents_json(const LedgeReport *r)
 {
     json_t *ops = json_array(), *weights = json_array();
     for (size_t i = 0; i < r->n_ops; i++)
-        json_array_append_new(ops, json_pack("{s:o, s:o, s:I, s:b}", "domain",
-                                             cli_json_text(r->ops[i].domain), "op_type",
-                                             cli_json_text(r->ops[i].op_type), "count",
-                                             (json_int_t)r->ops[i].count, "supported",
-                                             (int)r->ops[i].supported));
+        json_array_append_new(
+            ops, json_pack("{s:o, s:o, s:I, s:b}", "domain", cli_json_text(r->ops[i].domain),
+                           "op_type", cli_json_text(r->ops[i].op_type), "count",
+                           (json_int_t)r->ops[i].count, "supported", (int)r->ops[i].supported));
     for (size_t i = 0; i < r->n_weights; i++)
         json_array_append_new(weights, json_pack("{s:s, s:I, s:I, s:I}", "type",
                                                  ledge_type_name(r->weights[i].type), "tensors",
@@ -168,11 +166,11 @@ static json_t *run_json(const LedgeReport *r)
                          "message", cli_json_text(r->problem.message));
     }
     for (size_t i = 0; i < r->n_steps; i++)
-        json_array_append_new(
-            steps, json_pack("{s:o, s:o, s:o, s:s, s:I}", "name", cli_json_text(r->steps[i].name),
-                             "domain", cli_json_text(r->steps[i].domain), "op_type",
-                             cli_json_text(r->steps[i].op_type), "provider", "cpu", "macs",
-                             (json_int_t)r->steps[i].macs));
+        json_array_append_new(steps, json_pack("{s:o, s:o, s:o, s:s, s:I}", "name",
+                                               cli_json_text(r->steps[i].name), "domain",
+                                               cli_json_text(r->steps[i].domain), "op_type",
+                                               cli_json_text(r->steps[i].op_type), "provider",
+                                               "cpu", "macs", (json_int_t)r->steps[i].macs));
     return json_pack("{s:b, s:s, s:s, s:I, s:I, s:o}", "runnable", 1, "provider", "cpu",
                      "cpu_level", r->cpu, "macs", (json_int_t)r->macs, "arena_bytes",
                      (json_int_t)r->arena_bytes, "steps", steps);
@@ -180,20 +178,20 @@ static json_t *run_json(const LedgeReport *r)
 
 static json_t *report_json(const char *path, const LedgeReport *r)
 {
-    json_t *o = json_pack(
-        "{s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "file",
-        cli_json_text(path), "format", r->compiled ? "ledge" : "onnx", "file_bytes",
-        (json_int_t)r->file_bytes, "external_bytes", (json_int_t)r->external_bytes, "ir_version",
-        (json_int_t)r->ir_version, "opsets", opsets_json(r), "producer_name",
-        cli_json_text(r->producer_name), "producer_version", cli_json_text(r->producer_version),
-        "graph", cli_json_text(r->graph_name), "metadata", pairs_json(r), "inputs",
-        ends_json(r->inputs, r->n_inputs), "outputs", ends_json(r->outputs, r->n_outputs), "run",
-        run_json(r));
+    json_t *o =
+        json_pack("{s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "file",
+                  cli_json_text(path), "format", r->compiled ? "ledge" : "onnx", "file_bytes",
+                  (json_int_t)r->file_bytes, "external_bytes", (json_int_t)r->external_bytes,
+                  "ir_version", (json_int_t)r->ir_version, "opsets", opsets_json(r),
+                  "producer_name", cli_json_text(r->producer_name), "producer_version",
+                  cli_json_text(r->producer_version), "graph", cli_json_text(r->graph_name),
+                  "metadata", pairs_json(r), "inputs", ends_json(r->inputs, r->n_inputs), "outputs",
+                  ends_json(r->outputs, r->n_outputs), "run", run_json(r));
     json_t *contents = contents_json(r);
-    json_t *quantized = json_pack(
-        "{s:I, s:I, s:I, s:I}", "weighted_operators", (json_int_t)r->n_weighted, "quantized",
-        (json_int_t)r->n_weighted_quantized, "quantize_linear", (json_int_t)r->n_quantize,
-        "dequantize_linear", (json_int_t)r->n_dequantize);
+    json_t *quantized =
+        json_pack("{s:I, s:I, s:I, s:I}", "weighted_operators", (json_int_t)r->n_weighted,
+                  "quantized", (json_int_t)r->n_weighted_quantized, "quantize_linear",
+                  (json_int_t)r->n_quantize, "dequantize_linear", (json_int_t)r->n_dequantize);
     if (o && contents)
         json_object_update(o, contents);
     if (o)
@@ -256,9 +254,10 @@ const CliCommand cli_inspect = {
     .name = "inspect",
     .arguments = "MODEL",
     .summary = "show operators, parameters, work, sizes, and what would run where",
-    .description = "Shows what a model file (.onnx or .ledge) holds: inputs and outputs, opset, metadata,\n"
-                   "operators, weights, what is quantized; and, where ledge can run it, the steps that\n"
-                   "remain after optimisation, their multiply-accumulates, and the memory they need.",
+    .description =
+        "Shows what a model file (.onnx or .ledge) holds: inputs and outputs, opset, metadata,\n"
+        "operators, weights, what is quantized; and, where ledge can run it, the steps that\n"
+        "remain after optimisation, their multiply-accumulates, and the memory they need.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

@@ -63,9 +63,8 @@ static int set_value(const char *path, const char *out, const char *key, const c
     if (ledge_file_set_metadata(path, out, key, value, &err) == LEDGE_OK)
         return CLI_GO;
     /* an error at another file than the one read is one of writing */
-    return strcmp(err.where, path) != 0 && strcmp(err.where, out) == 0
-               ? cli_fail_writing(out, &err)
-               : cli_fail(path, &err);
+    return strcmp(err.where, path) != 0 && strcmp(err.where, out) == 0 ? cli_fail_writing(out, &err)
+                                                                       : cli_fail(path, &err);
 }
 
 static int set_labels(const char *out, const char *labels)
@@ -133,9 +132,10 @@ const CliCommand cli_preprocess = {
     .name = "preprocess",
     .arguments = "set MODEL PRESET|FILE.json | show MODEL",
     .summary = "keep in a model how its pictures are to be prepared, or show it",
-    .description = "'set' writes the description (a preset: imagenet, tf, caffe, none; or a JSON file) into\n"
-                   "the model's metadata, where run, eval and serve find it. 'show' prints what a model\n"
-                   "says, fitted to its input.",
+    .description =
+        "'set' writes the description (a preset: imagenet, tf, caffe, none; or a JSON file) into\n"
+        "the model's metadata, where run, eval and serve find it. 'show' prints what a model\n"
+        "says, fitted to its input.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

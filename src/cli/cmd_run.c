@@ -26,8 +26,8 @@ static const CliOption options[] = {
      offsetof(Options, labels), 0, 0},
     {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
      offsetof(Options, preprocess), 0, 0},
-    {"input", 'i', CLI_LIST, "NAME=F.npy", "a tensor for the named input", offsetof(Options, inputs), 0,
-     0},
+    {"input", 'i', CLI_LIST, "NAME=F.npy", "a tensor for the named input",
+     offsetof(Options, inputs), 0, 0},
     {"output", 'o', CLI_TEXT, "DIR", "write every output there as .npy", offsetof(Options, output),
      0, 0},
     CLI_OPTION_THREADS(Options),
@@ -83,8 +83,10 @@ static int load_picture(Run *r, const char *file, CliInputs *in)
     const char *from = NULL;
     const size_t index = first_empty(in);
     if (index >= in->n)
-        return cli_fail_with(file, LEDGE_ERROR_SHAPE, "the model takes %zu inputs; this is one too "
-                             "many", in->n);
+        return cli_fail_with(file, LEDGE_ERROR_SHAPE,
+                             "the model takes %zu inputs; this is one too "
+                             "many",
+                             in->n);
     if (ledge__preprocess_for_model(r->model, index, r->o->preprocess, &err, &pre, &from))
         return cli_fail(r->path, &err);
     if (strcmp(from, "default") == 0 && !r->told_default)
@@ -134,6 +136,22 @@ static void file_name(const char *name, char *to, size_t size)
     to[n] = '\0';
 }
 
+/* The i-th output's file name; numbered where an earlier output has the same. */
+static void output_name(const Run *r, size_t i, char *to, size_t size)
+{
+    char other[200];
+    const char *own = ledge_model_output(r->model, i)->name;
+    file_name(*own ? own : "output", to, size - 24);
+    for (size_t k = 0; k < i; k++) {
+        own = ledge_model_output(r->model, k)->name;
+        file_name(*own ? own : "output", other, sizeof other - 24);
+        if (strcmp(other, to) == 0) {
+            snprintf(to + strlen(to), 24, "-%zu", i);
+            return;
+        }
+    }
+}
+
 static int save_outputs(Run *r, const char *file)
 {
     char stem[200] = "";
@@ -150,8 +168,7 @@ static int save_outputs(Run *r, const char *file)
     }
     for (size_t i = 0; i < r->n_outputs; i++) {
         char name[200], path[4096];
-        const char *own = ledge_model_output(r->model, i)->name;
-        file_name(*own ? own : "output", name, sizeof name);
+        output_name(r, i, name, sizeof name);
         snprintf(path, sizeof path, "%s/%s%s.npy", r->o->output, stem, name);
         if (ledge__npy_save(path, &r->outputs[i], &err))
             return cli_fail_writing(path, &err);
@@ -178,11 +195,11 @@ static json_t *best_json(const Run *r, const Best *best)
     json_t *a = json_array();
     for (size_t i = 0; i < best->n; i++) {
         const char *label = cli_label(&r->labels, best->index[i]);
-        json_array_append_new(a, json_pack("{s:I, s:o, s:o, s:o}", "class",
-                                           (json_int_t)best->index[i], "label",
-                                           label ? cli_json_text(label) : json_null(), "score",
-                                           cli_json_real(cli_element(&r->outputs[0], best->index[i])),
-                                           "probability", cli_json_real(best->probability[i])));
+        json_array_append_new(
+            a, json_pack("{s:I, s:o, s:o, s:o}", "class", (json_int_t)best->index[i], "label",
+                         label ? cli_json_text(label) : json_null(), "score",
+                         cli_json_real(cli_element(&r->outputs[0], best->index[i])), "probability",
+                         cli_json_real(best->probability[i])));
     }
     return a;
 }
@@ -226,13 +243,12 @@ static json_t *outputs_json(const Run *r)
         json_t *shape = json_array();
         for (int32_t d = 0; d < t->rank; d++)
             json_array_append_new(shape, json_integer(t->dims[d]));
-        json_array_append_new(
-            a, json_pack("{s:o, s:s, s:o, s:o, s:o, s:o}", "name",
-                         cli_json_text(ledge_model_output(r->model, i)->name), "type",
-                         ledge_type_name(t->type), "shape", shape, "min",
-                         s.known ? cli_json_real(s.least) : json_null(), "max",
-                         s.known ? cli_json_real(s.most) : json_null(), "mean",
-                         s.known ? cli_json_real(s.mean) : json_null()));
+        json_array_append_new(a, json_pack("{s:o, s:s, s:o, s:o, s:o, s:o}", "name",
+                                           cli_json_text(ledge_model_output(r->model, i)->name),
+                                           "type", ledge_type_name(t->type), "shape", shape, "min",
+                                           s.known ? cli_json_real(s.least) : json_null(), "max",
+                                           s.known ? cli_json_real(s.most) : json_null(), "mean",
+                                           s.known ? cli_json_real(s.mean) : json_null()));
     }
     return a;
 }
@@ -256,9 +272,9 @@ static void answer(Run *r, const char *file, double ms)
     if (scores)
         find_best(r, &best);
     if (r->o->json) {
-        json_t *one = json_pack("{s:o, s:f, s:o}", "input",
-                                file ? cli_json_text(file) : json_null(), "milliseconds", ms,
-                                "outputs", outputs_json(r));
+        json_t *one =
+            json_pack("{s:o, s:f, s:o}", "input", file ? cli_json_text(file) : json_null(),
+                      "milliseconds", ms, "outputs", outputs_json(r));
         if (one && scores)
             json_object_set_new(one, "top", best_json(r, &best));
         json_array_append_new(r->results, one);
@@ -335,9 +351,10 @@ const CliCommand cli_run = {
     .name = "run",
     .arguments = "MODEL [INPUT...]",
     .summary = "run a model on pictures or .npy files",
-    .description = "Runs the model once for each INPUT. A .jpg or .png is resized, cropped and scaled as the\n"
-                   "model's metadata (or --preprocess) says; a .npy goes in as it is. A row of scores is\n"
-                   "shown as the best classes; other outputs as a summary, and whole with --output.",
+    .description =
+        "Runs the model once for each INPUT. A .jpg or .png is resized, cropped and scaled as the\n"
+        "model's metadata (or --preprocess) says; a .npy goes in as it is. A row of scores is\n"
+        "shown as the best classes; other outputs as a summary, and whole with --output.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

@@ -20,7 +20,7 @@ void cli_set_json(bool on)
 
 /* ---- text ---- */
 
-#define RING 8
+#define RING      8
 #define RING_SIZE 1024
 
 static char *ring(void)

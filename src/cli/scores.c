@@ -66,7 +66,8 @@ int cli_labels_load(const LedgeModel *m, const char *path, CliLabels *out)
     }
     if (path && !out->n) {
         cli_labels_free(out);
-        return cli_fail_with(path, LEDGE_ERROR_FORMAT, "no labels in it; one class a line is asked");
+        return cli_fail_with(path, LEDGE_ERROR_FORMAT,
+                             "no labels in it; one class a line is asked");
     }
     return CLI_GO;
 }
@@ -94,14 +95,21 @@ bool cli_is_scores(const LedgeTensor *t)
     return most > 1 && ledge_tensor_count(t) == most;
 }
 
+/* NaN ranks last. */
+static double rank_of(const LedgeTensor *t, int64_t i)
+{
+    const double v = cli_element(t, i);
+    return isnan(v) ? -INFINITY : v;
+}
+
 size_t cli_top(const LedgeTensor *t, size_t k, int64_t *indices)
 {
     const int64_t count = ledge_tensor_count(t);
     size_t n = 0;
     for (int64_t i = 0; i < count; i++) {
-        const double v = cli_element(t, i);
+        const double v = rank_of(t, i);
         size_t at = n;
-        while (at > 0 && v > cli_element(t, indices[at - 1]))
+        while (at > 0 && v > rank_of(t, indices[at - 1]))
             at--;
         if (at >= k)
             continue;

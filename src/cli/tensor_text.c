@@ -39,7 +39,7 @@ json_t *cli_info_json(const LedgeTensorInfo *info)
 {
     json_t *dims = info->rank < 0 ? json_null() : json_array();
     for (int32_t i = 0; i < info->rank; i++) {
-        json_t *d = info->dims[i] >= 0    ? json_integer(info->dims[i])
+        json_t *d = info->dims[i] >= 0   ? json_integer(info->dims[i])
                     : info->dim_names[i] ? cli_json_text(info->dim_names[i])
                                          : json_null();
         json_array_append_new(dims, d);
@@ -90,8 +90,8 @@ static double brain(uint16_t h)
 double cli_element(const LedgeTensor *t, int64_t i)
 {
     switch (t->type) {
-#define CASE(code, ctype)                                                                 \
-    case LEDGE_##code:                                                                    \
+#define CASE(code, ctype)                                                                          \
+    case LEDGE_##code:                                                                             \
         return (double)((const ctype *)t->data)[i]
         CASE(FLOAT, float);
         CASE(DOUBLE, double);

@@ -13,6 +13,9 @@ expect 0 run "$work/c.ledge" "$work/picture.npy" -o "$work/from_ledge"
 cmp "$work/from_onnx/scores.npy" "$work/from_ledge/scores.npy" || fail 'the compiled model answers otherwise'
 expect 0 compile --json "$data/classifier.onnx" -o "$work/c.ledge" --shape picture=2x3x8x8
 json 'o["output_bytes"] > 0'
+expect 3 preprocess set "$work/c.ledge" tf
+err 'a compiled model is not changed'
+one_sentence
 expect 2 compile "$data/classifier.onnx"
 err '-o M.ledge'
 expect 3 compile "$work/text.onnx" -o "$work/t.ledge"

@@ -261,7 +261,7 @@ static void assert_text(const LedgeGraph *g, const char *expected)
 
 void assert_pass(const char *pass, const char *before, const char *after)
 {
-    LedgeOptOptions o = {.fold_limit = FOLD, .nchw_first_conv = true};
+    LedgeOptOptions o = {.fold_limit = FOLD};
     LedgeError err = {0};
     bool changed = false;
     LedgeGraph *g = graph_from_text(before);
@@ -309,6 +309,14 @@ static void *to_onnx(LedgeGraph *g, size_t *size)
     must(ledge__graph_export(g, &m, &err), &err);
     must(ledge__onnx_write_memory(&m, NULL, &bytes, size, &err), &err);
     ledge__arena_free(m.arena);
+    return bytes;
+}
+
+void *onnx_from_text(const char *text, size_t *size)
+{
+    LedgeGraph *g = graph_from_text(text);
+    void *bytes = to_onnx(g, size);
+    ledge__graph_free(g);
     return bytes;
 }
 

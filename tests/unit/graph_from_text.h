@@ -16,6 +16,8 @@
 
 /* Operators are bound and shapes inferred. Free with ledge__graph_free. */
 LedgeGraph *graph_from_text(const char *text);
+/* The same as the bytes of a model file. Free with ledge__free(NULL, …). */
+void *onnx_from_text(const char *text, size_t *size);
 /* ledge__graph_text without the input lines, and with made-up names counted from %0 in the
  * order in which they appear. Free with ledge__free(NULL, …). */
 char *text_of_graph(const LedgeGraph *g);

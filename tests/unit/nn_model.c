@@ -30,7 +30,7 @@ LedgeStatus nn_run(NnModel *m, size_t n_out)
         m->out[i] = (LedgeTensor){0};
     }
     m->n_out = n_out;
-    m->model = test_load(m->t, false, &m->err);
+    m->model = test_load(m->t, m->optimize, &m->err);
     if (!m->model)
         return m->err.status;
     LedgeStatus s = ledge_session_create(m->model, &o, &m->err, &m->session);

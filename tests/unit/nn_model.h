@@ -12,7 +12,8 @@ typedef struct NnModel {
     TestModel *t;
     LedgeTensor in[8], out[4];
     size_t n_in, n_out;
-    int threads; /* 0: 1 */
+    int threads;   /* 0: 1 */
+    bool optimize; /* false: plain kernels, the graph as it stands */
     LedgeModel *model;
     LedgeSession *session;
     LedgeError err;
@@ -20,7 +21,7 @@ typedef struct NnModel {
 
 /* An input called x0, x1, … in order. */
 void nn_input(NnModel *m, LedgeType type, int rank, const int64_t *dims, const void *data);
-/* Loads without optimisation and runs; the model's outputs are y0 … (declared here). */
+/* Loads and runs; the model's outputs are y0 … (declared here). */
 LedgeStatus nn_run(NnModel *m, size_t n_out);
 void nn_free(NnModel *m);
 /* Runs, expecting `status` and `text` in the message, then frees. */

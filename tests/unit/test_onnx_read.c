@@ -425,8 +425,8 @@ static void versions_outside_the_range_are_refused(void **state)
     const struct {
         int64_t ir, opset;
         bool ok;
-    } cases[] = {{3, 7, true},   {13, 26, true},  {2, 7, false},
-                 {14, 7, false}, {8, 6, false},   {8, 27, false}};
+    } cases[] = {{3, 7, true},   {13, 26, true}, {2, 7, false},
+                 {14, 7, false}, {8, 6, false},  {8, 27, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Bytes model = {.n = 0}, opset = {.n = 0};
         LedgeError err = {0};
@@ -459,7 +459,8 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    const char *names[] = {"model/m.onnx", "model/w.bin", "model/out", "model/in", "model", "secret"};
+    const char *names[] = {"model/m.onnx", "model/w.bin", "model/out",
+                           "model/in",     "model",       "secret"};
     char path[200];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);

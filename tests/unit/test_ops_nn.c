@@ -88,6 +88,29 @@ static void conv_groups_do_not_mix(void **state)
     nn_free(&m);
 }
 
+/* Packed and plain tiles agree, whatever the number of spatial dimensions. */
+static void conv_with_packed_tiles_agrees(void **state)
+{
+    (void)state;
+    float x[2 * 8 * 50], plain[2 * 12 * 24];
+    test_fill(x, sizeof x / sizeof *x, 7);
+    for (int optimize = 0; optimize < 2; optimize++) {
+        NnModel m = {.t = test_model_new(11), .optimize = optimize};
+        nn_input(&m, LEDGE_FLOAT, 3, DIMS(2, 8, 50), x);
+        test_noise(m.t, "w", 3, DIMS(12, 4, 4), 1);
+        test_noise(m.t, "b", 1, DIMS(12), 2);
+        OnnxNode *n = test_node(m.t, "Conv", "x0 w b", "y0");
+        test_attr_int(m.t, n, "group", 2);
+        test_attr_ints(m.t, n, "strides", 1, DIMS(2));
+        must_run(&m, 1);
+        if (optimize)
+            nn_expect(&m, 0, 3, DIMS(2, 12, 24), plain);
+        else
+            memcpy(plain, m.out[0].data, sizeof plain);
+        nn_free(&m);
+    }
+}
+
 static void conv_of_an_empty_batch_is_empty(void **state)
 {
     (void)state;
@@ -101,17 +124,16 @@ static void conv_of_an_empty_batch_is_empty(void **state)
     nn_free(&m);
 }
 
-static void conv_is_the_same_for_every_thread_count(void **state)
+static void conv_on_threads(bool optimize)
 {
-    (void)state;
     float *x = malloc(sizeof *x * 2 * 16 * 30 * 30), *first = NULL;
     size_t bytes = 0;
     assert_non_null(x);
     test_fill(x, 2 * 16 * 30 * 30, 3);
     for (int threads = 1; threads <= 3; threads++) {
-        NnModel m = {.t = test_model_new(11), .threads = threads};
-        nn_input(&m, LEDGE_FLOAT, 4, DIMS(2, 16, 30, 30), x);
-        test_noise(m.t, "w", 4, DIMS(150, 16, 3, 3), 1);
+        NnModel m = {.t = test_model_new(11), .threads = threads, .optimize = optimize};
+        nn_input(&m, LEDGE_FLOAT, 5, DIMS(2, 16, 10, 9, 10), x);
+        test_noise(m.t, "w", 5, DIMS(150, 16, 3, 3, 3), 1);
         test_node(m.t, "Conv", "x0 w", "y0");
         must_run(&m, 1);
         if (!first) {
@@ -125,6 +147,13 @@ static void conv_is_the_same_for_every_thread_count(void **state)
     }
     free(first);
     free(x);
+}
+
+static void conv_is_the_same_for_every_thread_count(void **state)
+{
+    (void)state;
+    conv_on_threads(false);
+    conv_on_threads(true);
 }
 
 /* A transposed convolution spreads what the plain one gathers: <conv x, y> = <x, conv' y>. */
@@ -177,13 +206,13 @@ static void batched_product_is_the_sum_for_every_thread_count(void **state)
     float a[2 * 5 * 12], b[2 * 4 * 12 * 19], first[2 * 4 * 5 * 19];
     test_fill(a, sizeof a / sizeof *a, 1);
     test_fill(b, sizeof b / sizeof *b, 2);
-    for (int threads = 1; threads <= 3; threads++) {
-        NnModel m = {.t = test_model_new(13), .threads = threads};
+    for (int threads = 0; threads <= 3; threads++) {
+        NnModel m = {.t = test_model_new(13), .threads = threads, .optimize = threads > 0};
         nn_input(&m, LEDGE_FLOAT, 4, DIMS(2, 1, 5, 12), a);
         nn_input(&m, LEDGE_FLOAT, 4, DIMS(2, 4, 12, 19), b);
         test_node(m.t, "MatMul", "x0 x1", "y0");
         must_run(&m, 1);
-        for (int e = 0; e < 2 * 4 * 5 * 19 && threads == 1; e++) {
+        for (int e = 0; e < 2 * 4 * 5 * 19 && threads == 0; e++) {
             int col = e % 19, row = e / 19 % 5, batch = e / 19 / 5;
             first[e] = 0;
             for (int k = 0; k < 12; k++)
@@ -203,15 +232,16 @@ static void gemm_takes_either_order_of_b(void **state)
     test_fill(b, sizeof b / sizeof *b, 2);
     for (int i = 0; i < 16 * 20; i++)
         bt[i % 20 * 16 + i / 20] = b[i];
-    for (int trans = 0; trans < 2; trans++) {
-        NnModel m = {.t = test_model_new(13)};
+    for (int round = 0; round < 4; round++) {
+        int trans = round & 1;
+        NnModel m = {.t = test_model_new(13), .optimize = round > 1};
         nn_input(&m, LEDGE_FLOAT, 2, DIMS(9, 16), a);
         nn_input(&m, LEDGE_FLOAT, 2, DIMS(trans ? 20 : 16, trans ? 16 : 20), trans ? bt : b);
         OnnxNode *n = test_node(m.t, "Gemm", "x0 x1", "y0");
         test_attr_int(m.t, n, "transB", trans);
         test_attr_float(m.t, n, "alpha", 0.5f);
         must_run(&m, 1);
-        if (trans)
+        if (round)
             nn_expect(&m, 0, 2, DIMS(9, 20), plain);
         else
             memcpy(plain, m.out[0].data, sizeof plain);
@@ -403,6 +433,7 @@ int main(void)
         cmocka_unit_test(max_pool_carries_nan),
         cmocka_unit_test(conv_asymmetric_pads_shift_the_input),
         cmocka_unit_test(conv_groups_do_not_mix),
+        cmocka_unit_test(conv_with_packed_tiles_agrees),
         cmocka_unit_test(conv_of_an_empty_batch_is_empty),
         cmocka_unit_test(conv_is_the_same_for_every_thread_count),
         cmocka_unit_test(conv_transpose_is_the_adjoint_of_conv),

@@ -125,6 +125,78 @@ static void cse_leaves_random_numbers_apart(void **state)
     assert_outputs_agree(before);
 }
 
+static void slice_concat_reads_the_part_that_it_takes(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,4,2]\n"
+                                 "input z f32[?,4,3]\n"
+                                 "const zero i64[1] = 0\n"
+                                 "const two i64[1] = 2\n"
+                                 "const three i64[1] = 3\n"
+                                 "const far i64[1] = 4294967296\n"
+                                 "c = Concat(x, z) {axis=2}\n"
+                                 "a = Slice(c, zero, two, two)\n"
+                                 "b = Slice(c, two, far, two)\n"
+                                 "d = Slice(c, zero, three, two)\n"
+                                 "p = Relu(a)\n"
+                                 "q = Relu(b)\n"
+                                 "output p\n"
+                                 "output q\n"
+                                 "output d\n";
+    assert_pass("slice_concat", before,
+                "c:float32[?,4,5] = Concat(x, z) {axis=2}\n"
+                "d:float32[?,4,3] = Slice(c, zero, three, two)\n"
+                "p:float32[?,4,2] = Relu(x)\n"
+                "q:float32[?,4,3] = Relu(z)\n"
+                "output p\n"
+                "output q\n"
+                "output d\n");
+    assert_outputs_agree(before);
+}
+
+static void scale_chain_becomes_one_factor(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,4,2]\n"
+                                 "const k f32[] = 0.1\n"
+                                 "const h f32[1,1] = 4\n"
+                                 "const v f32[1,4,2]\n"
+                                 "const two f32[] = 2\n"
+                                 "m = Mul(k, x)\n"
+                                 "n = Mul(m, v)\n"
+                                 "y = Div(n, two)\n"
+                                 "e = Relu(x)\n"
+                                 "f = Mul(e, two)\n"
+                                 "z = Mul(h, f)\n"
+                                 "output y\n"
+                                 "output z\n";
+    assert_pass("scale_chain", before,
+                "y:float32[?,4,2] = Mul(x, %0)\n"
+                "e:float32[?,4,2] = Relu(x)\n"
+                "z:float32[?,4,2] = Mul(e, %1)\n"
+                "output y\n"
+                "output z\n");
+    assert_outputs_agree(before);
+}
+
+static void scale_chain_leaves_two_tensors_and_reversed_division(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[2,4,2]\n"
+                                 "const v f32[4,1] positive\n"
+                                 "const u f32[2] positive\n"
+                                 "const two f32[] = 2\n"
+                                 "m = Mul(x, v)\n"
+                                 "y = Mul(m, u)\n"
+                                 "e = Exp(x)\n"
+                                 "f = Div(two, e)\n"
+                                 "z = Mul(f, two)\n"
+                                 "output y\n"
+                                 "output z\n";
+    assert_pass("scale_chain", before, NULL);
+    assert_outputs_agree(before);
+}
+
 static void static_reshape_copies_computed_dims(void **state)
 {
     (void)state;
@@ -198,6 +270,9 @@ int main(void)
         cmocka_unit_test(noop_keeps_names_of_graph_inputs_and_outputs),
         cmocka_unit_test(cse_merges_equal_nodes_and_equal_small_constants),
         cmocka_unit_test(cse_leaves_random_numbers_apart),
+        cmocka_unit_test(slice_concat_reads_the_part_that_it_takes),
+        cmocka_unit_test(scale_chain_becomes_one_factor),
+        cmocka_unit_test(scale_chain_leaves_two_tensors_and_reversed_division),
         cmocka_unit_test(static_reshape_copies_computed_dims),
         cmocka_unit_test(reshape_chain_becomes_one_reshape),
         cmocka_unit_test(reshape_chain_that_comes_back_vanishes),

@@ -80,8 +80,9 @@ LedgeStatus ledge__onnx_open_external(OnnxReader *r, OnnxTensor *t, size_t expec
     const OnnxMapping *m;
     LEDGE_TRY(parse_entries(r, t));
     if (!r->folder || !r->model)
-        return fail(r, t, "its bytes lie in another file, which a model read from memory does not "
-                          "have; load the model by its path");
+        return fail(r, t,
+                    "its bytes lie in another file, which a model read from memory does not "
+                    "have; load the model by its path");
     char *name = ledge__arena_strn(r->arena, t->location.p, t->location.n);
     if (!name)
         return ledge__no_memory(r->err);

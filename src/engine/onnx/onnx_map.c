@@ -105,8 +105,8 @@ LedgeStatus ledge__onnx_folder_open(LedgeArena *arena, const char *path, LedgeEr
 {
     const char *slash = strrchr(path, '/');
     const size_t n = slash ? (size_t)(slash - path) : 0;
-    char *folder = !slash ? ledge__arena_str(arena, ".")
-                          : ledge__arena_strn(arena, path, n ? n : 1);
+    char *folder =
+        !slash ? ledge__arena_str(arena, ".") : ledge__arena_strn(arena, path, n ? n : 1);
     if (!folder)
         return ledge__no_memory(err);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -140,7 +140,7 @@ static bool is_plain(const char *name)
 /* Without openat2: one component after the other, following no link. */
 static int open_walk(int folder, const char *name)
 {
-    int at = dup(folder);
+    int at = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (const char *p = name; at >= 0;) {
         char part[256];
         const size_t n = strcspn(p, "/");
@@ -167,8 +167,7 @@ static int open_walk(int folder, const char *name)
 static int open_beneath(int folder, const char *name)
 {
 #if defined(__linux__) && defined(SYS_openat2)
-    struct open_how how = {.flags = OPEN_FLAGS,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int fd = (int)syscall(SYS_openat2, folder, name, &how, sizeof how);
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
         return fd;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define BUDGET_PER_BYTE 64
-#define BUDGET_BASE ((size_t)1 << 20)
+#define BUDGET_BASE     ((size_t)1 << 20)
 
 OnnxReader ledge__onnx_reader(LedgeArena *arena, size_t size, LedgeError *err)
 {

@@ -97,9 +97,9 @@ static LedgeStatus expected_size(OnnxReader *r, WireSpan span, const OnnxTensor 
 
 /* How field `number` of the tensor is made up in the file. */
 typedef struct Pieces {
-    size_t count;   /* wire fields */
-    size_t values;  /* varints in them */
-    size_t bytes;   /* payload */
+    size_t count;  /* wire fields */
+    size_t values; /* varints in them */
+    size_t bytes;  /* payload */
     WireSpan last;
 } Pieces;
 
@@ -126,8 +126,8 @@ static LedgeStatus survey(OnnxReader *r, WireSpan span, uint32_t number, Pieces 
     return LEDGE_OK;
 }
 
-static LedgeStatus check_wire_types(OnnxReader *r, WireSpan span, uint32_t number,
-                                    WireType scalar, const OnnxTensor *t)
+static LedgeStatus check_wire_types(OnnxReader *r, WireSpan span, uint32_t number, WireType scalar,
+                                    const OnnxTensor *t)
 {
     WireSpan s = span;
     WireField w;
@@ -137,8 +137,9 @@ static LedgeStatus check_wire_types(OnnxReader *r, WireSpan span, uint32_t numbe
         if (!more)
             return LEDGE_OK;
         if (w.number == number && w.type != WIRE_LEN && w.type != scalar)
-            return tensor_fail(r, span, t, "its data field has the wrong wire type: the file is "
-                                           "damaged");
+            return tensor_fail(r, span, t,
+                               "its data field has the wrong wire type: the file is "
+                               "damaged");
     }
 }
 

@@ -5,18 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_FILE INT32_MAX /* protobuf's own limit */
-#define PAGE 4096
+#define MAX_FILE    INT32_MAX /* protobuf's own limit */
+#define PAGE        4096
 #define SMALL_ALIGN 64
 
 static LedgeStatus check_size(const OnnxWriter *w, const char *path, LedgeError *err)
 {
     if (w->count <= MAX_FILE)
         return LEDGE_OK;
-    return ledge__fail(err, LEDGE_ERROR_LIMIT, path,
-                       "the model takes %llu bytes and ONNX files end at 2 GiB; keep its weights in "
-                       "an external data file",
-                       (unsigned long long)w->count);
+    return ledge__fail(
+        err, LEDGE_ERROR_LIMIT, path,
+        "the model takes %llu bytes and ONNX files end at 2 GiB; keep its weights in "
+        "an external data file",
+        (unsigned long long)w->count);
 }
 
 LedgeStatus ledge__onnx_write_memory(const OnnxModel *model, const LedgeAllocator *a, void **bytes,
@@ -71,11 +72,11 @@ static char *data_path(Saver *s, LedgeStr location)
     if (!location.n || memchr(location.p, '/', location.n) || memchr(location.p, 0, location.n) ||
         ledge__str_eq(location, ".") || ledge__str_eq(location, "..") ||
         ledge__str_eq(location, name)) {
-        s->status = ledge__fail(s->err, LEDGE_ERROR_UNSUPPORTED, s->path,
-                                "external data is only written to a file of its own beside the "
-                                "model, not to '%.*s'",
-                                (int)(location.n < 200 ? location.n : 200),
-                                location.n ? location.p : "");
+        s->status =
+            ledge__fail(s->err, LEDGE_ERROR_UNSUPPORTED, s->path,
+                        "external data is only written to a file of its own beside the "
+                        "model, not to '%.*s'",
+                        (int)(location.n < 200 ? location.n : 200), location.n ? location.p : "");
         return NULL;
     }
     char *path = ledge__alloc(s->allocator, folder + location.n + 1, 1);

@@ -133,7 +133,8 @@ static void put_scalar(OnnxWriter *w, const OnnxField *f, const void *member, bo
 
 static void put_field(OnnxWriter *w, const OnnxMessage *m, const OnnxField *f, const void *message)
 {
-    const void *member = f->offset == ONNX_NO_MEMBER ? NULL : ledge__onnx_member(message, f->offset);
+    const void *member =
+        f->offset == ONNX_NO_MEMBER ? NULL : ledge__onnx_member(message, f->offset);
     const size_t *count = ledge__onnx_member(message, f->count);
     switch ((OnnxFieldKind)f->kind) {
     case ONNX_FIELD_STRINGS:
@@ -247,10 +248,9 @@ static void put_placed_tensor(OnnxWriter *w, const OnnxTensor *external, uint64_
 static void put_external_tensor(OnnxWriter *w, const OnnxTensor *t)
 {
     const OnnxPlacement key = {.tensor = t};
-    const OnnxPlacement *p = w->n_placements
-                                 ? bsearch(&key, w->placements, w->n_placements, sizeof key,
-                                           compare_placements)
-                                 : NULL;
+    const OnnxPlacement *p = w->n_placements ? bsearch(&key, w->placements, w->n_placements,
+                                                       sizeof key, compare_placements)
+                                             : NULL;
     if (p)
         put_placed_tensor(w, t, p->offset);
     else

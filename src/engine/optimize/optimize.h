@@ -12,7 +12,6 @@
 typedef struct LedgeOptOptions {
     uint32_t cpu;  /* CPU flags that kernels may use; some fusions pay only with some kernels */
     bool portable; /* only rewrites whose result is plain ONNX, for graphs that are written out */
-    bool nchw_first_conv; /* let ledge.Conv read NCHW (x_layout) at the border */
     size_t fold_limit;    /* bytes, for ledge__graph_infer; 0: nothing is folded */
     uint32_t *counts; /* NULL, or ledge__opt_pass_count() counters: rounds in which each fired */
 } LedgeOptOptions;

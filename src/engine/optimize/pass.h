@@ -21,8 +21,8 @@ LedgePassFn ledge__opt_dead_code, ledge__opt_noop, ledge__opt_cse, ledge__opt_st
     ledge__opt_pad_fold, ledge__opt_reduce_mean_pool, ledge__opt_conv1d, ledge__opt_gemm,
     ledge__opt_layout, ledge__opt_transpose_sink, ledge__opt_flatten_gemm, ledge__opt_attention,
     ledge__opt_skip_layer_norm, ledge__opt_activation, ledge__opt_residual, ledge__opt_affine,
-    ledge__opt_qkv, ledge__opt_matmul, ledge__opt_concat, ledge__opt_nchw_first,
-    ledge__opt_transpose_view, ledge__opt_bottleneck;
+    ledge__opt_qkv, ledge__opt_matmul, ledge__opt_concat, ledge__opt_transpose_view,
+    ledge__opt_bottleneck, ledge__opt_slice_concat, ledge__opt_scale_chain;
 
 /* ---- making (NULL or false: no memory) ---- */
 

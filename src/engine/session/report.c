@@ -2,10 +2,13 @@
 #include "engine/session/report_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cpu.h"
+#include "engine/session/ledge_file.h"
 #include "engine/session/session.h"
 
 static const char *text(LedgeReportBox *box, LedgeStr s, bool *no_memory)
@@ -37,13 +40,15 @@ static LedgeTensorInfo describe(LedgeReportBox *box, const OnnxValueInfo *v, boo
     return info;
 }
 
-static bool is_initializer(const OnnxGraph *g, LedgeStr name)
+/* Names of all initializers, sorted; NULL: no memory. */
+static LedgeStr *initializer_names(LedgeReportBox *box, const OnnxGraph *g)
 {
-    for (size_t i = 0; i < g->n_initializers; i++)
-        if (g->initializers[i].name.n == name.n && name.n &&
-            memcmp(g->initializers[i].name.p, name.p, name.n) == 0)
-            return true;
-    return false;
+    LedgeStr *names = ledge__arena_alloc(box->arena, g->n_initializers, sizeof *names);
+    for (size_t i = 0; names && i < g->n_initializers; i++)
+        names[i] = g->initializers[i].name;
+    if (names && g->n_initializers)
+        qsort(names, g->n_initializers, sizeof *names, ledge__report_compare_str);
+    return names;
 }
 
 static LedgeStatus describe_ends(LedgeReportBox *box, const OnnxGraph *g, LedgeError *err)
@@ -52,10 +57,12 @@ static LedgeStatus describe_ends(LedgeReportBox *box, const OnnxGraph *g, LedgeE
     bool no_memory = false;
     r->inputs = ledge__arena_alloc(box->arena, g->n_inputs, sizeof *r->inputs);
     r->outputs = ledge__arena_alloc(box->arena, g->n_outputs, sizeof *r->outputs);
-    if (!r->inputs || !r->outputs)
+    const LedgeStr *names = initializer_names(box, g);
+    if (!r->inputs || !r->outputs || !names)
         return ledge__no_memory(err);
     for (size_t i = 0; i < g->n_inputs; i++)
-        if (!is_initializer(g, g->inputs[i].name))
+        if (!bsearch(&g->inputs[i].name, names, g->n_initializers, sizeof *names,
+                     ledge__report_compare_str))
             r->inputs[r->n_inputs++] = describe(box, &g->inputs[i], &no_memory);
     for (size_t i = 0; i < g->n_outputs; i++)
         r->outputs[r->n_outputs++] = describe(box, &g->outputs[i], &no_memory);
@@ -78,12 +85,11 @@ static LedgeStatus describe_header(LedgeReportBox *box, const OnnxModel *m, Ledg
     if (!r->opsets || !r->metadata)
         return ledge__no_memory(err);
     for (size_t i = 0; i < m->n_opsets; i++)
-        r->opsets[r->n_opsets++] = (LedgeReportOpset){text(box, m->opsets[i].domain, &no_memory),
-                                                      m->opsets[i].version};
+        r->opsets[r->n_opsets++] =
+            (LedgeReportOpset){text(box, m->opsets[i].domain, &no_memory), m->opsets[i].version};
     for (size_t i = 0; i < m->n_metadata; i++)
-        r->metadata[r->n_metadata++] =
-            (LedgeReportPair){text(box, m->metadata[i].key, &no_memory),
-                              text(box, m->metadata[i].value, &no_memory)};
+        r->metadata[r->n_metadata++] = (LedgeReportPair){
+            text(box, m->metadata[i].key, &no_memory), text(box, m->metadata[i].value, &no_memory)};
     return no_memory ? ledge__no_memory(err) : LEDGE_OK;
 }
 
@@ -232,12 +238,28 @@ static LedgeStatus replace_metadata(OnnxModel *m, const char *key, const char *v
     return LEDGE_OK;
 }
 
+static bool is_compiled(const char *path)
+{
+    char magic[8] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    const ssize_t n = read(fd, magic, sizeof magic);
+    close(fd);
+    return n == (ssize_t)sizeof magic && ledge__file_is_compiled(magic, sizeof magic);
+}
+
 LedgeStatus ledge_file_set_metadata(const char *path, const char *out_path, const char *key,
                                     const char *value, LedgeError *error)
 {
     OnnxModel *m = NULL;
     if (!path || !out_path || !key)
-        return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL, "path, out_path and key must be given");
+        return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL,
+                           "path, out_path and key must be given");
+    if (is_compiled(path))
+        return ledge__fail(error, LEDGE_ERROR_UNSUPPORTED, path,
+                           "a compiled model is not changed; change the .onnx it came from and "
+                           "compile that again");
     LEDGE_TRY(ledge__onnx_read_file(NULL, path, error, &m));
     LedgeStatus status = replace_metadata(m, key, value, error);
     if (!status)

@@ -3,20 +3,35 @@
 
 #include <stdlib.h>
 
+/* An operator's or function's full name. */
+typedef struct OpName {
+    LedgeStr domain, op;
+} OpName;
+
+/* Names are gathered and sorted rather than looked up one by one: a hostile file may hold a
+ * million different ones. */
 typedef struct Count {
     LedgeReportBox *box;
     const OnnxModel *model;
     LedgeReport *r;
-    size_t cap_ops, cap_weights;
+    OpName *ops, *functions;
+    size_t n_ops, cap_ops, cap_weights;
     bool no_memory;
 } Count;
 
-static int compare_str(const void *a, const void *b)
+int ledge__report_compare_str(const void *a, const void *b)
 {
     const LedgeStr *x = a, *y = b;
     const size_t n = x->n < y->n ? x->n : y->n;
     int c = n ? memcmp(x->p, y->p, n) : 0;
     return c ? c : (x->n > y->n) - (x->n < y->n);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const OpName *x = a, *y = b;
+    const int c = ledge__report_compare_str(&x->domain, &y->domain);
+    return c ? c : ledge__report_compare_str(&x->op, &y->op);
 }
 
 static bool same(LedgeStr s, const char *z)
@@ -32,13 +47,9 @@ static bool any_of(LedgeStr s, const char *const *names)
     return false;
 }
 
-static bool is_supported(const Count *c, const OnnxNode *n, const char *domain, const char *op)
+static OpName name_of(LedgeStr domain, LedgeStr op)
 {
-    for (size_t i = 0; i < c->model->n_functions; i++)
-        if (same(c->model->functions[i].name, op) && same(c->model->functions[i].domain, domain))
-            return true;
-    (void)n;
-    return ledge__op_find(domain, op, (int)ledge__onnx_opset(c->model, domain)) != NULL;
+    return (OpName){same(domain, "ai.onnx") ? (LedgeStr){"", 0} : domain, op};
 }
 
 /* Room for one more element of an array in the report's arena. */
@@ -61,23 +72,65 @@ static bool grow(Count *c, void **items, size_t count, size_t *cap, size_t size)
 
 static void count_op(Count *c, const OnnxNode *n)
 {
+    void *ops = c->ops;
+    if (!grow(c, &ops, c->n_ops, &c->cap_ops, sizeof *c->ops))
+        return;
+    c->ops = ops;
+    c->ops[c->n_ops++] = name_of(n->domain, n->op_type);
+}
+
+static bool sort_functions(Count *c)
+{
+    const size_t n = c->model->n_functions;
+    c->functions = ledge__arena_alloc(c->box->arena, n, sizeof *c->functions);
+    if (!c->functions)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        c->functions[i] = name_of(c->model->functions[i].domain, c->model->functions[i].name);
+    if (n)
+        qsort(c->functions, n, sizeof *c->functions, compare_names);
+    return true;
+}
+
+static bool is_supported(const Count *c, const OpName *name, const char *domain, const char *op)
+{
+    const size_t n = c->model->n_functions;
+    return (n && bsearch(name, c->functions, n, sizeof *name, compare_names)) ||
+           ledge__op_find(domain, op, (int)ledge__onnx_opset(c->model, domain)) != NULL;
+}
+
+static int by_count(const void *a, const void *b)
+{
+    const LedgeReportOp *x = a, *y = b;
+    if (x->count != y->count)
+        return x->count < y->count ? 1 : -1;
+    return strcmp(x->op_type, y->op_type);
+}
+
+/* From all names to one entry a kind. */
+static bool group_ops(Count *c)
+{
     LedgeReport *r = c->r;
-    const bool own = n->domain.n == 0 || same(n->domain, "ai.onnx");
-    for (size_t i = 0; i < r->n_ops; i++)
-        if (same(n->op_type, r->ops[i].op_type) &&
-            (own ? !*r->ops[i].domain : same(n->domain, r->ops[i].domain))) {
-            r->ops[i].count++;
-            return;
+    size_t cap = 0;
+    if (c->n_ops)
+        qsort(c->ops, c->n_ops, sizeof *c->ops, compare_names);
+    for (size_t i = 0; i < c->n_ops; i++) {
+        const OpName *name = &c->ops[i];
+        if (i && compare_names(name - 1, name) == 0) {
+            r->ops[r->n_ops - 1].count++;
+            continue;
         }
-    if (!grow(c, (void **)&r->ops, r->n_ops, &c->cap_ops, sizeof *r->ops))
-        return;
-    const char *domain = own ? "" : ledge__arena_strn(c->box->arena, n->domain.p, n->domain.n);
-    const char *op = ledge__arena_strn(c->box->arena, n->op_type.p, n->op_type.n);
-    if (!domain || !op) {
-        c->no_memory = true;
-        return;
+        void *ops = r->ops;
+        const char *domain = ledge__arena_strn(c->box->arena, name->domain.p, name->domain.n);
+        const char *op = ledge__arena_strn(c->box->arena, name->op.p, name->op.n);
+        if (!domain || !op || !grow(c, &ops, r->n_ops, &cap, sizeof *r->ops))
+            return false;
+        r->ops = ops;
+        r->ops[r->n_ops++] = (LedgeReportOp){domain, op, 1, is_supported(c, name, domain, op)};
     }
-    r->ops[r->n_ops++] = (LedgeReportOp){domain, op, 1, is_supported(c, n, domain, op)};
+    if (r->n_ops)
+        qsort(r->ops, r->n_ops, sizeof *r->ops, by_count);
+    return true;
 }
 
 static void count_tensor(Count *c, const OnnxTensor *t)
@@ -94,12 +147,14 @@ static void count_tensor(Count *c, const OnnxTensor *t)
     r->parameter_bytes += bytes;
     r->external_bytes += t->external ? bytes : 0;
     size_t i = 0;
-    while (i < r->n_weights && r->weights[i].type != (LedgeType)t->data_type)
+    const LedgeType type =
+        ledge_type_bits((LedgeType)t->data_type) ? (LedgeType)t->data_type : LEDGE_TYPE_NONE;
+    while (i < r->n_weights && r->weights[i].type != type)
         i++;
     if (i == r->n_weights) {
         if (!grow(c, (void **)&r->weights, i, &c->cap_weights, sizeof *r->weights))
             return;
-        r->weights[r->n_weights++] = (LedgeReportWeights){.type = (LedgeType)t->data_type};
+        r->weights[r->n_weights++] = (LedgeReportWeights){.type = type};
     }
     r->weights[i].tensors++;
     r->weights[i].elements += elements;
@@ -114,7 +169,7 @@ typedef struct Names {
 
 static bool has_name(const Names *names, LedgeStr s)
 {
-    return names->n && bsearch(&s, names->items, names->n, sizeof s, compare_str);
+    return names->n && bsearch(&s, names->items, names->n, sizeof s, ledge__report_compare_str);
 }
 
 static Names dequantized_names(Count *c, const OnnxNode *nodes, size_t n_nodes)
@@ -128,19 +183,19 @@ static Names dequantized_names(Count *c, const OnnxNode *nodes, size_t n_nodes)
         if (same(nodes[i].op_type, "DequantizeLinear") && nodes[i].n_outputs)
             names.items[names.n++] = nodes[i].outputs[0];
     if (names.n)
-        qsort(names.items, names.n, sizeof *names.items, compare_str);
+        qsort(names.items, names.n, sizeof *names.items, ledge__report_compare_str);
     return names;
 }
 
 static void count_quantization(Count *c, const OnnxNode *n, const Names *dequantized)
 {
-    static const char *const weighted[] = {"Conv",   "ConvTranspose", "Gemm", "MatMul", "LSTM",
-                                           "GRU",    "RNN",           "FusedConv", "FusedMatMul",
-                                           NULL};
+    static const char *const weighted[] = {
+        "Conv", "ConvTranspose", "Gemm",      "MatMul",      "LSTM",
+        "GRU",  "RNN",           "FusedConv", "FusedMatMul", NULL};
     static const char *const integer[] = {
-        "QLinearConv", "QLinearMatMul",       "ConvInteger",          "MatMulInteger",
-        "QGemm",       "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits",
-        NULL};
+        "QLinearConv",           "QLinearMatMul", "ConvInteger",
+        "MatMulInteger",         "QGemm",         "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul", "MatMulNBits",   NULL};
     LedgeReport *r = c->r;
     r->n_quantize += same(n->op_type, "QuantizeLinear");
     r->n_dequantize += same(n->op_type, "DequantizeLinear");
@@ -184,22 +239,14 @@ static void count_graph(Count *c, const OnnxGraph *g)
     count_nodes(c, g->nodes, g->n_nodes);
 }
 
-static int by_count(const void *a, const void *b)
-{
-    const LedgeReportOp *x = a, *y = b;
-    if (x->count != y->count)
-        return x->count < y->count ? 1 : -1;
-    return strcmp(x->op_type, y->op_type);
-}
-
 LedgeStatus ledge__report_count(LedgeReportBox *box, const OnnxModel *m, LedgeError *err)
 {
     Count c = {.box = box, .model = m, .r = &box->report};
+    if (!sort_functions(&c))
+        return ledge__no_memory(err);
     count_graph(&c, &m->graph);
     for (size_t i = 0; i < m->n_functions; i++)
         count_nodes(&c, m->functions[i].nodes, m->functions[i].n_nodes);
     c.r->n_functions = m->n_functions;
-    if (c.r->n_ops)
-        qsort(c.r->ops, c.r->n_ops, sizeof *c.r->ops, by_count);
-    return c.no_memory ? ledge__no_memory(err) : LEDGE_OK;
+    return c.no_memory || !group_ops(&c) ? ledge__no_memory(err) : LEDGE_OK;
 }

@@ -14,5 +14,7 @@ typedef struct LedgeReportBox {
 
 /* Fills counts, weights, operators and quantization from the model's structures. */
 LedgeStatus ledge__report_count(LedgeReportBox *box, const OnnxModel *m, LedgeError *err);
+/* For qsort and bsearch over LedgeStr. */
+int ledge__report_compare_str(const void *a, const void *b);
 
 #endif

@@ -54,10 +54,6 @@ static inline vf vf_mul(vf a, vf b)
 {
     return vmulq_f32(a, b);
 }
-static inline vf vf_div(vf a, vf b)
-{
-    return vdivq_f32(a, b);
-}
 static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c */
 {
     return vfmaq_f32(c, a, b);
@@ -65,23 +61,6 @@ static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c */
 static inline vf vf_clamp(vf x, vf lo, vf hi)
 {
     return vminq_f32(hi, vmaxq_f32(lo, x)); /* fmin and fmax carry NaN on */
-}
-static inline vf vf_round(vf x) /* to nearest even */
-{
-    return vrndnq_f32(x);
-}
-static inline vf vf_scale2(vf x, vf e) /* x * 2^e for whole e in -126 … 127 */
-{
-    const int32x4_t bits = vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(e), vdupq_n_s32(127)), 23);
-    return vmulq_f32(x, vreinterpretq_f32_s32(bits));
-}
-static inline vf vf_abs(vf x)
-{
-    return vabsq_f32(x);
-}
-static inline vf vf_if_less(vf a, vf b, vf then, vf otherwise)
-{
-    return vbslq_f32(vcltq_f32(a, b), then, otherwise);
 }
 
 #endif

@@ -51,13 +51,6 @@ typedef void (*BinaryFn)(const void *a, const void *b, void *y, size_t n, int st
 
 /* ---- scalar parts that are more than an expression ---- */
 
-static inline int64_t div_i64(int64_t u, int64_t v)
-{
-    if (v == 0)
-        return 0;
-    return v == -1 ? (int64_t)(0 - (uint64_t)u) : u / v;
-}
-
 static inline int64_t fmod_i64(int64_t u, int64_t v)
 {
     return v == 0 || v == -1 ? 0 : u % v;
@@ -130,8 +123,8 @@ static inline float mod_f32(float u, float v)
     DEFINE(or_##S, T, T, u | v)                                                                    \
     DEFINE(xor_##S, T, T, u ^ v)
 #define DEFINE_SIGNED(S, T, U)                                                                     \
+    DEFINE(divide_##S, T, T, v == 0 ? 0 : v == -1 ? (T)(0 - (U)u) : u / v)                         \
     DEFINE(prelu_##S, T, T, u < 0 ? (T)((U)u * (U)v) : u)                                          \
-    DEFINE(divide_##S, T, T, div_i64(u, v))                                                        \
     DEFINE(modulo_##S, T, T, mod_i64(u, v))                                                        \
     DEFINE(fmodulo_##S, T, T, fmod_i64(u, v))                                                      \
     DEFINE(power_##S, T, T, pow_i64(u, v))

@@ -5,6 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
+#include "engine/kernels/vec.h"
+
 /* A float format of at most 16 bits: sign, exponent, mantissa, most significant first. */
 typedef struct SmallFloat {
     uint8_t bits, mantissa;
@@ -145,24 +148,35 @@ static uint32_t encode(const SmallFloat *s, double v, bool saturate)
     return sign | code;
 }
 
+/* Both float16 conversions choose between ways without branching, so that loops vectorise. */
+static inline float f16_to_f32(uint16_t h)
+{
+    uint32_t u = (uint32_t)(h & 0x7fff) << 13;
+    uint32_t f = f32_to_bits(bits_to_f32(u) * 0x1p112f); /* subnormals become normal by it */
+    f = u >= 0x0f800000 ? u | 0x7f800000 : f;            /* infinity and NaN */
+    return bits_to_f32(f | (uint32_t)(h & 0x8000) << 16);
+}
+
+static inline uint16_t f32_to_f16(float v)
+{
+    uint32_t u = f32_to_bits(v), a = u & 0x7fffffff;
+    /* Subnormal: adding 0.5 leaves 2^-24 as the last bit kept. Normal: ties to even. */
+    uint32_t subnormal = f32_to_bits(bits_to_f32(a) + 0.5f) - 0x3f000000;
+    uint32_t h = (a + 0xfff + (a >> 13 & 1) - 0x38000000) >> 13;
+    h = a < 0x38800000 ? subnormal : h;
+    h = a >= 0x477ff000 ? 0x7c00 : h; /* 65520, halfway beyond the largest */
+    h = a > 0x7f800000 ? 0x7e00 : h;
+    return (uint16_t)(h | (u >> 16 & 0x8000));
+}
+
 float ledge__f16_to_f32(uint16_t h)
 {
-    return decode(&f16_format, h);
+    return f16_to_f32(h);
 }
 
 uint16_t ledge__f32_to_f16(float f)
 {
-    uint32_t u = f32_to_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
-    if (a > 0x7f800000)
-        return (uint16_t)(sign | 0x7e00);
-    if (a >= 0x477ff000) /* 65520, halfway beyond the largest */
-        return (uint16_t)(sign | 0x7c00);
-    if (a < 0x38800000) { /* subnormal: adding 0.5 leaves 2^-24 as the last bit kept */
-        float rounded = bits_to_f32(a) + 0.5f;
-        return (uint16_t)(sign | (f32_to_bits(rounded) - 0x3f000000));
-    }
-    a += 0xfff + (a >> 13 & 1); /* ties to even */
-    return (uint16_t)(sign | (a - 0x38000000) >> 13);
+    return f32_to_f16(f);
 }
 
 float ledge__bf16_to_f32(uint16_t h)
@@ -170,12 +184,15 @@ float ledge__bf16_to_f32(uint16_t h)
     return bits_to_f32((uint32_t)h << 16);
 }
 
+static inline uint16_t f32_to_bf16(float f)
+{
+    uint32_t u = f32_to_bits(f), h = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? u >> 16 | 0x40 : h);
+}
+
 uint16_t ledge__f32_to_bf16(float f)
 {
-    uint32_t u = f32_to_bits(f);
-    if ((u & 0x7fffffff) > 0x7f800000)
-        return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+    return f32_to_bf16(f);
 }
 
 int64_t ledge__f64_to_i64(double v)
@@ -317,11 +334,23 @@ static inline int sign_extend(uint8_t v, unsigned bits)
     case LEDGE_INT2:                                                                               \
         EACH((D)sign_extend(PACKED(2), 2))
 
+/* The conversion instructions of this CPU; exact, so that any set gives the same. NULL for data
+ * that lies on odd addresses, as it may in a file. */
+static const LedgeVec *half_kernels(const void *p)
+{
+    return (uintptr_t)p % sizeof(uint16_t) ? NULL : ledge__vec(ledge__cpu_flags());
+}
+
 static void load_small_f32(LedgeType type, const void *src, size_t first, size_t n, float *dst)
 {
+    const LedgeVec *half = type == LEDGE_FLOAT16 ? half_kernels(src) : NULL;
+    if (half) {
+        half->from_f16((const uint16_t *)src + first, dst, n);
+        return;
+    }
     switch (type) {
     case LEDGE_FLOAT16:
-        EACH(decode(&f16_format, AT(uint16_t)));
+        EACH(f16_to_f32(AT(uint16_t)));
     case LEDGE_BFLOAT16:
         EACH(bits_to_f32((uint32_t)AT(uint16_t) << 16));
     case LEDGE_FLOAT8E4M3FN:
@@ -481,8 +510,21 @@ void ledge__store_f64(LedgeType type, void *dst, size_t first, size_t n, const d
     ledge__store_f64_mode(type, dst, first, n, src, (LedgeStoreMode){true, LEDGE_E8M0_UP});
 }
 
+/* The same in float, for limits that float holds; by way of int32, which vectors convert to. */
+static inline int32_t clamp_trunc_f32(float v, float lowest, float highest)
+{
+    v = v != v ? 0 : v;
+    v = v < lowest ? lowest : v;
+    return (int32_t)(v > highest ? highest : v);
+}
+
 void ledge__store_f32(LedgeType type, void *dst, size_t first, size_t n, const float *src)
 {
+    const LedgeVec *half = type == LEDGE_FLOAT16 ? half_kernels(dst) : NULL;
+    if (half) {
+        half->to_f16(src, (uint16_t *)dst + first, n);
+        return;
+    }
     switch (type) {
     case LEDGE_FLOAT:
         memmove((float *)dst + first, src, n * sizeof *src);
@@ -490,9 +532,17 @@ void ledge__store_f32(LedgeType type, void *dst, size_t first, size_t n, const f
     case LEDGE_DOUBLE:
         EACH(double, src[i]);
     case LEDGE_FLOAT16:
-        EACH(uint16_t, ledge__f32_to_f16(src[i]));
+        EACH(uint16_t, f32_to_f16(src[i]));
     case LEDGE_BFLOAT16:
-        EACH(uint16_t, ledge__f32_to_bf16(src[i]));
+        EACH(uint16_t, f32_to_bf16(src[i]));
+    case LEDGE_UINT8:
+        EACH(uint8_t, clamp_trunc_f32(src[i], 0, UINT8_MAX));
+    case LEDGE_INT8:
+        EACH(int8_t, clamp_trunc_f32(src[i], INT8_MIN, INT8_MAX));
+    case LEDGE_UINT16:
+        EACH(uint16_t, clamp_trunc_f32(src[i], 0, UINT16_MAX));
+    case LEDGE_INT16:
+        EACH(int16_t, clamp_trunc_f32(src[i], INT16_MIN, INT16_MAX));
     default:
         for (size_t done = 0; done < n;) {
             double chunk[64];

@@ -68,7 +68,10 @@ static void FN(conv_item)(const LedgeConvRef *p, size_t item, int thread)
     } else {
         FN(columns)(p, image_group * (size_t)p->in_c, o0, o1, col);
     }
-    FN(ledge__matmul)(&g);
+    if (p->product)
+        p->product(&g, p->product_arg, thread);
+    else
+        FN(ledge__matmul)(&g);
     for (size_t m = 0; m < g.m && p->bias; m++) {
         OUT b = ((const OUT *)p->bias)[row + m], *y = (OUT *)g.c + m * out;
         for (size_t j = 0; j < g.n; j++)

@@ -21,6 +21,11 @@ static size_t tile_size(size_t k)
     return t < 32 ? 32 : t > 512 ? 512 : t;
 }
 
+size_t ledge__conv_ref_tile(const LedgeConvRef *p)
+{
+    return tile_size((size_t)p->in_c * product(p->w.kernel, p->w.nd));
+}
+
 size_t ledge__conv_ref_scratch(const LedgeConvRef *p, int threads)
 {
     size_t k = (size_t)p->in_c * product(p->w.kernel, p->w.nd);

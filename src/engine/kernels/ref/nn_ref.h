@@ -95,10 +95,15 @@ typedef struct LedgeConvRef {
     const void *x, *weights, *bias;     /* bias may be NULL */
     void *y;
     void *scratch; /* ledge__conv_ref_scratch elements */
+    /* Float form: another matrix product for the tiles, run by `thread`; NULL: the plain one. */
+    void (*product)(const LedgeMatmul *g, void *arg, int thread);
+    void *product_arg;
     int32_t x_zero; /* integer form: zero point of x, also what padding holds */
     bool x_signed;
 } LedgeConvRef;
 
+/* Output positions of one tile. */
+size_t ledge__conv_ref_tile(const LedgeConvRef *p);
 /* Elements of scratch that a convolution wants (of its working type; int16 for integers). */
 size_t ledge__conv_ref_scratch(const LedgeConvRef *p, int threads);
 NN_DECLARE(conv, const LedgeConvRef *p, LedgePool *pool)

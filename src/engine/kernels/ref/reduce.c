@@ -74,7 +74,7 @@ static void prepare_floats(LedgeReduce kind, double *v, size_t n)
 }
 
 /* acc[i] and v[i] joined, n of them. */
-static void join_floats(LedgeReduce kind, double *acc, const double *v, size_t n)
+static inline void join_floats(LedgeReduce kind, double *acc, const double *v, size_t n)
 {
     switch (kind) {
     case LEDGE_REDUCE_PROD:
@@ -82,10 +82,13 @@ static void join_floats(LedgeReduce kind, double *acc, const double *v, size_t n
             acc[i] *= v[i];
         return;
     case LEDGE_REDUCE_MIN:
+        for (size_t i = 0; i < n; i++)
+            acc[i] = join(LEDGE_REDUCE_MIN, acc[i], v[i]);
+        return;
     case LEDGE_REDUCE_MAX:
     case LEDGE_REDUCE_LOG_SUM_EXP:
         for (size_t i = 0; i < n; i++)
-            acc[i] = join(kind, acc[i], v[i]);
+            acc[i] = join(LEDGE_REDUCE_MAX, acc[i], v[i]);
         return;
     default:
         for (size_t i = 0; i < n; i++)
@@ -103,8 +106,24 @@ static double fold_row(const ReduceJob *j, double acc, size_t at, size_t count)
         size_t n = count - done < CHUNK ? count - done : CHUNK, i = 0;
         ledge__load_f64(j->type, j->x, at + done, n, v);
         prepare_floats(j->kind, v, n);
-        for (; i + LANES <= n; i += LANES)
-            join_floats(j->kind, lanes, v + i, LANES);
+        switch (j->kind) { /* constant kinds and lengths, so that each becomes a loop of vectors */
+        case LEDGE_REDUCE_MIN:
+            for (; i + LANES <= n; i += LANES)
+                join_floats(LEDGE_REDUCE_MIN, lanes, v + i, LANES);
+            break;
+        case LEDGE_REDUCE_MAX:
+        case LEDGE_REDUCE_LOG_SUM_EXP:
+            for (; i + LANES <= n; i += LANES)
+                join_floats(LEDGE_REDUCE_MAX, lanes, v + i, LANES);
+            break;
+        case LEDGE_REDUCE_PROD:
+            for (; i + LANES <= n; i += LANES)
+                join_floats(LEDGE_REDUCE_PROD, lanes, v + i, LANES);
+            break;
+        default:
+            for (; i + LANES <= n; i += LANES)
+                join_floats(LEDGE_REDUCE_SUM, lanes, v + i, LANES);
+        }
         join_floats(j->kind, lanes, v + i, n - i);
     }
     for (int k = 0; k < LANES; k++)
@@ -195,10 +214,12 @@ static void log_sum_exp(const ReduceJob *j, size_t base, double top, double *res
     double shift = isinf(top) ? 0 : top; /* exp(-inf - -inf) would be NaN */
     for (size_t r = 0; r < j->rows; r++) {
         size_t at = base + offset_of(r, j->n_reduced, j->reduced, j->reduced_stride);
-        for (size_t i = 0; i < count; i++) {
-            double v;
-            ledge__load_f64(j->type, j->x, at + i, 1, &v);
-            sum += exp(v - shift);
+        for (size_t done = 0; done < count; done += CHUNK) {
+            double v[CHUNK];
+            size_t n = count - done < CHUNK ? count - done : CHUNK;
+            ledge__load_f64(j->type, j->x, at + done, n, v);
+            for (size_t i = 0; i < n; i++)
+                sum += exp(v[i] - shift);
         }
     }
     *result = log(sum) + shift;
@@ -361,50 +382,95 @@ void ledge__reduce(LedgeReduce kind, const LedgeTensor *x, uint32_t axes, const 
 
 typedef struct ArgJob {
     const LedgeTensor *x;
-    size_t n, inner;
+    size_t n, inner, chunks; /* chunks of neighbouring results: CHUNK of them, or fewer */
     bool smallest, last_index, floats;
     int64_t *y;
 } ArgJob;
 
-static bool better_float(const ArgJob *j, double v, double best)
+/* NaN beats everything but an earlier NaN; with last_index equals beat what came before. */
+static inline bool beats_float(double v, double best, bool last_index)
 {
-    if (v != v || best != best)
-        return v != v && (best == best || j->last_index);
-    bool beats = j->smallest ? v < best : v > best;
-    return beats || (j->last_index && v == best);
+    bool equal = last_index && (v == best || (v != v && best != best));
+    return v > best || equal || (v != v && best == best);
 }
 
-static bool better_whole(const ArgJob *j, int64_t v, int64_t best)
+static inline bool beats_whole(const ArgJob *j, int64_t v, int64_t best)
 {
-    bool beats = j->x->type == LEDGE_UINT64 ? (uint64_t)v > (uint64_t)best : v > best;
+    bool larger = j->x->type == LEDGE_UINT64 ? (uint64_t)v > (uint64_t)best : v > best;
     if (j->smallest)
-        beats = !beats && v != best;
-    return beats || (j->last_index && v == best);
+        larger = !larger && v != best;
+    return larger || (j->last_index && v == best);
+}
+
+/* Smallest is largest of the negatives. */
+static void load_for_arg(const ArgJob *j, size_t at, size_t n, double *v)
+{
+    ledge__load_f64(j->x->type, j->x->data, at, n, v);
+    for (size_t i = 0; j->smallest && i < n; i++)
+        v[i] = -v[i];
+}
+
+/* One line whose elements lie one after the other. */
+static void arg_line(const ArgJob *j, size_t base, int64_t *y)
+{
+    double best = 0;
+    *y = 0;
+    for (size_t done = 0; done < j->n; done += CHUNK) {
+        double v[CHUNK];
+        size_t n = j->n - done < CHUNK ? j->n - done : CHUNK;
+        load_for_arg(j, base + done, n, v);
+        for (size_t i = 0; i < n; i++)
+            if (done + i == 0 || beats_float(v[i], best, j->last_index)) {
+                best = v[i];
+                *y = (int64_t)(done + i);
+            }
+    }
+}
+
+/* n lines whose elements lie side by side. */
+static void arg_lines(const ArgJob *j, size_t base, size_t n, int64_t *y)
+{
+    double best[CHUNK], v[CHUNK];
+    load_for_arg(j, base, n, best);
+    for (size_t i = 0; i < n; i++)
+        y[i] = 0;
+    for (size_t k = 1; k < j->n; k++) {
+        load_for_arg(j, base + k * j->inner, n, v);
+        for (size_t i = 0; i < n; i++) {
+            bool beats = beats_float(v[i], best[i], j->last_index);
+            best[i] = beats ? v[i] : best[i];
+            y[i] = beats ? (int64_t)k : y[i];
+        }
+    }
+}
+
+static void arg_line_whole(const ArgJob *j, size_t base, int64_t *y)
+{
+    int64_t best = 0, v;
+    for (size_t k = 0; k < j->n; k++) {
+        ledge__load_i64(j->x->type, j->x->data, base + k * j->inner, 1, &v);
+        if (k > 0 && !beats_whole(j, v, best))
+            continue;
+        best = v;
+        *y = (int64_t)k;
+    }
 }
 
 static void arg_items(void *arg, size_t begin, size_t end, int thread)
 {
     const ArgJob *j = arg;
     (void)thread;
-    for (size_t i = begin; i < end; i++) {
-        size_t base = i / j->inner * j->n * j->inner + i % j->inner;
-        double best = 0, v;
-        int64_t best_whole = 0, w;
-        for (size_t k = 0; k < j->n; k++) {
-            size_t at = base + k * j->inner;
-            if (j->floats) {
-                ledge__load_f64(j->x->type, j->x->data, at, 1, &v);
-                if (k > 0 && !better_float(j, v, best))
-                    continue;
-                best = v;
-            } else {
-                ledge__load_i64(j->x->type, j->x->data, at, 1, &w);
-                if (k > 0 && !better_whole(j, w, best_whole))
-                    continue;
-                best_whole = w;
-            }
-            j->y[i] = (int64_t)k;
-        }
+    for (size_t item = begin; item < end; item++) {
+        size_t outer = item / j->chunks, first = item % j->chunks * CHUNK;
+        size_t n = j->inner - first < CHUNK ? j->inner - first : CHUNK;
+        size_t base = outer * j->n * j->inner + first;
+        int64_t *y = j->y + outer * j->inner + first;
+        for (size_t i = 0; !j->floats && i < n; i++)
+            arg_line_whole(j, base + i, y + i);
+        if (j->floats && j->inner == 1)
+            arg_line(j, base, y);
+        else if (j->floats)
+            arg_lines(j, base, n, y);
     }
 }
 
@@ -424,7 +490,9 @@ void ledge__arg_extreme(const LedgeTensor *x, int32_t axis, bool smallest, bool 
                 .floats = ledge__num_is_float(x->type), .y = y};
     size_t outer;
     split_at(x, axis, &outer, &j.n, &j.inner);
-    ledge__pool_run(pool, outer * j.inner, 4096 / (j.n + 1) + 1, arg_items, &j);
+    j.chunks = (j.inner + CHUNK - 1) / CHUNK;
+    size_t work = (j.n + 1) * (j.inner < CHUNK ? j.inner : CHUNK);
+    ledge__pool_run(pool, outer * j.chunks, 16384 / (work + 1) + 1, arg_items, &j);
 }
 
 /* ---- running sums ---- */
@@ -459,12 +527,31 @@ static void accumulate_line(const AccumulateJob *j, size_t base)
     }
 }
 
+/* The same for float32, without conversion calls. */
+static void accumulate_line_f32(const AccumulateJob *j, size_t base)
+{
+    const float *x = (const float *)j->x->data + base;
+    float *y = (float *)j->y->data + base;
+    double sum = j->product;
+    for (size_t k = 0; k < j->n; k++) {
+        size_t at = (j->reverse ? j->n - 1 - k : k) * j->inner;
+        double v = (double)x[at], next = j->product ? sum * v : sum + v;
+        y[at] = (float)(j->exclusive ? sum : next);
+        sum = next;
+    }
+}
+
 static void accumulate_items(void *arg, size_t begin, size_t end, int thread)
 {
     const AccumulateJob *j = arg;
     (void)thread;
-    for (size_t i = begin; i < end; i++)
-        accumulate_line(j, i / j->inner * j->n * j->inner + i % j->inner);
+    for (size_t i = begin; i < end; i++) {
+        size_t base = i / j->inner * j->n * j->inner + i % j->inner;
+        if (j->x->type == LEDGE_FLOAT)
+            accumulate_line_f32(j, base);
+        else
+            accumulate_line(j, base);
+    }
 }
 
 void ledge__accumulate(const LedgeTensor *x, int32_t axis, bool product, bool exclusive,

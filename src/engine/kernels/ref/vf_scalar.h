@@ -51,10 +51,6 @@ static inline vf vf_mul(vf a, vf b)
 {
     return a * b;
 }
-static inline vf vf_div(vf a, vf b)
-{
-    return a / b;
-}
 static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c, rounded twice */
 {
     return c + a * b;
@@ -63,25 +59,6 @@ static inline vf vf_clamp(vf x, vf lo, vf hi)
 {
     const float y = lo > x ? lo : x;
     return hi < y ? hi : y;
-}
-static inline vf vf_round(vf x) /* to nearest even */
-{
-    return rintf(x);
-}
-static inline vf vf_scale2(vf x, vf e) /* x * 2^e for whole e in -126 … 127 */
-{
-    const uint32_t bits = (uint32_t)((int32_t)(e == e ? e : 0) + 127) << 23;
-    float p;
-    memcpy(&p, &bits, sizeof(p));
-    return x * p;
-}
-static inline vf vf_abs(vf x)
-{
-    return fabsf(x);
-}
-static inline vf vf_if_less(vf a, vf b, vf then, vf otherwise)
-{
-    return a < b ? then : otherwise;
 }
 
 #endif

@@ -54,10 +54,6 @@ static inline vf vf_mul(vf a, vf b)
 {
     return wasm_f32x4_mul(a, b);
 }
-static inline vf vf_div(vf a, vf b)
-{
-    return wasm_f32x4_div(a, b);
-}
 static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c, rounded twice */
 {
     return wasm_f32x4_add(c, wasm_f32x4_mul(a, b));
@@ -65,24 +61,6 @@ static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c, rounded twice */
 static inline vf vf_clamp(vf x, vf lo, vf hi)
 {
     return wasm_f32x4_min(hi, wasm_f32x4_max(lo, x));
-}
-static inline vf vf_round(vf x) /* to nearest even */
-{
-    return wasm_f32x4_nearest(x);
-}
-static inline vf vf_scale2(vf x, vf e) /* x * 2^e for whole e in -126 … 127 */
-{
-    const v128_t bits =
-        wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(e), wasm_i32x4_splat(127)), 23);
-    return wasm_f32x4_mul(x, bits);
-}
-static inline vf vf_abs(vf x)
-{
-    return wasm_f32x4_abs(x);
-}
-static inline vf vf_if_less(vf a, vf b, vf then, vf otherwise)
-{
-    return wasm_v128_bitselect(then, otherwise, wasm_f32x4_lt(a, b));
 }
 
 #endif

@@ -55,10 +55,6 @@ static inline vf vf_mul(vf a, vf b)
 {
     return _mm256_mul_ps(a, b);
 }
-static inline vf vf_div(vf a, vf b)
-{
-    return _mm256_div_ps(a, b);
-}
 static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c */
 {
     return _mm256_fmadd_ps(a, b, c);
@@ -66,24 +62,6 @@ static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c */
 static inline vf vf_clamp(vf x, vf lo, vf hi)
 {
     return _mm256_min_ps(hi, _mm256_max_ps(lo, x));
-}
-static inline vf vf_round(vf x) /* to nearest even */
-{
-    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-static inline vf vf_scale2(vf x, vf e) /* x * 2^e for whole e in -126 … 127 */
-{
-    const __m256i bits = _mm256_slli_epi32(
-        _mm256_add_epi32(_mm256_cvtps_epi32(e), _mm256_set1_epi32(127)), 23);
-    return _mm256_mul_ps(x, _mm256_castsi256_ps(bits));
-}
-static inline vf vf_abs(vf x)
-{
-    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
-}
-static inline vf vf_if_less(vf a, vf b, vf then, vf otherwise)
-{
-    return _mm256_blendv_ps(otherwise, then, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
 
 #endif

@@ -54,10 +54,6 @@ static inline vf vf_mul(vf a, vf b)
 {
     return _mm512_mul_ps(a, b);
 }
-static inline vf vf_div(vf a, vf b)
-{
-    return _mm512_div_ps(a, b);
-}
 static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c */
 {
     return _mm512_fmadd_ps(a, b, c);
@@ -65,22 +61,6 @@ static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c */
 static inline vf vf_clamp(vf x, vf lo, vf hi)
 {
     return _mm512_min_ps(hi, _mm512_max_ps(lo, x));
-}
-static inline vf vf_round(vf x) /* to nearest even */
-{
-    return _mm512_roundscale_ps(x, 8);
-}
-static inline vf vf_scale2(vf x, vf e) /* x * 2^e for whole e in -126 … 127 */
-{
-    return _mm512_scalef_ps(x, e);
-}
-static inline vf vf_abs(vf x)
-{
-    return _mm512_abs_ps(x);
-}
-static inline vf vf_if_less(vf a, vf b, vf then, vf otherwise)
-{
-    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), otherwise, then);
 }
 
 #endif

@@ -54,10 +54,6 @@ static inline vf vf_mul(vf a, vf b)
 {
     return _mm_mul_ps(a, b);
 }
-static inline vf vf_div(vf a, vf b)
-{
-    return _mm_div_ps(a, b);
-}
 static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c, rounded twice */
 {
     return _mm_add_ps(c, _mm_mul_ps(a, b));
@@ -65,24 +61,6 @@ static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c, rounded twice */
 static inline vf vf_clamp(vf x, vf lo, vf hi)
 {
     return _mm_min_ps(hi, _mm_max_ps(lo, x));
-}
-static inline vf vf_round(vf x) /* to nearest even */
-{
-    return _mm_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-static inline vf vf_scale2(vf x, vf e) /* x * 2^e for whole e in -126 … 127 */
-{
-    const __m128i bits =
-        _mm_slli_epi32(_mm_add_epi32(_mm_cvtps_epi32(e), _mm_set1_epi32(127)), 23);
-    return _mm_mul_ps(x, _mm_castsi128_ps(bits));
-}
-static inline vf vf_abs(vf x)
-{
-    return _mm_andnot_ps(_mm_set1_ps(-0.0f), x);
-}
-static inline vf vf_if_less(vf a, vf b, vf then, vf otherwise)
-{
-    return _mm_blendv_ps(otherwise, then, _mm_cmplt_ps(a, b));
 }
 
 #endif

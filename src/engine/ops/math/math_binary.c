@@ -137,13 +137,18 @@ static LedgeStatus infer_pow(LedgeOpCtx *c)
 static LedgeStatus run_pow(LedgeOpCtx *c)
 {
     const LedgeTensor *a = c->in[0], *b = c->in[1];
-    if (ledge_tensor_count(b) == 1) { /* squares, as in every variance, are worth a look */
+    if (ledge_tensor_count(b) == 1) { /* squares, as in every variance, and cubes, as in GELU */
         double exponent;
         ledge__load_f64(b->type, b->data, 0, 1, &exponent);
-        if (exponent == 2) {
+        bool wide = a->type == LEDGE_FLOAT || a->type == LEDGE_DOUBLE;
+        bool cube = exponent == 3 && wide && c->out[0]->data != a->data;
+        if (exponent == 2 || cube)
             ledge__binary(LEDGE_BINARY_MUL, a, a, c->out[0], (LedgeRunner){c->pool, c->cpu});
+        if (cube)
+            ledge__binary(LEDGE_BINARY_MUL, c->out[0], a, c->out[0],
+                          (LedgeRunner){c->pool, c->cpu});
+        if (exponent == 2 || cube)
             return LEDGE_OK;
-        }
     }
     if (a->type == b->type)
         ledge__binary(LEDGE_BINARY_POW, a, b, c->out[0], (LedgeRunner){c->pool, c->cpu});

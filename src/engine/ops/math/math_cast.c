@@ -9,6 +9,7 @@
 
 #include "engine/kernels/ref/broadcast.h"
 #include "engine/kernels/ref/convert.h"
+#include "engine/kernels/vec.h"
 #include "engine/ops/math/math_types.h"
 
 #define CHUNK 256
@@ -22,6 +23,7 @@
 typedef struct CastJob {
     const LedgeTensor *from, *to;
     LedgeStoreMode mode;
+    const LedgeVec *vec;
 } CastJob;
 
 /* Integers reach a float type in one rounding only: through double with a sticky bit. */
@@ -63,12 +65,17 @@ static void cast_piece(void *arg, const LedgeSpan *s)
 {
     const CastJob *j = arg;
     const LedgeTensor *from = j->from, *to = j->to;
-    bool narrow = to->type == LEDGE_FLOAT16 || to->type == LEDGE_BFLOAT16;
-    if (to->type == LEDGE_FLOAT)
+    LedgeTypeSet short_ways = LEDGE_SET(BFLOAT16) | LEDGE_SET(UINT8) | LEDGE_SET(INT8) |
+                              LEDGE_SET(UINT16) | LEDGE_SET(INT16);
+    if (to->type == LEDGE_FLOAT16 && from->type == LEDGE_FLOAT)
+        j->vec->to_f16((const float *)from->data + s->out, (uint16_t *)to->data + s->out, s->n);
+    else if (to->type == LEDGE_FLOAT && from->type == LEDGE_FLOAT16)
+        j->vec->from_f16((const uint16_t *)from->data + s->out, (float *)to->data + s->out, s->n);
+    else if (to->type == LEDGE_FLOAT)
         ledge__load_f32(from->type, from->data, s->out, s->n, (float *)to->data + s->out);
     else if (to->type == LEDGE_DOUBLE)
         ledge__load_f64(from->type, from->data, s->out, s->n, (double *)to->data + s->out);
-    else if (from->type == LEDGE_FLOAT && narrow)
+    else if (from->type == LEDGE_FLOAT && ledge__type_in(to->type, short_ways))
         ledge__store_f32(to->type, to->data, s->out, s->n, (const float *)from->data + s->out);
     else if (ledge__num_is_float(from->type))
         floats_to_any(j, s->out, s->n);
@@ -212,7 +219,7 @@ static LedgeStatus store_mode(LedgeOpCtx *c, LedgeStoreMode *mode)
 
 static LedgeStatus run_cast(LedgeOpCtx *c)
 {
-    CastJob j = {.from = c->in[0], .to = c->out[0]};
+    CastJob j = {.from = c->in[0], .to = c->out[0], .vec = ledge__vec(c->cpu)};
     LEDGE_TRY(store_mode(c, &j.mode));
     if (j.from->type == j.to->type)
         return ledge__op_store(c, 0, j.from);

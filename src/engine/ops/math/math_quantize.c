@@ -139,15 +139,45 @@ static void load_scales(const QuantJob *j, size_t at, size_t n, size_t step, flo
         memset(zero, 0, count * sizeof *zero);
 }
 
-/* Fewer than CHUNK elements. */
+/* To even, zero added, saturated; NaN as 0. The bounds are whole numbers, so that clamping may come
+ * first; what is left is small enough for 1.5 * 2^23 to push its fraction out. */
+static inline float quantize_one(float v, float zero, float lowest, float highest)
+{
+    const float magic = 12582912.0f;
+    float low = lowest - zero, high = highest - zero;
+    v = v < low ? low : v;
+    v = v > high ? high : v;
+    v = v == v ? v : 0;
+    return v + magic - magic + zero;
+}
+
+static void store_rounded(const QuantJob *j, size_t at, size_t n, float *v, const float *zero)
+{
+    float lowest = (float)j->lowest, highest = (float)j->highest;
+    uint8_t *restrict u = (uint8_t *)j->y->data + at;
+    if (j->y->type == LEDGE_UINT8 || j->y->type == LEDGE_INT8) { /* the common ones in one go */
+        for (size_t i = 0; i < n; i++)
+            u[i] = (uint8_t)(int32_t)quantize_one(v[i], zero[i], lowest, highest);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        v[i] = quantize_one(v[i], zero[i], lowest, highest);
+    ledge__store_f32(j->y->type, j->y->data, at, n, v);
+}
+
+/* At most CHUNK elements. */
 static void quantize_span(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
 {
     float v[CHUNK], scale[CHUNK], zero[CHUNK];
     ledge__load_f32(j->x->type, j->x->data, at, n, v);
     load_scales(j, from, n, step, scale, zero);
     round_to(j->precision, v, n);
-    for (size_t i = 0; i < n; i++)
-        v[i] = v[i] / scale[i * step];
+    if (step)
+        for (size_t i = 0; i < n; i++)
+            v[i] /= scale[i];
+    else
+        for (size_t i = 0; i < n; i++)
+            v[i] /= scale[0];
     round_to(j->precision, v, n);
     if (j->to_float) {
         double wide[CHUNK];
@@ -157,14 +187,10 @@ static void quantize_span(const QuantJob *j, size_t at, size_t n, size_t from, s
                               (LedgeStoreMode){j->saturate, LEDGE_E8M0_UP});
         return;
     }
-    int64_t whole[CHUNK];
-    float limit = 1e6f; /* beyond every range: what is cut here is cut below all the same */
-    for (size_t i = 0; i < n; i++) {
-        float r = v[i] < -limit ? -limit : v[i] > limit ? limit : v[i] == v[i] ? v[i] : 0;
-        int64_t q = (int64_t)nearbyintf(r) + (int64_t)zero[i * step];
-        whole[i] = q < j->lowest ? j->lowest : q > j->highest ? j->highest : q;
-    }
-    ledge__store_i64(j->y->type, j->y->data, at, n, whole);
+    if (!step)
+        for (size_t i = 1; i < n; i++)
+            zero[i] = zero[0];
+    store_rounded(j, at, n, v, zero);
 }
 
 static void dequantize_span(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
@@ -178,8 +204,12 @@ static void dequantize_span(const QuantJob *j, size_t at, size_t n, size_t from,
             v[i] = (float)((wide[i] - (double)zero[i * step]) * (double)scale[i * step]);
     } else {
         ledge__load_f32(j->x->type, j->x->data, at, n, v);
-        for (size_t i = 0; i < n; i++)
-            v[i] = (v[i] - zero[i * step]) * scale[i * step];
+        if (step)
+            for (size_t i = 0; i < n; i++)
+                v[i] = (v[i] - zero[i]) * scale[i];
+        else
+            for (size_t i = 0; i < n; i++)
+                v[i] = (v[i] - zero[0]) * scale[0];
     }
     ledge__store_f32(j->y->type, j->y->data, at, n, v);
 }

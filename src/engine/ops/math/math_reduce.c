@@ -4,6 +4,7 @@
 
 #include "engine/kernels/ref/convert.h"
 #include "engine/kernels/ref/reduce.h"
+#include "engine/kernels/vec.h"
 #include "engine/ops/math/math_types.h"
 
 #define REDUCIBLE (LEDGE_SET_NUMBERS | LEDGE_SET(BOOL))
@@ -76,11 +77,37 @@ static LedgeStatus infer_reduce(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+/* Neighbouring axes of a float32 tensor, of which MIN and MAX (exact in any order) are taken by the
+ * vector kernels; sums stay with the double accumulators. */
+static bool reduce_by_vectors(LedgeOpCtx *c, LedgeReduce kind, uint32_t axes)
+{
+    const LedgeTensor *x = c->in[0];
+    size_t part[3] = {1, 1, 1}; /* before, among and after the axes */
+    int at = 0;
+    if (x->type != LEDGE_FLOAT || (kind != LEDGE_REDUCE_MAX && kind != LEDGE_REDUCE_MIN))
+        return false;
+    for (int32_t d = 0; d < x->rank; d++) {
+        bool reduced = axes >> d & 1;
+        at += reduced != (at == 1);
+        if (at > 2)
+            return false;
+        part[at] *= (size_t)x->dims[d];
+    }
+    if (part[0] * part[1] * part[2] == 0)
+        return false;
+    ledge__vec_reduce((LedgeRunner){c->pool, c->cpu},
+                      kind == LEDGE_REDUCE_MAX ? LEDGE_R_MAX : LEDGE_R_MIN, x->data,
+                      c->out[0]->data, part[0], part[1], part[2]);
+    return true;
+}
+
 static LedgeStatus run_reduce(LedgeOpCtx *c, LedgeReduce kind)
 {
     uint32_t axes;
     int n;
     LEDGE_TRY(reduced_axes(c, &axes, &n));
+    if (reduce_by_vectors(c, kind, axes))
+        return LEDGE_OK;
     ledge__reduce(kind, c->in[0], axes, c->out[0], c->pool);
     return LEDGE_OK;
 }

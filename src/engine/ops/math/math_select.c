@@ -99,34 +99,58 @@ typedef struct WhereJob {
     size_t size;
 } WhereJob;
 
-#define WHERE_LOOP(T)                                                                              \
-    do {                                                                                           \
-        const T *a = (const T *)j->a + s->at[1], *b = (const T *)j->b + s->at[2];                  \
-        T *y = (T *)j->y + s->out;                                                                 \
-        size_t sc = s->step[0], sa = s->step[1], sb = s->step[2];                                  \
-        for (size_t i = 0; i < s->n; i++)                                                          \
-            y[i] = condition[i * sc] ? a[i * sa] : b[i * sb];                                      \
-    } while (0)
+/* Scalars on a side, as masks have them, get loops of their own; both sides are read before one is
+ * chosen, so that they vectorise. */
+#define DEFINE_WHERE(name, T)                                                                      \
+    static inline T pick_##name(bool first, T a, T b)                                              \
+    {                                                                                              \
+        return first ? a : b;                                                                      \
+    }                                                                                              \
+    static void where_##name(const uint8_t *c, const T *a, const T *b, T *restrict y,              \
+                             const LedgeSpan *s)                                                   \
+    {                                                                                              \
+        const T a0 = *a, b0 = *b;                                                                  \
+        size_t n = s->n, sc = s->step[0], sa = s->step[1], sb = s->step[2];                        \
+        if (sc && sa && sb)                                                                        \
+            for (size_t i = 0; i < n; i++)                                                         \
+                y[i] = pick_##name(c[i], a[i], b[i]);                                              \
+        else if (sc && sa)                                                                         \
+            for (size_t i = 0; i < n; i++)                                                         \
+                y[i] = pick_##name(c[i], a[i], b0);                                                \
+        else if (sc && sb)                                                                         \
+            for (size_t i = 0; i < n; i++)                                                         \
+                y[i] = pick_##name(c[i], a0, b[i]);                                                \
+        else                                                                                       \
+            for (size_t i = 0; i < n; i++)                                                         \
+                y[i] = c[i * sc] ? a[i * sa] : b[i * sb];                                          \
+    }
+DEFINE_WHERE(8, uint8_t)
+DEFINE_WHERE(16, uint16_t)
+DEFINE_WHERE(32, uint32_t)
+DEFINE_WHERE(64, uint64_t)
+DEFINE_WHERE(string, LedgeString) /* and complex128 */
 
 static void where_span(void *arg, const LedgeSpan *s)
 {
     const WhereJob *j = arg;
-    const uint8_t *condition = j->condition + s->at[0];
+    const uint8_t *c = j->condition + s->at[0];
+    const void *a = j->a + s->at[1] * j->size, *b = j->b + s->at[2] * j->size;
+    void *y = j->y + s->out * j->size;
     switch (j->size) {
     case 1:
-        WHERE_LOOP(uint8_t);
-        break;
+        where_8(c, a, b, y, s);
+        return;
     case 2:
-        WHERE_LOOP(uint16_t);
-        break;
+        where_16(c, a, b, y, s);
+        return;
     case 4:
-        WHERE_LOOP(uint32_t);
-        break;
+        where_32(c, a, b, y, s);
+        return;
     case 8:
-        WHERE_LOOP(uint64_t);
-        break;
-    default: /* strings and complex128 */
-        WHERE_LOOP(LedgeString);
+        where_64(c, a, b, y, s);
+        return;
+    default:
+        where_string(c, a, b, y, s);
     }
 }
 

@@ -1,6 +1,7 @@
 /* Conv (ONNX 1, 11, 22) and com.microsoft FusedConv, any number of spatial dimensions. */
 #include "engine/ops/nn/activate.h"
 #include "engine/ops/nn/conv.h"
+#include "engine/ops/nn/matmul.h"
 
 static LedgeStatus channels(LedgeOpCtx *c, const LedgeTensor *x, const LedgeTensor *w,
                             LedgeConvRef *p)
@@ -76,12 +77,19 @@ static LedgeStatus infer(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, LedgeConvRef *p)
+/* Tiles are multiplied on the packed kernels where that pays; m then is their memory. */
+static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, LedgeConvRef *p, NnMatmulMemory *m)
 {
     LedgeTensor y;
     LEDGE_TRY(ledge__nn_conv_shape(c, c->in[0], c->in[1], p, &y));
     p->scratch = ledge__nn_take(s, ledge__conv_ref_scratch(p, ledge__pool_threads(c->pool)),
                                 c->in[0]->type == LEDGE_DOUBLE ? 8 : 4);
+    size_t k = (size_t)p->in_c * ledge__nn_product(p->w.kernel, 0, p->w.nd);
+    if (ledge__nn_tile_layout(c, c->in[0]->type, (size_t)p->out_c, ledge__conv_ref_tile(p), k, s,
+                              m)) {
+        p->product = ledge__nn_tile_product;
+        p->product_arg = m;
+    }
     return LEDGE_OK;
 }
 
@@ -89,7 +97,8 @@ static LedgeStatus prepare(LedgeOpCtx *c)
 {
     NnScratch s = {0};
     LedgeConvRef p;
-    LEDGE_TRY(layout(c, &s, &p));
+    NnMatmulMemory m;
+    LEDGE_TRY(layout(c, &s, &p, &m));
     return ledge__nn_ask(c, &s);
 }
 
@@ -100,9 +109,12 @@ static LedgeStatus body(LedgeOpCtx *c)
     NnActivation act;
     LedgeType t = c->in[0]->type;
     const LedgeTensor *bias = ledge__op_in(c, 2), *z = ledge__op_in(c, 3);
-    LEDGE_TRY(layout(c, &s, &p));
+    NnMatmulMemory m;
+    LEDGE_TRY(layout(c, &s, &p, &m));
     LEDGE_TRY(ledge__nn_check_scratch(c, &s));
     LEDGE_TRY(ledge__nn_activation(c, &act));
+    if (p.product)
+        ledge__nn_tile_begin(&m);
     p.x = c->in[0]->data;
     p.weights = c->in[1]->data;
     p.bias = bias ? bias->data : NULL;

@@ -14,13 +14,22 @@ int64_t ledge__nn_matmul_macs(const LedgeMatmulBatch *g);
 typedef struct NnMatmulMemory {
     float *bias, *packed;
     void *threads;
-    size_t copies, packed_floats, thread_bytes;
+    size_t copies, columns, packed_floats, thread_bytes;
+    uint32_t cpu;
 } NnMatmulMemory;
 /* false: the product is not for them (type, strides, size), and nothing was taken. `type` is
  * that of the operands before the bridge. */
 bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBatch *g,
                              NnScratch *s, NnMatmulMemory *m);
 void ledge__nn_matmul_fast(LedgeOpCtx *c, const LedgeMatmulBatch *g, const NnMatmulMemory *m);
+
+/* For kernels that walk tiles themselves: memory for products of k rows and at most n columns in
+ * every thread, and the product, whose `arg` is that memory. */
+bool ledge__nn_tile_layout(LedgeOpCtx *c, LedgeType type, size_t m, size_t n, size_t k,
+                           NnScratch *s, NnMatmulMemory *memory);
+/* To be called once before the products, when the memory is known to be there. */
+void ledge__nn_tile_begin(const NnMatmulMemory *m);
+void ledge__nn_tile_product(const LedgeMatmul *g, void *arg, int thread);
 
 /* An 8-bit tensor seen as [outer, mid, axis, inner], made int16 less a zero point that is one
  * number, one for each of `axis`, or one for each of outer*axis. */

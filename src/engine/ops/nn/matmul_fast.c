@@ -23,29 +23,46 @@ static bool apart(const LedgeMatmulBatch *g, int threads)
     return batches(g) >= 2 * (size_t)threads;
 }
 
-bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBatch *g,
-                             NnScratch *s, NnMatmulMemory *m)
+static bool take(LedgeOpCtx *c, size_t n, size_t k, size_t copies, NnScratch *s, NnMatmulMemory *m)
+{
+    LedgePanels p;
+    ledge__panels_init(&p, ledge__f32_kernels(c->cpu), n, k);
+    m->cpu = c->cpu;
+    m->copies = copies;
+    m->packed_floats = ledge__panels_floats(&p);
+    m->thread_bytes = ledge__gemm_thread_bytes(1, 0);
+    m->columns = ledge__panels_columns(&p);
+    m->bias = ledge__nn_take(s, m->columns, sizeof(float));
+    m->packed =
+        ledge__nn_take(s, copies, m->packed_floats ? m->packed_floats * sizeof(float) : SIZE_MAX);
+    m->threads = ledge__nn_take(s, (size_t)ledge__pool_threads(c->pool), m->thread_bytes);
+    return true;
+}
+
+/* Without CPU flags the plain kernels are wanted, or as good. */
+static bool pays(const LedgeOpCtx *c, LedgeType type, size_t m, size_t n, size_t k)
+{
+    return c->cpu && type != LEDGE_DOUBLE && ledge__nn_is_float(type) && m >= LEAST_M &&
+           n >= LEAST_N && k >= LEAST_K;
+}
+
+bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBatch *g, NnScratch *s,
+                             NnMatmulMemory *m)
 {
     int threads = ledge__pool_threads(c->pool);
-    LedgePanels p;
-    if (type == LEDGE_DOUBLE || !ledge__nn_is_float(type) || g->one.a_col != 1 ||
-        g->one.m < LEAST_M || g->one.n < LEAST_N || g->one.k < LEAST_K || batches(g) == 0)
-        return false;
-    ledge__panels_init(&p, ledge__f32_kernels(c->cpu), g->one.n, g->one.k);
-    size_t one = ledge__panels_floats(&p);
-    m->copies = apart(g, threads) ? (size_t)threads : 1;
-    m->packed_floats = one;
-    m->thread_bytes = ledge__gemm_thread_bytes(1, 0);
-    m->bias = ledge__nn_take(s, ledge__panels_columns(&p), sizeof(float));
-    m->packed = ledge__nn_take(s, m->copies, one ? one * sizeof(float) : SIZE_MAX);
-    m->threads = ledge__nn_take(s, (size_t)threads, m->thread_bytes);
-    return true;
+    return pays(c, type, g->one.m, g->one.n, g->one.k) && g->one.a_col == 1 && batches(g) != 0 &&
+           take(c, g->one.n, g->one.k, apart(g, threads) ? (size_t)threads : 1, s, m);
+}
+
+bool ledge__nn_tile_layout(LedgeOpCtx *c, LedgeType type, size_t m, size_t n, size_t k,
+                           NnScratch *s, NnMatmulMemory *memory)
+{
+    return pays(c, type, m, n, k) && take(c, n, k, (size_t)ledge__pool_threads(c->pool), s, memory);
 }
 
 typedef struct Work {
     const LedgeMatmulBatch *g;
     const NnMatmulMemory *m;
-    LedgePanels p;
 } Work;
 
 typedef struct Rows {
@@ -63,27 +80,54 @@ static void strided_rows(const void *arg, size_t group, size_t m0, uint32_t mr, 
         out[i] = r->a + (m0 + i) * r->ld;
 }
 
-/* Product `batch`, with the memory of `copy`. */
+/* With the memory of `copy`. */
+static void packed_product(const LedgeMatmul *g, const NnMatmulMemory *m, size_t copy,
+                           LedgePool *pool)
+{
+    LedgeGemmRun run = {.m = g->m,
+                        .groups = 1,
+                        .taps = 1,
+                        .kc = g->k,
+                        .rows = strided_rows,
+                        .bias = m->bias,
+                        .c = g->c,
+                        .ldc = g->c_row,
+                        .act = {.kind = LEDGE_ACT_CLAMP, .lo = -INFINITY, .hi = INFINITY},
+                        .scratch = (char *)m->threads + copy * m->thread_bytes,
+                        .thread_bytes = m->thread_bytes};
+    float *packed = m->packed + copy * m->packed_floats;
+    const Rows rows = {g->a, g->a_row};
+    ledge__panels_init(&run.p, ledge__f32_kernels(m->cpu), g->n, g->k);
+    ledge__panels_pack(&run.p, g->b, 1, g->k, g->b_col, 0, g->b_row, packed);
+    run.mr = ledge__panels_mr(&run.p);
+    run.rows_arg = &rows;
+    run.b = packed;
+    ledge__gemm_run(&run, pool);
+}
+
+void ledge__nn_tile_begin(const NnMatmulMemory *m)
+{
+    memset(m->bias, 0, m->columns * sizeof *m->bias);
+}
+
+void ledge__nn_tile_product(const LedgeMatmul *g, void *arg, int thread)
+{
+    packed_product(g, arg, (size_t)thread, NULL);
+}
+
 static void one_product(const Work *w, size_t batch, size_t copy, LedgePool *pool)
 {
-    const LedgeMatmul *g = &w->g->one;
+    LedgeMatmul g = w->g->one;
     size_t rest = batch, a = 0, b = 0;
-    float *packed = w->m->packed + copy * w->m->packed_floats;
     for (int d = w->g->rank - 1; d >= 0; d--) {
         a += rest % (size_t)w->g->dims[d] * w->g->a_stride[d];
         b += rest % (size_t)w->g->dims[d] * w->g->b_stride[d];
         rest /= (size_t)w->g->dims[d];
     }
-    const Rows rows = {(const float *)g->a + a, g->a_row};
-    ledge__panels_pack(&w->p, (const float *)g->b + b, 1, g->k, g->b_col, 0, g->b_row, packed);
-    LedgeGemmRun run = {.p = w->p, .m = g->m, .groups = 1, .taps = 1, .kc = g->k,
-                        .mr = ledge__panels_mr(&w->p), .rows = strided_rows, .rows_arg = &rows,
-                        .b = packed, .bias = w->m->bias,
-                        .c = (float *)g->c + batch * g->m * g->c_row, .ldc = g->c_row,
-                        .act = {.kind = LEDGE_ACT_CLAMP, .lo = -INFINITY, .hi = INFINITY},
-                        .scratch = (char *)w->m->threads + copy * w->m->thread_bytes,
-                        .thread_bytes = w->m->thread_bytes};
-    ledge__gemm_run(&run, pool);
+    g.a = (const float *)g.a + a;
+    g.b = (const float *)g.b + b;
+    g.c = (float *)g.c + batch * g.m * g.c_row;
+    packed_product(&g, w->m, copy, pool);
 }
 
 static void items(void *arg, size_t begin, size_t end, int thread)
@@ -95,8 +139,7 @@ static void items(void *arg, size_t begin, size_t end, int thread)
 void ledge__nn_matmul_fast(LedgeOpCtx *c, const LedgeMatmulBatch *g, const NnMatmulMemory *m)
 {
     Work w = {.g = g, .m = m};
-    ledge__panels_init(&w.p, ledge__f32_kernels(c->cpu), g->one.n, g->one.k);
-    memset(m->bias, 0, ledge__panels_columns(&w.p) * sizeof *m->bias);
+    ledge__nn_tile_begin(m);
     if (m->copies > 1) {
         ledge__pool_run(c->pool, batches(g), 1, items, &w);
         return;

@@ -1,6 +1,7 @@
 /* Einsum: the equation is parsed into labels; every input gets a stride for every label, and the
  * result is summed over the labels that it lacks. An ellipsis becomes labels of its own,
  * aligned at the right, which broadcast. Diagonals (a label twice in a term) add their strides. */
+#include "engine/kernels/ref/nn_ref.h"
 #include "engine/ops/shape/move.h"
 
 #define MAX_LABELS (52 + LEDGE_MAX_RANK)
@@ -104,6 +105,7 @@ typedef struct Einsum {
     int64_t size[MAX_LABELS]; /* 0 … : known, -1: not known, -2: no such label */
     int ellipsis;             /* dimensions that the ellipsis stands for */
     int64_t stride[MAX_TERMS][MAX_LABELS];
+    bool has[MAX_TERMS][MAX_LABELS]; /* the label is in the term */
     int8_t order[MAX_LABELS]; /* labels of the output, then those summed over */
     int n_out, n_all;
     LedgeType type;
@@ -123,6 +125,7 @@ static LedgeStatus add_dim(LedgeOpCtx *c, Einsum *e, uint32_t term, int label, i
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "one label is %lld here and %lld there",
                               (long long)n, (long long)*size);
     e->stride[term][label] += n == 1 ? 0 : stride;
+    e->has[term][label] = true;
     return LEDGE_OK;
 }
 
@@ -323,6 +326,151 @@ static void einsum_elements(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
+/* ---- two terms of float as a batched matrix product ---- */
+
+typedef struct LabelList {
+    int n;
+    int8_t label[MAX_LABELS];
+} LabelList;
+
+/* Labels of the output in both terms, in the first or second only, and those summed over. */
+typedef struct Roles {
+    LabelList batch, m, n, k;
+} Roles;
+
+static bool find_roles(const Einsum *e, const bool (*has)[MAX_LABELS], Roles *r)
+{
+    memset(r, 0, sizeof *r);
+    for (int i = 0; i < e->n_all; i++) {
+        int8_t label = e->order[i];
+        bool a = has[0][label], b = has[1][label];
+        LabelList *list = i >= e->n_out ? &r->k : a && b ? &r->batch : a ? &r->m : &r->n;
+        if (i >= e->n_out && !(a && b))
+            return false;
+        list->label[list->n++] = label;
+    }
+    return r->batch.n <= LEDGE_MAX_RANK;
+}
+
+/* Labels that term t walks as one dimension: its length and stride. */
+static bool as_one(const Einsum *e, const LabelList *list, int t, int64_t *n, size_t *stride)
+{
+    int64_t step = 0;
+    *n = 1;
+    for (int i = list->n - 1; i >= 0; i--) {
+        int label = list->label[i];
+        if (e->size[label] == 1)
+            continue;
+        if (*n == 1)
+            step = e->stride[t][label];
+        else if (e->stride[t][label] != step * *n)
+            return false;
+        *n *= e->size[label];
+    }
+    *stride = (size_t)step;
+    return true;
+}
+
+/* The product lies [batch, m, n]; the output may want its labels in another order. */
+static void reorder(const Einsum *e, const Roles *r, const float *from, LedgePool *pool)
+{
+    const LabelList *lists[3] = {&r->batch, &r->m, &r->n};
+    int64_t stride_of[MAX_LABELS], step = 1, to[LEDGE_MAX_RANK], dims[LEDGE_MAX_RANK];
+    LedgeMove m = {.bits = 32};
+    for (int l = 2; l >= 0; l--)
+        for (int i = lists[l]->n - 1; i >= 0; i--) {
+            stride_of[lists[l]->label[i]] = step;
+            step *= e->size[lists[l]->label[i]];
+        }
+    for (int i = 0; i < e->n_out; i++)
+        dims[i] = e->size[e->order[i]];
+    ledge__strides(e->n_out, dims, to);
+    for (int i = 0; i < e->n_out; i++)
+        ledge__move_dim(&m, dims[i], stride_of[e->order[i]], to[i]);
+    ledge__move(&m, from, e->out, pool);
+}
+
+static bool in_order(const Einsum *e, const Roles *r)
+{
+    const LabelList *lists[3] = {&r->batch, &r->m, &r->n};
+    int at = 0;
+    for (int l = 0; l < 3; l++)
+        for (int i = 0; i < lists[l]->n; i++)
+            if (e->order[at++] != lists[l]->label[i])
+                return false;
+    return true;
+}
+
+/* The kernel wants rows of b side by side: lays each batch's b out as [k, n]. Batch dimensions
+ * that b lacks stay without a copy. */
+static void lay_out_b(LedgeOpCtx *c, LedgeMatmulBatch *g, float *copy)
+{
+    LedgeMove m = {.bits = 32};
+    int64_t step = (int64_t)(g->one.k * g->one.n);
+    size_t from[LEDGE_MAX_RANK];
+    for (int i = g->rank - 1; i >= 0; i--) {
+        from[i] = g->b_stride[i];
+        g->b_stride[i] = from[i] ? (size_t)step : 0;
+        step *= from[i] ? g->dims[i] : 1;
+    }
+    for (int i = 0; i < g->rank; i++)
+        if (from[i])
+            ledge__move_dim(&m, g->dims[i], (int64_t)from[i], (int64_t)g->b_stride[i]);
+    ledge__move_dim(&m, (int64_t)g->one.k, (int64_t)g->one.b_row, (int64_t)g->one.n);
+    ledge__move_dim(&m, (int64_t)g->one.n, (int64_t)g->one.b_col, 1);
+    ledge__move(&m, g->one.b, copy, c->pool);
+    g->one.b = copy;
+    g->one.b_row = g->one.n;
+    g->one.b_col = 1;
+}
+
+/* The product before it is put in order, then b laid out anew. */
+static size_t product_bytes(const LedgeOpCtx *c)
+{
+    size_t a = ledge_tensor_bytes(c->out[0]), b = ledge_tensor_bytes(c->in[1]);
+    return ledge__round_up(a, LEDGE_ALIGN) + b;
+}
+
+/* *done: the output is filled. Otherwise the equation is no matrix product. */
+static LedgeStatus run_product(LedgeOpCtx *c, const Einsum *e, const bool (*has)[MAX_LABELS],
+                               bool *done)
+{
+    Roles r;
+    LedgeMatmulBatch g = {0};
+    int64_t m, n, k, k_too;
+    *done = false;
+    if (e->type != LEDGE_FLOAT || e->terms != 2 || !find_roles(e, has, &r) ||
+        !as_one(e, &r.m, 0, &m, &g.one.a_row) || !as_one(e, &r.n, 1, &n, &g.one.b_col) ||
+        !as_one(e, &r.k, 0, &k, &g.one.a_col) || !as_one(e, &r.k, 1, &k_too, &g.one.b_row))
+        return LEDGE_OK;
+    bool ordered = in_order(e, &r);
+    char *work = ledge__work(c, product_bytes(c));
+    if (!work)
+        return ledge__no_memory(c->err);
+    float *to = ordered ? e->out : (float *)work;
+    g.one.m = (size_t)m;
+    g.one.n = (size_t)n;
+    g.one.k = (size_t)k;
+    g.one.a = e->in[0]->data;
+    g.one.b = e->in[1]->data;
+    g.one.c = to;
+    g.one.c_row = (size_t)n;
+    g.rank = r.batch.n;
+    for (int i = 0; i < r.batch.n; i++) {
+        g.dims[i] = e->size[r.batch.label[i]];
+        g.a_stride[i] = (size_t)e->stride[0][r.batch.label[i]];
+        g.b_stride[i] = (size_t)e->stride[1][r.batch.label[i]];
+    }
+    if (g.one.b_col != 1 && m >= 4 && n > 1)
+        lay_out_b(c, &g,
+                  (float *)(work + ledge__round_up(ledge_tensor_bytes(c->out[0]), LEDGE_ALIGN)));
+    ledge__matmul_batch_f32_ref(&g, c->pool);
+    if (!ordered)
+        reorder(e, &r, to, c->pool);
+    *done = true;
+    return LEDGE_OK;
+}
+
 static LedgeStatus run_einsum(LedgeOpCtx *c)
 {
     Equation q;
@@ -344,6 +492,10 @@ static LedgeStatus run_einsum(LedgeOpCtx *c)
             memset(e.out, 0, ledge_tensor_bytes(c->out[0]));
             return LEDGE_OK;
         }
+    bool done;
+    LEDGE_TRY(run_product(c, &e, (const bool(*)[MAX_LABELS])e.has, &done));
+    if (done)
+        return LEDGE_OK;
     for (int k = e.n_out; k < e.n_all && inner < 16384; k++)
         inner *= e.size[e.order[k]];
     size_t grain = (size_t)(16384 / (inner + 16)) + 1;
@@ -352,7 +504,15 @@ static LedgeStatus run_einsum(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+static LedgeStatus prepare_einsum(LedgeOpCtx *c)
+{
+    if (c->n_in == 2 && c->in[0]->type == LEDGE_FLOAT && c->out[0])
+        c->scratch_bytes = product_bytes(c);
+    return LEDGE_OK;
+}
+
 const LedgeOp ledge__ops_einsum[] = {
-    {.domain = "", .op_type = "Einsum", .since = 12, .infer = infer_einsum, .run = run_einsum},
+    {.domain = "", .op_type = "Einsum", .since = 12, .infer = infer_einsum,
+     .prepare = prepare_einsum, .run = run_einsum},
     {0},
 };

@@ -94,6 +94,16 @@ typedef struct ElementsWork {
     int64_t n, stride[LEDGE_MAX_RANK]; /* of data */
 } ElementsWork;
 
+/* A line of 4-byte elements by int64 indices, which is most of what models ask for. */
+static void pick_4(char *to, const char *from, const int64_t *index, int64_t cols, int64_t n,
+                   int64_t step, int64_t along)
+{
+    for (int64_t k = 0; k < cols; k++) {
+        int64_t v = index[k] + (index[k] < 0 ? n : 0);
+        memcpy(to + 4 * k, from + 4 * (v * step + k * along), 4);
+    }
+}
+
 /* An item is a line of indices along the last dimension. */
 static void gather_element_lines(void *arg, size_t begin, size_t end, int thread)
 {
@@ -108,11 +118,17 @@ static void gather_element_lines(void *arg, size_t begin, size_t end, int thread
             base += d == w->axis ? 0 : rest % dims[d] * w->stride[d];
             rest /= dims[d];
         }
+        int64_t along = w->axis == last ? 0 : 1, step = w->stride[w->axis];
+        char *to = w->to + line * (size_t)cols * w->size;
+        if (w->indices->type == LEDGE_INT64 && w->size == 4) {
+            pick_4(to, w->from + base * 4, (const int64_t *)w->indices->data + (int64_t)line * cols,
+                   cols, w->n, step, along);
+            continue;
+        }
         for (int64_t k = 0; k < cols; k++) {
-            int64_t i = (int64_t)line * cols + k, v = ledge__index_at(w->indices, i);
-            v += v < 0 ? w->n : 0;
-            int64_t at = base + v * w->stride[w->axis] + (w->axis == last ? 0 : k);
-            memcpy(w->to + (size_t)i * w->size, w->from + (size_t)at * w->size, w->size);
+            int64_t v = ledge__index_at(w->indices, (int64_t)line * cols + k);
+            int64_t at = base + (v < 0 ? v + w->n : v) * step + k * along;
+            memcpy(to + (size_t)k * w->size, w->from + (size_t)at * w->size, w->size);
         }
     }
 }

@@ -118,7 +118,7 @@ static void find_taps(const GridWork *w, double at, int64_t n, Taps *taps)
     if (w->mode == GRID_NEAREST)
         x = nearbyint(x);
     if (x < low || x > high) {
-        if (w->pad == GRID_BORDER && w->mode != GRID_CUBIC)
+        if (w->pad == GRID_BORDER && w->mode != GRID_CUBIC) /* cubic clamps pixels, not positions */
             x = x < 0 ? 0 : x > (double)(n - 1) ? (double)(n - 1) : x;
         else if (w->pad == GRID_REFLECTION)
             x = reflect(x, low, high);
@@ -156,6 +156,28 @@ static double blend(const GridWork *w, const Taps *taps, int32_t d, int64_t plan
     return sum;
 }
 
+/* Linear in two dimensions of float: four pixels, those outside weighing nothing. */
+static void blend_image(const GridWork *w, const Taps *taps, int64_t first, int64_t to)
+{
+    float weight[4];
+    int64_t offset[4];
+    for (int i = 0; i < 4; i++) {
+        int64_t y = taps[0].index[i / 2], x = taps[1].index[i % 2];
+        bool inside = y >= 0 && x >= 0;
+        weight[i] = inside ? (float)(taps[0].weight[i / 2] * taps[1].weight[i % 2]) : 0;
+        offset[i] = inside ? y * w->in->dims[3] + x : 0;
+    }
+    const float *from = (const float *)w->in->data + first;
+    float *out = (float *)w->out->data + to;
+    for (int64_t k = 0; k < w->in->dims[1]; k++, from += w->pixels, out += w->points) {
+        float sum = 0;
+        for (int i = 0; i < 4; i++)
+            if (weight[i] != 0) /* a pixel that is not looked at may be infinite */
+                sum += weight[i] * from[offset[i]];
+        *out = sum;
+    }
+}
+
 /* Nearest keeps every bit of the element. */
 static void copy_nearest(const GridWork *w, const Taps *taps, int64_t plane, int64_t to)
 {
@@ -181,8 +203,14 @@ static void sample_points(void *arg, size_t begin, size_t end, int thread)
         Taps taps[MAX_SPACE];
         for (int32_t d = 0; d < w->space; d++) {
             int64_t at = (int64_t)item * w->space + (w->space - 1 - d); /* x comes first */
-            find_taps(w, ledge__number_at(w->grid->type, w->grid->data, at), w->in->dims[2 + d],
-                      &taps[d]);
+            double x = w->grid->type == LEDGE_FLOAT
+                           ? (double)((const float *)w->grid->data)[at]
+                           : ledge__number_at(w->grid->type, w->grid->data, at);
+            find_taps(w, x, w->in->dims[2 + d], &taps[d]);
+        }
+        if (w->mode == GRID_LINEAR && w->space == 2 && w->in->type == LEDGE_FLOAT) {
+            blend_image(w, taps, n * channels * w->pixels, n * channels * w->points + point);
+            continue;
         }
         for (int64_t k = 0; k < channels; k++) {
             int64_t plane = (n * channels + k) * w->pixels, to = (n * channels + k) * w->points + point;

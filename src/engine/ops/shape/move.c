@@ -151,21 +151,27 @@ static inline void transpose_4x4(char *to, int64_t ts, const char *from, int64_t
     memcpy(to + 3 * ts, &d, 16);
 }
 
-/* 16x16 bytes: four rounds of interleaving row i with row i + 8. */
+/* b = rows 2i and 2i + 1 made of rows i and i + 8 of a, byte by byte. */
+static inline void interleave(const V16 *a, V16 *b)
+{
+    for (int i = 0; i < 8; i++) {
+        b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
+                                           21, 6, 22, 7, 23);
+        b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12,
+                                               28, 13, 29, 14, 30, 15, 31);
+    }
+}
+
+/* 16x16 bytes: four rounds of interleaving turn rows into columns. */
 static void transpose_16x16(char *to, int64_t ts, const char *from, int64_t fs)
 {
     V16 a[16], b[16];
     for (int i = 0; i < 16; i++)
         memcpy(&a[i], from + i * fs, 16);
-    for (int round = 0; round < 4; round++) {
-        for (int i = 0; i < 8; i++) {
-            b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20,
-                                               5, 21, 6, 22, 7, 23);
-            b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27,
-                                                   12, 28, 13, 29, 14, 30, 15, 31);
-        }
-        memcpy(a, b, sizeof a);
-    }
+    interleave(a, b);
+    interleave(b, a);
+    interleave(a, b);
+    interleave(b, a);
     for (int i = 0; i < 16; i++)
         memcpy(to + i * ts, &a[i], 16);
 }

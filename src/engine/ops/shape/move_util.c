@@ -47,7 +47,13 @@ LedgeStatus ledge__check_indices(LedgeOpCtx *c, uint32_t i, int64_t n)
 {
     const LedgeTensor *t = c->in[i];
     int64_t count = ledge_tensor_count(t);
-    for (int64_t k = 0; k < count; k++) {
+    bool all = true;
+    if (t->type == LEDGE_INT64 && ((uintptr_t)t->data & 7) == 0)
+        for (int64_t k = 0; k < count; k++)
+            all &= ((const int64_t *)t->data)[k] >= -n && ((const int64_t *)t->data)[k] < n;
+    else
+        all = false;
+    for (int64_t k = 0; k < count && !all; k++) { /* one by one, to name the culprit */
         int64_t v = ledge__index_at(t, k);
         if (v < -n || v >= n)
             return ledge__op_fail(c, LEDGE_ERROR_RUNTIME,

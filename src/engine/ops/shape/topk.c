@@ -28,6 +28,17 @@ static uint64_t key_at(LedgeType type, const void *data, int64_t i)
     }
 }
 
+/* The same for a float, without a call: its bits, turned so that they sort. */
+static inline uint64_t float_key(float f)
+{
+    uint32_t u;
+    if (f != f)
+        return UINT64_MAX;
+    f += 0.0f;
+    memcpy(&u, &f, 4);
+    return u >> 31 ? (uint32_t)~u : u | 0x80000000u;
+}
+
 typedef struct Entry {
     uint64_t key;
     int64_t index;
@@ -62,7 +73,9 @@ static void select_top(Entry *heap, int64_t k, LedgeType type, const void *data,
                        int64_t n, int64_t stride, bool largest)
 {
     for (int64_t i = 0; i < n; i++) {
-        uint64_t key = key_at(type, data, base + i * stride);
+        int64_t at = base + i * stride;
+        uint64_t key = type == LEDGE_FLOAT ? float_key(((const float *)data)[at])
+                                           : key_at(type, data, at);
         Entry e = {largest ? key : ~key, i};
         if (i < k) {
             heap[i] = e;
