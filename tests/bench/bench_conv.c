@@ -171,7 +171,8 @@ static double layer_seconds(const Layer *l, uint32_t cpu, LedgePool *pool, Ledge
     ledge__conv_f32_pack_bias(plan, NULL, bias);
     const LedgeConvArgs a = {.x = x, .packed = packed, .bias = bias, .zeros = zeros, .r = r,
                              .ldr = s.m, .y = y,
-                             .act = {.kind = LEDGE_ACT_CLAMP, .lo = 0, .hi = 6}, .scratch = scratch};
+                             .act = {.kind = LEDGE_ACT_CLAMP, .lo = 0, .hi = 6},
+                             .scratch = scratch};
     double best = INFINITY;
     for (int i = 0; i < rounds; i++) {
         const double t0 = now();

@@ -23,7 +23,8 @@ static bool parts_of(const LedgeBlockPlan *p, Parts *q, size_t *bytes)
     const LedgeConvShape *s = &p->dw.s;
     size_t floats, pointers;
     q->ring = 0;
-    if (p->expand.s.m && (!ledge__mul(s->w, s->c, &q->ring) || !ledge__mul(q->ring, s->kh, &q->ring)))
+    if (p->expand.s.m &&
+        (!ledge__mul(s->w, s->c, &q->ring) || !ledge__mul(q->ring, s->kh, &q->ring)))
         return false;
     if (!ledge__mul(s->ow, s->c, &q->out) || !ledge__mul(row_pixels(s), s->kh + 1, &q->tables) ||
         !ledge__add(q->ring, q->out, &floats) || !ledge__mul(floats, sizeof(float), &floats) ||
@@ -135,8 +136,8 @@ static void run_strips(void *arg, size_t begin, size_t end, int thread)
     char *scratch = (char *)w->a->scratch + (size_t)thread * bytes;
     Strip t = {.p = w->p, .a = w->a, .ring = (float *)(void *)scratch};
     t.out = t.ring + q.ring;
-    t.tables = (const float **)(void *)(scratch +
-                                        ledge__round_up((q.ring + q.out) * sizeof(float), LEDGE_ALIGN));
+    const size_t floats = ledge__round_up((q.ring + q.out) * sizeof(float), LEDGE_ALIGN);
+    t.tables = (const float **)(void *)(scratch + floats);
     t.rows = (const float *const **)(void *)(t.tables + q.tables);
     fill_table(&t, s->kh, NULL);
     for (size_t i = 0; w->p->expand.s.m && i < s->kh; i++)

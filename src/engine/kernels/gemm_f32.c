@@ -11,7 +11,7 @@
 enum {
     NEAR_FLOATS = 12 * 1024, /* of packed B that come into cache by themselves */
     L2_FLOATS = 128 * 1024,  /* of packed B in a block: half of a usual L2 of 1 MiB */
-    SMALL_WORK = 128 * 1024, /* multiply-adds under which a second thread costs more than it gives */
+    SMALL_WORK = 128 * 1024, /* multiply-adds too few to be shared out */
     ITEMS_PER_THREAD = 4
 };
 
@@ -20,15 +20,11 @@ void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size
     const size_t vectors = (n + k->lanes - 1) / k->lanes;
     p->k = k;
     p->n = n;
+    p->columns = vectors * k->lanes;
     p->depth = depth;
     p->count = (uint32_t)((vectors + k->nv - 1) / k->nv);
     p->base = p->count ? (uint32_t)(vectors / p->count) : 0;
     p->wide = p->count ? (uint32_t)(vectors % p->count) : 0;
-}
-
-size_t ledge__panels_columns(const LedgePanels *p)
-{
-    return (p->n + p->k->lanes - 1) / p->k->lanes * p->k->lanes;
 }
 
 size_t ledge__panels_floats(const LedgePanels *p)
@@ -164,7 +160,7 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
         size_t t = chunk * tiles / w->chunks;
         const size_t t1 = (chunk + 1) * tiles / w->chunks;
         size_t m0 = t * g->m / tiles, rest = t * g->m % tiles;
-        for (uint32_t mr; t < t1; t++, m0 += mr) { /* tile t: rows t m / tiles … (t + 1) m / tiles */
+        for (uint32_t mr; t < t1; t++, m0 += mr) { /* rows t m / tiles … (t + 1) m / tiles */
             rest += more;
             mr = (uint32_t)(share + (rest >= tiles));
             rest -= rest >= tiles ? tiles : 0;
@@ -218,6 +214,7 @@ void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
         w.chunks = w.chunks > tiles ? tiles : w.chunks;
     }
     w.blocks = (g->p.count + w.block - 1) / w.block;
+    w.block = (g->p.count + w.blocks - 1) / w.blocks; /* of one size */
     const size_t items = w.blocks * w.chunks * g->groups;
     ledge__pool_run(small ? NULL : pool, items, 1, run_items, &w);
 }

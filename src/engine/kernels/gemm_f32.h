@@ -14,6 +14,7 @@
 typedef struct LedgePanels {
     const LedgeF32Kernels *k;
     size_t n;            /* columns */
+    size_t columns;      /* rounded up to whole vectors */
     size_t depth;        /* rows of B: taps × kc */
     uint32_t count;      /* panels */
     uint32_t base, wide;
@@ -22,7 +23,10 @@ typedef struct LedgePanels {
 void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth);
 /* Floats of packed B and of the padded bias; 0 when the product overflows. */
 size_t ledge__panels_floats(const LedgePanels *p);
-size_t ledge__panels_columns(const LedgePanels *p); /* n rounded up to whole vectors */
+static inline size_t ledge__panels_columns(const LedgePanels *p)
+{
+    return p->columns;
+}
 /* Vectors of panel i, and the first vector's index. */
 static inline uint32_t ledge__panel_nv(const LedgePanels *p, size_t i)
 {

@@ -14,8 +14,9 @@
 /* One tile C[mr][n] = clamp(bias + sum over taps and k of A[row][k] * B[k][col] + R).
  *
  * `a` holds taps × mr row pointers, tap by tap; each row has kc readable floats; a tap whose
- * first pointer is NULL is skipped. `b` is a packed panel: taps × kc rows of `nv` vectors. The sum is made in the order of taps and
- * k, one multiply-add each, whatever the tile: answers do not depend on tiling. */
+ * first pointer is NULL is skipped. `b` is a packed panel: taps × kc rows of `nv` vectors. The
+ * sum is made in the order of taps and k, one multiply-add each, whatever the tile: answers do
+ * not depend on tiling. */
 typedef struct LedgeGemmTile {
     const float *const *a;
     size_t taps, kc;

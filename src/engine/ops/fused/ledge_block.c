@@ -66,7 +66,8 @@ static LedgeStatus block_dims(LedgeOpCtx *c, BlockDims *d)
     const int64_t narrow = w1 ? w1[1] : d->e;
     if (wd[1] != 1 || w2[1] != d->e || (w1 && w1[0] != d->e) || w2[2] * w2[3] != 1 ||
         (w1 && w1[2] * w1[3] != 1) || (d->c >= 0 && d->c != narrow))
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the weights do not fit each other or the input");
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                              "the weights do not fit each other or the input");
     LEDGE_TRY(out_size(c, d->h, d->pads[0] + d->pads[2], d->kh, d->strides[0], &d->oh));
     return out_size(c, d->w, d->pads[1] + d->pads[3], d->kw, d->strides[1], &d->ow);
 }
@@ -106,7 +107,8 @@ static LedgeStatus block_constants(LedgeOpCtx *c, uint32_t i, const char *scale,
     if (!c->in_constant[i] || (b && !c->in_constant[i + 1]))
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "weights and bias must be constants");
     if (b && ledge_tensor_count(b) != (int64_t)p->s.m)
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "bias %u must have %zu elements", i + 1, p->s.m);
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "bias %u must have %zu elements", i + 1,
+                              p->s.m);
     LEDGE_TRY(ledge__fused_weights(c, i, scale, p, &a->packed));
     float *bias = ledge__op_alloc(c, (p->bias_floats + 1) * sizeof(float));
     if (!bias)

@@ -3,11 +3,12 @@
  * Inputs: 0 X [N,H,W,C]; 1 W [M, C/group, kH, kW], ONNX's order; 2 B [M] or omitted; 3 R, added
  * before the activation, [N,OH,OW,M], or omitted; 4 dest or omitted. Output Y [N,OH,OW,M].
  * Attributes: strides, dilations, pads [top, left, bottom, right] or auto_pad, group, and those
- * of ledge__fused_act; w_scale: M factors, one for each output channel of W, so that a folded scale
- * need not copy the weights before they are packed. With out_channels and out_offset the output has out_channels channels and
- * this node writes only those from out_offset on; dest is the same tensor with the others
- * already in it, so that several convolutions write one concatenation in place. The node has
- * five slots whether or not they are used, since dest must be the last. */
+ * of ledge__fused_act; w_scale: M factors, one for each output channel of W, so that a folded
+ * scale need not copy the weights before they are packed. With out_channels and out_offset the
+ * output has out_channels channels and this node writes only those from out_offset on; dest is
+ * the same tensor with the others already in it, so that several convolutions write one
+ * concatenation in place. The node has five slots whether or not they are used, since dest must
+ * be the last. */
 #include "engine/kernels/conv_f32.h"
 #include "engine/ops/fused/fused_act.h"
 #include "engine/ops/fused/fused_weights.h"
@@ -63,7 +64,8 @@ static LedgeStatus conv_channels(LedgeOpCtx *c, const LedgeTensor *w, ConvDims *
                               "the input has %lld channels, the weights are for %lld",
                               (long long)d->c, (long long)(w->dims[1] * d->group));
     if (d->channels >= 0 && d->m >= 0 && (d->offset < 0 || d->offset > d->channels - d->m))
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "%lld channels from %lld on do not fit into %lld",
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                              "%lld channels from %lld on do not fit into %lld",
                               (long long)d->m, (long long)d->offset, (long long)d->channels);
     return LEDGE_OK;
 }

@@ -79,7 +79,8 @@ static LedgeStatus product_of(LedgeOpCtx *c, Product *p)
     const int32_t ra = p->a.rank, rb = p->b.rank;
     const int64_t k = p->a.dims[ra - 1], kb = p->b.dims[rb - 2];
     if (k >= 0 && kb >= 0 && k != kb)
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "rows of A have %lld elements, columns of B %lld",
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                              "rows of A have %lld elements, columns of B %lld",
                               (long long)k, (long long)kb);
     LedgeTensor a = {.rank = ra - 2}, b = {.rank = rb - 2};
     memcpy(a.dims, p->a.dims, sizeof(a.dims));
