@@ -168,6 +168,16 @@ void *ledge__arena_alloc(LedgeArena *arena, size_t count, size_t size)
     return p;
 }
 
+void *ledge__arena_append(LedgeArena *arena, void *items, size_t count, size_t size)
+{
+    if (count & (count - 1))
+        return items;
+    void *p = ledge__arena_alloc(arena, count ? 2 * count : 1, size);
+    if (p && count)
+        memcpy(p, items, count * size);
+    return p;
+}
+
 char *ledge__arena_strn(LedgeArena *arena, const char *s, size_t n)
 {
     if (n == SIZE_MAX)

@@ -48,6 +48,10 @@ LedgeArena *ledge__arena_new(const LedgeAllocator *a); /* NULL: no memory */
 void ledge__arena_free(LedgeArena *arena);             /* NULL is legal */
 /* Zeroed, 16-byte aligned (64 when size >= 4096); NULL on overflow or lack of memory. */
 void *ledge__arena_alloc(LedgeArena *arena, size_t count, size_t size);
+/* Room for one more behind `count` items of an array that only this function made: it doubles
+ * when the count is a power of two, so that many appends stay cheap and no capacity needs
+ * keeping. Gives the array, perhaps moved; NULL: no memory, and nothing changed. */
+void *ledge__arena_append(LedgeArena *arena, void *items, size_t count, size_t size);
 char *ledge__arena_strn(LedgeArena *arena, const char *s, size_t n); /* NUL-terminated copy */
 char *ledge__arena_str(LedgeArena *arena, const char *s);
 char *ledge__arena_printf(LedgeArena *arena, const char *fmt, ...)

@@ -93,6 +93,18 @@ static void inner_dimensions_that_differ(void **state)
     nn_expect_refusal(&m, LEDGE_ERROR_SHAPE, "4 does not fit 3");
 }
 
+static void hidden_size_out_of_range(void **state)
+{
+    (void)state;
+    static float x[6];
+    NnModel m = {.t = test_model_new(14)};
+    nn_input(&m, LEDGE_FLOAT, 3, DIMS(2, 1, 3), x);
+    test_noise(m.t, "w", 3, DIMS(1, 16, 3), 1);
+    test_noise(m.t, "r", 3, DIMS(1, 16, 4), 2);
+    test_attr_int(m.t, test_node(m.t, "LSTM", "x0 w r", "y0"), "hidden_size", INT64_MAX);
+    nn_expect_refusal(&m, LEDGE_ERROR_SHAPE, "hidden_size is 9223372036854775807");
+}
+
 static void sequence_length_beyond_the_input(void **state)
 {
     (void)state;
@@ -183,6 +195,7 @@ int main(void)
         cmocka_unit_test(unknown_auto_pad),
         cmocka_unit_test(output_too_large_to_count),
         cmocka_unit_test(inner_dimensions_that_differ),
+        cmocka_unit_test(hidden_size_out_of_range),
         cmocka_unit_test(sequence_length_beyond_the_input),
         cmocka_unit_test(indices_outside),
         cmocka_unit_test(output_shape_input_too_large),

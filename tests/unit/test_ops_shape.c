@@ -348,6 +348,34 @@ static void einsum_takes_diagonals(void **state)
     one_op_gives(&o, &want);
 }
 
+/* The batch stands behind a row label, so the product is made in one order and moved to another. */
+static void einsum_products_keep_the_order_of_labels(void **state)
+{
+    (void)state;
+    enum { B = 2, Q = 5, H = 3, D = 7, K = 4 };
+    float x[B * Q * H * D], y[B * K * H * D], want[B * Q * H * K];
+    test_fill(x, B * Q * H * D, 1);
+    test_fill(y, B * K * H * D, 2);
+    for (int b = 0; b < B; b++)
+        for (int q = 0; q < Q; q++)
+            for (int h = 0; h < H; h++)
+                for (int k = 0; k < K; k++) {
+                    float sum = 0;
+                    for (int d = 0; d < D; d++)
+                        sum += x[((b * Q + q) * H + h) * D + d] * y[((b * K + k) * H + h) * D + d];
+                    want[((b * Q + q) * H + h) * K + k] = sum;
+                }
+    OneOp o = one_op(12, "Einsum", 2,
+                     (LedgeTensor[]){shaped(LEDGE_FLOAT, DIMS(B, Q, H, D), x),
+                                     shaped(LEDGE_FLOAT, DIMS(B, K, H, D), y)},
+                     1);
+    test_attr_string(o.t, o.n, "equation", "bqhd,bkhd->bqhk");
+    assert_int_equal(one_op_run(&o), LEDGE_OK);
+    for (int i = 0; i < B * Q * H * K; i++)
+        assert_float_equal(((float *)o.out[0].data)[i], want[i], 1e-5);
+    one_op_end(&o);
+}
+
 static void boxes_and_grids_stay_inside_the_image(void **state)
 {
     (void)state;
@@ -411,6 +439,7 @@ int main(void)
         cmocka_unit_test(resize_refuses_scales_and_sizes_that_make_no_sense),
         cmocka_unit_test(einsum_refuses_broken_equations),
         cmocka_unit_test(einsum_takes_diagonals),
+        cmocka_unit_test(einsum_products_keep_the_order_of_labels),
         cmocka_unit_test(boxes_and_grids_stay_inside_the_image),
         cmocka_unit_test(tensor_scatter_refuses_to_write_past_the_cache),
     };

@@ -108,6 +108,55 @@ static void each_failed_allocation_is_reported_and_leaks_nothing(void **state)
     }
 }
 
+static void *counting_alloc(void *context, size_t size, size_t align)
+{
+    *(size_t *)context += size;
+    return aligned_alloc(align, (size + align - 1) / align * align);
+}
+
+static void counting_free(void *context, void *pointer)
+{
+    (void)context;
+    free(pointer);
+}
+
+/* 20,000 inputs in 300 kB of file once took 1.6 GB. */
+static void many_inputs_take_memory_in_proportion(void **state)
+{
+    (void)state;
+    enum { INPUTS = 20000 };
+    const size_t room = INPUTS * 16;
+    size_t taken = 0;
+    LedgeAllocator a = {counting_alloc, counting_free, &taken};
+    LedgeModelOptions o = {.allocator = &a};
+    LedgeModel *m = NULL;
+    uint8_t *graph = malloc(room), *file = malloc(room + 32);
+    size_t n = 0;
+    Bytes head = {.n = 0}, opset = {.n = 0};
+    for (int i = 0; i < INPUTS; i++) {
+        char name[16];
+        Bytes info = {.n = 0}, field = {.n = 0};
+        snprintf(name, sizeof name, "i%d", i);
+        put_text(&info, 1, name);
+        put_sub(&field, 11, &info);
+        memcpy(graph + n, field.p, field.n);
+        n += field.n;
+    }
+    put_int(&head, 1, 8);
+    put_int(&opset, 2, 13);
+    put_sub(&head, 8, &opset);
+    put_varint(&head, 7 << 3 | 2);
+    put_varint(&head, n);
+    memcpy(file, head.p, head.n);
+    memcpy(file + head.n, graph, n);
+    (void)!ledge_model_load_memory(file, head.n + n, &o, NULL, &m);
+    ledge_model_free(m);
+    assert_true(taken > n);
+    assert_true(taken < (size_t)64 << 20);
+    free(file);
+    free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +164,7 @@ int main(void)
         cmocka_unit_test(model_that_cannot_run_is_described_with_the_reason),
         cmocka_unit_test(quantized_operators_are_told_from_float_ones),
         cmocka_unit_test(metadata_is_added_replaced_and_removed),
+        cmocka_unit_test(many_inputs_take_memory_in_proportion),
         cmocka_unit_test(each_failed_allocation_is_reported_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,14 +93,11 @@ LedgeValue *ledge__value_constant(LedgeGraph *g, const char *name, const LedgeTe
 /* Lists of inputs and outputs are short; a copy a step keeps them plain arrays. */
 static bool append_value(LedgeArena *arena, LedgeValue ***list, uint32_t *count, LedgeValue *v)
 {
-    LedgeValue **p = ledge__arena_alloc(arena, (size_t)*count + 1, sizeof *p);
+    LedgeValue **p = ledge__arena_append(arena, *list, *count, sizeof *p);
     if (!p)
         return false;
-    if (*count)
-        memcpy(p, *list, *count * sizeof *p);
-    p[*count] = v;
+    p[(*count)++] = v;
     *list = p;
-    (*count)++;
     return true;
 }
 
@@ -155,7 +152,7 @@ LedgeNode *ledge__node_new(LedgeGraph *g, const char *domain, const char *op_typ
     n->op_type = ledge__arena_str(g->arena, op_type);
     n->domain = ledge__arena_str(g->arena, domain);
     n->opset = domain[0] ? 1 : g->opset;
-    n->n_in = n->n_explicit = n_in;
+    n->n_in = n->n_explicit = n->cap_in = n_in;
     n->n_out = n_out;
     n->in = ledge__arena_alloc(g->arena, n_in, sizeof *n->in);
     n->out = ledge__arena_alloc(g->arena, n_out, sizeof *n->out);
@@ -202,18 +199,28 @@ void ledge__node_set_input(LedgeNode *n, uint32_t index, LedgeValue *v)
         link_use(u, v);
 }
 
-bool ledge__node_add_input(LedgeGraph *g, LedgeNode *n, LedgeValue *v)
+/* Uses are linked by their addresses, so each is unlinked and linked anew. */
+static bool grow_inputs(LedgeGraph *g, LedgeNode *n)
 {
+    const uint32_t cap = n->n_in < 4 ? 4 : 2 * n->n_in;
     LedgeUse *old = n->in;
-    LedgeUse *in = ledge__arena_alloc(g->arena, (size_t)n->n_in + 1, sizeof *in);
+    LedgeUse *in = ledge__arena_alloc(g->arena, cap, sizeof *in);
     if (!in)
         return false;
     n->in = in;
+    n->cap_in = cap;
     for (uint32_t i = 0; i < n->n_in; i++) {
         LedgeValue *value = old[i].value;
         unlink_use(&old[i]);
         ledge__node_set_input(n, i, value);
     }
+    return true;
+}
+
+bool ledge__node_add_input(LedgeGraph *g, LedgeNode *n, LedgeValue *v)
+{
+    if (n->n_in == n->cap_in && !grow_inputs(g, n))
+        return false;
     ledge__node_set_input(n, n->n_in++, v);
     return true;
 }

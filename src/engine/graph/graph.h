@@ -60,6 +60,7 @@ struct LedgeNode {
     uint32_t n_in, n_out;
     uint32_t n_explicit;      /* inputs before this index are the operator's own, from it on they
                                  are values captured by its subgraphs */
+    uint32_t cap_in;          /* slots allocated */
     LedgeUse *in;             /* n_in slots; in[i].value may be NULL */
     LedgeValue **out;         /* n_out; NULL: output not wanted */
     LedgeAttr *attrs;

@@ -81,11 +81,10 @@ static LedgeStatus define(GraphBuild *b, GraphScope *s, LedgeStr name, LedgeValu
 
 static bool captures_grow(LedgeGraph *g, uint32_t slot)
 {
-    uint32_t *slots = ledge__arena_alloc(g->arena, (size_t)g->n_captured + 1, sizeof *slots);
+    uint32_t *slots =
+        ledge__arena_append(g->arena, g->captured_slot, g->n_captured, sizeof *slots);
     if (!slots)
         return false;
-    if (g->n_captured)
-        memcpy(slots, g->captured_slot, g->n_captured * sizeof *slots);
     slots[g->n_captured++] = slot;
     g->captured_slot = slots;
     return true;

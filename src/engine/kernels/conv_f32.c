@@ -400,6 +400,35 @@ static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
     }
 }
 
+/* One input channel, few filters: whole rows of neighbouring outputs on the padded copy. */
+static bool is_line(const LedgeConvPlan *plan)
+{
+    const LedgeConvShape *s = &plan->s;
+    return plan->ph && s->c == 1 && s->sw == 1 && s->ow >= LEDGE_LINE_PX && s->m <= plan->k->lanes;
+}
+
+static void run_lines(const LedgeConvPlan *plan, const LedgeConvArgs *a, const float *copy)
+{
+    const LedgeConvShape *s = &plan->s;
+    LedgeLineTile t = {.ldx = s->dh * plan->pw, .kh = (uint32_t)s->kh, .kw = (uint32_t)s->kw,
+                       .n = (uint32_t)s->m, .b = a->packed, .bias = a->bias, .ldc = s->ldc,
+                       .lo = a->act.lo, .hi = a->act.hi};
+    for (size_t row = 0; row < s->n * s->oh; row++) {
+        const size_t n = row / s->oh, y = row % s->oh;
+        const float *line = copy + (n * plan->ph + y * s->sh) * plan->pw;
+        float *out = a->y + row * s->ow * s->ldc;
+        for (size_t x = 0; x < s->ow; x += LEDGE_LINE_PX) {
+            /* the last ones overlap what is there already */
+            const size_t at = x + LEDGE_LINE_PX <= s->ow ? x : s->ow - LEDGE_LINE_PX;
+            t.x = line + at;
+            t.c = out + at * s->ldc;
+            plan->k->line(&t);
+        }
+        if (a->act.kind != LEDGE_ACT_CLAMP)
+            ledge__act_f32(plan->k, out, s->ow, s->ldc, s->m, &a->act);
+    }
+}
+
 void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, LedgePool *pool)
 {
     const LedgeConvShape *s = &plan->s;
@@ -437,6 +466,10 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
         float *copy = (float *)(void *)((char *)a->scratch +
                                         plan->thread_bytes * (size_t)plan->threads);
         pad_image(plan, a->x, copy);
+        if (is_line(plan) && !a->r) {
+            run_lines(plan, a, copy);
+            return;
+        }
         rows.x = copy;
         g.rows = padded_rows;
     }

@@ -128,3 +128,29 @@ void VF_CAT2(ledge__interleave_f32_, VF_ISA)(const float *x, size_t ld, size_t c
     else
         interleave_planes(x, ld, c, n, y);
 }
+
+void VF_CAT2(ledge__line_f32_, VF_ISA)(const LedgeLineTile *t);
+void VF_CAT2(ledge__line_f32_, VF_ISA)(const LedgeLineTile *t)
+{
+    vf acc[LEDGE_LINE_PX];
+    const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
+    const float *b = t->b, *row = t->x;
+    const size_t n = t->n, kw = t->kw;
+    const vf bias = vf_load(t->bias);
+    VF_EACH(p, LEDGE_LINE_PX) acc[p] = bias;
+    for (uint32_t i = t->kh; i > 0; i--, row += t->ldx)
+        for (const float *x = row; x < row + kw; x++, b += VF_LANES) {
+            const vf w = vf_load(b);
+            VF_EACH(p, LEDGE_LINE_PX) acc[p] = vf_fma(vf_set(x[p]), w, acc[p]);
+        }
+    float *c = t->c;
+    const size_t ldc = t->ldc;
+    VF_UNROLL
+    for (int p = 0; p < LEDGE_LINE_PX; p++, c += ldc) {
+        const vf y = vf_clamp(acc[p], lo, hi);
+        if (n == VF_LANES)
+            vf_store(c, y);
+        else
+            vf_store_n(c, y, n);
+    }
+}

@@ -7,6 +7,7 @@
 #define F32_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4)                                   \
     void ledge__gemm_f32_##isa(const LedgeGemmTile *t);                                    \
     void ledge__dw_f32_##isa(const LedgeDwTile *t);                                        \
+    void ledge__line_f32_##isa(const LedgeLineTile *t);                                    \
     void ledge__wino_in_f32_##isa(const LedgeWinoIn *t);                                   \
     void ledge__wino_out_f32_##isa(const LedgeWinoOut *t);                                 \
     void ledge__interleave_f32_##isa(const float *x, size_t ld, size_t c, size_t n, float *y);
@@ -22,6 +23,7 @@ static const LedgeF32Kernels sets[] = {
      {m1, m2, m3, m4},                                                                     \
      ledge__gemm_f32_##isa,                                                                \
      ledge__dw_f32_##isa,                                                                  \
+     ledge__line_f32_##isa,                                                                \
      ledge__wino_in_f32_##isa,                                                             \
      ledge__wino_out_f32_##isa,                                                            \
      ledge__interleave_f32_##isa},

@@ -47,6 +47,21 @@ typedef struct LedgeDwTile {
     float lo, hi;
 } LedgeDwTile;
 
+enum { LEDGE_LINE_PX = 8 };
+
+/* LEDGE_LINE_PX neighbouring outputs of a convolution of one input channel with stride 1 and at
+ * most `lanes` filters: output o of row c + o * ldc sums x[i * ldx + o + j] * b[i * kw + j]. */
+typedef struct LedgeLineTile {
+    const float *x;
+    size_t ldx;
+    uint32_t kh, kw, n; /* n filters */
+    const float *b;     /* kh × kw vectors */
+    const float *bias;
+    float *c;
+    size_t ldc;
+    float lo, hi;
+} LedgeLineTile;
+
 /* Winograd F(4×4, 3×3), input side: 6×6 pixels (pointers, zeros where padding is) of c
  * channels to 36 positions; position p goes to v[p * ldv + channel]. */
 typedef struct LedgeWinoIn {
@@ -102,6 +117,7 @@ typedef struct LedgeF32Kernels {
     uint32_t mr[4]; /* most rows of a GEMM tile of 1 … nv vectors */
     void (*gemm)(const LedgeGemmTile *t);
     void (*dw)(const LedgeDwTile *t);
+    void (*line)(const LedgeLineTile *t);
     void (*wino_in)(const LedgeWinoIn *t);
     void (*wino_out)(const LedgeWinoOut *t);
     /* y[i * c + k] = x[k * ld + i] for i < n: a few planes (c ≤ 4) to pixels. */

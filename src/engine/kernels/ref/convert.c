@@ -5,6 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/cpu.h"
+#include "engine/kernels/vec.h"
+
 /* A float format of at most 16 bits: sign, exponent, mantissa, most significant first. */
 typedef struct SmallFloat {
     uint8_t bits, mantissa;
@@ -331,8 +334,20 @@ static inline int sign_extend(uint8_t v, unsigned bits)
     case LEDGE_INT2:                                                                               \
         EACH((D)sign_extend(PACKED(2), 2))
 
+/* The conversion instructions of this CPU; exact, so that any set gives the same. NULL for data
+ * that lies on odd addresses, as it may in a file. */
+static const LedgeVec *half_kernels(const void *p)
+{
+    return (uintptr_t)p % sizeof(uint16_t) ? NULL : ledge__vec(ledge__cpu_flags());
+}
+
 static void load_small_f32(LedgeType type, const void *src, size_t first, size_t n, float *dst)
 {
+    const LedgeVec *half = type == LEDGE_FLOAT16 ? half_kernels(src) : NULL;
+    if (half) {
+        half->from_f16((const uint16_t *)src + first, dst, n);
+        return;
+    }
     switch (type) {
     case LEDGE_FLOAT16:
         EACH(f16_to_f32(AT(uint16_t)));
@@ -505,6 +520,11 @@ static inline int32_t clamp_trunc_f32(float v, float lowest, float highest)
 
 void ledge__store_f32(LedgeType type, void *dst, size_t first, size_t n, const float *src)
 {
+    const LedgeVec *half = type == LEDGE_FLOAT16 ? half_kernels(dst) : NULL;
+    if (half) {
+        half->to_f16(src, (uint16_t *)dst + first, n);
+        return;
+    }
     switch (type) {
     case LEDGE_FLOAT:
         memmove((float *)dst + first, src, n * sizeof *src);

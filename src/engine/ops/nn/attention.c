@@ -76,7 +76,12 @@ static LedgeStatus past_sizes(LedgeOpCtx *c, Sizes *s)
 
 static LedgeStatus sizes(LedgeOpCtx *c, Sizes *s)
 {
-    *s = (Sizes){.batch = -1, .heads = -1, .kv_heads = -1, .q_len = -1, .kv_len = -1, .size = -1,
+    *s = (Sizes){.batch = -1,
+                 .heads = -1,
+                 .kv_heads = -1,
+                 .q_len = -1,
+                 .kv_len = -1,
+                 .size = -1,
                  .v_size = -1};
     const LedgeTensor *q = c->in[0];
     for (uint32_t i = 0; i < 3; i++) {
@@ -114,8 +119,9 @@ static LedgeStatus check_mask(LedgeOpCtx *c, const Sizes *s)
     const int64_t full[4] = {s->batch, s->heads, s->q_len, keys_of(s)};
     for (int32_t d = 0; d < m->rank; d++) {
         int64_t want = full[4 - m->rank + d];
-        if (d == m->rank - 1 ? m->dims[d] > want && want >= 0
-                             : m->dims[d] != 1 && m->dims[d] >= 0 && want >= 0 && m->dims[d] != want)
+        if (d == m->rank - 1
+                ? m->dims[d] > want && want >= 0
+                : m->dims[d] != 1 && m->dims[d] >= 0 && want >= 0 && m->dims[d] != want)
             return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
                                   "attn_mask has %lld in dimension %d, scores have %lld",
                                   (long long)m->dims[d], d, (long long)want);
@@ -138,7 +144,7 @@ static LedgeStatus infer(LedgeOpCtx *c)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "qk_matmul_output_mode must be 0 to 3");
     int64_t keys = keys_of(&s);
     int64_t y4[4] = {s.batch, s.heads, s.q_len, s.v_size};
-    int64_t y3[3] = {s.batch, s.q_len, s.heads < 0 || s.v_size < 0 ? -1 : s.heads * s.v_size};
+    int64_t y3[3] = {s.batch, s.q_len, ledge__nn_times(s.heads, s.v_size)};
     int64_t pk[4] = {s.batch, s.kv_heads, keys, s.size};
     int64_t pv[4] = {s.batch, s.kv_heads, keys, s.v_size};
     int64_t qk[4] = {s.batch, s.heads, s.q_len, keys};

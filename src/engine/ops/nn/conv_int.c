@@ -65,7 +65,8 @@ static LedgeStatus prepare(LedgeOpCtx *c)
     int32_t *sums;
     LEDGE_TRY(layout(c, slots_of(c), &s, &p, &weights, &sums));
     if (s.overflow)
-        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "needs more working memory than can be counted");
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
+                              "needs more working memory than can be counted");
     c->scratch_bytes = s.used;
     return LEDGE_OK;
 }
@@ -88,8 +89,8 @@ static void requantize(LedgeOpCtx *c, const Slots *s, const int32_t *sums)
                       value_at(c->in[s->y_scale], 0);
         uint32_t b = bias ? ((const uint32_t *)bias->data)[row % m] : 0;
         for (size_t i = row * space; i < (row + 1) * space; i++)
-            ((uint8_t *)y->data)[i] =
-                ledge__nn_quantize((float)(int32_t)((uint32_t)sums[i] + b) * scale, zero, is_signed);
+            ((uint8_t *)y->data)[i] = ledge__nn_quantize(
+                (float)(int32_t)((uint32_t)sums[i] + b) * scale, zero, is_signed);
     }
 }
 

@@ -188,12 +188,14 @@ static LedgeStatus deform_shape(LedgeOpCtx *c, LedgeDeformRef *p, LedgeTensor *y
     y->dims[3] = p->conv.w.out[1];
     if (!ledge__nn_known(y) || !ledge__nn_known(w))
         return LEDGE_OK;
-    int64_t one = og * w->dims[2] * w->dims[3];
-    int64_t space = x->dims[0] * y->dims[2] * y->dims[3];
+    int64_t one = ledge__nn_times(og, w->dims[2] * w->dims[3]);
+    int64_t space = ledge__nn_times(ledge__nn_times(x->dims[0], y->dims[2]), y->dims[3]);
     if (ledge__nn_known(off))
-        LEDGE_TRY(ledge__nn_same(c, "offset's size", ledge_tensor_count(off), 2 * one * space));
+        LEDGE_TRY(ledge__nn_same(c, "offset's size", ledge_tensor_count(off),
+                                 ledge__nn_times(2, ledge__nn_times(one, space))));
     if (ledge__nn_known(mask))
-        LEDGE_TRY(ledge__nn_same(c, "mask's size", ledge_tensor_count(mask), one * space));
+        LEDGE_TRY(ledge__nn_same(c, "mask's size", ledge_tensor_count(mask),
+                                 ledge__nn_times(one, space)));
     return LEDGE_OK;
 }
 

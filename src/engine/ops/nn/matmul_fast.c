@@ -23,8 +23,7 @@ static bool apart(const LedgeMatmulBatch *g, int threads)
     return batches(g) >= 2 * (size_t)threads;
 }
 
-static bool take(LedgeOpCtx *c, size_t n, size_t k, size_t copies, NnScratch *s,
-                 NnMatmulMemory *m)
+static bool take(LedgeOpCtx *c, size_t n, size_t k, size_t copies, NnScratch *s, NnMatmulMemory *m)
 {
     LedgePanels p;
     ledge__panels_init(&p, ledge__f32_kernels(c->cpu), n, k);
@@ -34,8 +33,8 @@ static bool take(LedgeOpCtx *c, size_t n, size_t k, size_t copies, NnScratch *s,
     m->thread_bytes = ledge__gemm_thread_bytes(1, 0);
     m->columns = ledge__panels_columns(&p);
     m->bias = ledge__nn_take(s, m->columns, sizeof(float));
-    m->packed = ledge__nn_take(s, copies,
-                               m->packed_floats ? m->packed_floats * sizeof(float) : SIZE_MAX);
+    m->packed =
+        ledge__nn_take(s, copies, m->packed_floats ? m->packed_floats * sizeof(float) : SIZE_MAX);
     m->threads = ledge__nn_take(s, (size_t)ledge__pool_threads(c->pool), m->thread_bytes);
     return true;
 }
@@ -43,12 +42,12 @@ static bool take(LedgeOpCtx *c, size_t n, size_t k, size_t copies, NnScratch *s,
 /* Without CPU flags the plain kernels are wanted, or as good. */
 static bool pays(const LedgeOpCtx *c, LedgeType type, size_t m, size_t n, size_t k)
 {
-    return c->cpu && type != LEDGE_DOUBLE && ledge__nn_is_float(type) && m >= LEAST_M && n >= LEAST_N &&
-           k >= LEAST_K;
+    return c->cpu && type != LEDGE_DOUBLE && ledge__nn_is_float(type) && m >= LEAST_M &&
+           n >= LEAST_N && k >= LEAST_K;
 }
 
-bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBatch *g,
-                             NnScratch *s, NnMatmulMemory *m)
+bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBatch *g, NnScratch *s,
+                             NnMatmulMemory *m)
 {
     int threads = ledge__pool_threads(c->pool);
     return pays(c, type, g->one.m, g->one.n, g->one.k) && g->one.a_col == 1 && batches(g) != 0 &&
@@ -58,8 +57,7 @@ bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBat
 bool ledge__nn_tile_layout(LedgeOpCtx *c, LedgeType type, size_t m, size_t n, size_t k,
                            NnScratch *s, NnMatmulMemory *memory)
 {
-    return pays(c, type, m, n, k) &&
-           take(c, n, k, (size_t)ledge__pool_threads(c->pool), s, memory);
+    return pays(c, type, m, n, k) && take(c, n, k, (size_t)ledge__pool_threads(c->pool), s, memory);
 }
 
 typedef struct Work {
@@ -86,8 +84,14 @@ static void strided_rows(const void *arg, size_t group, size_t m0, uint32_t mr, 
 static void packed_product(const LedgeMatmul *g, const NnMatmulMemory *m, size_t copy,
                            LedgePool *pool)
 {
-    LedgeGemmRun run = {.m = g->m, .groups = 1, .taps = 1, .kc = g->k, .rows = strided_rows,
-                        .bias = m->bias, .c = g->c, .ldc = g->c_row,
+    LedgeGemmRun run = {.m = g->m,
+                        .groups = 1,
+                        .taps = 1,
+                        .kc = g->k,
+                        .rows = strided_rows,
+                        .bias = m->bias,
+                        .c = g->c,
+                        .ldc = g->c_row,
                         .act = {.kind = LEDGE_ACT_CLAMP, .lo = -INFINITY, .hi = INFINITY},
                         .scratch = (char *)m->threads + copy * m->thread_bytes,
                         .thread_bytes = m->thread_bytes};

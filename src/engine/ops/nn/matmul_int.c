@@ -77,8 +77,8 @@ typedef struct Product {
 
 static LedgeStatus layout(LedgeOpCtx *c, const Quant *q, bool own_sums, NnScratch *s, Product *p)
 {
-    LEDGE_TRY(ledge__nn_matmul_shape(c, c->in[q->a], c->in[q->b], q->trans_a, q->trans_b, &p->g,
-                                     &p->y));
+    LEDGE_TRY(
+        ledge__nn_matmul_shape(c, c->in[q->a], c->in[q->b], q->trans_a, q->trans_b, &p->g, &p->y));
     p->a = ledge__nn_take(s, (size_t)ledge_tensor_count(c->in[q->a]), 2);
     p->b = ledge__nn_take(s, (size_t)ledge_tensor_count(c->in[q->b]), 2);
     if (own_sums)
@@ -145,7 +145,7 @@ static int64_t count_of(const LedgeTensor *t)
 static float side(const LedgeTensor *t, size_t batch, size_t at, size_t axis)
 {
     int64_t n = ledge_tensor_count(t);
-    return (float)ledge__nn_at(t, n == 1             ? 0
+    return (float)ledge__nn_at(t, n == 1               ? 0
                                   : n == (int64_t)axis ? (int64_t)at
                                                        : (int64_t)(batch * axis + at));
 }
@@ -164,12 +164,13 @@ static LedgeStatus check_sides(LedgeOpCtx *c, const Quant *q, uint32_t a, uint32
         return LEDGE_OK;
     int64_t m = q->trans_a ? 1 : (int64_t)g.one.m, n = (int64_t)g.one.n, batch = 1;
     for (int d = 0; d < g.rank; d++)
-        batch *= g.dims[d];
-    int64_t k = (int64_t)g.one.k;
-    bool whole_a = count_of(c->in[q->a]) == batch * m * k && !q->trans_a;
-    bool whole_b = count_of(c->in[q->b]) == batch * n * k;
-    LEDGE_TRY(ledge__nn_need_quant(c, a, ta, m, whole_a ? batch * m : m));
-    return ledge__nn_need_quant(c, b, tb, n, whole_b ? batch * n : n);
+        batch = ledge__nn_times(batch, g.dims[d]);
+    int64_t k = (int64_t)g.one.k, rows = ledge__nn_times(batch, m),
+            cols = ledge__nn_times(batch, n);
+    bool whole_a = count_of(c->in[q->a]) == ledge__nn_times(rows, k) && !q->trans_a;
+    bool whole_b = count_of(c->in[q->b]) == ledge__nn_times(cols, k);
+    LEDGE_TRY(ledge__nn_need_quant(c, a, ta, m, whole_a ? rows : m));
+    return ledge__nn_need_quant(c, b, tb, n, whole_b ? cols : n);
 }
 
 static const Quant matmul_integer = {0, 2, 1, 3, false, false};
@@ -224,7 +225,11 @@ static Linear linear_of(const LedgeOpCtx *c)
     if (strcmp(c->node->op_type, "QGemm") == 0)
         return (Linear){{0, 2, 3, 5, ledge__node_int(c->node, "transA", 0) != 0,
                          ledge__node_int(c->node, "transB", 0) != 0},
-                        1, 4, 6, 7, 8,
+                        1,
+                        4,
+                        6,
+                        7,
+                        8,
                         ledge__node_float(c->node, "alpha", 1.0f)};
     return (Linear){{0, 2, 3, 5, false, false}, 1, 4, ~0u, 6, 7, 1.0f};
 }
@@ -246,8 +251,8 @@ static LedgeStatus linear_infer(LedgeOpCtx *c)
         LEDGE_TRY(ledge__nn_rank(c, 6, 0, 2));
         for (int32_t d = 0; d < c->in[6]->rank && y.rank == 2; d++)
             if (c->in[6]->dims[d] != 1)
-                LEDGE_TRY(ledge__nn_same(c, "C", c->in[6]->dims[d],
-                                         y.dims[2 - c->in[6]->rank + d]));
+                LEDGE_TRY(
+                    ledge__nn_same(c, "C", c->in[6]->dims[d], y.dims[2 - c->in[6]->rank + d]));
     }
     LedgeType type = LEDGE_FLOAT;
     if (ledge__op_in(c, l.y_scale)) {
@@ -412,8 +417,8 @@ static LedgeStatus to_float_run(LedgeOpCtx *c)
     size_t m = p.g.one.m, n = p.g.one.n, total = (size_t)ledge_tensor_count(c->out[0]);
     for (size_t e = 0; e < total; e++) {
         size_t batch = e / (m * n), i = e / n % m, j = e % n;
-        float scale = (as ? side(as, batch, i, m) : dynamic_scale) *
-                      side(c->in[f.b_scale], batch, j, n);
+        float scale =
+            (as ? side(as, batch, i, m) : dynamic_scale) * side(c->in[f.b_scale], batch, j, n);
         float v = (float)p.sums[e] * scale;
         ((float *)c->out[0]->data)[e] = bias ? v + ((const float *)bias->data)[j] : v;
     }

@@ -66,7 +66,8 @@ static void items(void *arg, size_t begin, size_t end, int thread)
     for (size_t i = begin; i < end; i++)
         if (w->x->type == LEDGE_DOUBLE) {
             double b = w->bias ? ((const double *)w->bias->data)[i % n] : 0;
-            ((double *)w->y->data)[i] = gelu(w->kind, ((const double *)w->x->data)[i] + b, w->alpha);
+            ((double *)w->y->data)[i] =
+                gelu(w->kind, ((const double *)w->x->data)[i] + b, w->alpha);
         } else {
             float b = w->bias ? ((const float *)w->bias->data)[i % n] : 0;
             ((float *)w->y->data)[i] =
@@ -89,8 +90,8 @@ static LedgeStatus body(LedgeOpCtx *c)
             ledge__vec_unary(r, w.kind == TANH ? LEDGE_U_GELU_TANH : LEDGE_U_GELU, w.x->data,
                              w.y->data, n, 0, 0);
         else if (n)
-            ledge__vec_binary_2d(r, LEDGE_B_ADD, w.x->data, inner, 1, w.bias->data, 0, 1,
-                                 w.y->data, n / inner, inner, act);
+            ledge__vec_binary_2d(r, LEDGE_B_ADD, w.x->data, inner, 1, w.bias->data, 0, 1, w.y->data,
+                                 n / inner, inner, act);
         return LEDGE_OK;
     }
     ledge__pool_run(c->pool, n, 4096, items, &w);

@@ -34,8 +34,7 @@ static LedgeStatus infer(LedgeOpCtx *c)
     LEDGE_TRY(ledge__nn_rank(c, 0, 1, LEDGE_MAX_RANK));
     const LedgeTensor *a = c->in[0], *zero = ledge__op_in(c, 3);
     if (a->rank > 0)
-        LEDGE_TRY(ledge__nn_same(c, "K and the input's last dimension", s.k,
-                                 a->dims[a->rank - 1]));
+        LEDGE_TRY(ledge__nn_same(c, "K and the input's last dimension", s.k, a->dims[a->rank - 1]));
     LEDGE_TRY(ledge__nn_count(c, 1, s.n * s.blocks * (s.block * s.bits / 8)));
     LEDGE_TRY(ledge__nn_count(c, 2, s.n * s.blocks));
     if (zero && zero->type == LEDGE_UINT8)
@@ -67,8 +66,8 @@ static LedgeStatus layout(LedgeOpCtx *c, NnScratch *scratch, Work *w)
     w->c = c;
     LEDGE_TRY(sizes(c, &w->s));
     w->rows = (size_t)ledge_tensor_count(c->in[0]) / (size_t)w->s.k;
-    w->wide = ledge__nn_take(scratch, (size_t)w->s.k * COLUMNS,
-                             4 * (size_t)ledge__pool_threads(c->pool));
+    w->wide =
+        ledge__nn_take(scratch, (size_t)w->s.k * COLUMNS, 4 * (size_t)ledge__pool_threads(c->pool));
     return LEDGE_OK;
 }
 
@@ -101,7 +100,8 @@ static float zero_point(const Work *w, int64_t n, int64_t block)
 static void widen(const Work *w, int64_t n, float *to)
 {
     const Sizes *s = &w->s;
-    const uint8_t *row = (const uint8_t *)w->c->in[1]->data + n * s->blocks * s->block * s->bits / 8;
+    const uint8_t *row =
+        (const uint8_t *)w->c->in[1]->data + n * s->blocks * s->block * s->bits / 8;
     const LedgeTensor *scales = w->c->in[2], *groups = ledge__op_in(w->c, 4);
     for (int64_t b = 0; b < s->blocks; b++) {
         float scale = (float)ledge__nn_at(scales, n * s->blocks + b), zero = zero_point(w, n, b);
@@ -128,8 +128,17 @@ static void items(void *arg, size_t begin, size_t end, int thread)
         for (size_t j = 0; j < cols; j++)
             widen(w, (int64_t)(n0 + j), wide + j * k);
         float *y = (float *)w->c->out[0]->data + n0;
-        LedgeMatmul g = {.m = w->rows, .n = cols, .k = k, .a = w->c->in[0]->data, .b = wide,
-                         .c = y, .a_row = k, .a_col = 1, .b_row = 1, .b_col = k, .c_row = n};
+        LedgeMatmul g = {.m = w->rows,
+                         .n = cols,
+                         .k = k,
+                         .a = w->c->in[0]->data,
+                         .b = wide,
+                         .c = y,
+                         .a_row = k,
+                         .a_col = 1,
+                         .b_row = 1,
+                         .b_col = k,
+                         .c_row = n};
         ledge__matmul_f32_ref(&g);
         for (size_t e = 0; bias && e < w->rows * cols; e++)
             y[e / cols * n + e % cols] += ((const float *)bias->data)[n0 + e % cols];

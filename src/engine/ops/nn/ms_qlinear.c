@@ -283,7 +283,8 @@ static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, Floats *f)
     f->x = ledge__nn_take(s, (size_t)ledge_tensor_count(c->in[0]), 4);
     f->y = ledge__nn_take(s, (size_t)ledge_tensor_count(c->out[0]), 4);
     if (s->overflow)
-        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "needs more working memory than can be counted");
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
+                              "needs more working memory than can be counted");
     return LEDGE_OK;
 }
 
@@ -316,8 +317,7 @@ static void store(LedgeOpCtx *c, const Floats *f)
     int32_t zero = zero_of(c, &unary_out);
     size_t n = (size_t)ledge_tensor_count(y);
     for (size_t i = 0; i < n; i++)
-        ((uint8_t *)y->data)[i] =
-            ledge__nn_quantize(f->y[i] / scale, zero, y->type == LEDGE_INT8);
+        ((uint8_t *)y->data)[i] = ledge__nn_quantize(f->y[i] / scale, zero, y->type == LEDGE_INT8);
 }
 
 static LedgeStatus pool_run(LedgeOpCtx *c)
@@ -343,8 +343,7 @@ static LedgeStatus softmax_run(LedgeOpCtx *c)
     LEDGE_TRY(ledge__op_axis(c, ledge__node_int(c->node, "axis", -1), x->rank, &axis));
     LEDGE_TRY(load(c, &f));
     LedgeRows r = {.outer = ledge__nn_product(x->dims, 0, axis),
-                   .size = flat ? ledge__nn_product(x->dims, axis, x->rank)
-                                : (size_t)x->dims[axis],
+                   .size = flat ? ledge__nn_product(x->dims, axis, x->rank) : (size_t)x->dims[axis],
                    .inner = flat ? 1 : ledge__nn_product(x->dims, axis + 1, x->rank),
                    .x = f.x,
                    .y = f.y};
@@ -353,7 +352,10 @@ static LedgeStatus softmax_run(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-#define MS(name, infer, prepare, run) {"com.microsoft", name, 1, 0, 0, infer, prepare, run, NULL}
+#define MS(name, infer, prepare, run)                                                              \
+    {                                                                                              \
+        "com.microsoft", name, 1, 0, 0, infer, prepare, run, NULL                                  \
+    }
 const LedgeOp ledge__ops_nn_ms_qlinear[] = {
     MS("QLinearSigmoid", unary_infer, NULL, unary_run),
     MS("QLinearLeakyRelu", unary_infer, NULL, unary_run),

@@ -51,6 +51,15 @@ LedgeStatus ledge__nn_rank(LedgeOpCtx *c, uint32_t i, int32_t min, int32_t max);
 LedgeStatus ledge__nn_same(LedgeOpCtx *c, const char *what, int64_t a, int64_t b);
 /* Input i, if present, must have `count` elements where both are known. */
 LedgeStatus ledge__nn_count(LedgeOpCtx *c, uint32_t i, int64_t count);
+/* a * b; -1 where either is not known, INT64_MAX where the product is too large to fit
+ * anything. */
+static inline int64_t ledge__nn_times(int64_t a, int64_t b)
+{
+    int64_t n;
+    if (a < 0 || b < 0)
+        return -1;
+    return __builtin_mul_overflow(a, b, &n) ? INT64_MAX : n;
+}
 /* A count of multiply-accumulates, which may pass what int64 holds. */
 static inline int64_t ledge__nn_macs(double n)
 {

@@ -57,7 +57,8 @@ LedgeStatus ledge__nn_ask(LedgeOpCtx *c, const NnScratch *own)
         if (differs(c->out[i], work))
             take_copy(&s, c->out[i], work);
     if (s.overflow)
-        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "needs more working memory than can be counted");
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
+                              "needs more working memory than can be counted");
     c->scratch_bytes = s.used;
     return LEDGE_OK;
 }

@@ -55,9 +55,9 @@ static LedgeStatus batch_prepare(LedgeOpCtx *c)
     return ledge__nn_ask(c, &s);
 }
 
-#define BLEND(T)                                                                          \
-    for (size_t i = 0; i < n; i++)                                                        \
-        ((T *)to->data)[i] = ((const T *)old)[i] * (T)m + ((const T *)fresh)[i] * (T)(1 - m)
+#define BLEND(T)                                                                                   \
+    for (size_t i = 0; i < n; i++)                                                                 \
+    ((T *)to->data)[i] = ((const T *)old)[i] * (T)m + ((const T *)fresh)[i] * (T)(1 - m)
 
 static void running(LedgeTensor *to, const void *old, const void *fresh, size_t n, double m)
 {
@@ -310,7 +310,8 @@ const LedgeOp ledge__ops_nn_norm[] = {
      group_run, NULL},
     {"", "MeanVarianceNormalization", 9, 0, LEDGE_OP_INPLACE, mvn_infer, ledge__nn_prepare_float,
      mvn_run, NULL},
-    {"", "LpNormalization", 1, 0, LEDGE_OP_INPLACE, lp_infer, ledge__nn_prepare_float, lp_run, NULL},
+    {"", "LpNormalization", 1, 0, LEDGE_OP_INPLACE, lp_infer, ledge__nn_prepare_float, lp_run,
+     NULL},
     {"", "LRN", 1, 0, 0, lrn_infer, ledge__nn_prepare_float, lrn_run, NULL},
     {0},
 };

@@ -10,7 +10,8 @@ static size_t gates_of(const LedgeOpCtx *c)
 static LedgeStatus attributes(LedgeOpCtx *c, NnRnnSizes *s)
 {
     const char *d = ledge__node_string(c->node, "direction", "forward");
-    *s = (NnRnnSizes){.gates = gates_of(c), .dirs = 1, .seq = -1, .batch = -1, .in = -1, .hidden = -1};
+    *s = (NnRnnSizes){
+        .gates = gates_of(c), .dirs = 1, .seq = -1, .batch = -1, .in = -1, .hidden = -1};
     if (strcmp(d, "forward") == 0)
         s->direction = NN_RNN_FORWARD;
     else if (strcmp(d, "reverse") == 0)
@@ -22,6 +23,9 @@ static LedgeStatus attributes(LedgeOpCtx *c, NnRnnSizes *s)
     s->dirs = s->direction == NN_RNN_BOTH ? 2 : 1;
     s->batch_first = ledge__node_int(c->node, "layout", 0) == 1;
     s->hidden = ledge__node_int(c->node, "hidden_size", -1);
+    if (s->hidden < -1 || s->hidden > INT32_MAX)
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "hidden_size is %lld, out of range",
+                              (long long)s->hidden);
     return LEDGE_OK;
 }
 
@@ -53,9 +57,9 @@ static LedgeStatus sizes(LedgeOpCtx *c, NnRnnSizes *s)
 
 static LedgeStatus check_optional(LedgeOpCtx *c, const NnRnnSizes *s)
 {
-    bool full = s->batch >= 0 && s->hidden >= 0;
-    int64_t state = full ? s->dirs * s->batch * s->hidden : -1;
-    int64_t bias = s->hidden >= 0 ? s->dirs * 2 * (int64_t)s->gates * s->hidden : -1;
+    int64_t wide = ledge__nn_times(s->dirs, s->hidden);
+    int64_t state = ledge__nn_times(s->batch, wide);
+    int64_t bias = ledge__nn_times(wide, 2 * (int64_t)s->gates);
     LEDGE_TRY(ledge__nn_count(c, 3, bias));
     if (ledge__op_in(c, 4))
         LEDGE_TRY(ledge__op_need(c, 4, LEDGE_INT32));
@@ -63,7 +67,7 @@ static LedgeStatus check_optional(LedgeOpCtx *c, const NnRnnSizes *s)
     LEDGE_TRY(ledge__nn_count(c, 5, state));
     if (s->gates == 4) {
         LEDGE_TRY(ledge__nn_count(c, 6, state));
-        LEDGE_TRY(ledge__nn_count(c, 7, s->hidden >= 0 ? s->dirs * 3 * s->hidden : -1));
+        LEDGE_TRY(ledge__nn_count(c, 7, ledge__nn_times(wide, 3)));
     }
     return LEDGE_OK;
 }
@@ -118,8 +122,8 @@ static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, NnRnnSizes *z, LedgeRnnRe
 {
     LEDGE_TRY(sizes(c, z));
     ledge__nn_rnn_strides(z, p);
-    p->scratch = ledge__nn_take(s, ledge__rnn_ref_scratch(p),
-                                c->in[0]->type == LEDGE_DOUBLE ? 8 : 4);
+    p->scratch =
+        ledge__nn_take(s, ledge__rnn_ref_scratch(p), c->in[0]->type == LEDGE_DOUBLE ? 8 : 4);
     return LEDGE_OK;
 }
 

@@ -44,8 +44,7 @@ static bool qualifies(LedgeOpCtx *c, const NnRnnSizes *s)
     for (uint32_t i = 0; i < c->n_in; i++)
         if (c->in[i] && c->in[i]->type != LEDGE_FLOAT)
             return false; /* sequence lengths too */
-    if (!c->in_constant[1] || !c->in_constant[2] ||
-        (ledge__op_in(c, 3) && !c->in_constant[3]))
+    if (!c->in_constant[1] || !c->in_constant[2] || (ledge__op_in(c, 3) && !c->in_constant[3]))
         return false;
     bool linear = ledge__node_int(c->node, "linear_before_reset", 0) != 0;
     bool clips = ledge__node_float(c->node, "clip", 0) != 0;
@@ -58,7 +57,7 @@ static bool qualifies(LedgeOpCtx *c, const NnRnnSizes *s)
 
 typedef struct PackArg {
     const Packed *to;
-    const char *from; /* may be misaligned */
+    const char *from;         /* may be misaligned */
     size_t dirs, rows, first; /* rows of one direction, and the first that is packed */
 } PackArg;
 
@@ -107,8 +106,8 @@ static LedgeStatus make_bias(LedgeOpCtx *c, const NnRnnSizes *s, int halves, Pac
     for (size_t d = 0; b && d < (size_t)s->dirs; d++)
         for (size_t j = 0; j < to->p.n; j++) {
             const float *from = (const float *)b->data + d * 2 * n;
-            bias[d * to->columns + j] = (halves & BIAS_W ? from[j] : 0) +
-                                        (halves & BIAS_R ? from[n + j] : 0);
+            bias[d * to->columns + j] =
+                (halves & BIAS_W ? from[j] : 0) + (halves & BIAS_R ? from[n + j] : 0);
         }
     to->bias = bias;
     return LEDGE_OK;
@@ -162,7 +161,8 @@ LedgeStatus ledge__nn_rnn_fast_prepare(LedgeOpCtx *c, const NnRnnSizes *s)
     }
     layout(c, s, &m, &memory);
     if (m.overflow)
-        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "needs more working memory than can be counted");
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
+                              "needs more working memory than can be counted");
     c->scratch_bytes = m.used;
     c->state = f;
     return LEDGE_OK;
@@ -198,12 +198,23 @@ static void product(const Run *q, const Packed *b, const float *a, size_t m, flo
                     const float *add, size_t ld_add, LedgeActKind act)
 {
     const Rows rows = {a, b->p.depth};
-    LedgeGemmRun g = {.p = b->p, .m = m, .groups = 1, .taps = 1, .kc = b->p.depth,
-                      .mr = ledge__panels_mr(&b->p), .rows = dense_rows, .rows_arg = &rows,
-                      .b = b->data + q->dir * b->floats, .bias = b->bias + q->dir * b->columns,
-                      .c = y, .ldc = ldy, .r = add, .ldr = ld_add,
+    LedgeGemmRun g = {.p = b->p,
+                      .m = m,
+                      .groups = 1,
+                      .taps = 1,
+                      .kc = b->p.depth,
+                      .mr = ledge__panels_mr(&b->p),
+                      .rows = dense_rows,
+                      .rows_arg = &rows,
+                      .b = b->data + q->dir * b->floats,
+                      .bias = b->bias + q->dir * b->columns,
+                      .c = y,
+                      .ldc = ldy,
+                      .r = add,
+                      .ldr = ld_add,
                       .act = {.kind = act, .lo = -INFINITY, .hi = INFINITY},
-                      .scratch = q->m.threads, .thread_bytes = q->m.thread_bytes};
+                      .scratch = q->m.threads,
+                      .thread_bytes = q->m.thread_bytes};
     ledge__gemm_run(&g, q->c->pool);
 }
 
@@ -214,9 +225,13 @@ static void lstm_step(const Run *q, const float *xw, size_t ld, const float *pee
     size_t n = p->hidden;
     product(q, &q->f->r, q->m.h, p->batch, q->m.gates, 4 * n, xw, ld, LEDGE_ACT_CLAMP);
     for (size_t b = 0; b < p->batch; b++) {
-        LedgeLstmGates g = {.gates = q->m.gates + b * 4 * n, .peephole = peephole,
-                            .cell = q->m.c + b * n, .hidden = q->m.h + b * n, .n = n,
-                            .clip = q->f->clip, .input_forget = q->f->input_forget};
+        LedgeLstmGates g = {.gates = q->m.gates + b * 4 * n,
+                            .peephole = peephole,
+                            .cell = q->m.c + b * n,
+                            .hidden = q->m.h + b * n,
+                            .n = n,
+                            .clip = q->f->clip,
+                            .input_forget = q->f->input_forget};
         v->lstm_gates(&g);
     }
 }
@@ -230,8 +245,11 @@ static void gru_step(const Run *q, const float *xw, size_t ld)
     if (!q->f->split) {
         product(q, &q->f->r, q->m.h, p->batch, gates, 3 * n, NULL, 0, LEDGE_ACT_CLAMP);
         for (size_t b = 0; b < p->batch; b++) {
-            LedgeGruGates g = {.x = xw + b * ld, .h = gates + b * 3 * n, .hidden = q->m.h + b * n,
-                               .n = n, .clip = q->f->clip};
+            LedgeGruGates g = {.x = xw + b * ld,
+                               .h = gates + b * 3 * n,
+                               .hidden = q->m.h + b * n,
+                               .n = n,
+                               .clip = q->f->clip};
             v->gru_gates(&g);
         }
         return;
@@ -240,8 +258,7 @@ static void gru_step(const Run *q, const float *xw, size_t ld)
     for (size_t b = 0; b < p->batch; b++)
         for (size_t i = 0; i < n; i++)
             part[b * n + i] = gates[b * 3 * n + n + i] * q->m.h[b * n + i];
-    product(q, &q->f->r_last, part, p->batch, gates + 2 * n, 3 * n, xw + 2 * n, ld,
-            LEDGE_ACT_TANH);
+    product(q, &q->f->r_last, part, p->batch, gates + 2 * n, 3 * n, xw + 2 * n, ld, LEDGE_ACT_TANH);
     for (size_t b = 0; b < p->batch; b++)
         for (size_t i = 0; i < n; i++) {
             const float *g = gates + b * 3 * n, z = g[i];

@@ -401,6 +401,36 @@ static bool in_order(const Einsum *e, const Roles *r)
     return true;
 }
 
+/* The kernel wants rows of b side by side: lays each batch's b out as [k, n]. Batch dimensions
+ * that b lacks stay without a copy. */
+static void lay_out_b(LedgeOpCtx *c, LedgeMatmulBatch *g, float *copy)
+{
+    LedgeMove m = {.bits = 32};
+    int64_t step = (int64_t)(g->one.k * g->one.n);
+    size_t from[LEDGE_MAX_RANK];
+    for (int i = g->rank - 1; i >= 0; i--) {
+        from[i] = g->b_stride[i];
+        g->b_stride[i] = from[i] ? (size_t)step : 0;
+        step *= from[i] ? g->dims[i] : 1;
+    }
+    for (int i = 0; i < g->rank; i++)
+        if (from[i])
+            ledge__move_dim(&m, g->dims[i], (int64_t)from[i], (int64_t)g->b_stride[i]);
+    ledge__move_dim(&m, (int64_t)g->one.k, (int64_t)g->one.b_row, (int64_t)g->one.n);
+    ledge__move_dim(&m, (int64_t)g->one.n, (int64_t)g->one.b_col, 1);
+    ledge__move(&m, g->one.b, copy, c->pool);
+    g->one.b = copy;
+    g->one.b_row = g->one.n;
+    g->one.b_col = 1;
+}
+
+/* The product before it is put in order, then b laid out anew. */
+static size_t product_bytes(const LedgeOpCtx *c)
+{
+    size_t a = ledge_tensor_bytes(c->out[0]), b = ledge_tensor_bytes(c->in[1]);
+    return ledge__round_up(a, LEDGE_ALIGN) + b;
+}
+
 /* *done: the output is filled. Otherwise the equation is no matrix product. */
 static LedgeStatus run_product(LedgeOpCtx *c, const Einsum *e, const bool (*has)[MAX_LABELS],
                                bool *done)
@@ -414,9 +444,10 @@ static LedgeStatus run_product(LedgeOpCtx *c, const Einsum *e, const bool (*has)
         !as_one(e, &r.k, 0, &k, &g.one.a_col) || !as_one(e, &r.k, 1, &k_too, &g.one.b_row))
         return LEDGE_OK;
     bool ordered = in_order(e, &r);
-    float *to = ordered ? e->out : ledge__work(c, ledge_tensor_bytes(c->out[0]));
-    if (!to)
+    char *work = ledge__work(c, product_bytes(c));
+    if (!work)
         return ledge__no_memory(c->err);
+    float *to = ordered ? e->out : (float *)work;
     g.one.m = (size_t)m;
     g.one.n = (size_t)n;
     g.one.k = (size_t)k;
@@ -430,6 +461,9 @@ static LedgeStatus run_product(LedgeOpCtx *c, const Einsum *e, const bool (*has)
         g.a_stride[i] = (size_t)e->stride[0][r.batch.label[i]];
         g.b_stride[i] = (size_t)e->stride[1][r.batch.label[i]];
     }
+    if (g.one.b_col != 1 && m >= 4 && n > 1)
+        lay_out_b(c, &g,
+                  (float *)(work + ledge__round_up(ledge_tensor_bytes(c->out[0]), LEDGE_ALIGN)));
     ledge__matmul_batch_f32_ref(&g, c->pool);
     if (!ordered)
         reorder(e, &r, to, c->pool);
@@ -470,7 +504,15 @@ static LedgeStatus run_einsum(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+static LedgeStatus prepare_einsum(LedgeOpCtx *c)
+{
+    if (c->n_in == 2 && c->in[0]->type == LEDGE_FLOAT && c->out[0])
+        c->scratch_bytes = product_bytes(c);
+    return LEDGE_OK;
+}
+
 const LedgeOp ledge__ops_einsum[] = {
-    {.domain = "", .op_type = "Einsum", .since = 12, .infer = infer_einsum, .run = run_einsum},
+    {.domain = "", .op_type = "Einsum", .since = 12, .infer = infer_einsum,
+     .prepare = prepare_einsum, .run = run_einsum},
     {0},
 };

@@ -393,6 +393,8 @@ static LedgeStatus prepare_resize(LedgeOpCtx *c)
     ResizePlan *p;
     LEDGE_TRY(make_plan(c, &p));
     c->state = p;
+    size_t bytes = ledge__resize_work_bytes(c, p, c->in[0]);
+    c->scratch_bytes = bytes == SIZE_MAX ? 0 : bytes;
     return LEDGE_OK;
 }
 

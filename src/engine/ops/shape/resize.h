@@ -25,6 +25,8 @@ typedef struct ResizePlan {
     bool any_outside;
 } ResizePlan;
 
+/* Bytes of work memory that a run wants; SIZE_MAX: the stages are too large. */
+size_t ledge__resize_work_bytes(const LedgeOpCtx *c, const ResizePlan *p, const LedgeTensor *in);
 /* Runs a plan from `in` to `out`, whose dims are the plan's. */
 LedgeStatus ledge__resize_run(LedgeOpCtx *c, const ResizePlan *p, const LedgeTensor *in,
                               const LedgeTensor *out);

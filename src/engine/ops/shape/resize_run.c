@@ -197,8 +197,7 @@ static LedgeStatus run_image(LedgeOpCtx *c, ResizeWork *w)
 {
     const ResizeAxis *v = &w->plan->axis[w->plan->rank - 2], *h = v + 1;
     size_t rows = (size_t)(ledge_tensor_count(w->out) / h->n_out);
-    size_t threads = (size_t)ledge__pool_threads(c->pool);
-    w->lines = ledge__work(c, threads * (size_t)h->n_in * sizeof *w->lines);
+    w->lines = ledge__work(c, ledge__resize_work_bytes(c, w->plan, w->in));
     if (!w->lines)
         return ledge__no_memory(c->err);
     size_t grain = (size_t)(16384 / (h->n_out + h->n_in)) + 1;
@@ -252,19 +251,38 @@ static void blend_axis(const double *from, double *to, int64_t outer, int64_t in
         }
 }
 
+/* Elements of the largest stage between input and output; -1: too many. */
+static int64_t largest_stage(const ResizePlan *p, const LedgeTensor *in)
+{
+    LedgeTensor stage = *in;
+    int64_t most = ledge_tensor_count(in);
+    for (int32_t d = 0; d < p->rank && most >= 0; d++) {
+        stage.dims[d] = p->axis[d].n_out;
+        int64_t n = ledge_tensor_count(&stage);
+        most = n < 0 || n > INT64_MAX / 32 ? -1 : n > most ? n : most;
+    }
+    return most;
+}
+
+size_t ledge__resize_work_bytes(const LedgeOpCtx *c, const ResizePlan *p, const LedgeTensor *in)
+{
+    if (p->mode == RESIZE_NEAREST || p->rank == 0)
+        return 0;
+    if (is_image(p, in))
+        return (size_t)ledge__pool_threads(c->pool) * (size_t)in->dims[p->rank - 1] * sizeof(float);
+    int64_t most = largest_stage(p, in);
+    return most < 0 ? SIZE_MAX : (size_t)most * 2 * sizeof(double);
+}
+
 /* Axis by axis in double, between two buffers that hold the largest stage. */
 static LedgeStatus run_general(LedgeOpCtx *c, ResizeWork *w)
 {
     const ResizePlan *p = w->plan;
-    int64_t dims[LEDGE_MAX_RANK], n = ledge_tensor_count(w->in), most = n;
-    memcpy(dims, w->in->dims, sizeof dims);
-    for (int32_t d = 0; d < p->rank; d++) {
-        dims[d] = w->out->dims[d];
-        LEDGE_TRY(ledge__check_dims(c, p->rank, dims));
-        int64_t stage = ledge__dims_product(dims, 0, p->rank);
-        most = stage > most ? stage : most;
-    }
-    double *a = ledge__work(c, (size_t)most * 16), *b = a + most;
+    int64_t dims[LEDGE_MAX_RANK], n = ledge_tensor_count(w->in);
+    size_t bytes = ledge__resize_work_bytes(c, p, w->in);
+    if (bytes == SIZE_MAX)
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "a stage of it would have too many elements");
+    double *a = ledge__work(c, bytes), *b = a + bytes / 16;
     if (!a)
         return ledge__no_memory(c->err);
     for (int64_t i = 0; i < n; i++)
