@@ -48,8 +48,8 @@ bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan)
     const size_t share = (tiles + (size_t)plan->threads - 1) / (size_t)plan->threads;
     block = block > share ? share : block;
     block = block < 1 ? 1 : block;
-    /* blocks of one size, so that the last is not a remnant */
-    const size_t blocks = (tiles + block - 1) / block;
+    /* blocks of one size, so that the last is not a remnant; as many for each thread */
+    const size_t blocks = ledge__round_up((tiles + block - 1) / block, (size_t)plan->threads);
     plan->tiles = blocks ? (tiles + blocks - 1) / blocks : 1;
     if (!ledge__mul(floats, plan->tiles, &floats) ||
         !ledge__add(floats, 2 * WINO_POSITIONS * WINO_PAD, &floats) ||

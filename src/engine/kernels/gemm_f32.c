@@ -218,6 +218,7 @@ void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
         w.chunks = w.chunks > tiles ? tiles : w.chunks;
     }
     w.blocks = (g->p.count + w.block - 1) / w.block;
+    w.block = (g->p.count + w.blocks - 1) / w.blocks; /* of one size */
     const size_t items = w.blocks * w.chunks * g->groups;
     ledge__pool_run(small ? NULL : pool, items, 1, run_items, &w);
 }
