@@ -124,6 +124,72 @@ static void attention_reads_one_split(void **state)
     assert_outputs_agree(before);
 }
 
+static void attention_of_a_vision_transformer_is_found(void **state)
+{
+    (void)state;
+    static const char before[] = "opset 17\n"
+                                 "input x f32[?,3,8,8]\n"
+                                 "const w f32[16,3,4,4]\n"
+                                 "const pe f32[1,4,16]\n"
+                                 "const sh i64[3] = 0,16,-1\n"
+                                 "const g f32[16]\n"
+                                 "const b f32[16]\n"
+                                 "const wqkv f32[16,48]\n"
+                                 "const bqkv f32[48]\n"
+                                 "const s5 i64[5] = 0,4,3,2,8\n"
+                                 "const i0 i64[] = 0\n"
+                                 "const i1 i64[] = 1\n"
+                                 "const i2 i64[] = 2\n"
+                                 "const k f32[] = 0.35\n"
+                                 "const mg i64[3] = 0,4,16\n"
+                                 "const wo f32[16,16]\n"
+                                 "const w1 f32[16,32]\n"
+                                 "const w2 f32[32,16]\n"
+                                 "c = Conv(x, w) {strides=[4,4], kernel_shape=[4,4]}\n"
+                                 "f = Reshape(c, sh)\n"
+                                 "t = Transpose(f) {perm=[0,2,1]}\n"
+                                 "a = Add(t, pe)\n"
+                                 "n = LayerNormalization(a, g, b)\n"
+                                 "m = MatMul(n, wqkv)\n"
+                                 "mb = Add(m, bqkv)\n"
+                                 "r = Reshape(mb, s5)\n"
+                                 "p = Transpose(r) {perm=[2,0,3,1,4]}\n"
+                                 "q = Gather(p, i0) {axis=0}\n"
+                                 "kk = Gather(p, i1) {axis=0}\n"
+                                 "v = Gather(p, i2) {axis=0}\n"
+                                 "kt = Transpose(kk) {perm=[0,1,3,2]}\n"
+                                 "sc = MatMul(q, kt)\n"
+                                 "ss = Mul(sc, k)\n"
+                                 "sm = Softmax(ss)\n"
+                                 "o = MatMul(sm, v)\n"
+                                 "ot = Transpose(o) {perm=[0,2,1,3]}\n"
+                                 "om = Reshape(ot, mg)\n"
+                                 "pr = MatMul(om, wo)\n"
+                                 "a2 = Add(a, pr)\n"
+                                 "n2 = LayerNormalization(a2, b, g)\n"
+                                 "h = MatMul(n2, w1)\n"
+                                 "ge = Relu(h)\n"
+                                 "h2 = MatMul(ge, w2)\n"
+                                 "y = Add(a2, h2)\n"
+                                 "output y\n";
+    assert_optimized(before,
+                     "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
+                     "%1:float32[?,2,2,16] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[4,4], "
+                     "strides=[4,4], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
+                     "t:float32[?,4,16] = Reshape(%1, %2)\n"
+                     "a:float32[?,4,16] = Add(t, pe)\n"
+                     "n:float32[?,4,16] = LayerNormalization(a, g, b)\n"
+                     "m:float32[?,4,48] = ledge.Gemm(n, wqkv, %3, _)\n"
+                     "om:float32[?,4,16] = ledge.Attention(m, _, _) {heads=2, scale=0.35}\n"
+                     "pr:float32[?,4,16] = ledge.Gemm(om, wo, _, _)\n"
+                     "n2:float32[?,4,16], a2:float32[?,4,16] = ledge.SkipLayerNorm(a, pr, b, g) "
+                     "{epsilon=1e-05}\n"
+                     "h:float32[?,4,32] = ledge.Gemm(n2, w1, _, _) {act=\"relu\"}\n"
+                     "y:float32[?,4,16] = ledge.Gemm(h, w2, _, a2)\n"
+                     "output y\n");
+    assert_outputs_agree(before);
+}
+
 static void attention_takes_keys_of_another_length(void **state)
 {
     (void)state;
@@ -261,6 +327,7 @@ int main(void)
         cmocka_unit_test(attention_is_found_and_its_gemms_merged),
         cmocka_unit_test(attention_takes_a_mask),
         cmocka_unit_test(attention_reads_one_split),
+        cmocka_unit_test(attention_of_a_vision_transformer_is_found),
         cmocka_unit_test(attention_takes_keys_of_another_length),
         cmocka_unit_test(attention_with_a_softmax_over_queries_is_left),
         cmocka_unit_test(matmul_takes_transposes_and_scale),

@@ -62,6 +62,24 @@ static void activation_joins_but_once_and_not_what_is_read_twice(void **state)
     assert_outputs_agree(before);
 }
 
+static void activation_elu_and_gelu_by_tanh_join_gemm(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,4]\n"
+                                 "const w f32[4,4]\n"
+                                 "g = ledge.Gemm(x, w, _, _)\n"
+                                 "e = Elu(g) {alpha=0.5}\n"
+                                 "h = ledge.Gemm(e, w, _, _)\n"
+                                 "opset 20\n"
+                                 "y = Gelu(h) {approximate=\"tanh\"}\n"
+                                 "output y\n";
+    assert_pass("activation", before,
+                "g:float32[?,4] = ledge.Gemm(x, w, _, _) {act=\"elu\", act_alpha=0.5}\n"
+                "y:float32[?,4] = ledge.Gemm(g, w, _, _) {act=\"gelu_tanh\"}\n"
+                "output y\n");
+    assert_outputs_agree(before);
+}
+
 static void residual_joins_conv_whichever_side_it_is(void **state)
 {
     (void)state;
@@ -249,6 +267,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activation_joins_conv),
         cmocka_unit_test(activation_joins_but_once_and_not_what_is_read_twice),
+        cmocka_unit_test(activation_elu_and_gelu_by_tanh_join_gemm),
         cmocka_unit_test(residual_joins_conv_whichever_side_it_is),
         cmocka_unit_test(residual_of_another_shape_is_left),
         cmocka_unit_test(residual_through_a_strided_shortcut_is_found),

@@ -206,6 +206,65 @@ static void layout_resizes_in_nhwc(void **state)
     assert_outputs_agree(before);
 }
 
+static void layout_serves_squeeze_and_excite_of_any_image_size(void **state)
+{
+    (void)state;
+    static const char before[] = "opset 14\n"
+                                 "input x f32[?,3,?,?]\n"
+                                 "const w0 f32[16,3,3,3]\n"
+                                 "const s f32[16]\n"
+                                 "const b f32[16]\n"
+                                 "const m f32[16]\n"
+                                 "const v f32[16] positive\n"
+                                 "const wd f32[16,1,3,3]\n"
+                                 "const f1 f32[8,16,1,1]\n"
+                                 "const fb1 f32[8]\n"
+                                 "const f2 f32[16,8,1,1]\n"
+                                 "const fb2 f32[16]\n"
+                                 "const pw f32[16,16,1,1]\n"
+                                 "const cls f32[10,16]\n"
+                                 "const cb f32[10]\n"
+                                 "c0 = Conv(x, w0) {pads=[1,1,1,1], strides=[1,1]}\n"
+                                 "n0 = BatchNormalization(c0, s, b, m, v)\n"
+                                 "h0 = HardSwish(n0)\n"
+                                 "c1 = Conv(h0, wd) {pads=[1,1,1,1], group=16}\n"
+                                 "n1 = BatchNormalization(c1, s, b, m, v)\n"
+                                 "r1 = Relu(n1)\n"
+                                 "g = GlobalAveragePool(r1)\n"
+                                 "e1 = Conv(g, f1, fb1)\n"
+                                 "e2 = Relu(e1)\n"
+                                 "e3 = Conv(e2, f2, fb2)\n"
+                                 "e4 = HardSigmoid(e3) {alpha=0.1666667, beta=0.5}\n"
+                                 "se = Mul(e4, r1)\n"
+                                 "c2 = Conv(se, pw)\n"
+                                 "n2 = BatchNormalization(c2, s, b, m, v)\n"
+                                 "a = Add(n2, h0)\n"
+                                 "p = ReduceMean(a) {axes=[2,3], keepdims=0}\n"
+                                 "y = Gemm(p, cls, cb) {transB=1}\n"
+                                 "output y\n";
+    assert_optimized(
+        before,
+        "%0:float32[?,?,?,3] = Transpose(x) {perm=[0,2,3,1]}\n"
+        "%1:float32[?,?,?,16] = ledge.Conv(%0, w0, %2, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "dilations=[1,1], group=1, pads=[1,1,1,1], w_scale=<16>, act=\"hardswish\"}\n"
+        "%3:float32[?,?,?,16] = ledge.Conv(%1, wd, %4, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "dilations=[1,1], group=16, pads=[1,1,1,1], w_scale=<16>, act=\"relu\"}\n"
+        "%5:float32[?,1,1,16] = ledge.GlobalAveragePool(%3)\n"
+        "%6:float32[?,1,1,8] = ledge.Conv(%5, f1, fb1, _, _) {kernel_shape=[1,1], strides=[1,1], "
+        "dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
+        "%7:float32[?,1,1,16] = ledge.Conv(%6, f2, fb2, _, _) {kernel_shape=[1,1], strides=[1,1], "
+        "dilations=[1,1], group=1, pads=[0,0,0,0], act=\"hardsigmoid\", act_alpha=0.166667, "
+        "act_beta=0.5}\n"
+        "%8:float32[?,?,?,16] = Mul(%7, %3)\n"
+        "%9:float32[?,?,?,16] = ledge.Conv(%8, pw, %10, %1, _) {kernel_shape=[1,1], strides=[1,1], "
+        "dilations=[1,1], group=1, pads=[0,0,0,0], w_scale=<16>}\n"
+        "%11:float32[?,1,1,16] = ledge.GlobalAveragePool(%9)\n"
+        "p:float32[?,16] = Reshape(%11, %12)\n"
+        "y:float32[?,10] = ledge.Gemm(p, cls, %13, _) {transB=1}\n"
+        "output y\n");
+    assert_outputs_agree(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +276,7 @@ int main(void)
         cmocka_unit_test(layout_keeps_one_conversion_at_each_border),
         cmocka_unit_test(layout_keeps_flattened_pools_free_of_transposes),
         cmocka_unit_test(layout_resizes_in_nhwc),
+        cmocka_unit_test(layout_serves_squeeze_and_excite_of_any_image_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,6 +103,29 @@ static void transpose_view_leaves_real_moves(void **state)
     assert_outputs_agree(before);
 }
 
+static void flatten_space_keeps_an_nhwc_image_as_it_is(void **state)
+{
+    (void)state;
+    static const char before[] = "input x f32[?,2,3,4]\n"
+                                 "const s i64[3] = 0,4,-1\n"
+                                 "const q i64[3] = 0,2,-1\n"
+                                 "t = Transpose(x) {perm=[0,3,1,2]}\n"
+                                 "f = Reshape(t, s)\n"
+                                 "y = Transpose(f) {perm=[0,2,1]}\n"
+                                 "h = Reshape(t, q)\n"
+                                 "z = Transpose(h) {perm=[0,2,1]}\n"
+                                 "output y\n"
+                                 "output z\n";
+    assert_pass("flatten_space", before,
+                "t:float32[?,4,2,3] = Transpose(x) {perm=[0,3,1,2]}\n"
+                "y:float32[?,6,4] = Reshape(x, %0)\n"
+                "h:float32[?,2,12] = Reshape(t, q)\n"
+                "z:float32[?,12,2] = Transpose(h) {perm=[0,2,1]}\n"
+                "output y\n"
+                "output z\n");
+    assert_outputs_agree(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +136,7 @@ int main(void)
         cmocka_unit_test(transpose_stays_where_nothing_would_cancel),
         cmocka_unit_test(transpose_view_becomes_reshape),
         cmocka_unit_test(transpose_view_leaves_real_moves),
+        cmocka_unit_test(flatten_space_keeps_an_nhwc_image_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

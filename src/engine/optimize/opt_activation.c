@@ -45,9 +45,12 @@ static bool describe(const LedgeNode *n, Act *a)
         a->beta = (double)ledge__node_float(n, "beta", 0.5f);
     } else if (ledge__node_is(n, "Swish") && ledge__node_float(n, "alpha", 1) == 1) {
         a->name = "silu";
-    } else if (ledge__node_is(n, "Gelu") &&
-               strcmp(ledge__node_string(n, "approximate", "none"), "none") == 0) {
-        a->name = "gelu";
+    } else if (ledge__node_is(n, "Elu")) {
+        a->name = "elu";
+        a->alpha = (double)ledge__node_float(n, "alpha", 1);
+    } else if (ledge__node_is(n, "Gelu")) {
+        bool is_erf = strcmp(ledge__node_string(n, "approximate", "none"), "none") == 0;
+        a->name = is_erf ? "gelu" : "gelu_tanh";
     }
     return a->name != NULL;
 }

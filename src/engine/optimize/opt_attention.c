@@ -1,10 +1,12 @@
 /* Multi-head attention written out becomes ledge.Attention: heads split by Reshape and Transpose,
  * Q K^T, a scale, a mask that is added, Softmax, times V, heads joined again. Where Q, K and V
- * are the thirds of one Split, its input is taken as it is. */
+ * lie side by side in one tensor, as the thirds of one Split or one Reshape, it is taken as it is.
+ */
 #include "engine/optimize/pass.h"
 
 typedef struct Match {
     LedgeValue *q, *k, *v, *mask;
+    LedgeValue *packed; /* Q, K and V side by side, instead of the three */
     int64_t heads;
     double scale;
 } Match;
@@ -47,6 +49,34 @@ static LedgeValue *before_split(const LedgeNode *t, Match *m)
     return view->in[0].value;
 }
 
+/* x [B,S,3*H*D] seen as [B,S,3,H,D], turned to [3,B,H,S,D], of which `v` takes part `index`: how
+ * vision transformers take their heads apart. Agrees with what m holds, or sets it. */
+static bool is_packed_part(const LedgeValue *v, int64_t index, Match *m)
+{
+    static const int32_t wanted[] = {2, 0, 3, 1, 4};
+    int32_t perm[LEDGE_MAX_RANK], rank;
+    const LedgeNode *gather = ledge__opt_made_only_by(v, "Gather");
+    const LedgeValue *at = gather ? ledge__node_in(gather, 1) : NULL;
+    if (!ledge__value_is_constant(at) || at->t.rank != 0 || ledge__value_as_int(at, 0) != index ||
+        ledge__node_int(gather, "axis", 0) != 0)
+        return false;
+    const LedgeNode *t = ledge__opt_made_by(gather->in[0].value, "Transpose");
+    const LedgeNode *view =
+        t && ledge__opt_is_view(t->in[0].value->producer) ? t->in[0].value->producer : NULL;
+    if (!view || !ledge__opt_perm(t, perm, &rank) || rank != 5 ||
+        memcmp(perm, wanted, sizeof wanted) != 0)
+        return false;
+    LedgeValue *x = view->in[0].value, *y = view->out[0];
+    if (x->t.rank != 3 || y->t.rank != 5 || y->t.dims[2] != 3 || y->t.dims[3] <= 0 ||
+        y->t.dims[4] <= 0 || x->t.dims[2] != 3 * y->t.dims[3] * y->t.dims[4] ||
+        !(ledge__opt_same_dim(x, 0, y, 0) || ledge__opt_same_dim(x, 1, y, 1)) ||
+        (m->packed && m->packed != x))
+        return false;
+    m->packed = x;
+    m->heads = y->t.dims[3];
+    return true;
+}
+
 /* Steps over Mul and Div by a number, which goes into the scale. */
 static LedgeValue *unscaled(LedgeValue *v, Match *m)
 {
@@ -71,6 +101,11 @@ static bool match_scores(LedgeValue *scores, Match *m)
     LedgeNode *mul = ledge__opt_made_only_by(unscaled(scores, m), "MatMul");
     if (!mul)
         return false;
+    if (m->packed) {
+        LedgeValue *q = unscaled(mul->in[0].value, m), *k = unscaled(mul->in[1].value, m);
+        LedgeNode *t = transpose_by(k, 0, 1, 3, 2);
+        return t && is_packed_part(q, 0, m) && is_packed_part(unscaled(t->in[0].value, m), 1, m);
+    }
     m->q = before_split(transpose_by(unscaled(mul->in[0].value, m), 0, 2, 1, 3), m);
     m->k = before_split(transpose_by(unscaled(mul->in[1].value, m), 0, 2, 3, 1), m);
     return m->q && m->k;
@@ -114,9 +149,14 @@ static bool match(const LedgeNode *n, Match *m)
     LedgeNode *softmax = sum ? ledge__opt_made_only_by(sum->in[0].value, "Softmax") : NULL;
     if (!softmax || !is_last_axis_softmax(softmax))
         return false;
-    m->v = before_split(transpose_by(sum->in[1].value, 0, 2, 1, 3), m);
-    return m->v && match_masked(softmax->in[0].value, m) && splits_heads(n->out[0], t->out[0]) &&
-           m->v->t.type == LEDGE_FLOAT && ledge__opt_same_dim(m->q, 0, m->k, 0) &&
+    if (!is_packed_part(sum->in[1].value, 2, m))
+        m->v = before_split(transpose_by(sum->in[1].value, 0, 2, 1, 3), m);
+    if ((!m->v && !m->packed) || !match_masked(softmax->in[0].value, m) ||
+        !splits_heads(n->out[0], t->out[0]))
+        return false;
+    if (m->packed)
+        return m->packed->t.type == LEDGE_FLOAT;
+    return m->v->t.type == LEDGE_FLOAT && ledge__opt_same_dim(m->q, 0, m->k, 0) &&
            ledge__opt_same_dim(m->k, 0, m->v, 0) && ledge__opt_same_dim(m->k, 1, m->v, 1);
 }
 
@@ -134,16 +174,17 @@ static LedgeNode *common_split(const Match *m)
 
 static LedgeNode *build(LedgeGraph *g, LedgeNode *n, const Match *m)
 {
-    LedgeTensor like = m->q->t;
-    like.dims[2] = m->v->t.dims[2];
+    LedgeTensor like = m->packed ? m->packed->t : m->q->t;
+    like.dims[2] = m->packed ? m->packed->t.dims[2] / 3 : m->v->t.dims[2];
     LedgeNode *made = ledge__opt_internal(g, "Attention", m->mask ? 4 : 3, &like, n);
-    LedgeNode *split = common_split(m);
+    LedgeNode *split = m->packed ? NULL : common_split(m);
+    LedgeValue *packed = split ? split->in[0].value : m->packed;
     if (!made || !ledge__node_set_int(g, made, "heads", m->heads) ||
         !ledge__node_set_float(g, made, "scale", (float)m->scale))
         return NULL;
-    ledge__node_set_input(made, 0, split ? split->in[0].value : m->q);
-    ledge__node_set_input(made, 1, split ? NULL : m->k);
-    ledge__node_set_input(made, 2, split ? NULL : m->v);
+    ledge__node_set_input(made, 0, packed ? packed : m->q);
+    ledge__node_set_input(made, 1, packed ? NULL : m->k);
+    ledge__node_set_input(made, 2, packed ? NULL : m->v);
     if (m->mask)
         ledge__node_set_input(made, 3, m->mask);
     return made;

@@ -176,8 +176,11 @@ static bool keeps_batch(const LedgeNode *n)
            (strcmp(n->op_type, "Flatten") != 0 || ledge__node_int(n, "axis", 1) == 1);
 }
 
-/* Of a broadcasting node: the one input that gives a free dim, when there is only one. */
-static bool through_broadcast(const LedgeNode *n, Dim *d)
+static Dim origin(const LedgeValue *v, int32_t axis, int depth);
+
+/* Of a node that broadcasts: the input that gives a free dim; where several do, they must have
+ * one origin. */
+static bool through_broadcast(const LedgeNode *n, Dim *d, int depth)
 {
     int32_t rank = d->v->t.rank;
     Dim found = {NULL, 0};
@@ -188,13 +191,43 @@ static bool through_broadcast(const LedgeNode *n, Dim *d)
         int32_t axis = d->axis - (rank - x->t.rank);
         if (axis < 0 || x->t.dims[axis] >= 0)
             continue;
-        if (found.v)
+        Dim from = depth > 0 ? origin(x, axis, depth - 1) : (Dim){x, axis};
+        if (found.v && (found.v != from.v || found.axis != from.axis || depth == 0))
             return false;
-        found = (Dim){x, axis};
+        found = from;
     }
     if (found.v)
         *d = found;
     return found.v != NULL;
+}
+
+/* A window that moves by 1 over as much padding as it covers: as many places as pixels. */
+static bool keeps_size(const LedgeNode *n, const Dim *d)
+{
+    bool internal = n->domain[0] != 0;
+    int32_t i = d->axis - (internal ? 1 : 2);
+    const LedgeValue *w = ledge__node_in(n, 1);
+    size_t n_pads, n_strides, n_dilations;
+    const int64_t *pads = ledge__node_ints(n, "pads", &n_pads);
+    const int64_t *strides = ledge__node_ints(n, "strides", &n_strides);
+    const int64_t *dilations = ledge__node_ints(n, "dilations", &n_dilations);
+    if (strcmp(n->op_type, "Conv") != 0 || d->v->t.rank != 4 || i < 0 || i > 1 || !w ||
+        w->t.rank != 4 || ledge__node_attr(n, "auto_pad") || (pads && n_pads != 4) ||
+        (strides && (n_strides != 2 || strides[i] != 1)) || (dilations && n_dilations != 2))
+        return false;
+    int64_t reach = (w->t.dims[2 + i] - 1) * (dilations ? dilations[i] : 1);
+    return w->t.dims[2 + i] > 0 && (pads ? pads[i] + pads[i + 2] : 0) == reach;
+}
+
+/* Gather by one index takes an axis away. */
+static bool through_gather(const LedgeNode *n, Dim *d)
+{
+    const LedgeValue *x = n->in[0].value, *index = ledge__node_in(n, 1);
+    int32_t axis = ledge__opt_axis(ledge__node_int(n, "axis", 0), x->t.rank);
+    if (!index || index->t.rank != 0 || axis < 0)
+        return false;
+    *d = (Dim){x, d->axis < axis ? d->axis : d->axis + 1};
+    return true;
 }
 
 static bool through_reshape(const LedgeNode *n, Dim *d)
@@ -224,7 +257,7 @@ static bool through_window(const LedgeNode *n, const Dim *d)
 }
 
 /* One step up; false where the origin is reached or the step is not understood. */
-static bool step_up(Dim *d)
+static bool step_up(Dim *d, int depth)
 {
     static const char *const broadcast[] = {"Add",   "Sub",   "Mul", "Div", "Pow",
                                             "Where", "PRelu", "Min", "Max", NULL};
@@ -234,12 +267,20 @@ static bool step_up(Dim *d)
         d->v = n->in[0].value;
         return true;
     }
+    if (n && ledge__node_is_ledge(n, "SkipLayerNorm") && n->in[0].value) {
+        d->v = n->in[0].value; /* either output */
+        return true;
+    }
     if (!n || n->out[0] != d->v || n->n_in == 0 || !n->in[0].value)
         return false;
     const LedgeValue *x = n->in[0].value;
     bool internal = strcmp(n->domain, "ledge") == 0;
-    if (is_one_of(n->op_type, broadcast))
-        return through_broadcast(n, d);
+    bool is_product = strcmp(n->op_type, "MatMul") == 0 && !ledge__node_attr(n, "perm_a") &&
+                      !ledge__node_attr(n, "perm_b") && !ledge__node_attr(n, "perm_y");
+    if (is_one_of(n->op_type, broadcast) || (is_product && d->axis < d->v->t.rank - 2))
+        return through_broadcast(n, d, depth);
+    if (ledge__node_is(n, "Gather"))
+        return through_gather(n, d);
     if (ledge__node_is(n, "Reshape"))
         return through_reshape(n, d);
     if (ledge__node_is(n, "Transpose")) {
@@ -255,7 +296,7 @@ static bool step_up(Dim *d)
         d->v = x;
         return true;
     }
-    bool same = keeps_all_dims(n) || (keeps_batch(n) && d->axis == 0) ||
+    bool same = keeps_all_dims(n) || (keeps_batch(n) && d->axis == 0) || keeps_size(n, d) ||
                 (ledge__node_is(n, "Concat") &&
                  ledge__opt_axis(ledge__node_int(n, "axis", 0), d->v->t.rank) != d->axis) ||
                 (internal && strcmp(n->op_type, "Gemm") == 0 && d->axis < d->v->t.rank - 1) ||
@@ -265,10 +306,12 @@ static bool step_up(Dim *d)
     return same;
 }
 
-static Dim origin(const LedgeValue *v, int32_t axis)
+enum { MAX_STEPS = 10000, MAX_FORKS = 4 };
+
+static Dim origin(const LedgeValue *v, int32_t axis, int depth)
 {
     Dim d = {v, axis};
-    for (int steps = 0; steps < 10000 && step_up(&d); steps++)
+    for (int steps = 0; steps < MAX_STEPS && step_up(&d, depth); steps++)
         ;
     return d;
 }
@@ -278,7 +321,7 @@ bool ledge__opt_same_dim(const LedgeValue *a, int32_t a_axis, const LedgeValue *
     int64_t da = a->t.dims[a_axis], db = b->t.dims[b_axis];
     if (da >= 0 || db >= 0)
         return da == db;
-    Dim oa = origin(a, a_axis), ob = origin(b, b_axis);
+    Dim oa = origin(a, a_axis, MAX_FORKS), ob = origin(b, b_axis, MAX_FORKS);
     return oa.v == ob.v && oa.axis == ob.axis;
 }
 

@@ -12,8 +12,8 @@
 typedef struct LedgeOptOptions {
     uint32_t cpu;  /* CPU flags that kernels may use; some fusions pay only with some kernels */
     bool portable; /* only rewrites whose result is plain ONNX, for graphs that are written out */
-    size_t fold_limit;    /* bytes, for ledge__graph_infer; 0: nothing is folded */
-    uint32_t *counts; /* NULL, or ledge__opt_pass_count() counters: rounds in which each fired */
+    size_t fold_limit; /* bytes, for ledge__graph_infer; 0: nothing is folded */
+    uint32_t *counts;  /* NULL, or ledge__opt_pass_count() counters: rounds in which each fired */
 } LedgeOptOptions;
 
 /* Statuses: MEMORY, and what ledge__graph_infer gives. After a failure the graph may only be
