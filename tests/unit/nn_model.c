@@ -24,7 +24,7 @@ LedgeStatus nn_run(NnModel *m, size_t n_out)
 {
     LedgeSessionOptions o = {.threads = m->threads ? m->threads : 1};
     for (size_t i = 0; i < n_out; i++) {
-        char name[8];
+        char name[32];
         snprintf(name, sizeof name, "y%zu", i);
         test_output(m->t, name);
         m->out[i] = (LedgeTensor){0};
