@@ -167,7 +167,7 @@ static double layer_seconds(const Layer *l, uint32_t cpu, LedgePool *pool, Ledge
     void *scratch = ledge__alloc(al, plan->scratch_bytes + 64, 1);
     if (!zeros || !scratch)
         exit(1);
-    ledge__conv_f32_pack(plan, w, packed);
+    ledge__conv_f32_pack(plan, w, NULL, packed);
     ledge__conv_f32_pack_bias(plan, NULL, bias);
     const LedgeConvArgs a = {.x = x, .packed = packed, .bias = bias, .zeros = zeros, .r = r,
                              .ldr = s.m, .y = y,

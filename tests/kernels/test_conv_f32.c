@@ -100,7 +100,7 @@ static void check_case(const ConvCase *q, uint32_t cpu, LedgeConvPath path, Ledg
         return; /* not for this shape */
     Buffers b;
     buffers_make(&b, &s, &plan);
-    ledge__conv_f32_pack(&plan, b.w.p, b.packed.p);
+    ledge__conv_f32_pack(&plan, b.w.p, NULL, b.packed.p);
     ledge__conv_f32_pack_bias(&plan, b.bias.p, b.packed_bias.p);
     const LedgeConvArgs a = {.x = b.x.p, .packed = b.packed.p, .bias = b.packed_bias.p,
                              .zeros = b.zeros.p, .r = q->residual ? b.r.p : NULL, .ldr = s.m,
@@ -220,13 +220,28 @@ static void a_transposed_matrix_packs_alike(void **state)
     ledge__panels_init(&p, ledge__f32_kernels(ledge__cpu_flags_uncapped()), N, K);
     const size_t floats = ledge__panels_floats(&p);
     Guarded one = guarded(floats, 1), two = guarded(floats, 2);
-    ledge__panels_pack(&p, b, 1, K, 1, 0, N, one.p);
-    ledge__panels_pack(&p, t, 1, K, K, 0, 1, two.p);
+    ledge__panels_pack(&p, b, 1, K, 1, 0, N, NULL, one.p);
+    ledge__panels_pack(&p, t, 1, K, K, 0, 1, NULL, two.p);
     assert_memory_equal(one.p, two.p, floats * sizeof(float));
     double sum = 0;
     for (size_t i = 0; i < floats; i++)
         sum += (double)one.p[i];
     assert_true(sum == (double)(K * N - 1) * (K * N) / 2); /* each once, the rest zeros */
+    /* Factors applied while packing, both ways, are those applied before. */
+    float scale[N];
+    for (int j = 0; j < N; j++) {
+        scale[j] = 0.25f + (float)j;
+        for (int i = 0; i < K; i++)
+            b[i][j] *= scale[j];
+    }
+    ledge__panels_pack(&p, b, 1, K, 1, 0, N, NULL, one.p);
+    ledge__panels_pack(&p, t, 1, K, K, 0, 1, scale, two.p);
+    assert_memory_equal(one.p, two.p, floats * sizeof(float));
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < N; j++)
+            b[i][j] = t[j][i];
+    ledge__panels_pack(&p, b, 1, K, 1, 0, N, scale, two.p);
+    assert_memory_equal(one.p, two.p, floats * sizeof(float));
     guarded_free(&one), guarded_free(&two);
 }
 

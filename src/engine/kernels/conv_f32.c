@@ -154,7 +154,13 @@ bool ledge__conv_f32_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Le
            ledge__mul(plan->packed_floats, sizeof(float), &bytes);
 }
 
-void ledge__conv_f32_pack(const LedgeConvPlan *plan, const void *w, float *packed)
+bool ledge__conv_f32_packs_scaled(const LedgeConvPlan *plan)
+{
+    return plan->path != LEDGE_CONV_DEPTHWISE && plan->path != LEDGE_CONV_WINOGRAD;
+}
+
+void ledge__conv_f32_pack(const LedgeConvPlan *plan, const void *w, const float *scale,
+                          float *packed)
 {
     const LedgeConvShape *s = &plan->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group, spatial = s->kh * s->kw;
@@ -168,7 +174,7 @@ void ledge__conv_f32_pack(const LedgeConvPlan *plan, const void *w, float *packe
     }
     for (size_t g = 0; g < s->group; g++)
         ledge__panels_pack(&plan->p, (const char *)w + g * mg * cg * spatial * sizeof(float),
-                           spatial, cg, cg * spatial, 1, spatial,
+                           spatial, cg, cg * spatial, 1, spatial, scale ? scale + g * mg : NULL,
                            packed + g * ledge__panels_floats(&plan->p));
 }
 

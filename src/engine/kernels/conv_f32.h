@@ -51,7 +51,10 @@ bool ledge__conv_f32_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Le
 const char *ledge__conv_f32_path_name(LedgeConvPath path);
 
 /* Weights in ONNX's order [m, c / group, kh, kw], possibly misaligned; bias may be NULL. */
-void ledge__conv_f32_pack(const LedgeConvPlan *plan, const void *w, float *packed);
+void ledge__conv_f32_pack(const LedgeConvPlan *plan, const void *w, const float *scale,
+                          float *packed);
+/* Whether `scale` may be given above: one factor for each output channel, applied on the way. */
+bool ledge__conv_f32_packs_scaled(const LedgeConvPlan *plan);
 void ledge__conv_f32_pack_bias(const LedgeConvPlan *plan, const void *bias, float *packed);
 
 typedef struct LedgeConvArgs {

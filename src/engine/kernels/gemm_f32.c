@@ -47,29 +47,71 @@ static inline float load_any(const char *p)
 }
 
 /* One row of a panel: `cols` columns from `w` on, zeros up to `width`. */
-static void pack_row(const char *w, size_t step, size_t cols, size_t width, float *out)
+static void pack_row(const char *w, size_t step, size_t cols, size_t width, const float *scale,
+                     float *out)
 {
     size_t j = 0;
     for (; j < cols; j++, w += step)
-        out[j] = load_any(w);
+        out[j] = scale ? load_any(w) * scale[j] : load_any(w);
     for (; j < width; j++)
         out[j] = 0.0f;
 }
 
+typedef float Four __attribute__((vector_size(16)));
+
+static inline Four load_four(const char *p)
+{
+    Four x;
+    memcpy(&x, p, sizeof(x));
+    return x;
+}
+
+static inline void store_four(float *to, Four x)
+{
+    memcpy(to, &x, sizeof(x));
+}
+
+/* Four columns of n contiguous rows each, n a multiple of four, turned by 4 × 4 blocks. */
+static void turn_four(const char *w, size_t sn, size_t n, size_t width, const float *scale,
+                      float *out)
+{
+    Four f = {1.0f, 1.0f, 1.0f, 1.0f};
+    if (scale)
+        memcpy(&f, scale, sizeof(f));
+    for (size_t c = 0; c < n; c += 4, w += 4 * sizeof(float), out += 4 * width) {
+        const Four r0 = load_four(w), r1 = load_four(w + sn), r2 = load_four(w + 2 * sn),
+                   r3 = load_four(w + 3 * sn);
+        const Four a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+        const Four b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+        const Four d = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+        const Four e = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+        store_four(out, __builtin_shufflevector(a, b, 0, 1, 4, 5) * f);
+        store_four(out + width, __builtin_shufflevector(a, b, 2, 3, 6, 7) * f);
+        store_four(out + 2 * width, __builtin_shufflevector(d, e, 0, 1, 4, 5) * f);
+        store_four(out + 3 * width, __builtin_shufflevector(d, e, 2, 3, 6, 7) * f);
+    }
+}
+
 /* `cols` columns of contiguous k each, turned into kc rows. */
-static void pack_columns(const char *w, size_t sn, size_t cols, size_t kc, size_t width, float *out)
+static void pack_columns(const char *w, size_t sn, size_t cols, size_t kc, size_t width,
+                         const float *scale, float *out)
 {
     enum { BLOCK = 16 }; /* rows at a time: what is written stays in L1 */
     for (size_t c0 = 0; c0 < kc; c0 += BLOCK, out += BLOCK * width, w += BLOCK * sizeof(float)) {
         const size_t n = kc - c0 < BLOCK ? kc - c0 : BLOCK;
-        for (size_t j = 0; j < width; j++)
-            for (size_t c = 0; c < n; c++)
-                out[c * width + j] = j < cols ? load_any(w + j * sn + c * sizeof(float)) : 0.0f;
+        size_t j = 0;
+        for (; n % 4 == 0 && j + 4 <= cols; j += 4)
+            turn_four(w + j * sn, sn, n, width, scale ? scale + j : NULL, out + j);
+        for (; j < width; j++)
+            for (size_t c = 0; c < n; c++) {
+                const float x = j < cols ? load_any(w + j * sn + c * sizeof(float)) : 0.0f;
+                out[c * width + j] = scale && j < cols ? x * scale[j] : x;
+            }
     }
 }
 
 void ledge__panels_pack(const LedgePanels *p, const void *w, size_t taps, size_t kc, size_t sn,
-                        size_t st, size_t sc, float *packed)
+                        size_t st, size_t sc, const float *scale, float *packed)
 {
     const size_t lanes = p->k->lanes, f = sizeof(float);
     for (size_t i = 0; i < p->count; i++) {
@@ -77,14 +119,15 @@ void ledge__panels_pack(const LedgePanels *p, const void *w, size_t taps, size_t
         const size_t width = ledge__panel_nv(p, i) * lanes;
         const size_t cols = p->n - first < width ? p->n - first : width;
         const char *from = (const char *)w + first * sn * f;
+        const float *factors = scale ? scale + first : NULL;
         if (taps == 1 && sc == 1) {
-            pack_columns(from, sn * f, cols, kc, width, packed);
+            pack_columns(from, sn * f, cols, kc, width, factors, packed);
             packed += kc * width;
             continue;
         }
         for (size_t t = 0; t < taps; t++)
             for (size_t c = 0; c < kc; c++, packed += width)
-                pack_row(from + (t * st + c * sc) * f, sn * f, cols, width, packed);
+                pack_row(from + (t * st + c * sc) * f, sn * f, cols, width, factors, packed);
     }
 }
 
@@ -117,8 +160,14 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
 {
     const LedgePanels *p = &g->p;
     const size_t lanes = p->k->lanes, columns = ledge__panels_columns(p);
-    LedgeGemmTile t = {.a = rows, .taps = g->taps, .kc = g->kc, .mr = mr, .ldc = g->ldc,
-                       .ldr = g->ldr, .lo = g->act.lo, .hi = g->act.hi};
+    LedgeGemmTile t = {.a = rows,
+                       .taps = g->taps,
+                       .kc = g->kc,
+                       .mr = mr,
+                       .ldc = g->ldc,
+                       .ldr = g->ldr,
+                       .lo = g->act.lo,
+                       .hi = g->act.hi};
     const float *b = g->b + (g->shared_b ? 0 : group * columns * p->depth);
     const float *bias = g->bias + (g->shared_bias ? 0 : group * columns);
     const size_t step = g->c_step ? g->c_step : p->n;
@@ -175,8 +224,16 @@ void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_
                         size_t ldr, const LedgeAct *act)
 {
     const float *rows[LEDGE_GEMM_MR_MAX];
-    const LedgeGemmRun g = {.p = *p, .taps = 1, .kc = p->depth, .b = b, .bias = bias, .c = c,
-                            .ldc = ldc, .r = r, .ldr = ldr, .act = *act};
+    const LedgeGemmRun g = {.p = *p,
+                            .taps = 1,
+                            .kc = p->depth,
+                            .b = b,
+                            .bias = bias,
+                            .c = c,
+                            .ldc = ldc,
+                            .r = r,
+                            .ldr = ldr,
+                            .act = *act};
     const size_t tiles = (m + mr - 1) / mr;
     for (size_t t = 0, m0 = 0; t < tiles; t++) {
         const size_t end = (t + 1) * m / tiles;
@@ -201,8 +258,8 @@ void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
     if (w.block > g->p.count)
         w.block = g->p.count;
     w.chunks = 1;
-    const bool small = (double)g->m * (double)g->p.depth * (double)g->p.n *
-                           (double)g->groups < SMALL_WORK;
+    const bool small =
+        (double)g->m * (double)g->p.depth * (double)g->p.n * (double)g->groups < SMALL_WORK;
     if (threads > 1 && !small) {
         const size_t want = threads * ITEMS_PER_THREAD;
         if (tiles < want) { /* few rows: the columns are shared out */

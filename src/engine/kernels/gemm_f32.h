@@ -38,9 +38,10 @@ static inline size_t ledge__panel_start(const LedgePanels *p, size_t i)
 }
 uint32_t ledge__panels_mr(const LedgePanels *p); /* rows of a tile that fits every panel */
 
-/* Packs B[(t, c)][n] = w[n * sn + t * st + c * sc] (in floats; `w` may be misaligned). */
+/* Packs B[(t, c)][n] = w[n * sn + t * st + c * sc] (in floats; `w` may be misaligned), times
+ * scale[n] unless `scale` is NULL. */
 void ledge__panels_pack(const LedgePanels *p, const void *w, size_t taps, size_t kc, size_t sn,
-                        size_t st, size_t sc, float *packed);
+                        size_t st, size_t sc, const float *scale, float *packed);
 /* n floats of `bias` (NULL: zeros; may be misaligned), zeros up to whole vectors. */
 void ledge__panels_pack_bias(const LedgePanels *p, const void *bias, float *packed);
 

@@ -21,7 +21,8 @@ const LedgeOp *ledge__op_find(const char *domain, const char *op_type, int opset
     domain = plain_domain(domain);
     for (size_t f = 0; families[f]; f++)
         for (const LedgeOp *op = families[f]; op->op_type; op++)
-            if (strcmp(op->op_type, op_type) == 0 && strcmp(op->domain, domain) == 0 &&
+            if (op->op_type[0] == op_type[0] && strcmp(op->op_type, op_type) == 0 &&
+                strcmp(op->domain, domain) == 0 &&
                 opset >= op->since && (op->until == 0 || opset <= op->until))
                 return op;
     return NULL;

@@ -28,14 +28,14 @@ static float *scaled_weights(const LedgeTensor *w, const float *scale)
 static LedgeStatus pack(void *arg, void *to)
 {
     const PackArg *p = arg;
-    if (!p->scale) {
-        ledge__conv_f32_pack(p->plan, p->w->data, to);
+    if (!p->scale || ledge__conv_f32_packs_scaled(p->plan)) {
+        ledge__conv_f32_pack(p->plan, p->w->data, p->scale, to);
         return LEDGE_OK;
     }
     float *scaled = scaled_weights(p->w, p->scale);
     if (!scaled)
         return ledge__no_memory(p->err);
-    ledge__conv_f32_pack(p->plan, scaled, to);
+    ledge__conv_f32_pack(p->plan, scaled, NULL, to);
     ledge__free(NULL, scaled);
     return LEDGE_OK;
 }

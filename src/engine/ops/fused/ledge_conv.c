@@ -226,7 +226,7 @@ static LedgeStatus conv_run(LedgeOpCtx *c)
                        .scratch = scratch};
     if (!s->packed) {
         float *to = (float *)(void *)(scratch + s->packed_at);
-        ledge__conv_f32_pack(&s->plan, c->in[IN_W]->data, to);
+        ledge__conv_f32_pack(&s->plan, c->in[IN_W]->data, NULL, to);
         a.packed = to;
     }
     if (!s->bias) {

@@ -73,7 +73,7 @@ static LedgeStatus pack_b(void *arg, void *to)
     const GemmState *s = c->state;
     const size_t k = s->plan.s.c, n = s->plan.s.m;
     ledge__panels_pack(&s->plan.p, c->in[IN_B]->data, 1, k, s->trans_b ? k : 1, 0,
-                       s->trans_b ? 1 : n, to);
+                       s->trans_b ? 1 : n, NULL, to);
     return LEDGE_OK;
 }
 

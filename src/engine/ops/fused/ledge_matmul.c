@@ -225,7 +225,7 @@ static void pack_batches(void *arg, size_t begin, size_t end, int thread)
     (void)thread;
     for (size_t g = begin; g < end; g++) {
         float *to = r->packed_b + g * floats;
-        ledge__panels_pack(&s->p, r->b + s->b_at[g], 1, s->k, s->b_n, 0, s->b_k, to);
+        ledge__panels_pack(&s->p, r->b + s->b_at[g], 1, s->k, s->b_n, 0, s->b_k, NULL, to);
         if (s->alpha != 1.0f)
             for (size_t i = 0; i < floats; i++)
                 to[i] *= s->alpha;

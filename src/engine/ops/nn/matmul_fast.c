@@ -98,7 +98,7 @@ static void packed_product(const LedgeMatmul *g, const NnMatmulMemory *m, size_t
     float *packed = m->packed + copy * m->packed_floats;
     const Rows rows = {g->a, g->a_row};
     ledge__panels_init(&run.p, ledge__f32_kernels(m->cpu), g->n, g->k);
-    ledge__panels_pack(&run.p, g->b, 1, g->k, g->b_col, 0, g->b_row, packed);
+    ledge__panels_pack(&run.p, g->b, 1, g->k, g->b_col, 0, g->b_row, NULL, packed);
     run.mr = ledge__panels_mr(&run.p);
     run.rows_arg = &rows;
     run.b = packed;

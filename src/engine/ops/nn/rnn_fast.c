@@ -67,7 +67,8 @@ static LedgeStatus pack(void *arg, void *to)
     const LedgePanels *p = &a->to->p;
     for (size_t d = 0; d < a->dirs; d++)
         ledge__panels_pack(p, a->from + (d * a->rows + a->first) * p->depth * sizeof(float), 1,
-                           p->depth, p->depth, 0, 1, (float *)to + d * a->to->floats);
+                           p->depth, p->depth, 0, 1, NULL,
+                           (float *)to + d * a->to->floats);
     return LEDGE_OK;
 }
 
