@@ -58,8 +58,7 @@ LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_model_load(const char *path,
 /* The same from memory, which must stay valid and unchanged while the model lives. */
 LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_model_load_memory(const void *bytes, size_t size,
                                                                const LedgeModelOptions *options,
-                                                               LedgeError *error,
-                                                               LedgeModel **out);
+                                                               LedgeError *error, LedgeModel **out);
 /* Writes the model optimised and packed for its CPU level as `path` (.ledge), whole or not at
  * all. inputs: type, rank and dims for each input (data ignored), or NULL to take the model's
  * own with 1 for free dimensions; other shapes run too where they need no other packing.
@@ -91,20 +90,19 @@ typedef struct LedgeSessionOptions {
  * first run with new shapes. */
 LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_session_create(LedgeModel *model,
                                                             const LedgeSessionOptions *options,
-                                                            LedgeError *error,
-                                                            LedgeSession **out);
+                                                            LedgeError *error, LedgeSession **out);
 LEDGE_API void ledge_session_free(LedgeSession *session);
 
 /* Runs once. inputs[i] belongs to model input i; type, rank and dims must fit it, data is
  * only read. outputs[i]: with data == NULL it is set to memory of the session, valid until
- * the next run or free; else the result is written to data, whose capacity is `bytes`, and
- * type, rank and dims are set. One thread at a time per session. Allocates nothing when
- * shapes were seen before and do not depend on data. Statuses: SHAPE, TYPE (naming the
- * input), LIMIT (buffer or arena too small), RUNTIME, MEMORY. */
+ * the next run or free (passing it in again is the same as NULL); else the result is written to
+ * data, whose capacity is `bytes`, and type, rank and dims are set. One thread at a time per
+ * session. Allocates nothing when shapes were seen before and do not depend on data. Statuses:
+ * SHAPE, TYPE (naming the input), LIMIT (buffer or arena too small), RUNTIME, MEMORY. */
 LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_session_run(LedgeSession *session,
-                                                         const LedgeTensor *inputs,
-                                                         size_t n_inputs, LedgeTensor *outputs,
-                                                         size_t n_outputs, LedgeError *error);
+                                                         const LedgeTensor *inputs, size_t n_inputs,
+                                                         LedgeTensor *outputs, size_t n_outputs,
+                                                         LedgeError *error);
 
 /* Bytes of activations that the plan last used needs. */
 LEDGE_API size_t ledge_session_arena_bytes(const LedgeSession *session);

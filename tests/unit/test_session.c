@@ -116,6 +116,28 @@ static void outputs_go_to_the_callers_buffer_or_say_its_size(void **state)
     test_model_free(t);
 }
 
+static void outputs_of_an_earlier_run_may_be_passed_in_again(void **state)
+{
+    (void)state;
+    TestModel *t = small_model();
+    LedgeModel *m = load(t, true);
+    LedgeSession *s = session(m);
+    LedgeTensor out = {0}; /* as the run before left it: smaller, larger, elsewhere */
+    static const int64_t batches[] = {1, 40, 3, 200, 7};
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+        int64_t n = batches[i];
+        float x[800];
+        test_fill(x, (size_t)n * 4, (uint32_t)n);
+        LedgeTensor in = tensor(2, (int64_t[]){n, 4}, x);
+        assert_int_equal(ledge_session_run(s, &in, 1, &out, 1, NULL), LEDGE_OK);
+        assert_int_equal(out.dims[0], 2 * n);
+        expect_small(x, (size_t)n, out.data);
+    }
+    ledge_session_free(s);
+    ledge_model_free(m);
+    test_model_free(t);
+}
+
 static void sessions_outlive_the_callers_model_and_share_it(void **state)
 {
     (void)state;
@@ -424,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_answers_for_every_batch_size),
         cmocka_unit_test(outputs_go_to_the_callers_buffer_or_say_its_size),
+        cmocka_unit_test(outputs_of_an_earlier_run_may_be_passed_in_again),
         cmocka_unit_test(sessions_outlive_the_callers_model_and_share_it),
         cmocka_unit_test(wrong_inputs_are_refused_by_name),
         cmocka_unit_test(an_output_that_is_an_input_or_a_constant_is_a_copy),

@@ -17,6 +17,7 @@ struct LedgeSession {
     int n_plans;
     void *arena;
     size_t arena_bytes, arena_limit;
+    const void **given; /* per output: memory of ours that the last run pointed the caller to */
 };
 
 static size_t memory_limit(size_t asked)
@@ -103,6 +104,9 @@ LedgeStatus ledge__session_plan_for(LedgeSession *s, const LedgeTensor *inputs, 
 
 static LedgeStatus create(LedgeSession *s, int threads, LedgeError *err)
 {
+    s->given = ledge__calloc(s->allocator, (size_t)s->model->graph->n_outputs + 1, sizeof *s->given);
+    if (!s->given)
+        return ledge__no_memory(err);
     LedgeStatus status = ledge__pool_new(s->allocator, threads, &s->pool);
     if (status != LEDGE_OK)
         return ledge__fail(err, status, NULL, "the thread pool could not be made");
@@ -139,6 +143,7 @@ void ledge_session_free(LedgeSession *session)
     for (int i = 0; i < session->n_plans; i++)
         ledge__plan_free(session->plans[i]);
     ledge__free(session->allocator, session->arena);
+    ledge__free(session->allocator, session->given);
     ledge__pool_free(session->pool);
     ledge_model_free(session->model);
     ledge__free(session->allocator, session);
@@ -186,20 +191,23 @@ static LedgeStatus check_input(const LedgeTensorInfo *info, const LedgeTensor *t
     return LEDGE_OK;
 }
 
-static LedgeStatus give_output(const LedgeTensorInfo *info, const LedgeTensor *made,
-                               LedgeTensor *to, LedgeError *err)
+/* A pointer that an earlier run gave out is no buffer of the caller's. */
+static LedgeStatus give_output(LedgeSession *s, uint32_t i, LedgeTensor *to, LedgeError *err)
 {
-    if (!to->data || made->type >= LEDGE_SEQUENCE) {
+    const LedgeTensor *made = ledge__plan_output(s->plans[0], i);
+    bool own_memory = !to->data || to->data == s->given[i] || made->type >= LEDGE_SEQUENCE;
+    size_t bytes = made->type < LEDGE_SEQUENCE ? ledge_tensor_bytes(made) : made->bytes;
+    if (own_memory) {
         *to = *made;
-        if (made->type < LEDGE_SEQUENCE)
-            to->bytes = ledge_tensor_bytes(made);
+        to->bytes = bytes;
+        s->given[i] = made->data;
         return LEDGE_OK;
     }
-    size_t bytes = ledge_tensor_bytes(made), capacity = to->bytes;
-    if (bytes > capacity)
-        return ledge__fail(err, LEDGE_ERROR_LIMIT, info->name,
-                           "the output needs %zu bytes, its buffer holds %zu", bytes, capacity);
+    if (bytes > to->bytes)
+        return ledge__fail(err, LEDGE_ERROR_LIMIT, s->model->outputs[i].name,
+                           "the output needs %zu bytes, its buffer holds %zu", bytes, to->bytes);
     void *data = to->data;
+    size_t capacity = to->bytes;
     *to = *made;
     to->data = data;
     to->bytes = capacity;
@@ -227,8 +235,7 @@ LedgeStatus ledge_session_run(LedgeSession *session, const LedgeTensor *inputs, 
     ledge__plan_bind(p, session->arena);
     LEDGE_TRY(ledge__plan_run(p, inputs, error));
     for (size_t i = 0; i < n_outputs; i++)
-        LEDGE_TRY(give_output(&m->outputs[i], ledge__plan_output(p, (uint32_t)i), &outputs[i],
-                              error));
+        LEDGE_TRY(give_output(session, (uint32_t)i, &outputs[i], error));
     return LEDGE_OK;
 }
 
