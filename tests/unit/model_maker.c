@@ -20,10 +20,7 @@ static void *must(void *p)
 
 static void *grow(TestModel *t, const void *items, size_t count, size_t size)
 {
-    char *p = must(ledge__arena_alloc(t->m.arena, count + 1, size));
-    if (count)
-        memcpy(p, items, count * size);
-    return p;
+    return must(ledge__arena_append(t->m.arena, (void *)(uintptr_t)items, count, size));
 }
 
 static LedgeStr str(TestModel *t, const char *s)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -321,6 +322,71 @@ static void a_node_without_wanted_outputs_does_no_harm(void **state)
     test_model_free(t);
 }
 
+/* Every second node reads the one before the last too, so that few may work in place. */
+static void a_chain_of_20000_nodes_is_planned_in_seconds(void **state)
+{
+    (void)state;
+    char in[64], out[32];
+    TestModel *t = test_model_new(17);
+    test_input(t, "v0", LEDGE_FLOAT, 1, (int64_t[]){4});
+    test_node(t, "Neg", "v0", "v1");
+    for (int i = 2; i <= 20000; i++) {
+        snprintf(in, sizeof in, i % 2 ? "v%d" : "v%d v%d", i - 1, i - 2);
+        snprintf(out, sizeof out, "v%d", i);
+        test_node(t, i % 2 ? "Tanh" : "Mul", in, out);
+    }
+    test_output(t, "v20000");
+    for (int optimize = 0; optimize < 2; optimize++) {
+        float x[4] = {0.5f, 1, 0, -1};
+        LedgeTensor x_in = floats(1, (int64_t[]){4}, x), y = {0};
+        LedgeSession *s = NULL;
+        clock_t start = clock();
+        LedgeModel *m = load(t, optimize);
+        assert_int_equal(run_once(m, &x_in, &y, 1, &s), LEDGE_OK);
+        double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+        assert_true(seconds < 20); /* sanitizers and a busy machine included; quadratic takes more */
+        assert_true(ledge_session_arena_bytes(s) < 4096);
+        ledge_session_free(s);
+        ledge_model_free(m);
+    }
+    test_model_free(t);
+}
+
+/* All alive at once: comparing every pair of them took 21 s. */
+static void forty_thousand_values_alive_at_once_are_placed_in_seconds(void **state)
+{
+    (void)state;
+    enum { WIDE = 40000 };
+    char in[32], out[32], *all = calloc(WIDE, 8), *end = all;
+    assert_non_null(all);
+    TestModel *t = test_model_new(17);
+    test_input(t, "x", LEDGE_FLOAT, 1, (int64_t[]){4});
+    for (int i = 0; i < WIDE; i++) {
+        float k = (float)i;
+        snprintf(in, sizeof in, "k%d", i);
+        test_floats(t, in, 1, (int64_t[]){1}, &k);
+        snprintf(in, sizeof in, "x k%d", i);
+        snprintf(out, sizeof out, "t%d", i);
+        test_node(t, "Add", in, out);
+        end += sprintf(end, "%st%d", i ? " " : "", i);
+    }
+    test_attr_int(t, test_node(t, "Concat", all, "y"), "axis", 0);
+    test_output(t, "y");
+    float x[4] = {0, 1, 2, 3};
+    LedgeTensor x_in = floats(1, (int64_t[]){4}, x), y = {0};
+    LedgeSession *s = NULL;
+    clock_t start = clock();
+    LedgeModel *m = load(t, true);
+    assert_int_equal(run_once(m, &x_in, &y, 1, &s), LEDGE_OK);
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 15);
+    for (int i = 0; i < 4 * WIDE; i++)
+        assert_float_equal(((float *)y.data)[i], (float)(i / 4 + i % 4), 0);
+    ledge_session_free(s);
+    ledge_model_free(m);
+    free(all);
+    test_model_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +396,8 @@ int main(void)
         cmocka_unit_test(a_session_still_runs_small_shapes_after_a_large_one_found_no_memory),
         cmocka_unit_test(every_failed_allocation_of_a_compiled_model_is_told),
         cmocka_unit_test(a_compiled_model_in_memory_may_begin_at_any_address),
+        cmocka_unit_test(forty_thousand_values_alive_at_once_are_placed_in_seconds),
+        cmocka_unit_test(a_chain_of_20000_nodes_is_planned_in_seconds),
         cmocka_unit_test(a_node_without_wanted_outputs_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
