@@ -193,7 +193,7 @@ void test_metadata(TestModel *t, const char *key, const char *value)
 {
     OnnxModel *m = &t->m;
     m->metadata = grow(t, m->metadata, m->n_metadata, sizeof *m->metadata);
-    m->metadata[m->n_metadata++] = (OnnxEntry){str(t, key), str(t, value)};
+    m->metadata[m->n_metadata++] = (OnnxEntry){.key = str(t, key), .value = str(t, value)};
 }
 
 OnnxModel *test_onnx(TestModel *t)
