@@ -20,10 +20,7 @@ static void *must(void *p)
 
 static void *grow(TestModel *t, const void *items, size_t count, size_t size)
 {
-    char *p = must(ledge__arena_alloc(t->m.arena, count + 1, size));
-    if (count)
-        memcpy(p, items, count * size);
-    return p;
+    return must(ledge__arena_append(t->m.arena, (void *)(uintptr_t)items, count, size));
 }
 
 static LedgeStr str(TestModel *t, const char *s)
@@ -196,7 +193,7 @@ void test_metadata(TestModel *t, const char *key, const char *value)
 {
     OnnxModel *m = &t->m;
     m->metadata = grow(t, m->metadata, m->n_metadata, sizeof *m->metadata);
-    m->metadata[m->n_metadata++] = (OnnxEntry){str(t, key), str(t, value)};
+    m->metadata[m->n_metadata++] = (OnnxEntry){.key = str(t, key), .value = str(t, value)};
 }
 
 OnnxModel *test_onnx(TestModel *t)

@@ -40,14 +40,58 @@ static bool arena_grow(LedgeArena *arena, void **items, size_t count, size_t *ca
     return true;
 }
 
+static size_t name_slot(const LedgeGraph *g, const char *name)
+{
+    uint64_t h = 1469598103934665603u; /* FNV-1a */
+    for (; *name; name++)
+        h = (h ^ (uint8_t)*name) * 1099511628211u;
+    return (size_t)(h ^ (h >> 32)) & (g->cap_names - 1);
+}
+
+LedgeValue *ledge__value_find(const LedgeGraph *g, const char *name)
+{
+    if (!g->cap_names)
+        return NULL;
+    for (size_t i = name_slot(g, name); g->by_name[i]; i = (i + 1) & (g->cap_names - 1))
+        if (strcmp(g->by_name[i]->name, name) == 0)
+            return g->by_name[i];
+    return NULL;
+}
+
+static void insert_name(LedgeGraph *g, LedgeValue *v)
+{
+    size_t i = name_slot(g, v->name);
+    while (g->by_name[i] && g->by_name[i] != v)
+        i = (i + 1) & (g->cap_names - 1);
+    g->n_names += !g->by_name[i];
+    g->by_name[i] = v;
+}
+
+/* Room for two more names, so that swapping those of two values afterwards cannot fail. */
+static bool reserve_names(LedgeGraph *g)
+{
+    if (2 * (g->n_names + 2) < g->cap_names)
+        return true;
+    size_t cap = g->cap_names ? 2 * g->cap_names : 64;
+    LedgeValue **slots = ledge__arena_alloc(g->arena, cap, sizeof *slots);
+    if (!slots)
+        return false;
+    g->by_name = slots;
+    g->cap_names = cap;
+    g->n_names = 0;
+    for (uint32_t i = 0; i < g->n_values; i++)
+        insert_name(g, g->values[i]);
+    return true;
+}
+
 static const char *unique_value_name(LedgeGraph *g, const char *name)
 {
-    if (!name || !name[0])
-        return ledge__arena_printf(g->arena, "ledge_v%u", g->n_values);
-    for (uint32_t i = 0; i < g->n_values; i++)
-        if (g->values[i]->name == name || strcmp(g->values[i]->name, name) == 0)
-            return ledge__arena_printf(g->arena, "%s__%u", name, g->n_values);
-    return ledge__arena_str(g->arena, name);
+    const bool given = name && name[0];
+    const char *made = given ? ledge__arena_str(g->arena, name)
+                             : ledge__arena_printf(g->arena, "ledge_v%u", g->n_values);
+    for (uint32_t k = g->n_values; made && ledge__value_find(g, made); k++)
+        made = ledge__arena_printf(g->arena, "%s__%u", given ? name : "ledge_v", k);
+    return made;
 }
 
 LedgeValue *ledge__value_new_unchecked(LedgeGraph *g, const char *name)
@@ -58,12 +102,13 @@ LedgeValue *ledge__value_new_unchecked(LedgeGraph *g, const char *name)
         return NULL;
     g->values = values;
     LedgeValue *v = ledge__arena_alloc(g->arena, 1, sizeof *v);
-    if (!v || !name)
+    if (!v || !name || !reserve_names(g))
         return NULL;
     v->name = name;
     v->t.rank = -1;
     v->id = g->n_values;
     g->values[g->n_values++] = v;
+    insert_name(g, v);
     return v;
 }
 
@@ -248,6 +293,10 @@ static void take_over_outputs(LedgeGraph *g, LedgeValue *from, LedgeValue *to)
         to->name = from->name;
         from->name = name;
         to->dim_names = from->dim_names;
+        if (reserve_names(g)) { /* else a new name may miss these: told when the model is read */
+            insert_name(g, to);
+            insert_name(g, from);
+        }
     }
 }
 

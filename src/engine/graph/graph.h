@@ -79,6 +79,8 @@ struct LedgeGraph {
     LedgeValue **values;      /* all ever made, by id */
     uint32_t n_values;
     size_t cap_values;
+    LedgeValue **by_name;     /* open addressing over names, old ones too; cap_names slots */
+    size_t n_names, cap_names;
     uint32_t n_nodes;         /* ever made, for bounds and made-up names */
     /* The caller's inputs; in subgraphs then `n_captured` captured ones, captured_slot[i] being
      * the owner node's input slot that gives the i-th. n_inputs counts both. */
@@ -110,6 +112,8 @@ void ledge__graph_free(LedgeGraph *graph); /* the top one; NULL is legal */
 LedgeValue *ledge__value_new_unchecked(LedgeGraph *g, const char *name);
 /* `name` is made unique by a suffix; NULL makes one up. */
 LedgeValue *ledge__value_new(LedgeGraph *g, const char *name);
+/* The value of this graph that bears `name` now; NULL: none. */
+LedgeValue *ledge__value_find(const LedgeGraph *g, const char *name);
 /* A constant; the data is copied into the arena unless `data` is to be kept as it is. */
 LedgeValue *ledge__value_constant(LedgeGraph *g, const char *name, const LedgeTensor *t, bool copy);
 /* Appends to graph inputs / outputs. */

@@ -72,7 +72,9 @@ static LedgeStatus define(GraphBuild *b, GraphScope *s, LedgeStr name, LedgeValu
     const char *text = s->prefix
                            ? ledge__arena_printf(b->arena, "%s/%s", s->prefix, to_text(b, name))
                            : ledge__arena_strn(b->arena, name.p, name.n);
-    LedgeValue *v = ledge__value_new_unchecked(s->graph, text);
+    /* A function's inner name may meet one of the file's own. */
+    LedgeValue *v = s->prefix ? (text ? ledge__value_new(s->graph, text) : NULL)
+                              : ledge__value_new_unchecked(s->graph, text);
     if (!v || !ledge__scope_put(b, s, name, v))
         return ledge__no_memory(b->err);
     *out = v;
@@ -229,6 +231,23 @@ static LedgeStatus link_inputs(GraphBuild *b, GraphScope *s, const GraphCall *ca
     return LEDGE_OK;
 }
 
+/* Operators write their first output without asking whether it is wanted; only the recurrent
+ * ones, where it is large and often left out, do ask. */
+static LedgeStatus give_first_output(GraphBuild *b, LedgeGraph *g, LedgeNode *n)
+{
+    static const char *const asking[] = {"RNN", "GRU", "LSTM"};
+    for (size_t k = 0; k < sizeof asking / sizeof asking[0]; k++)
+        if (strcmp(n->op_type, asking[k]) == 0)
+            return LEDGE_OK;
+    if (n->n_out < 2 || n->out[0])
+        return LEDGE_OK;
+    LedgeValue *v = ledge__value_new(g, NULL);
+    if (!v)
+        return ledge__no_memory(b->err);
+    ledge__node_set_output(n, 0, v);
+    return LEDGE_OK;
+}
+
 static LedgeStatus add_node(GraphBuild *b, GraphScope *s, const GraphCall *call,
                             const OnnxNode *from, const OnnxOpset *opsets, size_t n_opsets)
 {
@@ -239,18 +258,23 @@ static LedgeStatus add_node(GraphBuild *b, GraphScope *s, const GraphCall *call,
     const OnnxFunction *f = find_function(b->model, from);
     if (f)
         return inline_function(b, s, call, f, from);
-    const char *domain = ledge__str_eq(from->domain, "ai.onnx") ? "" : to_text(b, from->domain);
-    const char *name = to_text(b, from->name);
-    if (s->prefix && name[0])
+    const bool plain = ledge__str_eq(from->domain, "ai.onnx");
+    const char *domain = plain ? "" : ledge__arena_strn(b->arena, from->domain.p, from->domain.n);
+    const char *op_type = ledge__arena_strn(b->arena, from->op_type.p, from->op_type.n);
+    const char *name = ledge__arena_strn(b->arena, from->name.p, from->name.n);
+    if (s->prefix && name && name[0])
         name = ledge__arena_printf(b->arena, "%s/%s", s->prefix, name);
-    LedgeNode *n = ledge__node_new(s->graph, domain, to_text(b, from->op_type), name,
-                                   (uint32_t)from->n_inputs, (uint32_t)from->n_outputs, NULL);
+    if (!domain || !op_type || !name)
+        return ledge__no_memory(b->err);
+    LedgeNode *n = ledge__node_new(s->graph, domain, op_type, name, (uint32_t)from->n_inputs,
+                                   (uint32_t)from->n_outputs, NULL);
     if (!n)
         return ledge__no_memory(b->err);
     n->opset = opset_of(opsets, n_opsets, from->domain);
     for (uint32_t i = 0; i < n->n_out; i++)
         if (from->outputs[i].n)
             ledge__node_set_output(n, i, ledge__scope_get(s, from->outputs[i]));
+    LEDGE_TRY(give_first_output(b, s->graph, n));
     LEDGE_TRY(link_inputs(b, s, call, from, n));
     return ledge__build_attrs(b, s, call, from, n);
 }
@@ -350,6 +374,12 @@ static LedgeStatus fill_graph(GraphBuild *b, GraphScope *s, const GraphCall *cal
 LedgeStatus ledge__build_subgraph(GraphBuild *b, GraphScope *parent, LedgeNode *owner,
                                   const GraphCall *call, const OnnxGraph *from, LedgeGraph **out)
 {
+    int depth = 0; /* functions add to what nests in the file */
+    for (const LedgeGraph *outer = parent->graph; outer; outer = outer->parent)
+        depth++;
+    if (depth > ONNX_MAX_NESTING)
+        return ledge__fail(b->err, LEDGE_ERROR_LIMIT, owner->name,
+                           "subgraphs lie more than %d deep inside each other", ONNX_MAX_NESTING);
     LedgeGraph *g = ledge__arena_alloc(b->arena, 1, sizeof *g);
     if (!g)
         return ledge__no_memory(b->err);

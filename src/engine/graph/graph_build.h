@@ -34,6 +34,7 @@ typedef struct GraphBuild {
     LedgeArena *arena;
     LedgeError *err;
     uint32_t n_nodes;
+    size_t dense_bytes; /* of sparse constants made dense */
 } GraphBuild;
 
 /* NULL: not there (in this scope alone). */

@@ -80,7 +80,8 @@ static LedgeStatus scatter_sparse(GraphBuild *b, const OnnxSparseTensor *from,
     return LEDGE_OK;
 }
 
-#define SPARSE_MAX_BYTES ((size_t)1 << 28)
+#define SPARSE_MAX_BYTES ((size_t)1 << 28) /* of one, and of all in a model */
+#define SPARSE_MAX_TOTAL ((size_t)1 << 30)
 
 LedgeStatus ledge__build_sparse(GraphBuild *b, const OnnxSparseTensor *from, LedgeTensor *t)
 {
@@ -94,9 +95,10 @@ LedgeStatus ledge__build_sparse(GraphBuild *b, const OnnxSparseTensor *from, Led
     for (size_t d = 0; d < from->n_dims; d++)
         made.dims[d] = from->dims[d];
     made.bytes = ledge_tensor_bytes(&made);
-    if (made.bytes > SPARSE_MAX_BYTES)
+    if (made.bytes > SPARSE_MAX_BYTES || made.bytes > SPARSE_MAX_TOTAL - b->dense_bytes)
         return bad_tensor(b, &from->values, LEDGE_ERROR_LIMIT,
-                          "the dense form of a sparse tensor is over 256 MiB");
+                          "the dense form of the sparse tensors is too large");
+    b->dense_bytes += made.bytes;
     int64_t n = values.rank == 1 ? values.dims[0] : -1;
     bool fits = indices.type == LEDGE_INT64 && n >= 0 && indices.rank >= 1 && indices.rank <= 2 &&
                 indices.dims[0] == n && (indices.rank == 1 || indices.dims[1] == made.rank);

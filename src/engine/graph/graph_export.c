@@ -151,11 +151,11 @@ static void follow_captures(const LedgeGraph *g)
 /* A constant of an outer graph that a subgraph shares is written once, outside. */
 static bool in_outer_graph(const LedgeGraph *g, const LedgeValue *v)
 {
-    for (g = g->parent; g; g = g->parent)
-        for (uint32_t i = 0; i < g->n_values; i++)
-            if (g->values[i]->t.data == v->t.data && strcmp(g->values[i]->name, v->name) == 0 &&
-                g->values[i]->n_uses)
-                return true;
+    for (g = g->parent; g; g = g->parent) {
+        const LedgeValue *outer = ledge__value_find(g, v->name);
+        if (outer && outer->t.data == v->t.data && outer->n_uses)
+            return true;
+    }
     return false;
 }
 

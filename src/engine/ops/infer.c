@@ -7,6 +7,8 @@
 
 /* Bytes that folding may add to one graph, whatever a hostile file asks for. */
 #define FOLD_TOTAL_LIMIT ((size_t)512 << 20)
+/* Over this a node is left to run time: loading must stay quick. */
+#define FOLD_MAX_MACS ((int64_t)1 << 30)
 
 typedef struct Infer {
     LedgeGraph *g;
@@ -123,6 +125,22 @@ static LedgeStatus set_up(Infer *s, LedgeNode *n)
     return n->op->infer(&s->ctx);
 }
 
+/* No shape beyond what a tensor can say goes further, whatever an operator let pass. */
+static LedgeStatus check_made(Infer *s, const LedgeNode *n)
+{
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        const LedgeTensor *t = &s->made[i];
+        bool open = t->rank < 0 || t->type == LEDGE_TYPE_NONE || t->type >= LEDGE_SEQUENCE;
+        for (int32_t d = 0; !open && d < t->rank && d < LEDGE_MAX_RANK; d++)
+            open = t->dims[d] < 0;
+        if (t->rank > LEDGE_MAX_RANK || (!open && ledge_tensor_bytes(t) == SIZE_MAX))
+            return ledge__fail(s->err, LEDGE_ERROR_SHAPE, n->name,
+                               "%s: output %u would have more elements than memory can hold",
+                               n->op_type, i);
+    }
+    return LEDGE_OK;
+}
+
 static LedgeStatus contradiction(Infer *s, const LedgeNode *n, const LedgeValue *v, const char *what)
 {
     return ledge__fail(s->err, LEDGE_ERROR_SHAPE, n->name,
@@ -173,6 +191,8 @@ static bool may_fold(const Infer *s, const LedgeNode *n)
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i].value && (!s->in_constant[i] || n->in[i].value->t.type == LEDGE_STRING))
             return false;
+    if (n->op->macs && n->op->macs(&s->ctx) > FOLD_MAX_MACS)
+        return false;
     for (uint32_t i = 0; i < n->n_out; i++)
         if (n->out[i] && (!fully_known(&s->made[i]) || ledge_tensor_bytes(&s->made[i]) > s->fold_limit))
             return false;
@@ -214,7 +234,10 @@ static bool run_fold(Infer *s, LedgeNode *n)
     }
     if (n->op->prepare && n->op->prepare(&s->ctx) != LEDGE_OK)
         return false;
-    if (s->ctx.scratch_bytes && !(s->ctx.scratch = infer_alloc(&s->ctx, s->ctx.scratch_bytes)))
+    if (s->ctx.scratch_bytes > s->fold_limit)
+        return false;
+    if (s->ctx.scratch_bytes &&
+        !(s->ctx.scratch = ledge__arena_aligned(s->g->arena, s->ctx.scratch_bytes)))
         return false;
     return n->op->run(&s->ctx) == LEDGE_OK;
 }
@@ -238,10 +261,21 @@ static bool all_have_data(const Infer *s, const LedgeNode *n)
     return any;
 }
 
+static bool is_wanted(const LedgeNode *n)
+{
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (n->out[i])
+            return true;
+    return false;
+}
+
 static LedgeStatus infer_node(Infer *s, LedgeNode *n)
 {
     LEDGE_TRY(infer_bodies(s, n));
+    if (!is_wanted(n))
+        return LEDGE_OK;
     LEDGE_TRY(set_up(s, n));
+    LEDGE_TRY(check_made(s, n));
     for (uint32_t i = 0; i < n->n_out; i++)
         if (n->out[i])
             LEDGE_TRY(merge(s, n, n->out[i], &s->made[i]));

@@ -41,6 +41,8 @@ static LedgeStatus init_inputs(LedgePlan *p, const LedgeTensor *inputs, LedgeErr
         PlanValue *v = value_of(p, p->g->inputs[i]);
         v->t = inputs[i];
         v->t.data = NULL;
+        if (is_container(&inputs[i]))
+            v->t.dims[0] = -1; /* a plan serves containers of every length */
         v->place = PLAN_INPUT;
         v->bytes = is_container(&inputs[i]) ? 0 : ledge_tensor_bytes(&inputs[i]);
         if (!is_container(&inputs[i]) && v->bytes == SIZE_MAX)
@@ -145,7 +147,7 @@ static LedgeStatus fold(LedgePlan *p, PlanStep *s, LedgeError *err)
     c->cpu &= ledge__cpu_flags_uncapped(); /* the plan may be for another CPU, this runs now */
     if (s->node->op->prepare)
         LEDGE_TRY(s->node->op->prepare(c));
-    if (c->scratch_bytes && !(c->scratch = ledge__arena_alloc(p->arena, c->scratch_bytes, 1)))
+    if (c->scratch_bytes && !(c->scratch = ledge__arena_aligned(p->arena, c->scratch_bytes)))
         return ledge__no_memory(err);
     return s->node->op->run(c);
 }
@@ -167,6 +169,22 @@ static uint32_t wanted_outputs(const LedgeNode *n)
     for (uint32_t i = 0; i < n->n_out; i++)
         count += n->out[i] != NULL;
     return count;
+}
+
+/* What shares memory must be of one size, whatever an operator's inference let pass. */
+static LedgeStatus check_shared(const LedgePlan *p, const PlanStep *s, LedgeError *err)
+{
+    const LedgeNode *n = s->node;
+    bool last = (n->op->flags & LEDGE_OP_INPLACE_LAST) != 0;
+    if ((!s->view && !last) || !n->n_in || !n->n_out || !n->out[0])
+        return LEDGE_OK;
+    const LedgeValue *in = n->in[last ? n->n_in - 1 : 0].value;
+    const LedgeTensor *a = in ? &value_of(p, in)->t : NULL, *b = &value_of(p, n->out[0])->t;
+    if (a && known(a) && known(b) && ledge_tensor_bytes(a) != ledge_tensor_bytes(b))
+        return ledge__fail(err, LEDGE_ERROR_SHAPE, n->name,
+                           "%s: input '%s' has %zu bytes, the output in its place %zu", n->op_type,
+                           in->name, ledge_tensor_bytes(a), ledge_tensor_bytes(b));
+    return LEDGE_OK;
 }
 
 static void set_places(LedgePlan *p, PlanStep *s)
@@ -233,6 +251,8 @@ static LedgeStatus add_step(LedgePlan *p, const LedgeNode *n, LedgeError *err)
 {
     PlanStep *s = &p->steps[p->n_steps];
     memset(s, 0, sizeof *s);
+    if (!wanted_outputs(n))
+        return LEDGE_OK; /* nobody would see what it does */
     if (!n->op)
         return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, n->name,
                            "operator %s is not supported by the CPU provider", n->op_type);
@@ -253,6 +273,7 @@ static LedgeStatus add_step(LedgePlan *p, const LedgeNode *n, LedgeError *err)
     }
     s->dynamic = depends_on_run(p, n);
     set_places(p, s);
+    LEDGE_TRY(check_shared(p, s, err));
     LEDGE_TRY(list_bodies(p, s, err));
     if (!s->dynamic && n->op->macs)
         s->macs = n->op->macs(&s->ctx);

@@ -1,10 +1,14 @@
 /* The memory plan: lifetimes in, offsets out.
  *
  * Values that may share memory (views, in-place operators) are joined under one root; roots
- * are then placed largest first at the lowest offset free during their lifetime. */
+ * are then placed largest first at the lowest offset free during their lifetime (in order of
+ * birth where there are very many). */
 #include "engine/plan/plan_internal.h"
 
 #include <stdlib.h>
+
+/* Up to so many blocks every pair is looked at. */
+#define PAIRS_MAX_BLOCKS 4096
 
 static uint32_t root_of(LedgePlan *p, uint32_t id)
 {
@@ -35,6 +39,19 @@ static void set_lifetimes(LedgePlan *p)
     }
 }
 
+/* Whether step s reads the memory `root` by another input than k. An element-wise operator may
+ * name the same value twice: it reads an element just before it writes it. */
+static bool read_otherwise(LedgePlan *p, const PlanStep *s, uint32_t k, uint32_t root)
+{
+    const uint32_t either = LEDGE_OP_INPLACE | LEDGE_OP_INPLACE_1;
+    if ((s->node->op->flags & either) == either)
+        return false;
+    for (uint32_t i = 0; i < s->node->n_in; i++)
+        if (i != k && s->node->in[i].value && root_of(p, s->node->in[i].value->id) == root)
+            return true;
+    return false;
+}
+
 /* Lets output 0 of step i live in the memory of input k, if that memory ends here. */
 static bool join(LedgePlan *p, uint32_t i, uint32_t k)
 {
@@ -44,7 +61,7 @@ static bool join(LedgePlan *p, uint32_t i, uint32_t k)
     uint32_t from = root_of(p, s->node->in[k].value->id), to = s->node->out[0]->id;
     PlanValue *f = &p->values[from], *t = &p->values[to];
     if (f->place != PLAN_ARENA || t->place != PLAN_ARENA || t->root != to || from == to ||
-        f->last != i || f->bytes != t->bytes)
+        f->last != i || f->bytes != t->bytes || read_otherwise(p, s, k, from))
         return false;
     t->root = from;
     f->last = t->last;
@@ -115,11 +132,16 @@ static int lower_first(const void *a, const void *b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* Lowest gap that fits among the placed blocks alive at the same time. */
+static int earlier_first(const void *a, const void *b)
+{
+    const Block *x = a, *y = b;
+    return x->first != y->first ? (x->first < y->first ? -1 : 1) : larger_first(a, b);
+}
+
+/* Lowest gap that fits among the placed blocks alive at the same time, given by offset. */
 static size_t lowest_gap(const Block *b, Block **alive, size_t n_alive)
 {
     size_t at = 0;
-    qsort(alive, n_alive, sizeof *alive, lower_first);
     for (size_t i = 0; i < n_alive; i++) {
         if (alive[i]->offset >= at + b->bytes)
             break;
@@ -129,23 +151,51 @@ static size_t lowest_gap(const Block *b, Block **alive, size_t n_alive)
     return at;
 }
 
+static LedgeStatus put(LedgePlan *p, const Block *b, LedgeError *err)
+{
+    size_t top;
+    if (!ledge__add(b->offset, b->bytes, &top) || top > PTRDIFF_MAX / 2)
+        return ledge__fail(err, LEDGE_ERROR_LIMIT, p->g->name,
+                           "activations need more memory than can be addressed");
+    p->arena_bytes = top > p->arena_bytes ? top : p->arena_bytes;
+    p->values[b->id].offset = b->offset;
+    return LEDGE_OK;
+}
+
 static LedgeStatus place(LedgePlan *p, Block *blocks, size_t n, Block **alive, LedgeError *err)
 {
-    size_t end = 0;
     qsort(blocks, n, sizeof *blocks, larger_first);
     for (size_t i = 0; i < n; i++) {
-        size_t n_alive = 0, top;
+        size_t n_alive = 0;
         for (size_t k = 0; k < i; k++)
             if (blocks[k].first <= blocks[i].last && blocks[i].first <= blocks[k].last)
                 alive[n_alive++] = &blocks[k];
+        qsort(alive, n_alive, sizeof *alive, lower_first);
         blocks[i].offset = lowest_gap(&blocks[i], alive, n_alive);
-        if (!ledge__add(blocks[i].offset, blocks[i].bytes, &top) || top > PTRDIFF_MAX / 2)
-            return ledge__fail(err, LEDGE_ERROR_LIMIT, p->g->name,
-                               "activations need more memory than can be addressed");
-        end = top > end ? top : end;
-        p->values[blocks[i].id].offset = blocks[i].offset;
+        LEDGE_TRY(put(p, &blocks[i], err));
     }
-    p->arena_bytes = end;
+    return LEDGE_OK;
+}
+
+/* Packs less tightly than by size, but looks only at what is alive: for graphs so large that
+ * pairs of blocks are too many. `alive` stays in the order of offsets. */
+static LedgeStatus place_in_order(LedgePlan *p, Block *blocks, size_t n, Block **alive,
+                                  LedgeError *err)
+{
+    size_t n_alive = 0;
+    qsort(blocks, n, sizeof *blocks, earlier_first);
+    for (size_t i = 0; i < n; i++) {
+        size_t kept = 0, at;
+        for (size_t k = 0; k < n_alive; k++)
+            if (alive[k]->last >= blocks[i].first)
+                alive[kept++] = alive[k];
+        blocks[i].offset = lowest_gap(&blocks[i], alive, kept);
+        LEDGE_TRY(put(p, &blocks[i], err));
+        for (at = kept; at > 0 && alive[at - 1]->offset > blocks[i].offset; at--)
+            alive[at] = alive[at - 1];
+        alive[at] = &blocks[i];
+        n_alive = kept + 1;
+    }
     return LEDGE_OK;
 }
 
@@ -162,7 +212,7 @@ static LedgeStatus place_all(LedgePlan *p, LedgeError *err)
                                   r->first, r->last, v};
     }
     if (s == LEDGE_OK)
-        s = place(p, blocks, n, alive, err);
+        s = (n > PAIRS_MAX_BLOCKS ? place_in_order : place)(p, blocks, n, alive, err);
     ledge__free(p->o.allocator, blocks);
     ledge__free(p->o.allocator, alive);
     return s;

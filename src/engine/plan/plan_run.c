@@ -38,6 +38,12 @@ static void *host_alloc(LedgeOpCtx *c, size_t bytes)
     return p->run_arena ? ledge__arena_alloc(p->run_arena, bytes, 1) : NULL;
 }
 
+static LedgeStatus other_shape(LedgeOpCtx *c, uint32_t i)
+{
+    return ledge__op_fail(c, LEDGE_ERROR_RUNTIME,
+                          "output %u has another type or shape than the model declares for it", i);
+}
+
 static LedgeStatus host_output(LedgeOpCtx *c, uint32_t i)
 {
     PlanStep *s = c->host_data;
@@ -45,8 +51,8 @@ static LedgeStatus host_output(LedgeOpCtx *c, uint32_t i)
     if (!t)
         return LEDGE_OK;
     PlanValue *v = &s->plan->values[c->node->out[i]->id];
-    if (t->data && t->data != v->owned && ledge_tensor_bytes(t) <= v->bytes)
-        return LEDGE_OK; /* the arena's: planned for this shape */
+    if (v->place == PLAN_ARENA) /* planned for one size, and other steps rely on it */
+        return ledge_tensor_bytes(t) == v->bytes ? LEDGE_OK : other_shape(c, i);
     return ledge__plan_heap_alloc(s->plan, v, c->err);
 }
 
@@ -55,6 +61,13 @@ static LedgeStatus host_store(LedgeOpCtx *c, uint32_t i, const LedgeTensor *valu
     LedgeTensor *t = ledge__op_out(c, i);
     if (!t)
         return LEDGE_OK;
+    const PlanStep *s = c->host_data;
+    const PlanValue *v = &s->plan->values[c->node->out[i]->id];
+    if (v->place == PLAN_ARENA) { /* the planned shape stays: steps that read it know only that */
+        if (value->type != t->type || ledge_tensor_bytes(value) != v->bytes)
+            return other_shape(c, i);
+        return ledge__op_copy_elements(c, value, t->data);
+    }
     if (value->type >= LEDGE_SEQUENCE)
         return ledge__op_copy_value(c, value, t);
     void *data = t->data;
@@ -170,7 +183,9 @@ bool ledge__plan_fits(const LedgePlan *p, const LedgeTensor *inputs)
         const LedgeTensor *a = &p->values[p->g->inputs[i]->id].t, *b = &inputs[i];
         if (a->type != b->type || a->rank != b->rank)
             return false;
-        if (a->type < LEDGE_SEQUENCE && a->rank &&
+        if (a->type >= LEDGE_SEQUENCE && a->dims[1] != b->dims[1])
+            return false; /* of other elements */
+        if (a->type < LEDGE_SEQUENCE && a->rank > 0 &&
             memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) != 0)
             return false;
     }
@@ -217,6 +232,8 @@ static LedgeStatus infer_now(PlanStep *s, bool *done)
         *done &= given;
         if (v->place == PLAN_ARENA) {
             void *own = p->base + p->values[v->root].offset;
+            if (ledge_tensor_bytes(t) != v->bytes)
+                return other_shape(c, i);
             if (given)
                 memcpy(own, t->data, v->bytes);
             t->data = own;
@@ -228,6 +245,45 @@ static LedgeStatus infer_now(PlanStep *s, bool *done)
     return LEDGE_OK;
 }
 
+/* Nothing may read an output that its operator left unset. */
+static LedgeStatus check_made(const PlanStep *s)
+{
+    const LedgeOpCtx *c = &s->ctx;
+    for (uint32_t i = 0; i < c->n_out; i++) {
+        const LedgeTensor *t = c->out[i];
+        bool made = !t || (t->type >= LEDGE_SEQUENCE ? t->dims[0] >= 0 && (t->data || !t->dims[0])
+                                                     : t->data && ledge_tensor_bytes(t) != SIZE_MAX);
+        if (!made)
+            return ledge__fail(c->err, LEDGE_ERROR_RUNTIME, s->node->name,
+                               "%s: output %u was not produced", s->node->op_type, i);
+    }
+    return LEDGE_OK;
+}
+
+/* An operator that adds to its last input needs that in its output. */
+static LedgeStatus fill_from_last(PlanStep *s)
+{
+    LedgeOpCtx *c = &s->ctx;
+    const LedgeTensor *last = c->n_in ? c->in[c->n_in - 1] : NULL;
+    if (!(c->node->op->flags & LEDGE_OP_INPLACE_LAST) || !last || !c->out[0])
+        return LEDGE_OK;
+    size_t bytes = ledge_tensor_bytes(c->out[0]);
+    if (!c->out[0]->data || last->type != c->out[0]->type || ledge_tensor_bytes(last) != bytes)
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the last input is not shaped like the output");
+    if (bytes)
+        memcpy(c->out[0]->data, last->data, bytes);
+    return LEDGE_OK;
+}
+
+static LedgeStatus run_view(LedgeOpCtx *c)
+{
+    if (ledge_tensor_bytes(c->out[0]) != ledge_tensor_bytes(c->in[0]))
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "input and output differ in size");
+    c->out[0]->data = c->in[0]->data;
+    c->out[0]->bytes = c->in[0]->bytes;
+    return LEDGE_OK;
+}
+
 static LedgeStatus run_dynamic(PlanStep *s)
 {
     LedgeOpCtx *c = &s->ctx;
@@ -235,17 +291,16 @@ static LedgeStatus run_dynamic(PlanStep *s)
     LEDGE_TRY(infer_now(s, &done));
     if (done)
         return LEDGE_OK;
-    if (s->view) {
-        c->out[0]->data = c->in[0]->data;
-        c->out[0]->bytes = c->in[0]->bytes;
-        return LEDGE_OK;
-    }
+    if (s->view)
+        return run_view(c);
     c->state = NULL;
     c->scratch_bytes = 0;
     if (c->node->op->prepare)
         LEDGE_TRY(c->node->op->prepare(c));
     LEDGE_TRY(scratch_for(s->plan, c));
-    return c->node->op->run(c);
+    LEDGE_TRY(fill_from_last(s));
+    LEDGE_TRY(c->node->op->run(c));
+    return check_made(s);
 }
 
 static uint64_t now_ns(void)

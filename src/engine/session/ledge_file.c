@@ -7,6 +7,9 @@
 
 #include <sys/mman.h>
 
+/* Bytes of absent constants for each byte of the file. */
+#define ABSENT_MAX_RATIO 64u
+
 struct LedgeFile {
     const LedgeAllocator *a;
     const uint8_t *bytes;
@@ -117,13 +120,19 @@ static LedgeStatus reserve_absent(LedgeFile *f, LedgeError *err)
 {
     LedgeFileConstant c;
     LedgeStr name;
-    size_t total = LEDGE_ALIGN, bytes;
+    size_t total = LEDGE_ALIGN, present = 0, bytes;
     for (size_t i = 0; i < f->h.n_constants; i++) {
         constant_at(f, i, &c);
         LEDGE_TRY(check_constant(f, &c, &name, &bytes, err));
+        /* Entries that share bytes would be hashed over and over. */
+        if (!ledge__add(present, (size_t)c.data.size, &present) || present > f->size)
+            return damaged(err, "its constants overlap");
         if (!c.data.size && !ledge__add(total, ledge__round_up(bytes, LEDGE_ALIGN), &total))
             return damaged(err, "its constants are too large");
     }
+    /* Packing shrinks a weight by so much at most; reading terabytes of zeros would take for ever. */
+    if (total > LEDGE_ALIGN && total / ABSENT_MAX_RATIO > f->size)
+        return damaged(err, "its constants are too large");
     void *p = mmap(NULL, total, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return ledge__no_memory(err);
@@ -204,21 +213,39 @@ uint32_t ledge__file_cpu(const LedgeFile *f)
     return (uint32_t)f->h.cpu;
 }
 
+/* Kernels read packed forms with aligned loads; a file in memory may begin anywhere. */
+static const void *aligned_form(const LedgeFile *f, const LedgeGraph *g, const LedgeFilePart *part)
+{
+    const uint8_t *from = f->bytes + part->offset;
+    if (((uintptr_t)from & (LEDGE_ALIGN - 1)) == 0)
+        return from;
+    void *to = ledge__arena_aligned(g->arena, (size_t)part->size);
+    if (to)
+        memcpy(to, from, (size_t)part->size);
+    return to;
+}
+
 LedgeStatus ledge__file_adopt(const LedgeFile *f, const LedgeGraph *g, LedgeWeights *w,
                               LedgeError *err)
 {
+    size_t total = 0;
     for (size_t i = 0; i < f->h.n_forms; i++) {
         LedgeFileForm m;
         LedgeStr key;
+        const void *data;
         form_at(f, i, &m);
         if (m.constant >= f->h.n_constants || !name_at(f, m.key_offset, m.key_size, &key) ||
             m.data.size == 0 || (m.data.offset & (LEDGE_ALIGN - 1)) || !intact(f, &m.data))
             return damaged(err, "a packed weight is wrong");
+        if (!ledge__add(total, (size_t)m.data.size, &total) || total > f->size)
+            return damaged(err, "its packed weights overlap");
+        if (!(data = aligned_form(f, g, &m.data)))
+            return ledge__no_memory(err);
         const char *text = ledge__arena_strn(g->arena, key.p, key.n);
         if (!text)
             return ledge__no_memory(err);
         LedgeWeightEntry e = {.source = f->source[m.constant], .value_name = "", .key = text,
-                              .data = f->bytes + m.data.offset, .bytes = (size_t)m.data.size};
+                              .data = data, .bytes = (size_t)m.data.size};
         if (ledge__weights_adopt(w, &e) != LEDGE_OK)
             return ledge__no_memory(err);
     }

@@ -232,6 +232,8 @@ LedgeStatus ledge_session_run(LedgeSession *session, const LedgeTensor *inputs, 
         LEDGE_TRY(check_input(&m->inputs[i], &inputs[i], error));
     LEDGE_TRY(choose_plan(session, inputs, error));
     LedgePlan *p = session->plans[0];
+    /* Room for a larger plan may have been tried in vain since this one was made. */
+    LEDGE_TRY(reserve(session, ledge__plan_arena_bytes(p), error));
     ledge__plan_bind(p, session->arena);
     LEDGE_TRY(ledge__plan_run(p, inputs, error));
     for (size_t i = 0; i < n_outputs; i++)
