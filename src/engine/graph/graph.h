@@ -152,6 +152,8 @@ const char *ledge__node_string(const LedgeNode *n, const char *name, const char 
 const int64_t *ledge__node_ints(const LedgeNode *n, const char *name, size_t *count);
 const float *ledge__node_floats(const LedgeNode *n, const char *name, size_t *count);
 
+/* Whether an attribute is a subgraph (If, Loop, Scan). */
+bool ledge__node_has_bodies(const LedgeNode *n);
 bool ledge__node_is(const LedgeNode *n, const char *op_type);       /* default domain */
 bool ledge__node_is_ledge(const LedgeNode *n, const char *op_type); /* ledge domain */
 static inline LedgeValue *ledge__node_in(const LedgeNode *n, uint32_t i)

@@ -45,6 +45,14 @@ const float *ledge__node_floats(const LedgeNode *n, const char *name, size_t *co
     return there ? a->floats : NULL;
 }
 
+bool ledge__node_has_bodies(const LedgeNode *n)
+{
+    for (size_t a = 0; a < n->n_attrs; a++)
+        if (n->attrs[a].graphs)
+            return true;
+    return false;
+}
+
 bool ledge__node_is(const LedgeNode *n, const char *op_type)
 {
     return n && n->domain[0] == 0 && strcmp(n->op_type, op_type) == 0;

@@ -93,14 +93,6 @@ static LedgeStatus infer_bodies(Infer *s, LedgeNode *n)
     return LEDGE_OK;
 }
 
-static bool has_bodies(const LedgeNode *n)
-{
-    for (size_t a = 0; a < n->n_attrs; a++)
-        if (n->attrs[a].graphs)
-            return true;
-    return false;
-}
-
 static LedgeStatus set_up(Infer *s, LedgeNode *n)
 {
     memset(&s->ctx, 0, sizeof s->ctx);
@@ -186,7 +178,7 @@ static bool fully_known(const LedgeTensor *t)
 
 static bool may_fold(const Infer *s, const LedgeNode *n)
 {
-    if ((n->op->flags & LEDGE_OP_IMPURE) || has_bodies(n))
+    if ((n->op->flags & LEDGE_OP_IMPURE) || ledge__node_has_bodies(n))
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i].value && (!s->in_constant[i] || n->in[i].value->t.type == LEDGE_STRING))

@@ -109,17 +109,9 @@ static bool depends_on_run(const LedgePlan *p, const LedgeNode *n)
     return false;
 }
 
-static bool has_bodies(const LedgeNode *n)
-{
-    for (size_t a = 0; a < n->n_attrs; a++)
-        if (n->attrs[a].graphs)
-            return true;
-    return false;
-}
-
 static bool can_fold(const LedgePlan *p, const LedgeNode *n)
 {
-    if ((n->op->flags & LEDGE_OP_IMPURE) || has_bodies(n))
+    if ((n->op->flags & LEDGE_OP_IMPURE) || ledge__node_has_bodies(n))
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i].value && value_of(p, n->in[i].value)->place != PLAN_CONSTANT)

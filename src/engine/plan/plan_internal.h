@@ -71,7 +71,7 @@ struct LedgePlan {
     size_t *output_copy;      /* arena offset where an output is copied that is an input or a
                                  constant or another output's twin; PLAN_NO_OFFSET: no copy */
     bool running, timing;
-    LedgeError *err;
+    bool has_heap;            /* a value may own a block: there is something to release */
 };
 
 extern const LedgeOpHost ledge__plan_host;

@@ -7,10 +7,13 @@
 
 void ledge__plan_release_heap(LedgePlan *p)
 {
+    if (!p->has_heap)
+        return;
     for (uint32_t i = 0; i < p->g->n_values; i++) {
         ledge__free(p->o.allocator, p->values[i].owned);
         p->values[i].owned = NULL;
     }
+    p->has_heap = false;
 }
 
 LedgeStatus ledge__plan_heap_alloc(LedgePlan *p, PlanValue *v, LedgeError *err)
@@ -23,6 +26,7 @@ LedgeStatus ledge__plan_heap_alloc(LedgePlan *p, PlanValue *v, LedgeError *err)
     v->owned = ledge__alloc(p->o.allocator, bytes, 1);
     if (!v->owned)
         return ledge__no_memory(err);
+    p->has_heap = true;
     v->t.data = v->owned;
     v->t.bytes = bytes;
     return LEDGE_OK;
@@ -329,12 +333,11 @@ static LedgeStatus run_step(PlanStep *s)
     return status;
 }
 
-static void start(LedgePlan *p, const LedgeTensor *inputs, LedgeError *err)
+static void start(LedgePlan *p, const LedgeTensor *inputs)
 {
     ledge__plan_release_heap(p);
     ledge__arena_free(p->run_arena);
     p->run_arena = NULL;
-    p->err = err;
     for (uint32_t i = 0; i < p->g->n_inputs; i++)
         p->values[p->g->inputs[i]->id].t = inputs[i];
     for (uint32_t i = 0; i < p->n_input_views; i++) {
@@ -345,7 +348,7 @@ static void start(LedgePlan *p, const LedgeTensor *inputs, LedgeError *err)
 }
 
 /* Outputs never point into the caller's inputs nor into constants. */
-static LedgeStatus finish(LedgePlan *p)
+static LedgeStatus finish(LedgePlan *p, LedgeError *err)
 {
     for (uint32_t i = 0; i < p->g->n_outputs; i++) {
         const PlanValue *v = &p->values[p->g->outputs[i]->id];
@@ -354,7 +357,7 @@ static LedgeStatus finish(LedgePlan *p)
         if (place != PLAN_INPUT && place != PLAN_CONSTANT)
             continue;
         PlanStep none = {.plan = p};
-        LedgeOpCtx c = {.err = p->err, .host = &ledge__plan_host, .host_data = &none};
+        LedgeOpCtx c = {.err = err, .host = &ledge__plan_host, .host_data = &none};
         if (p->output_copy[i] == PLAN_NO_OFFSET) {
             LEDGE_TRY(ledge__op_copy_value(&c, &v->t, &p->outputs[i]));
         } else {
@@ -368,7 +371,7 @@ static LedgeStatus finish(LedgePlan *p)
 LedgeStatus ledge__plan_run(LedgePlan *p, const LedgeTensor *inputs, LedgeError *err)
 {
     LedgeStatus status = LEDGE_OK;
-    start(p, inputs, err);
+    start(p, inputs);
     p->running = true;
     for (uint32_t i = 0; i < p->n_steps && status == LEDGE_OK; i++) {
         PlanStep *s = &p->steps[i];
@@ -379,7 +382,7 @@ LedgeStatus ledge__plan_run(LedgePlan *p, const LedgeTensor *inputs, LedgeError 
             s->ns = now_ns() - t0;
     }
     if (status == LEDGE_OK)
-        status = finish(p);
+        status = finish(p, err);
     p->running = false;
     return status;
 }

@@ -11,10 +11,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifndef VF_ISA /* vf_avx512y.h is this with more registers */
 #define VF_ISA avx2
-#define VF_LANES 8
 #define VF_REGISTERS 16
 #define VF_KEEP(x) __asm__("" : "+x"(x)) /* keeps x in a register of its own */
+#endif
+#define VF_LANES 8
 
 typedef __m256 vf;
 

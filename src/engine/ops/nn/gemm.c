@@ -111,27 +111,13 @@ static LedgeStatus prepare(LedgeOpCtx *c)
 
 static LedgeStatus body(LedgeOpCtx *c)
 {
-    NnScratch s = {.base = c->scratch};
-    NnMatmulMemory m;
     LedgeMatmulBatch g;
     LedgeTensor y;
     NnActivation act;
     LedgeType t = c->in[0]->type;
     LEDGE_TRY(shapes(c, &g, &y));
     LEDGE_TRY(ledge__nn_activation(c, &act));
-    g.one.a = c->in[0]->data;
-    g.one.b = c->in[1]->data;
-    g.one.c = c->out[0]->data;
-    bool fast = ledge__nn_matmul_layout(c, c->in[0]->type, &g, &s, &m);
-    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
-    if (fast)
-        ledge__nn_matmul_fast(c, &g, &m);
-    else if (t == LEDGE_FLOAT || t == LEDGE_DOUBLE)
-        NN_CALL(t, matmul_batch, &g, c->pool);
-    else if (ledge_type_bits(t) == 32)
-        ledge__matmul_batch_u32_ref(&g, c->pool);
-    else
-        ledge__matmul_batch_u64_ref(&g, c->pool);
+    LEDGE_TRY(ledge__nn_matmul_product(c, &g));
     combine(c->out[0], ledge__op_in(c, 2), ledge__node_float(c->node, "alpha", 1.0f),
             ledge__node_float(c->node, "beta", 1.0f));
     if (act.kind != NN_ACT_NONE && ledge__nn_is_float(t))

@@ -134,26 +134,33 @@ static LedgeStatus prepare(LedgeOpCtx *c)
     return ledge__nn_ask(c, &s);
 }
 
-static LedgeStatus body(LedgeOpCtx *c)
+LedgeStatus ledge__nn_matmul_product(LedgeOpCtx *c, LedgeMatmulBatch *g)
 {
     NnScratch s = {.base = c->scratch};
     NnMatmulMemory m;
+    const LedgeType t = c->in[0]->type;
+    g->one.a = c->in[0]->data;
+    g->one.b = c->in[1]->data;
+    g->one.c = c->out[0]->data;
+    bool fast = ledge__nn_matmul_layout(c, t, g, &s, &m);
+    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
+    if (fast)
+        ledge__nn_matmul_fast(c, g, &m);
+    else if (t == LEDGE_INT32 || t == LEDGE_UINT32)
+        ledge__matmul_batch_u32_ref(g, c->pool);
+    else if (is_int(t))
+        ledge__matmul_batch_u64_ref(g, c->pool);
+    else
+        NN_CALL(t, matmul_batch, g, c->pool);
+    return LEDGE_OK;
+}
+
+static LedgeStatus body(LedgeOpCtx *c)
+{
     LedgeMatmulBatch g;
     LedgeTensor y;
     LEDGE_TRY(shapes(c, &g, &y));
-    g.one.a = c->in[0]->data;
-    g.one.b = c->in[1]->data;
-    g.one.c = c->out[0]->data;
-    bool fast = ledge__nn_matmul_layout(c, c->in[0]->type, &g, &s, &m);
-    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
-    if (fast)
-        ledge__nn_matmul_fast(c, &g, &m);
-    else if (c->in[0]->type == LEDGE_INT32 || c->in[0]->type == LEDGE_UINT32)
-        ledge__matmul_batch_u32_ref(&g, c->pool);
-    else if (is_int(c->in[0]->type))
-        ledge__matmul_batch_u64_ref(&g, c->pool);
-    else
-        NN_CALL(c->in[0]->type, matmul_batch, &g, c->pool);
+    LEDGE_TRY(ledge__nn_matmul_product(c, &g));
     float alpha = ledge__node_float(c->node, "alpha", 1.0f);
     if (alpha != 1.0f && ledge__nn_is_float(c->in[0]->type))
         scale_all(c->out[0], alpha);

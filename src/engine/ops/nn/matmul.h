@@ -22,6 +22,9 @@ typedef struct NnMatmulMemory {
 bool ledge__nn_matmul_layout(LedgeOpCtx *c, LedgeType type, const LedgeMatmulBatch *g,
                              NnScratch *s, NnMatmulMemory *m);
 void ledge__nn_matmul_fast(LedgeOpCtx *c, const LedgeMatmulBatch *g, const NnMatmulMemory *m);
+/* Output 0 = input 0 × input 1 as `g` lays them out, on the packed kernels where they serve, else
+ * on the plain ones of the type; called behind the bridge that widens half floats. */
+LedgeStatus ledge__nn_matmul_product(LedgeOpCtx *c, LedgeMatmulBatch *g);
 
 /* For kernels that walk tiles themselves: memory for products of k rows and at most n columns in
  * every thread, and the product, whose `arg` is that memory. */
