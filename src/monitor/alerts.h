@@ -2,8 +2,8 @@
  *
  * Sources report the severity of each thing they watch, again and again; out come the few events
  * worth sending: an alert begins, worsens, is still there after a long time, is over. One that
- * comes back soon after it ended waits for the cooldown to pass. Sending is the caller's. The table is
- * bounded; what does not fit is counted. One thread at a time; the clock is the caller's. */
+ * comes back soon after it ended waits for the cooldown to pass. Sending is the caller's. The table
+ * is bounded; what does not fit is counted. One thread at a time; the clock is the caller's. */
 #ifndef LEDGE_MONITOR_ALERTS_H
 #define LEDGE_MONITOR_ALERTS_H
 
@@ -22,10 +22,10 @@ typedef struct LedgeAlert {
     char text[160];   /* one sentence */
     LedgeSeverity severity;
     double value, threshold;
-    double since;     /* when it began */
-    double sent;      /* when somebody last heard of it; NAN: never */
-    double ended;     /* NAN while it holds */
-    uint64_t id;      /* the same from beginning to end */
+    double since; /* when it began */
+    double sent;  /* when somebody last heard of it; NAN: never */
+    double ended; /* NAN while it holds */
+    uint64_t id;  /* the same from beginning to end */
 } LedgeAlert;
 
 typedef enum LedgeAlertEvent {

@@ -117,10 +117,9 @@ void ledge__prom_sample(LedgePromText *t, const LedgePromLabel *labels, double v
 
 void ledge__prom_histogram(LedgePromText *t, const LedgePromLabel *labels, const LedgeSketch *s)
 {
-    static const char *const bounds[] = {"0.0001", "0.00025", "0.0005", "0.001", "0.0025",
-                                         "0.005",  "0.01",    "0.025",  "0.05",  "0.1",
-                                         "0.25",   "0.5",     "1",      "2.5",   "5",
-                                         "10"};
+    static const char *const bounds[] = {"0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005",
+                                         "0.01",   "0.025",   "0.05",   "0.1",   "0.25",   "0.5",
+                                         "1",      "2.5",     "5",      "10"};
     static const double seconds[] = {1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2,
                                      5e-2, 0.1,    0.25, 0.5,  1,      2.5,  5,    10};
     for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {

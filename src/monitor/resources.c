@@ -1,5 +1,5 @@
-/* Sampling of resources. Sources: proc(5), the kernel's Documentation/admin-guide (cgroup-v2, iostats)
- * and Documentation/ABI/testing/sysfs-class-thermal, sysfs-devices-system-cpu. */
+/* Sampling of resources. Sources: proc(5), the kernel's Documentation/admin-guide (cgroup-v2,
+ * iostats) and Documentation/ABI/testing/sysfs-class-thermal, sysfs-devices-system-cpu. */
 #include "monitor/resources.h"
 
 #include <ctype.h>
@@ -114,8 +114,8 @@ static void read_process(LedgeResources *r, Counters *c, LedgeResourceSample *s)
     double user = NAN, system = NAN, pages = NAN;
     c->process = NAN;
     s->process_memory = NAN;
-    if (at && sscanf(at + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lf %lf", &user,
-                     &system) == 2)
+    if (at &&
+        sscanf(at + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lf %lf", &user, &system) == 2)
         c->process = (user + system) / (double)sysconf(_SC_CLK_TCK);
     text = slurp(r, "/proc/self/statm");
     if (text && sscanf(text, "%*s %lf", &pages) == 1)
@@ -161,7 +161,8 @@ static void read_disk(LedgeResources *r, Counters *c, LedgeResourceSample *s)
         char name[64];
         double read_sectors, written_sectors;
         if (sscanf(line, "%*u %*u %63s %*u %*u %lf %*u %*u %*u %lf", name, &read_sectors,
-                   &written_sectors) == 3 && whole_disk(name)) {
+                   &written_sectors) == 3 &&
+            whole_disk(name)) {
             c->disk_read += read_sectors * 512; /* always 512, whatever the disk */
             c->disk_written += written_sectors * 512;
         }
@@ -215,9 +216,8 @@ static void read_throttle(LedgeResources *r, Counters *c, LedgeResourceSample *s
     char path[96];
     c->throttles =
         number_in(r, "/sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count");
-    s->throttled = isnan(c->throttles) || isnan(r->last.throttles)
-                       ? NAN
-                       : c->throttles > r->last.throttles;
+    s->throttled =
+        isnan(c->throttles) || isnan(r->last.throttles) ? NAN : c->throttles > r->last.throttles;
     const char *text = slurp(r, "/sys/devices/platform/soc/soc:firmware/get_throttled");
     if (text)
         s->throttled = (strtoul(text, NULL, 16) & 0xE) != 0; /* capped, throttled, soft limit */

@@ -12,19 +12,19 @@
 enum { LEDGE_RESOURCES_KEPT = 1440 };
 
 /* X(field, "name", "unit"): units are base units, shares are 0 … 1. */
-#define LEDGE_RESOURCES_LIST(X)                                                           \
-    X(cpu, "cpu", "ratio")                       /* of all CPUs, since the last sample */ \
-    X(load1, "load1", "")                        /* as the kernel counts it */            \
-    X(memory, "memory", "ratio")                 /* used, of what this process may use */ \
-    X(memory_total, "memory_total", "bytes")     /* the control group's limit if lower */ \
-    X(disk, "disk", "ratio")                     /* of the watched file system */         \
-    X(disk_read, "disk_read", "bytes_per_second")                                         \
-    X(disk_written, "disk_written", "bytes_per_second")                                   \
-    X(net_received, "net_received", "bytes_per_second") /* without the loopback */        \
-    X(net_sent, "net_sent", "bytes_per_second")                                           \
-    X(temperature, "temperature", "celsius")     /* of the hottest zone */                \
-    X(throttled, "throttled", "ratio")           /* 1: the clock is held down by heat */  \
-    X(process_cpu, "process_cpu", "ratio")       /* of one CPU */                         \
+#define LEDGE_RESOURCES_LIST(X)                                                                    \
+    X(cpu, "cpu", "ratio")                   /* of all CPUs, since the last sample */              \
+    X(load1, "load1", "")                    /* as the kernel counts it */                         \
+    X(memory, "memory", "ratio")             /* used, of what this process may use */              \
+    X(memory_total, "memory_total", "bytes") /* the control group's limit if lower */              \
+    X(disk, "disk", "ratio")                 /* of the watched file system */                      \
+    X(disk_read, "disk_read", "bytes_per_second")                                                  \
+    X(disk_written, "disk_written", "bytes_per_second")                                            \
+    X(net_received, "net_received", "bytes_per_second") /* without the loopback */                 \
+    X(net_sent, "net_sent", "bytes_per_second")                                                    \
+    X(temperature, "temperature", "celsius")     /* of the hottest zone */                         \
+    X(throttled, "throttled", "ratio")           /* 1: the clock is held down by heat */           \
+    X(process_cpu, "process_cpu", "ratio")       /* of one CPU */                                  \
     X(process_memory, "process_memory", "bytes") /* resident */
 
 typedef struct LedgeResourceSample {

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum { LEDGE_SKETCH_BUCKETS = 1152 };
-#define LEDGE_SKETCH_ERROR 0.01
+#define LEDGE_SKETCH_ERROR  0.01
 #define LEDGE_SKETCH_LOWEST 1e-7
 
 typedef struct LedgeSketch {

@@ -49,8 +49,8 @@ static LedgeResources *watcher(void)
 {
     LedgeResources *r = NULL;
     LedgeError err;
-    assert_int_equal(
-        ledge__resources_new(NULL, root, ledge__allocator_or_default(NULL), &err, &r), LEDGE_OK);
+    assert_int_equal(ledge__resources_new(NULL, root, ledge__allocator_or_default(NULL), &err, &r),
+                     LEDGE_OK);
     return r;
 }
 
@@ -72,8 +72,9 @@ static void two_samples_give_shares_and_rates(void **state)
                            " 259 0 nvme0n1 1 0 10 0 1 0 20 0 0 0 0\n"
                            " 259 1 nvme0n1p1 1 0 10 0 1 0 20 0 0 0 0\n"
                            " 7 0 loop0 1 0 999 0 1 0 999 0 0 0 0\n");
-    put("/proc/net/dev", "Inter-|   Receive\n face |bytes\n    lo: 999 0 0 0 0 0 0 0 999 0 0 0 0 0 0 0\n"
-                         "  eth0: 1000 0 0 0 0 0 0 0 500 0 0 0 0 0 0 0\n");
+    put("/proc/net/dev",
+        "Inter-|   Receive\n face |bytes\n    lo: 999 0 0 0 0 0 0 0 999 0 0 0 0 0 0 0\n"
+        "  eth0: 1000 0 0 0 0 0 0 0 500 0 0 0 0 0 0 0\n");
     put("/sys/class/thermal/thermal_zone0/temp", "45000\n");
     put("/sys/class/thermal/thermal_zone1/temp", "61500\n");
     LedgeResources *r = watcher();
@@ -153,10 +154,10 @@ static void missing_and_broken_files_are_unknown(void **state)
     ledge__resources_sample(r, 2, &s);
     assert_true(isnan(s.cpu) && isnan(s.memory) && isnan(s.temperature) && isnan(s.net_sent));
     assert_true(s.disk >= 0 && s.disk <= 1); /* this is asked of the system itself */
-    const char *files[] = {"/proc/stat",      "/proc/self/stat", "/proc/self/statm",
-                           "/proc/meminfo",   "/proc/diskstats", "/proc/net/dev",
-                           "/proc/loadavg",   "/sys/fs/cgroup/memory.max",
-                           "/sys/class/thermal/thermal_zone0/temp"};
+    const char *files[] = {
+        "/proc/stat",    "/proc/self/stat",           "/proc/self/statm",
+        "/proc/meminfo", "/proc/diskstats",           "/proc/net/dev",
+        "/proc/loadavg", "/sys/fs/cgroup/memory.max", "/sys/class/thermal/thermal_zone0/temp"};
     const char *junk[] = {"", "\n", "cpu \n", ")", ": :\n:", "xyz -1 1e999 nan\n", "MemTotal:"};
     for (size_t i = 0; i < sizeof junk / sizeof *junk; i++) {
         for (size_t k = 0; k < sizeof files / sizeof *files; k++)
@@ -186,8 +187,8 @@ static void this_machine_can_be_sampled(void **state)
     (void)state;
     LedgeResources *r = NULL;
     LedgeResourceSample s;
-    assert_int_equal(
-        ledge__resources_new("/tmp", "", ledge__allocator_or_default(NULL), NULL, &r), LEDGE_OK);
+    assert_int_equal(ledge__resources_new("/tmp", "", ledge__allocator_or_default(NULL), NULL, &r),
+                     LEDGE_OK);
     ledge__resources_sample(r, 1, &s);
     assert_true(s.memory > 0 && s.memory < 1 && s.process_memory > 1e5 && s.memory_total > 1e6);
     ledge__resources_free(r);
