@@ -6,6 +6,7 @@
 
 #include "base/cpu.h"
 
+#include "engine/kernels/vec_bytes.h"
 #include "engine/kernels/vec_map.h"
 #include "engine/kernels/vec_row.h"
 #include "engine/kernels/vec_transpose.h"
