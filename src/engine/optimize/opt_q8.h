@@ -45,10 +45,11 @@ bool ledge__q8_tail(LedgeNode *quantize, LedgeQ8Tail *t);
 /* ---- constants (*ok false: left as it is; a status other than OK: no memory) ---- */
 
 typedef struct LedgeQ8Weights {
-    LedgeValue *w; /* int8, symmetric, of the shape it had */
+    LedgeValue *w; /* int8, of the shape it had */
     LedgeNode *dq; /* the DequantizeLinear it was read by */
     int64_t n;     /* scales: 1 or the channels */
     const float *scale;
+    const int64_t *zero; /* as many zero points; NULL: they are all 0 */
 } LedgeQ8Weights;
 
 /* DequantizeLinear of a constant as int8 weights with a scale for each of `channels` along

@@ -91,7 +91,8 @@ static LedgeNode *new_conv(LedgeGraph *g, const Match *m, const LedgeTensor *out
     LedgeValue *x = input(g, m, before);
     LedgeNode *made = w && x ? ledge__opt_internal(g, "QConv", 6, &like, before) : NULL;
     if (!made || !ledge__layout_conv_attrs(g, m->conv, made) ||
-        !ledge__node_set_int(g, made, "x_zero", m->x.zero))
+        !ledge__node_set_int(g, made, "x_zero", m->x.zero) ||
+        (m->w.zero && !ledge__node_set_ints(g, made, "w_zero", m->w.zero, (size_t)m->w.n)))
         return NULL;
     ledge__node_set_input(made, 0, x);
     ledge__node_set_input(made, 1, w);

@@ -18,12 +18,23 @@ static bool is_product(const LedgeNode *n)
            n->in[0].value && n->in[1].value && n->out[0] && n->out[0]->t.type == LEDGE_FLOAT;
 }
 
+/* One matrix for each of the other's, or one for all. */
+static bool batches_agree(const LedgeValue *a, const LedgeValue *b)
+{
+    if (b->t.rank == 2)
+        return true;
+    for (int32_t d = 0; a->t.rank == b->t.rank && d < a->t.rank - 2; d++)
+        if (!ledge__opt_same_dim(a, d, b, d))
+            return false;
+    return a->t.rank == b->t.rank;
+}
+
 /* Two tensors made at run time; one scale for all. */
 static LedgeStatus match_tensors(LedgeGraph *g, LedgeOptCtx *c, float y_scale, Match *m, bool *ok)
 {
     float scale = m->a.scale * m->b.scale / y_scale;
     *ok = ledge__node_is(m->product, "MatMul") && m->a.v->t.rank >= 2 && m->b.v->t.rank >= 2 &&
-          !ledge__value_is_constant(m->b.v) && ledge__q8_scale_is_sound(scale);
+          batches_agree(m->a.v, m->b.v) && ledge__q8_scale_is_sound(scale);
     if (!*ok)
         return LEDGE_OK;
     float *data;
@@ -84,6 +95,7 @@ static LedgeNode *new_gemm(LedgeGraph *g, const Match *m, const LedgeTensor *out
     LedgeNode *made = ledge__opt_internal(g, "QGemm", 5, &like, before);
     if (!made || !ledge__node_set_int(g, made, "a_zero", m->a.zero) ||
         (m->b.v && !ledge__node_set_int(g, made, "b_zero", m->b.zero)) ||
+        (m->w.zero && !ledge__node_set_ints(g, made, "b_zero", m->w.zero, (size_t)m->w.n)) ||
         (m->trans_b && !ledge__node_set_int(g, made, "trans_b", 1)))
         return NULL;
     ledge__node_set_input(made, 0, m->a.v);

@@ -127,9 +127,15 @@ static bool scales_fit(const LedgeNode *dq, int32_t axis, int64_t channels)
            ledge__opt_axis(ledge__node_int(dq, "axis", 1), w->t.rank) == axis;
 }
 
-/* The constant as int8 less its zero points; *fits false where a result is no int8. */
+static int64_t middle(LedgeType t)
+{
+    return t == LEDGE_UINT8 ? 128 : t == LEDGE_UINT4 ? 8 : 0;
+}
+
+/* The constant as int8: less its zero points, or, where `whole`, with them, moved from the middle of
+ * an unsigned range to 0. *fits false where a result is no int8. */
 static LedgeValue *as_int8(LedgeGraph *g, const LedgeValue *w, const LedgeValue *zero,
-                           int32_t axis, bool *fits)
+                           int32_t axis, bool whole, bool *fits)
 {
     LedgeTensor t = w->t;
     int64_t inner = 1, count = ledge_tensor_count(&t), zeros = ledge_tensor_count(&zero->t);
@@ -142,7 +148,8 @@ static LedgeValue *as_int8(LedgeGraph *g, const LedgeValue *w, const LedgeValue 
     *fits = true;
     for (int64_t i = 0; v && i < count; i++) {
         int64_t channel = zeros == 1 ? 0 : i / inner % t.dims[axis];
-        int64_t x = ledge__value_as_int(w, i) - ledge__value_as_int(zero, channel);
+        int64_t x = ledge__value_as_int(w, i) -
+                    (whole ? middle(w->t.type) : ledge__value_as_int(zero, channel));
         *fits &= x >= -128 && x <= 127;
         ((int8_t *)v->t.data)[i] = (int8_t)(x < -128 ? -128 : x > 127 ? 127 : x);
     }
@@ -171,6 +178,21 @@ static LedgeStatus read_scales(LedgeGraph *g, LedgeOptCtx *c, const LedgeValue *
     return LEDGE_OK;
 }
 
+/* Weights whose zero points cannot be taken off keep them. */
+static LedgeStatus keep_zeros(LedgeGraph *g, LedgeOptCtx *c, const LedgeValue *x,
+                              const LedgeValue *zero, LedgeQ8Weights *w)
+{
+    bool fits;
+    int64_t *zeros = ledge__arena_alloc(g->arena, (size_t)w->n, sizeof *zeros);
+    w->w = as_int8(g, x, zero, 0, true, &fits);
+    if (!w->w || !zeros)
+        return ledge__no_memory(c->err);
+    for (int64_t i = 0; i < w->n; i++)
+        zeros[i] = ledge__value_as_int(zero, i) - middle(x->t.type);
+    w->zero = zeros;
+    return LEDGE_OK;
+}
+
 LedgeStatus ledge__q8_weights(LedgeGraph *g, LedgeOptCtx *c, const LedgeValue *v, int32_t axis,
                               int64_t channels, LedgeQ8Weights *w, bool *ok)
 {
@@ -181,14 +203,17 @@ LedgeStatus ledge__q8_weights(LedgeGraph *g, LedgeOptCtx *c, const LedgeValue *v
           scales_fit(dq, axis, channels);
     if (!*ok)
         return LEDGE_OK;
-    w->dq = dq;
+    *w = (LedgeQ8Weights){.dq = dq};
     LEDGE_TRY(read_scales(g, c, dq->in[1].value, w, ok));
     w->w = x;
     if (!*ok || (x->t.type == LEDGE_INT8 && all_zero(zero)))
         return LEDGE_OK;
+    bool fits;
     LedgeValue *none = zero ? zero : ledge__q8_zero_value(g, x->t.type, 0);
-    w->w = none ? as_int8(g, x, none, axis, ok) : NULL;
-    return w->w ? LEDGE_OK : ledge__no_memory(c->err);
+    w->w = none ? as_int8(g, x, none, axis, false, &fits) : NULL;
+    if (!w->w)
+        return ledge__no_memory(c->err);
+    return fits ? LEDGE_OK : keep_zeros(g, c, x, none, w);
 }
 
 LedgeStatus ledge__q8_scales(LedgeGraph *g, LedgeOptCtx *c, const LedgeQ8Weights *w, float factor,
