@@ -73,7 +73,8 @@ static LedgeTensor type(Reader *r)
         const char *name;
         LedgeType type;
     } names[] = {{"f32", LEDGE_FLOAT}, {"i64", LEDGE_INT64}, {"i32", LEDGE_INT32},
-                 {"u8", LEDGE_UINT8},  {"i8", LEDGE_INT8},   {"bool", LEDGE_BOOL}};
+                 {"u8", LEDGE_UINT8},  {"i8", LEDGE_INT8},   {"bool", LEDGE_BOOL},
+                 {"i16", LEDGE_INT16}};
     LedgeTensor t = {.rank = 0};
     const char *name = word(r);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -103,6 +104,8 @@ static void put_number(LedgeTensor *t, int64_t i, double x)
         ((int64_t *)(void *)p)[i] = (int64_t)x;
     else if (t->type == LEDGE_INT32)
         ((int32_t *)(void *)p)[i] = (int32_t)x;
+    else if (t->type == LEDGE_INT16)
+        ((int16_t *)(void *)p)[i] = (int16_t)x;
     else
         p[i] = (char)(int)x;
 }
@@ -168,7 +171,7 @@ static void node(Reader *r)
         outs[n_out++] = word(r);
     while (take(r, ","));
     need(r, "=");
-    char *op = word(r), *dot = strchr(op, '.');
+    char *op = word(r), *dot = strrchr(op, '.');
     need(r, "(");
     while (!take(r, ")")) {
         take(r, ",");
@@ -308,10 +311,11 @@ void assert_optimized_portable(const char *before, const char *after)
 static void *to_onnx(LedgeGraph *g, size_t *size)
 {
     LedgeError err = {0};
-    OnnxOpset opsets[2] = {{.domain = {"", 0}, .version = g->opset},
+    OnnxOpset opsets[3] = {{.domain = {"", 0}, .version = g->opset},
+                           {.domain = {"com.microsoft", 13}, .version = 1},
                            {.domain = {"ledge", 5}, .version = 1}};
     OnnxModel m = {
-        .arena = ledge__arena_new(NULL), .ir_version = 8, .opsets = opsets, .n_opsets = 2};
+        .arena = ledge__arena_new(NULL), .ir_version = 8, .opsets = opsets, .n_opsets = 3};
     void *bytes;
     assert_non_null(m.arena);
     must(ledge__graph_export(g, &m, &err), &err);
