@@ -155,6 +155,7 @@ static bool keeps_all_dims(const LedgeNode *n)
                                        "InstanceNormalization",
                                        "LRN",
                                        "Dropout",
+                                       "DynamicQuantizeLinear",
                                        NULL};
     return is_one_of(n->op_type, list);
 }
@@ -299,7 +300,8 @@ static bool step_up(Dim *d, int depth)
     bool same = keeps_all_dims(n) || (keeps_batch(n) && d->axis == 0) || keeps_size(n, d) ||
                 (ledge__node_is(n, "Concat") &&
                  ledge__opt_axis(ledge__node_int(n, "axis", 0), d->v->t.rank) != d->axis) ||
-                (internal && strcmp(n->op_type, "Gemm") == 0 && d->axis < d->v->t.rank - 1) ||
+                (internal && d->axis < d->v->t.rank - 1 &&
+                 (strcmp(n->op_type, "Gemm") == 0 || strcmp(n->op_type, "MatMulInteger") == 0)) ||
                 (internal && strcmp(n->op_type, "Attention") == 0 && d->axis < 2);
     if (same)
         d->v = x;
