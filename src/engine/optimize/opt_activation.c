@@ -1,4 +1,4 @@
-/* An activation behind ledge.Conv, ledge.Gemm, ledge.MatMulInteger or ledge.Affine becomes its `act` attribute. */
+/* An activation behind ledge.Conv, ledge.Gemm or another product, or ledge.Affine becomes its `act` attribute. */
 #include "engine/optimize/pass.h"
 
 #include <math.h>
@@ -58,7 +58,8 @@ static bool describe(const LedgeNode *n, Act *a)
 static bool takes_activation(const LedgeNode *n)
 {
     return (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
-            ledge__node_is_ledge(n, "Affine") || ledge__node_is_ledge(n, "MatMulInteger")) &&
+            ledge__node_is_ledge(n, "Affine") || ledge__node_is_ledge(n, "MatMulInteger") ||
+            ledge__node_is_ledge(n, "MatMulBlocks")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 &&
            !(ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4));
 }

@@ -177,35 +177,6 @@ static LedgeStatus build(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const Matc
     return LEDGE_OK;
 }
 
-/* Add of one constant a column behind ledge.MatMulInteger is its bias. */
-static LedgeStatus take_bias(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, bool *changed)
-{
-    for (uint32_t i = 0; i < 2; i++) {
-        LedgeValue *sum = n->in[i].value, *bias = n->in[1 - i].value;
-        LedgeNode *p = ledge__opt_made_only_by_ledge(sum, "MatMulInteger");
-        if (!p || !bias || ledge__node_in(p, IN_BIAS) || ledge__node_in(p, IN_R) ||
-            strcmp(ledge__node_string(p, "act", "none"), "none") != 0 ||
-            !ledge__opt_float_constant(bias))
-            continue;
-        const int64_t columns = p->in[IN_B].value->t.dims[1];
-        double *numbers = ledge__arena_alloc(g->arena, (size_t)columns, sizeof *numbers);
-        float *data;
-        if (!numbers)
-            return ledge__no_memory(c->err);
-        if (!ledge__opt_per_channel(bias, sum->t.rank, sum->t.rank - 1, columns, numbers))
-            continue;
-        LedgeValue *v = ledge__opt_floats(g, NULL, 1, &columns, &data);
-        if (!v)
-            return ledge__no_memory(c->err);
-        for (int64_t k = 0; k < columns; k++)
-            data[k] = (float)numbers[k];
-        ledge__node_set_input(p, IN_BIAS, v);
-        *changed |= ledge__opt_bypass(g, n, sum);
-        return LEDGE_OK;
-    }
-    return LEDGE_OK;
-}
-
 static bool is_ms(const LedgeNode *n, const char *op_type)
 {
     return strcmp(n->domain, "com.microsoft") == 0 && strcmp(n->op_type, op_type) == 0;
@@ -227,8 +198,6 @@ LedgeStatus ledge__opt_dyn_int8(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
             ok = match_to_float(n, &m);
         else if (is_ms(n, "DynamicQuantizeMatMul"))
             LEDGE_TRY(match_dynamic(g, c, n, &m, &ok));
-        else if (ledge__node_is(n, "Add") && n->n_in == 2)
-            LEDGE_TRY(take_bias(g, c, n, changed));
         if (ok)
             LEDGE_TRY(build(g, c, n, &m, changed));
     }

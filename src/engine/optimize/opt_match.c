@@ -301,7 +301,8 @@ static bool step_up(Dim *d, int depth)
                 (ledge__node_is(n, "Concat") &&
                  ledge__opt_axis(ledge__node_int(n, "axis", 0), d->v->t.rank) != d->axis) ||
                 (internal && d->axis < d->v->t.rank - 1 &&
-                 (strcmp(n->op_type, "Gemm") == 0 || strcmp(n->op_type, "MatMulInteger") == 0)) ||
+                 (strcmp(n->op_type, "Gemm") == 0 || strcmp(n->op_type, "MatMulInteger") == 0 ||
+                  strcmp(n->op_type, "MatMulBlocks") == 0)) ||
                 (internal && strcmp(n->op_type, "Attention") == 0 && d->axis < 2);
     if (same)
         d->v = x;

@@ -1,4 +1,4 @@
-/* Add of a value of the same shape to what ledge.Conv, ledge.Gemm or ledge.MatMulInteger gives
+/* Add of a value of the same shape to what ledge.Conv, ledge.Gemm or another product gives
  * becomes their residual input, added while the sum is still in registers. */
 #include "engine/optimize/pass.h"
 
@@ -6,7 +6,8 @@ static bool takes_residual(const LedgeValue *v)
 {
     const LedgeNode *n = ledge__opt_single_use(v) ? v->producer : NULL;
     return n && (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
-                 ledge__node_is_ledge(n, "MatMulInteger")) &&
+                 ledge__node_is_ledge(n, "MatMulInteger") ||
+                 ledge__node_is_ledge(n, "MatMulBlocks")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 && !ledge__node_in(n, 3) &&
            !(ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4));
 }
