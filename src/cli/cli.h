@@ -142,7 +142,8 @@ bool cli_is_number(LedgeType type);
 
 /* ---- the commands ---- */
 
-extern const CliCommand cli_inspect, cli_run, cli_bench, cli_eval, cli_compile, cli_preprocess,
-    cli_drift, cli_doctor;
+#define COMMAND(name) extern const CliCommand cli_##name;
+#include "cli/commands.def"
+#undef COMMAND
 
 #endif
