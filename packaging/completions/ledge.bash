@@ -2,7 +2,7 @@
 _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
-        COMPREPLY=($(compgen -W "inspect run bench eval compile preprocess doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile preprocess doctor key help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -13,7 +13,8 @@ _ledge() {
     compile) options="--output --cpu --shape --json --help" ;;
     preprocess) options="--output --labels --json --help" ;;
     doctor) options="--json --help" ;;
-    help) options="inspect run bench eval compile preprocess doctor help" ;;
+    key) options="--json --help" ;;
+    help) options="inspect run bench eval compile preprocess doctor key help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

@@ -1,5 +1,5 @@
 # fish completion of ledge; made by generate.sh
-set -l commands inspect run bench eval compile preprocess doctor help
+set -l commands inspect run bench eval compile preprocess doctor key help
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'show operators, parameters, work, sizes, and what would run where'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a run -d 'run a model on pictures or .npy files'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a bench -d 'time a model: latency percentiles, cold start, peak memory'
@@ -7,6 +7,7 @@ complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a eval -d '
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a compile -d 'plan and pack a model for a CPU: a .ledge file that maps and runs'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a preprocess -d 'keep in a model how its pictures are to be prepared, or show it'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'look at this machine: CPU features, caches, limits, clock, disk'
+complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a key -d 'make or show the keys that certificates are signed with'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a help -d 'print this, or what a command takes'
 complete -c ledge -n "__fish_seen_subcommand_from inspect" -l graph -d 'print the optimised graph, one line a node'
 complete -c ledge -n "__fish_seen_subcommand_from inspect" -l steps -d 'list each step that would run, with its multiply-accumulates'
@@ -59,3 +60,5 @@ complete -c ledge -n "__fish_seen_subcommand_from preprocess" -l json -d 'print 
 complete -c ledge -n "__fish_seen_subcommand_from preprocess" -l help -d 'print this'
 complete -c ledge -n "__fish_seen_subcommand_from doctor" -l json -d 'print one JSON object and nothing else'
 complete -c ledge -n "__fish_seen_subcommand_from doctor" -l help -d 'print this'
+complete -c ledge -n "__fish_seen_subcommand_from key" -l json -d 'print one JSON object and nothing else'
+complete -c ledge -n "__fish_seen_subcommand_from key" -l help -d 'print this'

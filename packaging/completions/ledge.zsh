@@ -9,6 +9,7 @@ if (( CURRENT == 2 )); then
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
         'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
+        'key:make or show the keys that certificates are signed with'
         'help:print this, or what a command takes'
     )
     _describe command commands
@@ -94,5 +95,11 @@ doctor)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess doctor help ;;
+key)
+    _arguments \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess doctor key help ;;
 esac
