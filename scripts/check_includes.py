@@ -31,6 +31,7 @@ RIGHT |= {
     "include": set(),
     "base": set(),
     "image": set(),
+    "report": set(),
     "trust": set(),
     "compress": {"engine/onnx", "engine/graph", "engine/optimize", "engine/kernels", "image"},
     "monitor": set(),
@@ -39,7 +40,7 @@ RIGHT |= {
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "trust"},
     "fleet/agent": {"fleet", "monitor", "trust"},
-    "cli": {"image", "trust", "compress", "serve", "monitor", "wasm", "fleet", "fleet/registry",
+    "cli": {"image", "report", "trust", "compress", "serve", "monitor", "wasm", "fleet", "fleet/registry",
             "fleet/agent"},
 }
 
