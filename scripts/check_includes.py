@@ -33,15 +33,16 @@ RIGHT |= {
     "image": set(),
     "report": set(),
     "trust": set(),
-    "compress": {"engine/onnx", "engine/graph", "engine/optimize", "engine/kernels", "image"},
+    "compress": {"engine/onnx", "engine/graph", "engine/optimize", "engine/kernels", "image",
+                 "monitor"},
     "monitor": set(),
     "wasm": {"image"},
     "serve": {"image", "monitor"},
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "trust"},
     "fleet/agent": {"fleet", "monitor", "trust"},
-    "cli": {"image", "report", "trust", "compress", "serve", "monitor", "wasm", "fleet", "fleet/registry",
-            "fleet/agent"},
+    "cli": {"image", "report", "trust", "compress", "serve", "monitor", "wasm", "fleet",
+            "fleet/registry", "fleet/agent"},
 }
 
 

@@ -151,7 +151,7 @@ static void variant_row(LedgeHtml *h, const LedgeHtmlVariant *v)
         ledge__html(h, "&ndash;");
     const double shares[] = {v->top1, v->top5, v->agreement};
     for (size_t i = 0; i < 3; i++) {
-        ledge__html(h, "</td><td class=\"n%s\">", i == 1 ? " more" : "");
+        ledge__html(h, "</td><td class=\"n%s\">", i ? " more" : "");
         percent(h, shares[i]);
     }
     ledge__html(h, "</td><td class=\"n\">");
@@ -182,7 +182,7 @@ static void modes(LedgeHtml *h, const LedgeHtmlReport *r)
     }
     ledge__html(h, "<div class=\"box\"><table><tr><th>model</th><th class=\"n\">size</th>"
                    "<th class=\"n\">top-1</th><th class=\"n more\">top-5</th>"
-                   "<th class=\"n\">agreement</th><th class=\"n\">p50</th>"
+                   "<th class=\"n more\">agreement</th><th class=\"n\">p50</th>"
                    "<th class=\"n more\">p90</th></tr>\n");
     for (size_t i = 0; i < r->n_variants; i++)
         variant_row(h, &r->variants[i]);
