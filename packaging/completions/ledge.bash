@@ -2,7 +2,7 @@
 _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
-        COMPREPLY=($(compgen -W "inspect run bench eval compile preprocess doctor key help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile preprocess doctor key certify help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -14,7 +14,8 @@ _ledge() {
     preprocess) options="--output --labels --json --help" ;;
     doctor) options="--json --help" ;;
     key) options="--json --help" ;;
-    help) options="inspect run bench eval compile preprocess doctor key help" ;;
+    certify) options="--reference --images --labels --dataset --limit --preprocess --max-drop --min-agreement --max-latency-ratio --runs --days --key --output --check --model --remeasure --threads --cpu --json --help" ;;
+    help) options="inspect run bench eval compile preprocess doctor key certify help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

@@ -10,6 +10,7 @@ if (( CURRENT == 2 )); then
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
         'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
         'key:make or show the keys that certificates are signed with'
+        'certify:measure a compressed model against its parent and sign the result, or check that'
         'help:print this, or what a command takes'
     )
     _describe command commands
@@ -101,5 +102,29 @@ key)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess doctor key help ;;
+certify)
+    _arguments \
+        '--reference=[the float model that MODEL was made from]:value:_files' \
+        '--images=[folder of .jpg and .png pictures]:value:_files' \
+        '--labels=[CSV of file,class_id for the pictures in it]:value:_files' \
+        '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
+        '--limit=[only the first N pictures]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the models'\'' own]:value:_files' \
+        '--max-drop=[percentage points of top-1 that may be lost (1)]:value:_files' \
+        '--min-agreement=[share of pictures with the same class (0)]:value:_files' \
+        '--max-latency-ratio=[of the medians, model / reference (1.0)]:value:_files' \
+        '--runs=[timed runs of each model; 0 takes what fits in 4 seconds, 50 at least]:value:_files' \
+        '--days=[days until the certificate expires (365)]:value:_files' \
+        '--key=[private key to sign with; --check\: public key to trust]:value:_files' \
+        '--output=[write the certificate there]:value:_files' \
+        '--check=[check this certificate instead of making one]:value:_files' \
+        '--model=[--check\: the model that it should be for]:value:_files' \
+        '--remeasure[--check\: also measure again, here, and judge by its gates]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess doctor key certify help ;;
 esac
