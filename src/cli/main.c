@@ -4,9 +4,9 @@
 #include <signal.h>
 #include <string.h>
 
-static const CliCommand *const commands[] = {&cli_inspect, &cli_run,     &cli_bench,
-                                             &cli_eval,    &cli_compile, &cli_preprocess,
-                                             &cli_doctor,  &cli_key,     &cli_certify};
+static const CliCommand *const commands[] = {
+    &cli_inspect,  &cli_run,     &cli_bench,      &cli_eval, &cli_compile,
+    &cli_quantize, &cli_certify, &cli_preprocess, &cli_key,  &cli_doctor};
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
 static const CliCommand *find(const char *name)
