@@ -5,7 +5,10 @@
  * the dot product of the GEMM then sums them. The interleaving leaves channels in another
  * order, in which weights and scales are packed and which packing the results undoes. */
 
-enum { DW_BLOCK = 4 * VQ_LANES };
+enum {
+    DW_BLOCK = 4 * VQ_LANES,
+    DW_PX = 7 /* outputs at once: image sizes tend to be multiples of seven */
+};
 
 /* What stays the same over a block of channels. */
 typedef struct DwBlock {
@@ -112,38 +115,29 @@ typedef struct DwRun {
     size_t ldy;
 } DwRun;
 
-VQ_INLINE void dw_store(const DwBlock *d, const DwRun *run, size_t o, const vqa *acc,
-                        const bool full)
+VQ_INLINE void dw_store(const DwBlock *d, const DwRun *run, size_t o, const vqa *acc)
 {
     vqi q[4];
     VQ_EACH(v, 4)
     q[v] = q8_requantise(&d->f, vq_end(acc[v]), vq_load_f(d->scale + v * VQ_LANES), true);
-    uint8_t *y = run->y + o * run->ldy;
-    if (full) {
-        vq_store_block(y, q, &d->f.pack);
-    } else {
-        uint8_t bytes[DW_BLOCK];
-        vq_store_block(bytes, q, &d->f.pack);
-        memcpy(y, bytes, d->n);
-    }
+    vq_store_block(run->y + o * run->ldy, q, &d->f.pack);
 }
 
-/* `count` outputs of a k × k filter without dilation; k, step and count are constants. A column
- * is interleaved once for all outputs that read it, and at most k outputs are on their way. */
+/* DW_PX outputs of a k × k filter without dilation; k and step are constants. A column is
+ * interleaved once for all outputs that read it, and at most k outputs are on their way. */
 VQ_INLINE void dw_square_px(const DwBlock *d, const DwRun *run, size_t o, const int k,
-                            const int step, const int count, const bool full)
+                            const int step)
 {
-    enum { MOST = 7 };
     const int fours = (k + 3) / 4;
-    vqa acc[MOST][4];
-    VQ_EACH(q, (count - 1) * step + k)
+    vqa acc[DW_PX][4];
+    VQ_EACH(q, (DW_PX - 1) * step + k)
     {
         vqx x[2][4];
         VQ_EACH(f, fours)
         dw_column(run->rows + f * 4, k - f * 4 < 4 ? k - f * 4 : 4, o * (size_t)step + (size_t)q,
-                  d->c, d->n, full, x[f]);
+                  d->c, DW_BLOCK, true, x[f]);
         VQ_EACH(j, k)
-        if (q >= j && (q - j) % step == 0 && (q - j) / step < count) {
+        if (q >= j && (q - j) % step == 0 && (q - j) / step < DW_PX) {
             const int p = (q - j) / step;
             VQ_EACH(v, 4)
             {
@@ -158,14 +152,13 @@ VQ_INLINE void dw_square_px(const DwBlock *d, const DwRun *run, size_t o, const 
                 }
             }
             if (j == k - 1)
-                dw_store(d, run, o + (size_t)p, acc[p], full);
+                dw_store(d, run, o + (size_t)p, acc[p]);
         }
     }
 }
 
-/* A row of them: by sevens, which image sizes tend to be multiples of. The last ones overlap what
- * is there already. */
-VQ_INLINE void dw_square(const DwBlock *d, const int k, const int step, const bool full)
+/* A row of at least DW_PX. The last ones overlap what is there already. */
+VQ_INLINE void dw_square(const DwBlock *d, const int k, const int step)
 {
     const size_t ow = d->t->ow;
     DwRun run = {.y = (uint8_t *)d->t->y + d->c, .ldy = d->t->ldy};
@@ -175,30 +168,29 @@ VQ_INLINE void dw_square(const DwBlock *d, const int k, const int step, const bo
         run.held = w;
     }
     VQ_EACH(i, k) run.rows[i] = d->t->rows[i];
-    if (ow >= 7)
-        for (size_t o = 0; o < ow; o += 7)
-            dw_square_px(d, &run, o + 7 <= ow ? o : ow - 7, k, step, 7, full);
-    else
-        for (size_t o = 0; o < ow; o++)
-            dw_square_px(d, &run, o, k, step, 1, full);
+    for (size_t o = 0; o < ow; o += DW_PX)
+        dw_square_px(d, &run, o + DW_PX <= ow ? o : ow - DW_PX, k, step);
 }
 
-VQ_INLINE void dw_block(const DwBlock *d, const bool full)
+VQ_INLINE void dw_block(const DwBlock *d)
 {
     const LedgeQ8DwTile *t = d->t;
     const bool square = t->kh == t->kw && t->dil == 1 && (t->step == 1 || t->step == 2) &&
-                        t->out->kind == LEDGE_Q8_BYTES && t->out->tame;
+                        t->out->kind == LEDGE_Q8_BYTES && t->out->tame && t->ow >= DW_PX &&
+                        d->n == DW_BLOCK;
     const uint32_t kind = square ? t->kh * 2 + t->step : 0;
     if (kind == 3 * 2 + 1)
-        dw_square(d, 3, 1, full);
+        dw_square(d, 3, 1);
     else if (kind == 3 * 2 + 2)
-        dw_square(d, 3, 2, full);
+        dw_square(d, 3, 2);
     else if (kind == 5 * 2 + 1)
-        dw_square(d, 5, 1, full);
+        dw_square(d, 5, 1);
     else if (kind == 5 * 2 + 2)
-        dw_square(d, 5, 2, full);
+        dw_square(d, 5, 2);
+    else if (d->n == DW_BLOCK)
+        dw_any(d, true);
     else
-        dw_any(d, full);
+        dw_any(d, false);
 }
 
 void VQ_CAT2(ledge__dw_q8_, VQ_ISA)(const LedgeQ8DwTile *t);
@@ -209,10 +201,7 @@ void VQ_CAT2(ledge__dw_q8_, VQ_ISA)(const LedgeQ8DwTile *t)
                  .f = q8_bytes_of(t->out)};
     for (; d.c < t->c; d.c += DW_BLOCK) {
         d.n = t->c - d.c < DW_BLOCK ? t->c - d.c : DW_BLOCK;
-        if (d.n == DW_BLOCK)
-            dw_block(&d, true);
-        else
-            dw_block(&d, false);
+        dw_block(&d);
         d.w += weights;
         d.init += DW_BLOCK;
         d.scale += DW_BLOCK;
