@@ -1,6 +1,12 @@
 /* What becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
  * q8_set.h. */
 
+#ifdef VQ_ROUND_SATURATES
+#define Q8_SATURATES 1
+#else
+#define Q8_SATURATES 0
+#endif
+
 /* Constants of requantising; bounds are less the zero point, which is added to integers. */
 typedef struct Q8Bytes {
     vqf hi;
@@ -18,7 +24,7 @@ VQ_INLINE Q8Bytes q8_bytes_of(const LedgeQ8Out *o)
 VQ_INLINE vqi q8_requantise(const Q8Bytes *f, vqi sum, vqf scale, const bool tame)
 {
     const vqf y = vq_mul_f(vq_float(sum), scale);
-    return vq_round(tame ? y : vq_min_f(y, f->hi));
+    return vq_round(tame || Q8_SATURATES ? y : vq_min_f(y, f->hi));
 }
 
 typedef struct Q8Sum {
@@ -43,7 +49,7 @@ VQ_INLINE vqi q8_requantise_sum(const Q8Sum *f, vqi sum, vqf scale, vqi r, const
     const vqf y = vq_max_f(vq_min_f(vq_mul_f(vq_float(sum), scale), f->hi), f->lo);
     const vqf z = vq_add_f(vq_mul_f(vq_nearest(y), f->y_scale),
                            vq_mul_f(vq_float(vq_sub_i(r, f->r_zero)), f->r_scale));
-    return vq_round(tame ? z : vq_min_f(z, f->z_hi));
+    return vq_round(tame || Q8_SATURATES ? z : vq_min_f(z, f->z_hi));
 }
 
 /* n columns (at most a vector) of one row. */

@@ -15,6 +15,7 @@
 #define VQ_ISA scalar
 #define VQ_LANES 4
 #define VQ_REGISTERS 4
+#define VQ_ROUND_SATURATES
 
 typedef struct vqi {
     int32_t v[4];
@@ -138,10 +139,10 @@ static inline vqf vq_nearest(vqf x) /* ties to even; |x| < 2^22 */
         x.v[i] = (x.v[i] + 12582912.0f) - 12582912.0f;
     return x;
 }
-static inline vqi vq_round(vqf x) /* ties to even; x < 2^22, and far below anything negative */
+static inline vqi vq_round(vqf x) /* ties to even; saturates, far beyond bytes */
 {
     vqi y;
-    x = vq_nearest(vq_max_f(x, vq_set_f(-65536.0f)));
+    x = vq_nearest(vq_clamp_f(x, vq_set_f(-65536.0f), vq_set_f(65536.0f)));
     for (int i = 0; i < 4; i++)
         y.v[i] = (int32_t)x.v[i];
     return y;

@@ -173,11 +173,15 @@ static inline vqb vq_load_b(const uint8_t *p)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
-static inline vqb vq_load_b_n(const uint8_t *p, size_t n)
+static inline vqb vq_load_b_n(const uint8_t *p, size_t n) /* n < 32 */
 {
+#ifdef __AVX512VL__
+    return _mm256_maskz_loadu_epi8(((__mmask32)1 << n) - 1, p);
+#else
     uint8_t x[32] = {0};
     memcpy(x, p, n);
     return vq_load_b(x);
+#endif
 }
 static inline __m256i vq_four_all(const uint8_t *p)
 {
