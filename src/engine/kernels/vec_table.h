@@ -10,6 +10,7 @@
 #include "engine/kernels/vec_map.h"
 #include "engine/kernels/vec_row.h"
 #include "engine/kernels/vec_transpose.h"
+#include "engine/kernels/vec_transpose8.h"
 #include "engine/kernels/vec_window.h"
 
 #define VEC_JOIN_(a, b) a##b

@@ -16,8 +16,8 @@ LedgeStatus ledge__byte_attr(LedgeOpCtx *c, const char *name, int64_t absent, ui
 LedgeStatus ledge__byte_scale_attr(LedgeOpCtx *c, const char *name, float *out)
 {
     const float v = ledge__node_float(c->node, name, NAN);
-    if (!(v > 0.0f) || isinf(v))
-        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "%s must be a finite number above 0", name);
+    if (!(v > 0.0f && v <= 1e30f)) /* so that no sum of products is NaN */
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "%s must be above 0 and at most 1e30", name);
     *out = v;
     return LEDGE_OK;
 }

@@ -7,7 +7,7 @@
 
 /* INT attribute `name` in 0 … 255; fails otherwise. */
 LedgeStatus ledge__byte_attr(LedgeOpCtx *c, const char *name, int64_t absent, uint8_t *out);
-/* FLOAT attribute `name`, which must be there, finite and above 0. */
+/* FLOAT attribute `name`, which must be there, above 0 and at most 1e30. */
 LedgeStatus ledge__byte_scale_attr(LedgeOpCtx *c, const char *name, float *out);
 /* `y_zero`, `lo` and `hi`, 0 … 255 where absent. */
 LedgeStatus ledge__byte_result_attrs(LedgeOpCtx *c, int32_t *y_zero, uint8_t *lo, uint8_t *hi);
