@@ -87,6 +87,7 @@ static LedgeStatus prepare_graph(LedgeModel *m, const LedgeModelOptions *o, Ledg
         LEDGE_TRY(describe_all(m, err));
         LEDGE_TRY(ledge__model_pixels(m, o, err));
     }
+    m->graph->keeps_dequantize = !o->no_optimize && !m->file;
     LEDGE_TRY(ledge__graph_infer(m->graph, m->file ? 0 : LOAD_FOLD_LIMIT, err));
     LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LOAD_FOLD_LIMIT};
     if (o->pixels && m->file) {
