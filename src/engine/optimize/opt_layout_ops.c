@@ -393,6 +393,7 @@ LedgeNode *ledge__layout_conv(LedgeGraph *g, LedgeNode *n)
     LedgeNode *made = ledge__opt_internal(g, "Conv", 5, &like, n);
     if (!made || !ledge__layout_conv_attrs(g, n, made))
         return NULL;
+    made->name = n->name;
     ledge__node_set_input(made, 1, n->in[1].value);
     ledge__node_set_input(made, 2, ledge__node_in(n, 2));
     return made;

@@ -94,6 +94,7 @@ static LedgeNode *new_conv(LedgeGraph *g, const Match *m, const LedgeTensor *out
         !ledge__node_set_int(g, made, "x_zero", m->x.zero) ||
         (m->w.zero && !ledge__node_set_ints(g, made, "w_zero", m->w.zero, (size_t)m->w.n)))
         return NULL;
+    made->name = m->conv->name;
     ledge__node_set_input(made, 0, x);
     ledge__node_set_input(made, 1, w);
     ledge__node_set_input(made, 2, m->bias);

@@ -173,6 +173,7 @@ static LedgeNode *float_node(LedgeGraph *g, const Form *f, LedgeNode *n)
     LedgeNode *made = ledge__opt_onnx(g, f->float_op, 13, count + bias, &like, n);
     if (!made || (bias && !last) || !ledge__node_copy_attrs(g, made, n))
         return NULL;
+    made->name = n->name;
     for (uint32_t i = 0; i < count; i++) {
         LedgeValue *v = opened(g, f, n, i);
         if (!v)

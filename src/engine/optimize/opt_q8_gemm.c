@@ -98,6 +98,7 @@ static LedgeNode *new_gemm(LedgeGraph *g, const Match *m, const LedgeTensor *out
         (m->w.zero && !ledge__node_set_ints(g, made, "b_zero", m->w.zero, (size_t)m->w.n)) ||
         (m->trans_b && !ledge__node_set_int(g, made, "trans_b", 1)))
         return NULL;
+    made->name = m->product->name;
     ledge__node_set_input(made, 0, m->a.v);
     ledge__node_set_input(made, 1, m->b.v ? m->b.v : m->w.w);
     ledge__node_set_input(made, 2, m->bias);
