@@ -139,19 +139,29 @@ static size_t place_of(const LedgeConvQ8Plan *plan, size_t m)
                                               : m / mg * plan->p.columns + m % mg;
 }
 
+/* Whether channels keep their order: done at each run, loops without a place to find are fast. */
+static bool is_plain(const LedgeConvQ8Plan *plan)
+{
+    return plan->path != LEDGE_CONV_DEPTHWISE && plan->s.group == 1;
+}
+
 void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
                               const int32_t *sums, int32_t x_zero, const int32_t *b_zero,
                               size_t b_zero_count, int32_t *packed)
 {
     const LedgeConvShape *s = &plan->s;
     const uint32_t each = (uint32_t)(s->c / s->group * s->kh * s->kw);
-    const uint32_t flip = plan->k->flip;
+    const uint32_t x = (uint32_t)x_zero, less = x - plan->k->flip;
     memset(packed, 0, plan->columns * sizeof(*packed));
+    if (is_plain(plan) && !bias && !b_zero) {
+        for (size_t m = 0; m < s->m; m++)
+            packed[m] = (int32_t)(0 - less * (uint32_t)sums[m]);
+        return;
+    }
     for (size_t m = 0; m < s->m; m++) {
         const uint32_t z = b_zero ? (uint32_t)b_zero[b_zero_count == 1 ? 0 : m] : 0;
-        const uint32_t sum = (uint32_t)sums[m], x = (uint32_t)x_zero;
-        packed[place_of(plan, m)] =
-            (int32_t)((bias ? (uint32_t)bias[m] : 0) - (x - flip) * sum + x * each * z);
+        packed[place_of(plan, m)] = (int32_t)((bias ? (uint32_t)bias[m] : 0) -
+                                              less * (uint32_t)sums[m] + x * each * z);
     }
 }
 
@@ -167,6 +177,16 @@ void ledge__conv_q8_pack_floats(const LedgeConvQ8Plan *plan, const float *v, siz
                                 float factor, float *packed)
 {
     memset(packed, 0, plan->columns * sizeof(*packed));
+    if (is_plain(plan) && count != 1) {
+        for (size_t m = 0; m < plan->s.m; m++)
+            packed[m] = v[m] * factor;
+        return;
+    }
+    if (is_plain(plan)) {
+        for (size_t m = 0; m < plan->s.m; m++)
+            packed[m] = v[0] * factor;
+        return;
+    }
     for (size_t m = 0; m < plan->s.m; m++)
         packed[place_of(plan, m)] = v[count == 1 ? 0 : m] * factor;
 }
