@@ -359,7 +359,8 @@ static int write_model(Job *j)
     if (!arena)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     int code = CLI_GO;
-    if (ledge__quant_record(j->quantizer, &err) ||
+    if (ledge__quantizer_correct_bias(j->quantizer, &err) ||
+        ledge__quant_record(j->quantizer, &err) ||
         ledge__quantizer_build(j->quantizer, arena, &err, &model))
         code = cli_fail(j->path, &err);
     else if (interrupted)

@@ -17,11 +17,6 @@ typedef struct Product {
     LedgeStr bias;   /* absent: none */
 } Product;
 
-static LedgeStr name_of(const LedgeValue *v)
-{
-    return (LedgeStr){v->name, strlen(v->name)};
-}
-
 static LedgeStatus describe(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from, Product *p)
 {
     const LedgeQuantNode *q = &b->q->nodes[index];
@@ -32,8 +27,7 @@ static LedgeStatus describe(LedgeQuantBuild *b, uint32_t index, const OnnxNode *
     const LedgeTensor *w = &p->layer.weight->t;
     p->k = w->dims[p->transposed ? 1 : w->rank - 2];
     p->n = w->dims[p->transposed ? 0 : w->rank - 1];
-    if (p->layer.bias)
-        p->bias = name_of(p->layer.bias);
+    LEDGE_TRY(ledge__quant_float_bias(b, index, &p->bias));
     if (!ledge__node_is(n, "Gemm") || !ledge__node_int(n, "transA", 0))
         return LEDGE_OK;
     const LedgeStr in[1] = {p->a};
@@ -65,12 +59,18 @@ static LedgeStatus add_bias(LedgeQuantBuild *b, const Product *p, LedgeStr produ
 
 LedgeStatus ledge__quant_build_weights(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from)
 {
-    LedgeStr weight;
+    LedgeStr weight, bias;
     LEDGE_TRY(ledge__quant_weight_dq(b, index, 0, &weight));
+    LEDGE_TRY(ledge__quant_float_bias(b, index, &bias));
+    LedgeStr *in = ledge__arena_alloc(b->arena, 3, sizeof *in);
     OnnxNode *n = ledge__quant_copy_node(b, from);
-    if (!n)
+    if (!n || !in)
         return ledge__no_memory(b->err);
-    n->inputs[1] = weight;
+    in[0] = from->inputs[0];
+    in[1] = weight;
+    in[2] = bias;
+    n->inputs = in;
+    n->n_inputs = bias.p ? 3 : 2;
     return LEDGE_OK;
 }
 

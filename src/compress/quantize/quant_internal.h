@@ -13,6 +13,8 @@ LedgeValue *ledge__quant_output(const LedgeQuantNode *n, uint32_t i);
 /* Bounds of a Relu or Clip, infinite where it has none; false for other nodes and for bounds
  * that are no constants. */
 bool ledge__quant_bounds(const LedgeNode *n, double *lo, double *hi);
+/* Output channels of a WEIGHTED node: as many as its bias has numbers. */
+int64_t ledge__quant_outputs(const LedgeQuantNode *n);
 /* Whether some subgraph reads `v` by its name. */
 bool ledge__quant_captured(const LedgeValue *v);
 /* role and why of each node. */
@@ -66,6 +68,13 @@ LedgeStatus ledge__quant_weights(LedgeQuantBuild *b, uint32_t index, const Ledge
 /* The same and their DequantizeLinear, whose output name is *out. */
 LedgeStatus ledge__quant_weight_dq(LedgeQuantBuild *b, uint32_t index, float in_scale,
                                    LedgeStr *out);
+/* The layer's bias with what correction adds, one number per output channel, to be freed by
+ * ledge__free; *n its length, 0 and NULL: there is none. */
+LedgeStatus ledge__quant_bias(const LedgeQuantizer *q, uint32_t index, LedgeError *err,
+                              float **out, int64_t *n);
+/* The same as an initializer: the name in *out, absent where there is none; the layer's own where
+ * nothing is added. */
+LedgeStatus ledge__quant_float_bias(LedgeQuantBuild *b, uint32_t index, LedgeStr *out);
 LedgeStatus ledge__quant_build_static(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from);
 LedgeStatus ledge__quant_build_weights(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from);
 LedgeStatus ledge__quant_build_dynamic(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from);
