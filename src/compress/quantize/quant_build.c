@@ -161,9 +161,9 @@ static LedgeStatus make_weights(LedgeQuantBuild *b, uint32_t index, const LedgeQ
     const int rank = l->channels > 1 ? 1 : 0;
     float *scales = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_scale", name.p),
                                             LEDGE_FLOAT, rank, &l->channels);
-    int8_t *zero = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_zero_point", name.p),
+    int8_t *zero = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_zero", name.p),
                                            LEDGE_INT8, rank, &l->channels);
-    int8_t *data = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_quantized", name.p),
+    int8_t *data = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_q", name.p),
                                            LEDGE_INT8, l->weight->t.rank, l->weight->t.dims);
     if (!scales || !zero || !data)
         return ledge__no_memory(b->err);
@@ -208,13 +208,11 @@ LedgeStatus ledge__quant_weight_dq(LedgeQuantBuild *b, uint32_t index, float in_
                            "this node has no weights");
     LEDGE_TRY(ledge__quant_weights(b, index, &l, in_scale));
     const char *name = b->weight_name[index].p;
-    const LedgeStr in[3] = {ledge__quant_str(b, "%s_quantized", name),
+    const LedgeStr in[3] = {ledge__quant_str(b, "%s_q", name),
                             ledge__quant_str(b, "%s_scale", name),
-                            ledge__quant_str(b, "%s_zero_point", name)};
-    *out = ledge__quant_str(b, "%s_dequantized_%u", name, index);
-    OnnxNode *n = ledge__quant_add_node(b, "DequantizeLinear",
-                                        ledge__quant_str(b, "%s_DequantizeLinear_%u", name, index),
-                                        in, 3, *out);
+                            ledge__quant_str(b, "%s_zero", name)};
+    *out = ledge__quant_str(b, "%s_dq%u", name, index);
+    OnnxNode *n = ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 3, *out);
     if (!n || (l.channels > 1 && !ledge__quant_attr_int(b, n, "axis", l.axis)))
         return ledge__no_memory(b->err);
     return LEDGE_OK;

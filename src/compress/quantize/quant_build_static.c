@@ -38,7 +38,7 @@ static LedgeStatus parameters(LedgeQuantBuild *b, const LedgeQuantTensor *t, Led
     if (!b->scale_name[root].p) {
         const char *name = b->q->tensors[root].value->name;
         const LedgeStr s = ledge__quant_str(b, "%s_scale", name);
-        const LedgeStr z = ledge__quant_str(b, "%s_zero_point", name);
+        const LedgeStr z = ledge__quant_str(b, "%s_zero", name);
         float *scale_data = ledge__quant_add_tensor(b, s, LEDGE_FLOAT, 0, NULL);
         int8_t *zero_data = ledge__quant_add_tensor(b, z, type_of(b), 0, NULL);
         if (!scale_data || !zero_data)
@@ -58,9 +58,8 @@ static LedgeStatus add_quantize(LedgeQuantBuild *b, const LedgeValue *v, LedgeSt
 {
     LedgeStr in[3] = {raw};
     LEDGE_TRY(parameters(b, tensor_of(b, v), &in[1], &in[2]));
-    b->quantized_name[v->id] = ledge__quant_str(b, "%s_quantized", v->name);
-    const LedgeStr name = ledge__quant_str(b, "%s_QuantizeLinear", v->name);
-    return ledge__quant_add_node(b, "QuantizeLinear", name, in, 3, b->quantized_name[v->id])
+    b->quantized_name[v->id] = ledge__quant_str(b, "%s_q", v->name);
+    return ledge__quant_add_node(b, "QuantizeLinear", NO_NAME, in, 3, b->quantized_name[v->id])
                ? LEDGE_OK
                : ledge__no_memory(b->err);
 }
@@ -69,9 +68,7 @@ static LedgeStatus dequantize_as(LedgeQuantBuild *b, const LedgeValue *v, LedgeS
 {
     LedgeStr in[3] = {b->quantized_name[v->id]};
     LEDGE_TRY(parameters(b, tensor_of(b, v), &in[1], &in[2]));
-    const LedgeStr name =
-        ledge__quant_str(b, "%s_DequantizeLinear_%u", v->name, b->n_readers[v->id]);
-    return ledge__quant_add_node(b, "DequantizeLinear", name, in, 3, out)
+    return ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 3, out)
                ? LEDGE_OK
                : ledge__no_memory(b->err);
 }
@@ -80,7 +77,7 @@ static LedgeStatus dequantize_as(LedgeQuantBuild *b, const LedgeValue *v, LedgeS
 static LedgeStatus add_dequantize(LedgeQuantBuild *b, const LedgeValue *v, LedgeStr *out)
 {
     const uint32_t reader = ++b->n_readers[v->id];
-    *out = ledge__quant_str(b, "%s_dequantized_%u", v->name, reader);
+    *out = ledge__quant_str(b, "%s_dq%u", v->name, reader);
     return dequantize_as(b, v, *out);
 }
 
@@ -88,7 +85,7 @@ static LedgeStatus add_dequantize(LedgeQuantBuild *b, const LedgeValue *v, Ledge
 
 static LedgeStatus add_constant(LedgeQuantBuild *b, const LedgeValue *v)
 {
-    const LedgeStr name = ledge__quant_str(b, "%s_quantized", v->name);
+    const LedgeStr name = ledge__quant_str(b, "%s_q", v->name);
     const int64_t n = ledge_tensor_count(&v->t);
     uint8_t *data = ledge__quant_add_tensor(b, name, type_of(b), v->t.rank, v->t.dims);
     if (!data)
@@ -211,7 +208,7 @@ static LedgeStatus fill_bias(LedgeQuantBuild *b, uint32_t index, float in_scale,
 static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, LedgeStr *out)
 {
     const LedgeNode *n = b->q->nodes[index].node;
-    const LedgeStr in[2] = {ledge__quant_str(b, "%s_bias_quantized", n->name),
+    const LedgeStr in[2] = {ledge__quant_str(b, "%s_bias_q", n->name),
                             ledge__quant_str(b, "%s_bias_scale", n->name)};
     int64_t count;
     float *bias;
@@ -221,10 +218,8 @@ static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, 
     const LedgeStatus s = fill_bias(b, index, in_scale, bias, count, in);
     ledge__free(b->q->allocator, bias);
     LEDGE_TRY(s);
-    *out = ledge__quant_str(b, "%s_bias_dequantized", n->name);
-    OnnxNode *dq = ledge__quant_add_node(
-        b, "DequantizeLinear", ledge__quant_str(b, "%s_bias_DequantizeLinear", n->name), in, 2,
-        *out);
+    *out = ledge__quant_str(b, "%s_bias_dq", n->name);
+    OnnxNode *dq = ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 2, *out);
     return dq && ledge__quant_attr_int(b, dq, "axis", 0) ? LEDGE_OK : ledge__no_memory(b->err);
 }
 

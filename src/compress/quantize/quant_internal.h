@@ -48,6 +48,8 @@ typedef struct LedgeQuantBuild {
     bool uses_microsoft;
 } LedgeQuantBuild;
 
+#define NO_NAME ((LedgeStr){0}) /* QuantizeLinear and DequantizeLinear are known by their values */
+
 /* A name that no value of the float graph has; absent: no memory, which every use reports. */
 LedgeStr ledge__quant_str(LedgeQuantBuild *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -60,8 +62,7 @@ void *ledge__quant_add_tensor(LedgeQuantBuild *b, LedgeStr name, LedgeType type,
                               const int64_t *dims);
 /* The float node as the export made it, appended; NULL: no memory. */
 OnnxNode *ledge__quant_copy_node(LedgeQuantBuild *b, const OnnxNode *from);
-/* int8 weights, scales and zero points as initializers weight_name + "_quantized", "_scale",
- * "_zero_point"; shared by nodes of the same weights. in_scale: of the input, where the bias will
+/* int8 weights, scales and zero points as initializers weight_name + "_q", "_scale", "_zero"; shared by nodes of the same weights. in_scale: of the input, where the bias will
  * be int32; else 0. */
 LedgeStatus ledge__quant_weights(LedgeQuantBuild *b, uint32_t index, const LedgeQuantLayer *l,
                                  float in_scale);
