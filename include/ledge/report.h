@@ -102,7 +102,8 @@ typedef struct LedgePlacedProvider {
     LedgeStatus status;  /* OK, or why it takes no part … */
     const char *reason;  /* … in one sentence that says what mends it; "" where all is well */
     size_t nodes;        /* of the model, that it runs */
-    int64_t macs;        /* of those nodes, free dimensions as 1 */
+    int64_t macs;        /* of those nodes: free dimensions as 1, or, where no providers were asked
+                            for, as in the last run */
 } LedgePlacedProvider;
 
 /* A node that does not run on the first provider asked for. */

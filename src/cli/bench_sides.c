@@ -16,7 +16,8 @@
 #define PAUSE_US 20000
 
 typedef struct Side {
-    char name[256];
+    char name[256]; /* as given */
+    const char *label;
     LedgeSession *session;
     double open_ms;
     double *ms, *cold_ms; /* sorted at the end */
@@ -56,8 +57,12 @@ static int split(Sides *s, const char *list)
         if (n && s->n == MAX_SIDES)
             return cli_fail_with(NULL, LEDGE_ERROR_ARGUMENT, "at most %d providers side by side",
                                  MAX_SIDES);
-        if (n)
-            snprintf(s->items[s->n++].name, sizeof s->items[0].name, "%.*s", (int)n, p);
+        if (n) {
+            Side *side = &s->items[s->n++];
+            snprintf(side->name, sizeof side->name, "%.*s", (int)n, p);
+            const char *slash = strrchr(side->name, '/');
+            side->label = slash ? slash + 1 : side->name;
+        }
         p += n + (p[n] == ',');
     }
     return CLI_GO;
@@ -239,7 +244,7 @@ static void print_sides(const Sides *s)
            "memory");
     for (size_t k = 0; k < s->n; k++) {
         const Side *side = &s->items[k];
-        printf("  %-14.60s %9.3f %9.3f %9.3f %9.3f ", cli_clean(side->name), side->ms[0], p50(side),
+        printf("  %-14.60s %9.3f %9.3f %9.3f %9.3f ", cli_clean(side->label), side->ms[0], p50(side),
                cli_percentile(side->ms, side->n, 90), cli_percentile(side->ms, side->n, 99));
         if (side->n_cold)
             printf("%10.1f %10s\n", cli_percentile(side->cold_ms, side->n_cold, 50),
@@ -249,8 +254,8 @@ static void print_sides(const Sides *s)
     }
     for (size_t k = 1; k < s->n; k++) {
         const Agreement g = agree(s, &s->items[0], &s->items[k]);
-        printf("  %s / %s: time min %.3f, p50 %.3f; outputs ", cli_clean(s->items[0].name),
-               cli_clean(s->items[k].name), s->items[0].ms[0] / s->items[k].ms[0],
+        printf("  %s / %s: time min %.3f, p50 %.3f; outputs ", cli_clean(s->items[0].label),
+               cli_clean(s->items[k].label), s->items[0].ms[0] / s->items[k].ms[0],
                p50(&s->items[0]) / p50(&s->items[k]));
         if (!g.same_shapes)
             printf("of different shapes\n");
@@ -260,7 +265,7 @@ static void print_sides(const Sides *s)
             printf("NMSE %.1e, top-1 agrees %.1f%%\n", g.nmse, 100 * g.top1);
     }
     for (size_t k = 0; k < s->n; k++)
-        printf("  %s: %s\n", cli_clean(s->items[k].name),
+        printf("  %s: %s\n", cli_clean(s->items[k].label),
                cli_placement_line(ledge_session_placement(s->items[k].session)));
 }
 

@@ -23,10 +23,12 @@ const char *cli_placement_line(const LedgePlacement *p)
         if (!q->nodes)
             continue;
         const bool outside = strcmp(q->name, "cpu") != 0 && *q->version;
-        snprintf(part, sizeof part, "%s%s%s%s%s: %s%zu%s nodes, %s MACs", k++ ? "; " : "", q->name,
-                 outside ? " (" : "", outside ? q->version : "", outside ? ")" : "",
-                 q->nodes == p->n_nodes ? "all " : "", q->nodes,
-                 q->nodes == p->n_nodes ? "" : " of all", cli_count((uint64_t)q->macs));
+        char nodes[64];
+        snprintf(nodes, sizeof nodes, q->nodes == p->n_nodes ? "all %zu" : "%zu of %zu", q->nodes,
+                 p->n_nodes);
+        snprintf(part, sizeof part, "%s%s%s%s%s: %s nodes, %s MACs", k++ ? "; " : "", q->name,
+                 outside ? " (" : "", outside ? q->version : "", outside ? ")" : "", nodes,
+                 cli_count((uint64_t)q->macs));
         at = append(text, at, sizeof text, part);
     }
     if (p->fell_back) {

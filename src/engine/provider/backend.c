@@ -43,8 +43,6 @@ static LedgeStatus open_all(LedgeBackend *b, const LedgeSessionOptions *o, Ledge
 LedgeStatus ledge__backend_open(LedgeModel *m, const LedgeSessionOptions *o, int threads,
                                 LedgeError *err, LedgeBackend **out)
 {
-    if (strcmp(o->providers, "cpu") == 0 && !o->n_provider_options)
-        return LEDGE_OK;
     LedgeBackend *b = ledge__calloc(o->allocator, 1, sizeof *b);
     if (!b)
         return ledge__no_memory(err);

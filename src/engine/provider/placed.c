@@ -184,7 +184,7 @@ static const char *place_nodes(Placing *p, bool *settled)
     size_t n = 0;
     const char *source = NULL;
     *settled = true;
-    if (!a && !b->graph) {
+    if (!a && !b->costs) { /* a compiled model */
         place_all(p, "cpu", ledge_version());
         return "ledge";
     }
