@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #define ORT_API_VERSION_MIN 18u
+#define ORT_LOG_FATAL             4   /* errors come as statuses */
 #define ORT_API_VERSION_PLACEMENT 24u /* has the slots of ORT_PLACEMENT_SLOTS */
 
 typedef struct OrtStatus OrtStatus; /* NULL: success */

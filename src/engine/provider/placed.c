@@ -101,31 +101,88 @@ static void place_all(Placing *p, const char *name, const char *version)
 
 static int by_name(const void *a, const void *b)
 {
-    const NodeCost *x = a, *y = b;
-    return strcmp(x->name, y->name);
+    const NodeCost *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
 }
 
-/* ONNX Runtime's nodes are the file's after its own first rewrites: names mostly stay. */
-static int64_t macs_named(const NodeCost *sorted, size_t n, const char *name)
+/* The file's nodes by name. ONNX Runtime's are these after its own first rewrites, and names mostly
+ * stay; nodes that the file gave none are taken in order, operator by operator. */
+typedef struct Names {
+    const NodeCost **sorted;
+    bool *used;
+    size_t n;
+} Names;
+
+static int64_t macs_named(Names *s, const NodeCost *costs, const OrtPlaced *placed)
 {
-    const NodeCost key = {.name = name};
-    const NodeCost *c = n ? bsearch(&key, sorted, n, sizeof *sorted, by_name) : NULL;
-    return c ? c->macs : 0;
+    const NodeCost wanted = {.name = placed->node}, *key = &wanted;
+    const NodeCost **c =
+        s->n && *placed->node ? bsearch(&key, s->sorted, s->n, sizeof *s->sorted, by_name) : NULL;
+    if (c) {
+        s->used[*c - costs] = true;
+        return (*c)->macs;
+    }
+    for (size_t k = 0; k < s->n; k++)
+        if (!s->used[k] && costs[k].macs && strcmp(costs[k].op_type, placed->op_type) == 0) {
+            s->used[k] = true;
+            return costs[k].macs;
+        }
+    return 0;
+}
+
+static bool sort_names(Placing *p, Names *s)
+{
+    const LedgeBackend *b = p->b;
+    s->n = b->n_nodes;
+    s->sorted = ledge__arena_alloc(p->arena, s->n, sizeof *s->sorted);
+    s->used = ledge__arena_alloc(p->arena, s->n, sizeof *s->used);
+    if (!s->sorted || !s->used)
+        return false;
+    for (size_t k = 0; k < s->n; k++)
+        s->sorted[k] = &b->costs[k];
+    if (s->n)
+        qsort(s->sorted, s->n, sizeof *s->sorted, by_name);
+    return true;
+}
+
+static bool in_file(const LedgeBackend *b, const char *op_type)
+{
+    for (size_t k = 0; k < b->n_nodes; k++)
+        if (strcmp(b->costs[k].op_type, op_type) == 0)
+            return true;
+    return false;
+}
+
+/* Some providers fuse whole subgraphs into one node of their own making, under which the file's
+ * nodes are not to be seen: work that nobody was named for is theirs. */
+static void give_rest(Placing *p, const Names *names, const OrtPlaced *placed, size_t n)
+{
+    const LedgeBackend *b = p->b;
+    int64_t rest = 0;
+    for (size_t k = 0; k < b->n_nodes; k++)
+        rest += names->used[k] ? 0 : b->costs[k].macs;
+    for (size_t i = 0; i < n && rest; i++) {
+        const KnownProvider *known = ledge__known_find_ort(placed[i].provider);
+        if ((known && known->append == ORT_APPEND_NONE) || in_file(b, placed[i].op_type))
+            continue;
+        LedgePlacedProvider *to = provider(p, known ? known->name : placed[i].provider, "");
+        if (!to)
+            return;
+        to->macs += rest;
+        p->macs += rest;
+        rest = 0;
+    }
 }
 
 static void place_ort(Placing *p, const OrtPlaced *placed, size_t n)
 {
     const LedgeBackend *b = p->b;
     const Asked *a = &b->asked[b->whole];
-    NodeCost *sorted = ledge__arena_alloc(p->arena, b->n_nodes, sizeof *sorted);
-    if (!sorted) {
+    Names names;
+    if (!sort_names(p, &names)) {
         p->no_memory = true;
         return;
     }
-    for (size_t k = 0; k < b->n_nodes; k++)
-        sorted[k] = b->costs[k];
-    if (b->n_nodes)
-        qsort(sorted, b->n_nodes, sizeof *sorted, by_name);
     for (size_t i = 0; i < n; i++) {
         const KnownProvider *known = ledge__known_find_ort(placed[i].provider);
         const char *name = known ? known->name : placed[i].provider;
@@ -133,9 +190,17 @@ static void place_ort(Placing *p, const OrtPlaced *placed, size_t n)
         snprintf(reason, sizeof reason, "%s does not take this %.60s here", a->known->ort_name,
                  placed[i].op_type);
         place_node(p, name, a->version, placed[i].node, placed[i].op_type,
-                   macs_named(sorted, b->n_nodes, placed[i].node),
+                   macs_named(&names, b->costs, &placed[i]),
                    strcmp(name, a->name) != 0 ? ledge__arena_str(p->arena, reason) : "");
     }
+    give_rest(p, &names, placed, n);
+    size_t runners = 0;
+    for (size_t i = 0; i < p->n_providers; i++)
+        runners += p->providers[i].nodes > 0;
+    for (size_t i = 0; i < p->n_providers && runners == 1; i++)
+        if (p->providers[i].nodes) /* it does all the work, whatever the names are */
+            for (size_t k = p->providers[i].macs = p->macs = 0; k < b->n_nodes; k++)
+                p->macs = p->providers[i].macs += b->costs[k].macs;
 }
 
 static void place_parts(Placing *p)
