@@ -7,12 +7,12 @@ _ledge() {
     fi
     case ${COMP_WORDS[1]} in
     inspect) options="--graph --steps --cpu --json --help" ;;
-    run) options="--top --labels --preprocess --input --output --threads --cpu --no-optimize --json --help" ;;
-    bench) options="--runs --warmup --cold --threads --input --shape --seed --profile --cpu --no-optimize --json --help" ;;
-    eval) options="--images --labels --dataset --limit --names --preprocess --confused --predictions --min-top1 --threads --cpu --json --help" ;;
+    run) options="--top --labels --preprocess --input --output --threads --provider --provider-option --strict --cpu --no-optimize --json --help" ;;
+    bench) options="--runs --warmup --cold --threads --input --shape --seed --profile --provider --provider-option --strict --cpu --no-optimize --json --help" ;;
+    eval) options="--images --labels --dataset --limit --names --preprocess --confused --predictions --min-top1 --threads --provider --provider-option --strict --cpu --json --help" ;;
     compile) options="--output --cpu --shape --json --help" ;;
     preprocess) options="--output --labels --json --help" ;;
-    doctor) options="--json --help" ;;
+    doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile preprocess doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then

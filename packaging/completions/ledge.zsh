@@ -8,7 +8,7 @@ if (( CURRENT == 2 )); then
         'eval:measure accuracy on labelled pictures, and agreement between models'
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
-        'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
+        'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
         'help:print this, or what a command takes'
     )
     _describe command commands
@@ -32,6 +32,9 @@ run)
         '--input=[a tensor for the named input]:value:_files' \
         '--output=[write every output there as .npy]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \
         '--json[print one JSON object and nothing else]' \
@@ -48,6 +51,9 @@ bench)
         '--shape=[dimensions of an input whose own are free]:value:_files' \
         '--seed=[seed of the random inputs (1)]:value:_files' \
         '--profile[show where the time goes, step by step]' \
+        '--provider=[who runs it (cpu); A,B are timed side by side]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \
         '--json[print one JSON object and nothing else]' \
@@ -66,6 +72,9 @@ eval)
         '--predictions=[write each picture'\''s classes as CSV]:value:_files' \
         '--min-top1=[exit with 5 if a model'\''s top-1 is below]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
@@ -90,6 +99,10 @@ preprocess)
     ;;
 doctor)
     _arguments \
+        '--provider=[with MODEL\: who is to run it, e.g. cuda,ort,cpu or auto]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'
