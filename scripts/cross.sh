@@ -4,6 +4,7 @@
 # quantized models (tests/data/q8) to the bit.
 # Debian: gcc-aarch64-linux-gnu qemu-user clang lld wasi-libc libclang-rt-14-dev-wasm32 nodejs
 #   CROSS_MODELS="a.onnx b.onnx"    models to run; else models/*.onnx and small shared ones
+#   LEDGE_ORT_ARM64=libonnxruntime.so  ONNX Runtime for aarch64, to run the first model through it
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -62,6 +63,16 @@ if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/
             "$out/$cpu.q8" $quantized >/dev/null
         agree $cpu
     done
+    if [ -n "${LEDGE_ORT_ARM64:-}" ]; then
+        first=${models# }
+        first=${first%% *}
+        LEDGE_CPU=scalar $out/native/tests/cross/answers $out/scalar.bin "$first" >/dev/null
+        LEDGE_ORT=$LEDGE_ORT_ARM64 LEDGE_PROBE_SECONDS=300 qemu-aarch64 -L /usr/aarch64-linux-gnu \
+            $out/aarch64/tests/cross/answers --provider ort $out/ort.bin "$first"
+        agree ort
+        # shellcheck disable=SC2086
+        LEDGE_CPU=scalar $out/native/tests/cross/answers $out/scalar.bin $models >/dev/null
+    fi
 else
     echo "cross.sh: aarch64 left out: apt-get install gcc-aarch64-linux-gnu qemu-user"
 fi

@@ -33,6 +33,9 @@ run)
         '--input=[a tensor for the named input]:value:_files' \
         '--output=[write every output there as .npy]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \
         '--json[print one JSON object and nothing else]' \
@@ -50,6 +53,9 @@ bench)
         '--seed=[seed of the random inputs (1)]:value:_files' \
         '--pixels[bytes of a picture as input, normalised by the model]' \
         '--profile[show where the time goes, step by step]' \
+        '--provider=[who runs it (cpu); A,B are timed side by side]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \
         '--json[print one JSON object and nothing else]' \
@@ -68,6 +74,9 @@ eval)
         '--predictions=[write each picture'\''s classes as CSV]:value:_files' \
         '--min-top1=[exit with 5 if a model'\''s top-1 is below]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
@@ -108,6 +117,10 @@ drift)
     ;;
 doctor)
     _arguments \
+        '--provider=[with MODEL\: who is to run it, e.g. cuda,ort,cpu or auto]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'

@@ -76,7 +76,7 @@ static void open_ort(Bench *b)
     const void *api = get_base()->GetApi(ORT_API_VERSION_MIN);
     if (!api)
         die(b->o.library, "too old: API 18 (ONNX Runtime 1.18) is needed");
-    ledge__ort_fill(&b->ort, api);
+    ledge__ort_fill(&b->ort, api, ORT_API_VERSION_MIN);
     ort_check(b, b->ort.CreateEnv(3, "bench", &b->env), "CreateEnv");
     if (!b->o.first)
         printf("ONNX Runtime %s\n", get_base()->GetVersionString());
