@@ -10,7 +10,8 @@
 
 enum {
     RUN_MAX = 96,        /* longest filter row in floats that is worth copying at borders */
-    PADDED_FLOATS = 16384 /* largest image that is copied with its padding */
+    PADDED_FLOATS = 16384, /* largest image that is copied with its padding */
+    STRASSEN_MIN_ROWS = 12
 };
 
 const char *ledge__conv_f32_path_name(LedgeConvPath path)
@@ -110,6 +111,13 @@ static size_t padded_bytes(const LedgeConvPlan *plan)
     return floats ? ledge__round_up(floats * sizeof(float), LEDGE_ALIGN) : 0;
 }
 
+/* For a few rows the sums of A would be made for too little use. */
+static bool strassen_pays(const LedgeConvShape *s, LedgeConvPath path)
+{
+    return path == LEDGE_CONV_POINTWISE && s->group == 1 &&
+           (double)s->n * (double)s->oh * (double)s->ow >= STRASSEN_MIN_ROWS;
+}
+
 static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
 {
     const LedgeConvShape *s = &plan->s;
@@ -123,16 +131,18 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
         return false;
     if (plan->path == LEDGE_CONV_RUNS)
         plan_padded(plan);
-    ledge__panels_init(&plan->p, plan->k, mg, depth);
+    if (!strassen_pays(s, plan->path) ||
+        !ledge__panels_init_strassen(&plan->p, plan->k, mg, depth))
+        ledge__panels_init(&plan->p, plan->k, mg, depth);
     plan->mr = ledge__panels_mr(&plan->p);
     const uint32_t nv = plan->p.base + (plan->p.wide > 0);
     if (depth <= 40 && nv >= 3)
         plan->mr = nv == 3 ? 6 : 4; /* short sums: one tile's end hides behind the next's start */
+    border = plan->path == LEDGE_CONV_RUNS ? border : ledge__strassen_floats(&plan->p);
     const size_t floats = ledge__panels_floats(&plan->p);
     plan->bias_floats = ledge__panels_columns(&plan->p) * s->group;
     plan->zeros_floats = plan->kc;
-    plan->thread_bytes =
-        ledge__gemm_thread_bytes(plan->taps, plan->path == LEDGE_CONV_RUNS ? border : 0);
+    plan->thread_bytes = ledge__gemm_thread_bytes(plan->taps, border);
     return (floats > 0 || depth == 0 || mg == 0) && plan->thread_bytes > 0 &&
            ledge__mul(floats, s->group, &plan->packed_floats);
 }
