@@ -16,7 +16,8 @@ enum {
 
 const char *ledge__conv_f32_path_name(LedgeConvPath path)
 {
-    static const char *const names[] = {"pointwise", "indirect", "runs", "depthwise", "winograd"};
+    static const char *const names[] = {"pointwise", "indirect", "runs", "depthwise", "winograd",
+                                       "planes"};
     return path < LEDGE_CONV_PATHS ? names[path] : "?";
 }
 
@@ -29,6 +30,8 @@ static bool is_pointwise(const LedgeConvShape *s)
 /* Whether `path` can serve this shape at all. */
 static bool path_serves(const LedgeConvShape *s, LedgeConvPath path)
 {
+    if (s->planes)
+        return path == LEDGE_CONV_PLANES;
     switch (path) {
     case LEDGE_CONV_POINTWISE:
         return is_pointwise(s);
@@ -60,6 +63,8 @@ static bool winograd_pays(const LedgeConvShape *s)
 
 static LedgeConvPath choose(const LedgeConvShape *s)
 {
+    if (s->planes)
+        return LEDGE_CONV_PLANES;
     if (path_serves(s, LEDGE_CONV_DEPTHWISE) && (s->c > 1 || s->kh * s->kw == 1))
         return LEDGE_CONV_DEPTHWISE;
     if (is_pointwise(s))
@@ -158,6 +163,7 @@ bool ledge__conv_f32_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Le
     plan->k = ledge__f32_kernels(cpu);
     const bool ok = plan->path == LEDGE_CONV_DEPTHWISE  ? ledge__conv_f32_dw_plan(plan)
                     : plan->path == LEDGE_CONV_WINOGRAD ? ledge__conv_f32_wino_plan(plan)
+                    : plan->path == LEDGE_CONV_PLANES   ? ledge__conv_f32_planes_plan(plan)
                                                         : gemm_plan(plan, cpu);
     return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&
            ledge__add(plan->scratch_bytes, padded_bytes(plan), &plan->scratch_bytes) &&
@@ -180,6 +186,10 @@ void ledge__conv_f32_pack(const LedgeConvPlan *plan, const void *w, const float 
     }
     if (plan->path == LEDGE_CONV_WINOGRAD) {
         ledge__conv_f32_wino_pack(plan, w, packed);
+        return;
+    }
+    if (plan->path == LEDGE_CONV_PLANES) {
+        ledge__conv_f32_planes_pack(plan, w, scale, packed);
         return;
     }
     for (size_t g = 0; g < s->group; g++)
@@ -456,6 +466,10 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
     }
     if (plan->path == LEDGE_CONV_WINOGRAD) {
         ledge__conv_f32_wino_run(plan, a, pool);
+        return;
+    }
+    if (plan->path == LEDGE_CONV_PLANES) {
+        ledge__conv_f32_planes_run(plan, a, pool);
         return;
     }
     RowsArg rows = {plan, a->x, a->zeros};

@@ -113,6 +113,7 @@ const LedgeStrassen VF_CAT2(ledge__strassen_f32_, VF_ISA) = {NULL, NULL};
 #endif
 
 #include "engine/kernels/dw_f32_tile.h"
+#include "engine/kernels/planes_f32_tile.h"
 #include "engine/kernels/wino_f32_tile.h"
 
 /* Left to the compiler, which knows interleaved stores of constant width. */

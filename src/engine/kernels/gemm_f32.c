@@ -16,12 +16,12 @@ enum {
     ITEMS_PER_THREAD = 4,
     LANES_MAX = 16,
     STRASSEN_MIN_DEPTH = 48, /* a tile's last sums would outweigh what is saved */
-    STRASSEN_MAX_DEPTH = 8192,
+    STRASSEN_RUN = 512,  /* of K: what its packed rows take stays in an L1 of 32 KiB */
     STRASSEN_MIN_COLUMNS = 96 /* the sums of A must serve some panels */
 };
 
-static void cut_panels(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth,
-                       uint32_t nv)
+void ledge__panels_init_narrow(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth,
+                               uint32_t nv)
 {
     const size_t vectors = (n + k->lanes - 1) / k->lanes;
     p->k = k;
@@ -38,25 +38,31 @@ static void cut_panels(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_
 
 void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth)
 {
-    cut_panels(p, k, n, depth, k->nv);
+    ledge__panels_init_narrow(p, k, n, depth, k->nv);
 }
 
 bool ledge__panels_init_strassen(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth)
 {
     const size_t width = ledge__round_up(n, k->lanes);
     if (!k->strassen->tile || depth % 2 || depth < STRASSEN_MIN_DEPTH ||
-        depth > STRASSEN_MAX_DEPTH || n < STRASSEN_MIN_COLUMNS || width / 11 * 10 > n)
+        n < STRASSEN_MIN_COLUMNS || width / 11 * 10 > n)
         return false;
-    cut_panels(p, k, n, depth, 2);
+    ledge__panels_init_narrow(p, k, n, depth, 2);
     p->strassen = true;
     p->rows = depth + 1;
     return true;
 }
 
+/* K is cut into runs of one size whose halves are whole vectors. */
+static size_t strassen_depth(const LedgePanels *p)
+{
+    const size_t runs = (p->depth + STRASSEN_RUN - 1) / STRASSEN_RUN;
+    return ledge__round_up((p->depth + runs - 1) / runs, 2 * (size_t)p->k->lanes);
+}
+
 size_t ledge__strassen_floats(const LedgePanels *p)
 {
-    return p->strassen
-               ? 7 * LEDGE_STRASSEN_PAIRS * ledge__round_up(p->depth / 2, p->k->lanes) : 0;
+    return p->strassen ? 7 * LEDGE_STRASSEN_PAIRS * (strassen_depth(p) / 2) : 0;
 }
 
 size_t ledge__panels_floats(const LedgePanels *p)
@@ -258,28 +264,93 @@ static void run_unscaled(const LedgeF32Kernels *k, const LedgeGemmTile *t, const
         }
 }
 
-/* One panel for rows that are packed for Strassen; `t` says what the plain way would take. */
-static void run_strassen(const LedgeF32Kernels *k, const LedgeGemmTile *t, const float *scale,
-                         const float *packed, bool finite)
+/* What panel i takes from the tile of rows m0 …; with Strassen's panels t->b is the row of scales. */
+static void set_panel(const LedgeGemmRun *g, size_t group, size_t m0, size_t i, LedgeGemmTile *t)
 {
-    const LedgeStrassenTile s = {.s = packed, .b = t->b, .half = t->kc / 2,
-                                 .ahead = t->ahead, .scale = scale,
-                                 .bias = t->bias, .c = t->c, .ldc = t->ldc, .r = t->r,
-                                 .ldr = t->ldr, .lo = t->lo, .hi = t->hi, .rows = t->mr, .n = t->n};
-    if (scale[0] == 0.0f)
-        k->gemm(t);
-    else if (finite)
-        k->strassen->tile(&s);
-    else
-        run_unscaled(k, t, scale);
+    const LedgePanels *p = &g->p;
+    const size_t lanes = p->k->lanes, columns = ledge__panels_columns(p);
+    const size_t first = ledge__panel_start(p, i) * lanes;
+    const size_t step = g->c_step ? g->c_step : p->n;
+    t->nv = ledge__panel_nv(p, i);
+    t->n = (uint32_t)(p->n - first < t->nv * lanes ? p->n - first : t->nv * lanes);
+    t->b = g->b + (g->shared_b ? 0 : group * columns * p->rows) + first * p->rows;
+    t->ahead = columns * p->depth > NEAR_FLOATS ? t->nv * lanes * p->rows : 0; /* the next panel */
+    t->bias = g->bias + (g->shared_bias ? 0 : group * columns) + first;
+    t->c = g->c + m0 * g->ldc + (g->c_at ? g->c_at[group] : group * step) + first;
+    t->r = g->r ? g->r + m0 * g->ldr + group * p->n + first : NULL;
+}
+
+static void activate(const LedgeGemmRun *g, const LedgeGemmTile *t)
+{
+    if (g->act.kind != LEDGE_ACT_CLAMP)
+        ledge__act_f32(g->p.k, t->c, t->mr, t->ldc, t->n, &g->act);
+}
+
+/* A run of K for one panel, rows k … k + depth - 1: of several, the first adds bias and residual and
+ * the last clamps. A panel that is unfit for it is left to the first run. */
+static void strassen_panel(const LedgePanels *p, const LedgeGemmTile *t, size_t k, size_t depth,
+                           const float *packed)
+{
+    const size_t width = t->nv * p->k->lanes;
+    const bool first = k == 0, last = k + depth == p->depth;
+    const LedgeStrassenTile s = {.s = packed, .b = t->b + (1 + k) * width, .half = depth / 2,
+                                 .ahead = t->ahead, .scale = t->b, .bias = first ? t->bias : NULL,
+                                 .c = t->c, .ldc = t->ldc, .r = first ? t->r : NULL, .ldr = t->ldr,
+                                 .lo = last ? t->lo : -INFINITY, .hi = last ? t->hi : INFINITY,
+                                 .rows = t->mr, .n = t->n};
+    if (t->b[0] != 0.0f) {
+        p->k->strassen->tile(&s);
+    } else if (first) {
+        LedgeGemmTile plain = *t;
+        plain.b += width;
+        p->k->gemm(&plain);
+    }
+}
+
+/* A tile of rows with numbers that are not finite, which must not meet other rows. */
+static void run_apart(const LedgeGemmRun *g, size_t group, size_t m0, size_t p0, size_t p1,
+                      LedgeGemmTile *t)
+{
+    for (size_t i = p0; i < p1; i++) {
+        set_panel(g, group, m0, i, t);
+        const float *scale = t->b;
+        t->b += t->nv * g->p.k->lanes;
+        if (scale[0] == 0.0f)
+            g->p.k->gemm(t);
+        else
+            run_unscaled(g->p.k, t, scale);
+        activate(g, t);
+    }
+}
+
+/* Depth by depth, so that the packed rows stay in the L1. */
+static void run_strassen(const LedgeGemmRun *g, size_t group, size_t m0, size_t p0, size_t p1,
+                         LedgeGemmTile *t, float *room)
+{
+    const LedgePanels *p = &g->p;
+    const float *rows[LEDGE_GEMM_MR_MAX];
+    const size_t depth = strassen_depth(p);
+    for (size_t k = 0; k < p->depth; k += depth) {
+        const size_t n = p->depth - k < depth ? p->depth - k : depth;
+        for (uint32_t i = 0; i < t->mr; i++)
+            rows[i] = t->a[i] + k;
+        if (!p->k->strassen->rows(rows, t->mr, n / 2, room)) {
+            run_apart(g, group, m0, p0, p1, t);
+            return;
+        }
+        for (size_t i = p0; i < p1; i++) {
+            set_panel(g, group, m0, i, t);
+            strassen_panel(p, t, k, n, room);
+            if (k + n == p->depth)
+                activate(g, t);
+        }
+    }
 }
 
 /* All panels of [p0, p1) for one tile of rows whose pointers are ready. */
 static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr, size_t p0,
                      size_t p1, const float *const *rows, float *room)
 {
-    const LedgePanels *p = &g->p;
-    const size_t lanes = p->k->lanes, columns = ledge__panels_columns(p);
     LedgeGemmTile t = {.a = rows,
                        .taps = g->taps,
                        .kc = g->kc,
@@ -288,30 +359,14 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
                        .ldr = g->ldr,
                        .lo = g->act.lo,
                        .hi = g->act.hi};
-    const float *b = g->b + (g->shared_b ? 0 : group * columns * p->rows);
-    const float *bias = g->bias + (g->shared_bias ? 0 : group * columns);
-    const size_t step = g->c_step ? g->c_step : p->n;
-    const size_t start = m0 * g->ldc + (g->c_at ? g->c_at[group] : group * step);
-    const bool far = columns * p->depth > NEAR_FLOATS;
-    const bool finite = p->strassen && p->k->strassen->rows(rows, mr, p->depth / 2, room);
+    if (g->p.strassen) {
+        run_strassen(g, group, m0, p0, p1, &t, room);
+        return;
+    }
     for (size_t i = p0; i < p1; i++) {
-        const size_t first = ledge__panel_start(p, i) * lanes;
-        t.nv = ledge__panel_nv(p, i);
-        t.n = (uint32_t)(p->n - first < t.nv * lanes ? p->n - first : t.nv * lanes);
-        t.b = b + first * p->rows;
-        t.ahead = far ? t.nv * lanes * p->depth : 0; /* the next panel */
-        t.bias = bias + first;
-        t.c = g->c + start + first;
-        t.r = g->r ? g->r + m0 * g->ldr + group * p->n + first : NULL;
-        if (p->strassen) {
-            const float *scale = t.b;
-            t.b += t.nv * lanes;
-            run_strassen(p->k, &t, scale, room, finite);
-        } else {
-            p->k->gemm(&t);
-        }
-        if (g->act.kind != LEDGE_ACT_CLAMP)
-            ledge__act_f32(p->k, t.c, mr, g->ldc, t.n, &g->act);
+        set_panel(g, group, m0, i, &t);
+        g->p.k->gemm(&t);
+        activate(g, &t);
     }
 }
 

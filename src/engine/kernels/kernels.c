@@ -9,6 +9,7 @@
     extern const LedgeStrassen ledge__strassen_f32_##isa;                                  \
     void ledge__dw_f32_##isa(const LedgeDwTile *t);                                        \
     void ledge__line_f32_##isa(const LedgeLineTile *t);                                    \
+    uint32_t ledge__planes_f32_##isa(const LedgePlanesTile *t);                            \
     void ledge__wino_in_f32_##isa(const LedgeWinoIn *t);                                   \
     void ledge__wino_out_f32_##isa(const LedgeWinoOut *t);                                 \
     void ledge__interleave_f32_##isa(const float *x, size_t ld, size_t c, size_t n, float *y);
@@ -26,6 +27,7 @@ static const LedgeF32Kernels sets[] = {
      &ledge__strassen_f32_##isa,                                                           \
      ledge__dw_f32_##isa,                                                                  \
      ledge__line_f32_##isa,                                                                \
+     ledge__planes_f32_##isa,                                                              \
      ledge__wino_in_f32_##isa,                                                             \
      ledge__wino_out_f32_##isa,                                                            \
      ledge__interleave_f32_##isa},

@@ -35,7 +35,7 @@ enum { LEDGE_STRASSEN_PAIRS = 4 }; /* most row pairs of a tile */
 
 /* One tile C[rows][n] = clamp(scale × (A × B) + bias + R) by Strassen's algorithm, n more than one
  * vector. `s` holds the rows of A as `rows` of LedgeStrassen packs them; `b` is a packed panel of two
- * vectors, 2 × half rows deep; scale, bias: two vectors each. */
+ * vectors, 2 × half rows deep; scale, bias: two vectors each, bias NULL: go on from what C holds. */
 typedef struct LedgeStrassenTile {
     const float *s, *b;
     size_t half, ahead; /* B is fetched into cache this many floats ahead */
@@ -88,6 +88,23 @@ typedef struct LedgeLineTile {
     size_t ldc;
     float lo, hi;
 } LedgeLineTile;
+
+/* px neighbouring outputs of a convolution over planes: output o of row c + o * ldc sums
+ * x[at[k] + o * step] * b[k] over the `depth` taps k of all planes. Reads as if px were what the
+ * kernel gives back for NULL: the outputs that it computes at once. */
+typedef struct LedgePlanesTile {
+    const float *x;
+    const uint32_t *at;
+    size_t depth, step;
+    const float *b;    /* depth rows of nv vectors */
+    const float *bias; /* nv vectors */
+    float *c;
+    size_t ldc;
+    const float *r; /* NULL: none */
+    size_t ldr;
+    float lo, hi;
+    uint32_t px, nv, n; /* nv: 1 or 2; n columns */
+} LedgePlanesTile;
 
 /* Winograd F(4×4, 3×3), input side: 6×6 pixels (pointers, zeros where padding is) of c
  * channels to 36 positions; position p goes to v[p * ldv + channel]. */
@@ -146,6 +163,7 @@ typedef struct LedgeF32Kernels {
     const LedgeStrassen *strassen;
     void (*dw)(const LedgeDwTile *t);
     void (*line)(const LedgeLineTile *t);
+    uint32_t (*planes)(const LedgePlanesTile *t);
     void (*wino_in)(const LedgeWinoIn *t);
     void (*wino_out)(const LedgeWinoOut *t);
     /* y[i * c + k] = x[k * ld + i] for i < n: a few planes (c ≤ 4) to pixels. */

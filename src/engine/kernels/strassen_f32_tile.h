@@ -54,8 +54,9 @@ VF_INLINE void strassen_store(const LedgeStrassenTile *t, size_t row, const vf y
     const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
     float *c = t->c + row * t->ldc;
     const size_t tail = t->n - VF_LANES;
-    vf a = vf_fma(y0, vf_load(t->scale), vf_load(t->bias));
-    vf b = vf_fma(y1, vf_load(t->scale + VF_LANES), vf_load(t->bias + VF_LANES));
+    const float *base = t->bias ? t->bias : c;
+    vf a = vf_fma(y0, vf_load(t->scale), vf_load(base));
+    vf b = vf_fma(y1, vf_load(t->scale + VF_LANES), vf_load_n(base + VF_LANES, tail));
     if (t->r) {
         const float *r = t->r + row * t->ldr;
         a = vf_add(a, vf_load(r));

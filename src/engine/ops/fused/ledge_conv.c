@@ -7,7 +7,7 @@
  * scale need not copy the weights before they are packed. With out_channels and out_offset the
  * output has out_channels channels and this node writes only those from out_offset on; dest is
  * the same tensor with the others already in it, so that several convolutions write one
- * concatenation in place. The node has five slots whether or not they are used, since dest must
+ * concatenation in place. x_layout="nchw": X is [N,C,H,W], with group 1. The node has five slots whether or not they are used, since dest must
  * be the last. */
 #include "engine/kernels/conv_f32.h"
 #include "engine/ops/fused/fused_act.h"
@@ -19,6 +19,7 @@ typedef struct ConvDims {
     int64_t strides[2], dilations[2], pads[4], group;
     int64_t n, h, w, c, m, kh, kw, oh, ow; /* -1: not known yet */
     int64_t channels, offset;              /* of the output */
+    bool planes;                           /* X is NCHW */
 } ConvDims;
 
 /* pads from auto_pad in direction i (0: rows, 1: columns), as ONNX defines it. */
@@ -87,10 +88,14 @@ static LedgeStatus conv_dims(LedgeOpCtx *c, ConvDims *d)
     if (d->group < 1)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "attribute group is %lld",
                               (long long)d->group);
+    d->planes = strcmp(ledge__node_string(c->node, "x_layout", ""), "nchw") == 0;
+    if (d->planes && d->group != 1)
+        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "NCHW input in %lld groups",
+                              (long long)d->group);
     d->n = x->rank == 4 ? x->dims[0] : -1;
-    d->h = x->rank == 4 ? x->dims[1] : -1;
-    d->w = x->rank == 4 ? x->dims[2] : -1;
-    d->c = x->rank == 4 ? x->dims[3] : -1;
+    d->h = x->rank == 4 ? x->dims[d->planes ? 2 : 1] : -1;
+    d->w = x->rank == 4 ? x->dims[d->planes ? 3 : 2] : -1;
+    d->c = x->rank == 4 ? x->dims[d->planes ? 1 : 3] : -1;
     d->m = w->rank == 4 ? w->dims[0] : -1;
     d->kh = w->rank == 4 ? w->dims[2] : -1;
     d->kw = w->rank == 4 ? w->dims[3] : -1;
@@ -189,7 +194,8 @@ static LedgeStatus conv_prepare(LedgeOpCtx *c)
         .oh = (size_t)d.oh, .ow = (size_t)d.ow, .m = (size_t)d.m, .ldc = (size_t)d.channels,
         .kh = (size_t)d.kh, .kw = (size_t)d.kw, .sh = (size_t)d.strides[0],
         .sw = (size_t)d.strides[1], .dh = (size_t)d.dilations[0], .dw = (size_t)d.dilations[1],
-        .pt = (size_t)d.pads[0], .pl = (size_t)d.pads[1], .group = (size_t)d.group};
+        .pt = (size_t)d.pads[0], .pl = (size_t)d.pads[1], .group = (size_t)d.group,
+        .planes = d.planes};
     ConvState *s = ledge__op_alloc(c, sizeof(*s));
     if (!s)
         return ledge__no_memory(c->err);
