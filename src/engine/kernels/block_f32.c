@@ -15,7 +15,6 @@ static size_t row_pixels(const LedgeConvShape *s)
 /* Parts of a thread's scratch, in floats and pointers. */
 typedef struct Parts {
     size_t ring, out;      /* floats: kh expanded rows; one depthwise row */
-    size_t room;           /* floats of ledge__gemm_serial */
     size_t tables;         /* pointers: kh rows and one of zeros */
 } Parts;
 
@@ -23,15 +22,12 @@ static bool parts_of(const LedgeBlockPlan *p, Parts *q, size_t *bytes)
 {
     const LedgeConvShape *s = &p->dw.s;
     size_t floats, pointers;
-    const size_t e = ledge__strassen_floats(&p->expand.p), m = ledge__strassen_floats(&p->project.p);
-    q->room = e > m ? e : m;
     q->ring = 0;
     if (p->expand.s.m &&
         (!ledge__mul(s->w, s->c, &q->ring) || !ledge__mul(q->ring, s->kh, &q->ring)))
         return false;
     if (!ledge__mul(s->ow, s->c, &q->out) || !ledge__mul(row_pixels(s), s->kh + 1, &q->tables) ||
-        !ledge__add(q->ring, q->out, &floats) || !ledge__add(floats, q->room, &floats) ||
-        !ledge__mul(floats, sizeof(float), &floats) ||
+        !ledge__add(q->ring, q->out, &floats) || !ledge__mul(floats, sizeof(float), &floats) ||
         !ledge__mul(q->tables + s->kh, sizeof(float *), &pointers) || floats > SIZE_MAX / 4 ||
         pointers > SIZE_MAX / 4)
         return false;
@@ -43,7 +39,7 @@ static LedgeConvShape pointwise(const LedgeConvShape *dw, size_t h, size_t w, si
 {
     return (LedgeConvShape){.n = dw->n, .h = h, .w = w, .c = c, .oh = h, .ow = w, .m = m,
                             .ldc = m, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1,
-                            .group = 1};
+                            .group = 1, .serial = true};
 }
 
 bool ledge__block_f32_plan(const LedgeConvShape *dw, size_t in, size_t out, uint32_t cpu,
@@ -67,7 +63,7 @@ bool ledge__block_f32_plan(const LedgeConvShape *dw, size_t in, size_t out, uint
 typedef struct Strip {
     const LedgeBlockPlan *p;
     const LedgeBlockArgs *a;
-    float *ring, *out, *room;
+    float *ring, *out;
     const float **tables; /* of slot i at i × row_pixels; the last has zeros only */
     const float *const **rows;
     size_t next;          /* first input row that is not in the ring yet */
@@ -101,7 +97,7 @@ static void enter_row(const Strip *t, size_t n, size_t y)
         return;
     }
     ledge__gemm_serial(&e->p, e->mr, a->x + pixel * e->s.c, e->s.c, s->w, a->packed, a->bias,
-                       t->ring + y % s->kh * s->w * s->c, s->c, NULL, 0, &a->act, t->room);
+                       t->ring + y % s->kh * s->w * s->c, s->c, NULL, 0, &a->act);
 }
 
 static void output_row(Strip *t, size_t n, size_t oy)
@@ -126,7 +122,7 @@ static void output_row(Strip *t, size_t n, size_t oy)
         ledge__act_f32(d->k, t->out, s->ow, s->c, s->c, &da->act);
     ledge__gemm_serial(&q->p, q->mr, t->out, s->c, s->ow, pa->packed, pa->bias,
                        pa->y + pixel * q->s.m, q->s.m, pa->r ? pa->r + pixel * pa->ldr : NULL,
-                       pa->ldr, &pa->act, t->room);
+                       pa->ldr, &pa->act);
 }
 
 static void run_strips(void *arg, size_t begin, size_t end, int thread)
@@ -138,10 +134,9 @@ static void run_strips(void *arg, size_t begin, size_t end, int thread)
     if (!parts_of(w->p, &q, &bytes))
         return; /* the plan has seen to that */
     char *scratch = (char *)w->a->scratch + (size_t)thread * bytes;
-    Strip t = {.p = w->p, .a = w->a, .room = (float *)(void *)scratch};
-    t.ring = t.room + q.room; /* the room needs the alignment */
+    Strip t = {.p = w->p, .a = w->a, .ring = (float *)(void *)scratch};
     t.out = t.ring + q.ring;
-    const size_t floats = ledge__round_up((q.room + q.ring + q.out) * sizeof(float), LEDGE_ALIGN);
+    const size_t floats = ledge__round_up((q.ring + q.out) * sizeof(float), LEDGE_ALIGN);
     t.tables = (const float **)(void *)(scratch + floats);
     t.rows = (const float *const **)(void *)(t.tables + q.tables);
     fill_table(&t, s->kh, NULL);

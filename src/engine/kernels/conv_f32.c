@@ -119,7 +119,7 @@ static size_t padded_bytes(const LedgeConvPlan *plan)
 /* For a few rows the sums of A would be made for too little use. */
 static bool strassen_pays(const LedgeConvShape *s, LedgeConvPath path)
 {
-    return path == LEDGE_CONV_POINTWISE && s->group == 1 &&
+    return path == LEDGE_CONV_POINTWISE && s->group == 1 && !s->serial &&
            (double)s->n * (double)s->oh * (double)s->ow >= STRASSEN_MIN_ROWS;
 }
 

@@ -17,6 +17,7 @@ typedef struct LedgeConvShape {
     size_t pt, pl;     /* padding above and to the left; the rest follows from oh and ow */
     size_t group;
     bool planes;       /* the input is NCHW; group is 1 */
+    bool serial;       /* the weights are for ledge__gemm_serial */
 } LedgeConvShape;
 
 typedef enum LedgeConvPath {

@@ -413,30 +413,35 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
+/* Panel by panel, so that what belongs to one is set up once for all rows. */
 void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_t lda, size_t m,
                         const float *b, const float *bias, float *c, size_t ldc, const float *r,
-                        size_t ldr, const LedgeAct *act, float *room)
+                        size_t ldr, const LedgeAct *act)
 {
     const float *rows[LEDGE_GEMM_MR_MAX];
-    const LedgeGemmRun g = {.p = *p,
-                            .taps = 1,
-                            .kc = p->depth,
-                            .b = b,
-                            .bias = bias,
-                            .c = c,
-                            .ldc = ldc,
-                            .r = r,
-                            .ldr = ldr,
-                            .act = *act};
-    const Deal d = deal_rows(p, m, mr);
-    for (size_t t = 0, m0 = 0; t < d.tiles; t++) {
-        const size_t next = (t + 1) * d.units / d.tiles * d.unit, end = next < m ? next : m;
-        const uint32_t n = (uint32_t)(end - m0);
-        for (uint32_t i = 0; i < n; i++)
-            rows[i] = a + (m0 + i) * lda;
-        run_tile(&g, 0, m0, n, 0, p->count, rows, room);
-        m0 = end;
+    const size_t tiles = (m + mr - 1) / mr, share = tiles ? m / tiles : 0;
+    const size_t more = tiles ? m % tiles : 0;
+    LedgeGemmTile t = {.a = rows, .taps = 1, .kc = p->depth, .ldc = ldc, .ldr = ldr,
+                       .lo = act->lo, .hi = act->hi};
+    for (size_t i = 0; i < p->count; i++) {
+        const size_t first = ledge__panel_start(p, i) * p->k->lanes;
+        const float *x = a;
+        t.nv = ledge__panel_nv(p, i);
+        t.n = (uint32_t)(p->n - first < t.nv * p->k->lanes ? p->n - first : t.nv * p->k->lanes);
+        t.b = b + first * p->depth;
+        t.bias = bias + first;
+        t.c = c + first;
+        t.r = r ? r + first : NULL;
+        for (size_t n = 0; n < tiles; n++, t.c += t.mr * ldc) {
+            t.mr = (uint32_t)(share + (n < more));
+            for (uint32_t j = 0; j < t.mr; j++, x += lda)
+                rows[j] = x;
+            p->k->gemm(&t);
+            t.r = t.r ? t.r + t.mr * ldr : NULL;
+        }
     }
+    if (act->kind != LEDGE_ACT_CLAMP)
+        ledge__act_f32(p->k, c, m, ldc, p->n, act);
 }
 
 void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)

@@ -86,10 +86,10 @@ typedef struct LedgeGemmRun {
 } LedgeGemmRun;
 
 /* m rows of contiguous k, all in the calling thread; for drivers that share out work by
- * themselves. `mr` as in LedgeGemmRun; `room`: ledge__strassen_floats, on LEDGE_ALIGN. */
+ * themselves. `mr` as in LedgeGemmRun. Not for Strassen's panels. */
 void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_t lda, size_t m,
                         const float *b, const float *bias, float *c, size_t ldc, const float *r,
-                        size_t ldr, const LedgeAct *act, float *room);
+                        size_t ldr, const LedgeAct *act);
 
 /* Bytes that one thread's pointers take; border floats come on top of it. */
 size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats);
