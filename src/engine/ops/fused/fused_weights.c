@@ -58,8 +58,9 @@ LedgeStatus ledge__fused_weights(LedgeOpCtx *c, uint32_t i, const char *scale_na
     if (arg.scale && count != p->s.m)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "%s has %zu factors, must have %zu",
                               scale_name, count, p->s.m);
-    snprintf(key, sizeof(key), "conv_f32 %s lanes=%u nv=%u group=%zu scale=%016llx",
-             ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->s.group,
+    snprintf(key, sizeof(key), "conv_f32 %s%s lanes=%u nv=%u group=%zu scale=%016llx",
+             ledge__conv_f32_path_name(p->path), p->p.strassen ? " strassen" : "", p->k->lanes,
+             p->p.nv, p->s.group,
              (unsigned long long)scale_hash(arg.scale, p->s.m));
     const void *packed;
     LEDGE_TRY(c->host->packed(c, i, key, p->packed_floats * sizeof(float), pack, &arg, &packed));
