@@ -35,13 +35,20 @@ LedgeJsonKind ledge__json_peek(LedgeJson *j)
     if (j->bad || j->p == j->end)
         return LEDGE_JSON_END;
     switch (*j->p) {
-    case '{': return LEDGE_JSON_OBJECT;
-    case '[': return LEDGE_JSON_ARRAY;
-    case '"': return LEDGE_JSON_STRING;
-    case 't': return LEDGE_JSON_TRUE;
-    case 'f': return LEDGE_JSON_FALSE;
-    case 'n': return LEDGE_JSON_NULL;
-    default: break;
+    case '{':
+        return LEDGE_JSON_OBJECT;
+    case '[':
+        return LEDGE_JSON_ARRAY;
+    case '"':
+        return LEDGE_JSON_STRING;
+    case 't':
+        return LEDGE_JSON_TRUE;
+    case 'f':
+        return LEDGE_JSON_FALSE;
+    case 'n':
+        return LEDGE_JSON_NULL;
+    default:
+        break;
     }
     if (*j->p == '-' || (*j->p >= '0' && *j->p <= '9'))
         return LEDGE_JSON_NUMBER;
@@ -88,7 +95,8 @@ static bool next_item(LedgeJson *j, char close)
         return false;
     }
     if (!first && !take(j, ','))
-        ledge__json_fault(j, close == '}' ? "a comma or '}' is missing" : "a comma or ']' is missing");
+        ledge__json_fault(j,
+                          close == '}' ? "a comma or '}' is missing" : "a comma or ']' is missing");
     return !j->bad;
 }
 
@@ -259,8 +267,8 @@ static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6, 
                                        1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 typedef struct Number {
-    uint64_t digits;  /* as many as 64 bits hold */
-    int64_t exponent; /* of ten */
+    uint64_t digits;             /* as many as 64 bits hold */
+    int64_t exponent;            /* of ten */
     bool negative, whole, exact; /* no fraction or exponent; no digit was left out */
 } Number;
 
@@ -447,9 +455,9 @@ void ledge__json_skip(LedgeJson *j)
         }
         /* Out of everything that ends here, to the next value. */
         char key[2];
-        while (!j->bad && j->depth > base &&
-               !(object[j->depth] ? ledge__json_member(j, key, sizeof key)
-                                  : ledge__json_element(j))) {
+        while (
+            !j->bad && j->depth > base &&
+            !(object[j->depth] ? ledge__json_member(j, key, sizeof key) : ledge__json_element(j))) {
         }
     } while (!j->bad && j->depth > base);
 }
@@ -466,11 +474,11 @@ void ledge__json_finish(LedgeJson *j)
 static bool store_integer(LedgeType type, void *out, size_t i, const Number *n, double v)
 {
     uint64_t u;
-#define STORE(TYPE, c_type, low, high)                                                    \
-    case TYPE:                                                                            \
-        if (!to_integer(n, v, low, high, &u))                                             \
-            return false;                                                                 \
-        ((c_type *)out)[i] = (c_type)u;                                                   \
+#define STORE(TYPE, c_type, low, high)                                                             \
+    case TYPE:                                                                                     \
+        if (!to_integer(n, v, low, high, &u))                                                      \
+            return false;                                                                          \
+        ((c_type *)out)[i] = (c_type)u;                                                            \
         return true;
     switch (type) {
         STORE(LEDGE_BOOL, uint8_t, 0, 1)
@@ -482,7 +490,8 @@ static bool store_integer(LedgeType type, void *out, size_t i, const Number *n, 
         STORE(LEDGE_INT16, int16_t, INT16_MIN, INT16_MAX)
         STORE(LEDGE_INT32, int32_t, INT32_MIN, INT32_MAX)
         STORE(LEDGE_INT64, int64_t, INT64_MIN, INT64_MAX)
-    default: return false;
+    default:
+        return false;
     }
 #undef STORE
 }

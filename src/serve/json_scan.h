@@ -30,7 +30,7 @@ typedef struct LedgeJson {
     const char *start, *p, *end;
     const char *bad; /* NULL: all well so far */
     int depth;
-    bool first;      /* nothing was read yet of the object or array begun last */
+    bool first; /* nothing was read yet of the object or array begun last */
 } LedgeJson;
 
 void ledge__json_begin(LedgeJson *j, const char *text, size_t size);

@@ -21,12 +21,29 @@ static LedgeJson begin(const char *text)
 static void numbers_are_the_nearest_doubles(void **state)
 {
     (void)state;
-    static const char *const texts[] = {
-        "0", "-0", "1", "-1.5", "0.1", "1e22", "1e23", "1e-22", "123456789012345678",
-        "9007199254740993", "1.7976931348623157e308", "5e-324", "2.2250738585072011e-308",
-        "0.000000000000000000000000000001", "3.141592653589793238462643383279502884197",
-        "179769313486231570000000000000000000000", "1E+2", "1e-400", "0.3", "33554433.0",
-        "8.5e-10", "1.00000017881393432617187499", "7.2057594037927933e16"};
+    static const char *const texts[] = {"0",
+                                        "-0",
+                                        "1",
+                                        "-1.5",
+                                        "0.1",
+                                        "1e22",
+                                        "1e23",
+                                        "1e-22",
+                                        "123456789012345678",
+                                        "9007199254740993",
+                                        "1.7976931348623157e308",
+                                        "5e-324",
+                                        "2.2250738585072011e-308",
+                                        "0.000000000000000000000000000001",
+                                        "3.141592653589793238462643383279502884197",
+                                        "179769313486231570000000000000000000000",
+                                        "1E+2",
+                                        "1e-400",
+                                        "0.3",
+                                        "33554433.0",
+                                        "8.5e-10",
+                                        "1.00000017881393432617187499",
+                                        "7.2057594037927933e16"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         LedgeJson j = begin(texts[i]);
         const double got = ledge__json_number(&j), want = strtod(texts[i], NULL);
@@ -125,9 +142,17 @@ static void strings_are_decoded(void **state)
     assert_true(ledge__json_element(&j));
     assert_int_equal(ledge__json_bytes(&j).n, 0);
     assert_false(ledge__json_element(&j));
-    static const char *const bad[] = {"\"", "\"\\", "\"\\u12", "\"\\u12g4\"", "\"\\ud800\"",
-                                      "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\\q\"", "\"\n\"",
-                                      "\"\\u0000\"", "\"0123456789012345678901234567890123\""};
+    static const char *const bad[] = {"\"",
+                                      "\"\\",
+                                      "\"\\u12",
+                                      "\"\\u12g4\"",
+                                      "\"\\ud800\"",
+                                      "\"\\udc00\"",
+                                      "\"\\ud800\\u0041\"",
+                                      "\"\\q\"",
+                                      "\"\n\"",
+                                      "\"\\u0000\"",
+                                      "\"0123456789012345678901234567890123\""};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         j = begin(bad[i]);
         ledge__json_string(&j, out, sizeof out);
@@ -159,10 +184,14 @@ static void objects_are_walked_and_skipped(void **state)
 static void damage_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "", " ", "{", "}", "[", "]", "{]", "[}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
-        "[1,]", "[,1]", "[1 2]", "{\"a\":1 \"b\":2}", "01", "1.", ".5", "-", "1e", "1e+", "+1",
-        "tru", "nul", "NaN", "Infinity", "'a'", "[1]]", "1 2", "{\"a\":1}x", "[[1]"};
+    static const char *const bad[] = {"",        " ",        "{",          "}",
+                                      "[",       "]",        "{]",         "[}",
+                                      "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
+                                      "[1,]",    "[,1]",     "[1 2]",      "{\"a\":1 \"b\":2}",
+                                      "01",      "1.",       ".5",         "-",
+                                      "1e",      "1e+",      "+1",         "tru",
+                                      "nul",     "NaN",      "Infinity",   "'a'",
+                                      "[1]]",    "1 2",      "{\"a\":1}x", "[[1]"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         LedgeJson j = begin(bad[i]);
         LedgeError err;
