@@ -31,16 +31,18 @@ RIGHT |= {
     "include": set(),
     "base": set(),
     "image": set(),
+    "report": set(),
+    "trust": set(),
     "compress": {"engine/onnx", "engine/graph", "engine/optimize", "engine/kernels", "image",
                  "monitor"},
     "monitor": set(),
     "wasm": {"image"},
     "serve": {"image", "monitor"},
-    "fleet": set(),
-    "fleet/registry": {"fleet"},
-    "fleet/agent": {"fleet", "monitor"},
-    "cli": {"image", "compress", "serve", "monitor", "wasm", "fleet", "fleet/registry",
-            "fleet/agent"},
+    "fleet": {"trust"},
+    "fleet/registry": {"fleet", "trust"},
+    "fleet/agent": {"fleet", "monitor", "trust"},
+    "cli": {"image", "report", "trust", "compress", "serve", "monitor", "wasm", "fleet",
+            "fleet/registry", "fleet/agent"},
 }
 
 

@@ -71,6 +71,9 @@ typedef struct LedgeReport {
     size_t n_steps;
     int64_t macs;             /* of one run, free dimensions taken as 1 */
     uint64_t arena_bytes;     /* activations of one run */
+
+    const char **external_files; /* that hold tensors, relative to the model's folder */
+    size_t n_external_files;
 } LedgeReport;
 
 /* path: .onnx or .ledge. options may be NULL. Statuses: IO, FORMAT, LIMIT, MISMATCH, MEMORY;

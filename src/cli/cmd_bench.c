@@ -2,13 +2,10 @@
  *
  * The first answer is timed from outside: a fresh child process is started that loads the
  * model, runs once and reports its peak memory, the way a device starts a program. */
-#include <fcntl.h>
 #include <math.h>
 #include <inttypes.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cpu.h"
@@ -161,55 +158,14 @@ static int first_answer(Bench *b)
     return write(STDOUT_FILENO, &peak, sizeof peak) == (ssize_t)sizeof peak ? CLI_OK : CLI_FAILED;
 }
 
-static pid_t spawn(int argc, char **argv, int out)
-{
-    char **args = calloc((size_t)argc + 4, sizeof *args);
-    posix_spawn_file_actions_t actions;
-    pid_t pid = -1;
-    if (!args || posix_spawn_file_actions_init(&actions) != 0) {
-        free(args);
-        return -1;
-    }
-    args[0] = (char[]){"ledge"};
-    args[1] = argv[0];
-    args[2] = (char[]){"--first-answer"};
-    for (int i = 1; i < argc; i++)
-        args[2 + i] = argv[i];
-    extern char **environ;
-    if (posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO) != 0 ||
-        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) != 0 ||
-        posix_spawn(&pid, "/proc/self/exe", &actions, NULL, args, environ) != 0)
-        pid = -1;
-    posix_spawn_file_actions_destroy(&actions);
-    free(args);
-    return pid;
-}
-
-/* Milliseconds from exec to the first answer; NaN when that did not work. */
-static double cold_start(int argc, char **argv, uint64_t *peak)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return NAN;
-    const uint64_t start = cli_now_ns();
-    pid_t pid = spawn(argc, argv, ends[1]);
-    close(ends[1]);
-    const bool ok = pid > 0 && read(ends[0], peak, sizeof *peak) == (ssize_t)sizeof *peak;
-    const uint64_t end = cli_now_ns();
-    close(ends[0]);
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
-    return ok ? (double)(end - start) / 1e6 : NAN;
-}
-
-static int measure_cold(Bench *b, int argc, char **argv)
+static int measure_cold(Bench *b, char **argv)
 {
     b->cold_ms = malloc(((size_t)b->o->cold + 1) * sizeof *b->cold_ms);
     if (!b->cold_ms)
         return no_memory();
     for (int64_t i = 0; i < b->o->cold; i++) {
         uint64_t peak = 0;
-        const double ms = cold_start(argc, argv, &peak);
+        const double ms = cli_cold_start(argv + 1, &peak);
         if (ms >= 0)
             b->cold_ms[b->n_cold++] = ms;
         b->peak_bytes = peak > b->peak_bytes ? peak : b->peak_bytes;
@@ -369,7 +325,7 @@ static int run(const CliCommand *c, int argc, char **argv)
         if (code == CLI_GO)
             code = measure(&b);
         if (code == CLI_GO)
-            code = measure_cold(&b, argc, argv);
+            code = measure_cold(&b, argv);
         if (code == CLI_GO)
             code = report(&b);
     }

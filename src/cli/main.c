@@ -4,9 +4,11 @@
 #include <signal.h>
 #include <string.h>
 
-static const CliCommand *const commands[] = {&cli_inspect, &cli_run,        &cli_bench, &cli_eval,
-                                             &cli_compile, &cli_preprocess, &cli_drift,
-                                             &cli_doctor};
+static const CliCommand *const commands[] = {
+#define COMMAND(name) &cli_##name,
+#include "cli/commands.def"
+#undef COMMAND
+};
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
 static const CliCommand *find(const char *name)

@@ -62,6 +62,9 @@ void cli_probabilities(const LedgeTensor *t, const int64_t *indices, size_t k, d
 /* ---- time ---- */
 
 uint64_t cli_now_ns(void);
+/* Milliseconds from exec to the first answer of `ledge bench WORDS...` (ended by NULL: a model
+ * and options) in a fresh process, and its peak memory; NaN when that did not work. */
+double cli_cold_start(char *const *words, uint64_t *peak);
 /* Percentile p (0 … 100) of sorted values, linear between neighbours. */
 double cli_percentile(const double *sorted, size_t n, double p);
 int cli_compare_doubles(const void *a, const void *b);
