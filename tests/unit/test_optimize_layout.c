@@ -149,14 +149,14 @@ static void layout_keeps_one_conversion_at_each_border(void **state)
                                  "output y\n";
     assert_optimized(
         before,
-        "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-        "%1:float32[?,4,4,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], "
-        "dilations=[1,1], group=1, pads=[0,0,1,1], act=\"clip\", act_min=0, act_max=6}\n"
-        "%2:float32[?,4,4,8] = ledge.Conv(%1, d, _, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "%0:float32[?,4,4,8] = ledge.Conv(x, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], "
+        "dilations=[1,1], group=1, pads=[0,0,1,1], act=\"clip\", act_min=0, act_max=6, "
+        "x_layout=\"nchw\"}\n"
+        "%1:float32[?,4,4,8] = ledge.Conv(%0, d, _, _, _) {kernel_shape=[3,3], strides=[1,1], "
         "dilations=[1,1], group=8, pads=[1,1,1,1], act=\"clip\", act_min=0, act_max=6}\n"
-        "%3:float32[?,4,4,8] = ledge.Conv(%2, p, _, %1, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%2:float32[?,4,4,8] = ledge.Conv(%1, p, _, %0, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-        "y:float32[?,8,4,4] = Transpose(%3) {perm=[0,3,1,2]}\n"
+        "y:float32[?,8,4,4] = Transpose(%2) {perm=[0,3,1,2]}\n"
         "output y\n");
     assert_outputs_agree(before);
 }
@@ -174,11 +174,11 @@ static void layout_keeps_flattened_pools_free_of_transposes(void **state)
                                  "y = MatMul(f, v)\n"
                                  "output y\n";
     assert_optimized(before,
-                     "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:float32[?,6,6,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], "
-                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
-                     "%2:float32[?,1,1,8] = ledge.GlobalAveragePool(%1)\n"
-                     "f:float32[?,8] = Flatten(%2)\n"
+                     "%0:float32[?,6,6,8] = ledge.Conv(x, w, _, _, _) {kernel_shape=[3,3], "
+                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\", "
+                     "x_layout=\"nchw\"}\n"
+                     "%1:float32[?,1,1,8] = ledge.GlobalAveragePool(%0)\n"
+                     "f:float32[?,8] = Flatten(%1)\n"
                      "y:float32[?,5] = ledge.Gemm(f, v, _, _)\n"
                      "output y\n");
     assert_outputs_agree(before);
@@ -244,23 +244,23 @@ static void layout_serves_squeeze_and_excite_of_any_image_size(void **state)
                                  "output y\n";
     assert_optimized(
         before,
-        "%0:float32[?,?,?,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-        "%1:float32[?,?,?,16] = ledge.Conv(%0, w0, %2, _, _) {kernel_shape=[3,3], strides=[1,1], "
-        "dilations=[1,1], group=1, pads=[1,1,1,1], w_scale=<16>, act=\"hardswish\"}\n"
-        "%3:float32[?,?,?,16] = ledge.Conv(%1, wd, %4, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "%0:float32[?,?,?,16] = ledge.Conv(x, w0, %1, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "dilations=[1,1], group=1, pads=[1,1,1,1], w_scale=<16>, act=\"hardswish\", "
+        "x_layout=\"nchw\"}\n"
+        "%2:float32[?,?,?,16] = ledge.Conv(%0, wd, %3, _, _) {kernel_shape=[3,3], strides=[1,1], "
         "dilations=[1,1], group=16, pads=[1,1,1,1], w_scale=<16>, act=\"relu\"}\n"
-        "%5:float32[?,1,1,16] = ledge.GlobalAveragePool(%3)\n"
-        "%6:float32[?,1,1,8] = ledge.Conv(%5, f1, fb1, _, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%4:float32[?,1,1,16] = ledge.GlobalAveragePool(%2)\n"
+        "%5:float32[?,1,1,8] = ledge.Conv(%4, f1, fb1, _, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
-        "%7:float32[?,1,1,16] = ledge.Conv(%6, f2, fb2, _, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%6:float32[?,1,1,16] = ledge.Conv(%5, f2, fb2, _, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0], act=\"hardsigmoid\", act_alpha=0.166667, "
         "act_beta=0.5}\n"
-        "%8:float32[?,?,?,16] = Mul(%7, %3)\n"
-        "%9:float32[?,?,?,16] = ledge.Conv(%8, pw, %10, %1, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%7:float32[?,?,?,16] = Mul(%6, %2)\n"
+        "%8:float32[?,?,?,16] = ledge.Conv(%7, pw, %9, %0, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0], w_scale=<16>}\n"
-        "%11:float32[?,1,1,16] = ledge.GlobalAveragePool(%9)\n"
-        "p:float32[?,16] = Reshape(%11, %12)\n"
-        "y:float32[?,10] = ledge.Gemm(p, cls, %13, _) {transB=1}\n"
+        "%10:float32[?,1,1,16] = ledge.GlobalAveragePool(%8)\n"
+        "p:float32[?,16] = Reshape(%10, %11)\n"
+        "y:float32[?,10] = ledge.Gemm(p, cls, %12, _) {transB=1}\n"
         "output y\n");
     assert_outputs_agree(before);
 }
