@@ -47,12 +47,29 @@ void ledge__bytes_pixels(LedgeRunner r, const LedgePixelTables *t, const uint8_t
         ledge__pool_run(r.pool, (pixels + BLOCK - 1) / BLOCK, 8, byte_blocks, &p);
 }
 
-/* One channel of a block: `step` floats from one to the next. */
-static void look_up(const uint8_t *x, size_t x_step, float *y, size_t step, size_t n,
-                    const float *table)
+static void look_up_plane(const uint8_t *x, size_t step, float *y, size_t n, const float *table)
 {
     for (size_t i = 0; i < n; i++)
-        y[i * step] = table[x[i * x_step]];
+        y[i] = table[x[i * step]];
+}
+
+/* A pixel at a time, so that stores follow each other. */
+static void look_up_pixels(const LedgePixelTables *t, const uint8_t *x, float *y, size_t n)
+{
+    const size_t c = t->channels;
+    const float *tables = t->entries;
+    if (c == 3) {
+        const size_t first = source(t, 0), last = source(t, 2);
+        for (size_t i = 0; i < n; i++, x += 3, y += 3) {
+            y[0] = tables[x[first]];
+            y[1] = tables[256 + x[1]];
+            y[2] = tables[512 + x[last]];
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++, x += c, y += c)
+        for (size_t k = 0; k < c; k++)
+            y[k] = tables[256 * k + x[source(t, k)]];
 }
 
 static void float_blocks(void *arg, size_t begin, size_t end, int thread)
@@ -66,11 +83,10 @@ static void float_blocks(void *arg, size_t begin, size_t end, int thread)
         const size_t n = p->pixels - at < BLOCK ? p->pixels - at : BLOCK;
         const uint8_t *x = p->x + (image * p->pixels + at) * c;
         float *y = (float *)p->y + image * p->pixels * c;
-        for (size_t k = 0; k < c; k++)
-            if (p->planes)
-                look_up(x + source(p->t, k), c, y + k * p->pixels + at, 1, n, tables + 256 * k);
-            else
-                look_up(x + source(p->t, k), c, y + at * c + k, c, n, tables + 256 * k);
+        if (!p->planes)
+            look_up_pixels(p->t, x, y + at * c, n);
+        for (size_t k = 0; k < c && p->planes; k++)
+            look_up_plane(x + source(p->t, k), c, y + k * p->pixels + at, n, tables + 256 * k);
     }
 }
 

@@ -175,7 +175,7 @@ void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
     const uint32_t each = (uint32_t)(s->c / s->group * s->kh * s->kw);
     const uint32_t x = (uint32_t)x_zero, less = x - plan->k->flip;
     if (is_plain(plan) && !bias && !b_zero) {
-        memset(packed, 0, plan->columns * sizeof(*packed));
+        memset(packed + s->m, 0, (plan->columns - s->m) * sizeof(*packed));
         for (size_t m = 0; m < s->m; m++)
             packed[m] = (int32_t)(0 - less * (uint32_t)sums[m]);
         return;
@@ -201,15 +201,16 @@ void ledge__conv_q8_pack_ints(const LedgeConvQ8Plan *plan, const int32_t *v, siz
 void ledge__conv_q8_pack_floats(const LedgeConvQ8Plan *plan, const float *v, size_t count,
                                 float factor, float *packed)
 {
+    const size_t all = plan->s.m, step = count == 1 ? 0 : 1;
     if (is_plain(plan)) {
-        memset(packed, 0, plan->columns * sizeof(*packed));
-        for (size_t m = 0; m < plan->s.m; m++)
-            packed[m] = v[count == 1 ? 0 : m] * factor;
+        memset(packed + all, 0, (plan->columns - all) * sizeof(*packed));
+        for (size_t m = 0; m < all; m++)
+            packed[m] = v[m * step] * factor;
         return;
     }
     for (size_t i = 0; i < plan->columns; i++) {
         const size_t m = channel_at(plan, i);
-        packed[i] = m < plan->s.m ? v[count == 1 ? 0 : m] * factor : 0.0f;
+        packed[i] = m < all ? v[m * step] * factor : 0.0f;
     }
 }
 

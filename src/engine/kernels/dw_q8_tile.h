@@ -73,10 +73,10 @@ VQ_INLINE void dw_finish(const DwBlock *d, size_t o, const vqa *acc, const bool 
     VQ_EACH(v, 4) sum[v] = q8_requantise(&d->f, sum[v], vq_load_f(d->scale + v * VQ_LANES), false);
     uint8_t *y = (uint8_t *)d->t->y + o * d->t->ldy + d->c;
     if (full) {
-        vq_store_block(y, sum, &d->f.pack);
+        vq_store_block(y, sum, &d->f.pack, false);
     } else {
         uint8_t bytes[DW_BLOCK];
-        vq_store_block(bytes, sum, &d->f.pack);
+        vq_store_block(bytes, sum, &d->f.pack, false);
         memcpy(y, bytes, d->n);
     }
 }
@@ -115,18 +115,19 @@ typedef struct DwRun {
     size_t ldy;
 } DwRun;
 
-VQ_INLINE void dw_store(const DwBlock *d, const DwRun *run, size_t o, const vqa *acc)
+VQ_INLINE void dw_store(const DwBlock *d, const DwRun *run, size_t o, const vqa *acc,
+                        const bool bare)
 {
     vqi q[4];
     VQ_EACH(v, 4)
     q[v] = q8_requantise(&d->f, vq_end(acc[v]), vq_load_f(d->scale + v * VQ_LANES), true);
-    vq_store_block(run->y + o * run->ldy, q, &d->f.pack);
+    vq_store_block(run->y + o * run->ldy, q, &d->f.pack, bare);
 }
 
 /* DW_PX outputs of a k × k filter without dilation; k and step are constants. A column is
  * interleaved once for all outputs that read it, and at most k outputs are on their way. */
 VQ_INLINE void dw_square_px(const DwBlock *d, const DwRun *run, size_t o, const int k,
-                            const int step)
+                            const int step, const bool bare)
 {
     const int fours = (k + 3) / 4;
     vqa acc[DW_PX][4];
@@ -152,13 +153,13 @@ VQ_INLINE void dw_square_px(const DwBlock *d, const DwRun *run, size_t o, const 
                 }
             }
             if (j == k - 1)
-                dw_store(d, run, o + (size_t)p, acc[p]);
+                dw_store(d, run, o + (size_t)p, acc[p], bare);
         }
     }
 }
 
 /* A row of at least DW_PX. The last ones overlap what is there already. */
-VQ_INLINE void dw_square(const DwBlock *d, const int k, const int step)
+VQ_INLINE void dw_square(const DwBlock *d, const int k, const int step, const bool bare)
 {
     const size_t ow = d->t->ow;
     DwRun run = {.y = (uint8_t *)d->t->y + d->c, .ldy = d->t->ldy};
@@ -169,7 +170,7 @@ VQ_INLINE void dw_square(const DwBlock *d, const int k, const int step)
     }
     VQ_EACH(i, k) run.rows[i] = d->t->rows[i];
     for (size_t o = 0; o < ow; o += DW_PX)
-        dw_square_px(d, &run, o + DW_PX <= ow ? o : ow - DW_PX, k, step);
+        dw_square_px(d, &run, o + DW_PX <= ow ? o : ow - DW_PX, k, step, bare);
 }
 
 VQ_INLINE void dw_block(const DwBlock *d)
@@ -179,14 +180,19 @@ VQ_INLINE void dw_block(const DwBlock *d)
                         t->out->kind == LEDGE_Q8_BYTES && t->out->tame && t->ow >= DW_PX &&
                         d->n == DW_BLOCK;
     const uint32_t kind = square ? t->kh * 2 + t->step : 0;
-    if (kind == 3 * 2 + 1)
-        dw_square(d, 3, 1);
+    const bool bare = q8_bare(t->out);
+    if (kind == 3 * 2 + 1 && bare)
+        dw_square(d, 3, 1, true);
+    else if (kind == 3 * 2 + 1)
+        dw_square(d, 3, 1, false);
+    else if (kind == 3 * 2 + 2 && bare)
+        dw_square(d, 3, 2, true);
     else if (kind == 3 * 2 + 2)
-        dw_square(d, 3, 2);
+        dw_square(d, 3, 2, false);
     else if (kind == 5 * 2 + 1)
-        dw_square(d, 5, 1);
+        dw_square(d, 5, 1, false);
     else if (kind == 5 * 2 + 2)
-        dw_square(d, 5, 2);
+        dw_square(d, 5, 2, false);
     else if (d->n == DW_BLOCK)
         dw_any(d, true);
     else

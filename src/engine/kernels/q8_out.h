@@ -7,6 +7,17 @@
 #define Q8_SATURATES 0
 #endif
 
+#ifndef VQ_STORE_ROWS
+/* rows × nv vectors as bytes, ld from row to row. */
+VQ_INLINE void vq_store_rows(uint8_t *p, size_t ld, const vqi *a, const int rows, const int nv,
+                             const VqPack *f, const bool bare)
+{
+    VQ_UNROLL
+    for (int i = 0; i < rows; i++, p += ld)
+        vq_store_bytes(p, a + i * nv, nv, f, bare);
+}
+#endif
+
 /* Constants of requantising; bounds are less the zero point, which is added to integers. */
 typedef struct Q8Bytes {
     vqf hi;
@@ -17,6 +28,12 @@ VQ_INLINE Q8Bytes q8_bytes_of(const LedgeQ8Out *o)
 {
     return (Q8Bytes){vq_set_f((float)(o->y_hi - o->y_zero)),
                      vq_pack_of(o->y_zero, o->y_lo, o->y_hi)};
+}
+
+/* Whether a byte's own range is all that bytes are bound by. */
+VQ_INLINE bool q8_bare(const LedgeQ8Out *o)
+{
+    return o->y_zero == 0 && o->y_lo == 0 && o->y_hi == 255;
 }
 
 /* To be packed: the zero point is still to be added, saturating, and the bounds applied. Unless
@@ -95,7 +112,7 @@ VQ_INLINE void q8_finish_vector(const LedgeQ8Tile *t, const Q8Bytes *bytes, cons
     }
     const VqPack *pack = t->out->kind == LEDGE_Q8_SUM ? &with_r->pack : &bytes->pack;
     if (n == VQ_LANES)
-        vq_store_bytes(c, &q, 1, pack);
+        vq_store_rows(c, 0, &q, 1, 1, pack, false);
     else
         vq_store_bytes_n(c, q, n, pack);
 }

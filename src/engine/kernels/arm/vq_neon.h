@@ -7,6 +7,7 @@
 #define LEDGE_KERNELS_VQ_NEON_H
 
 #include <arm_neon.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -116,21 +117,23 @@ static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
 {
     return (VqPack){vdupq_n_s16((int16_t)zero), vdupq_n_u8((uint8_t)lo), vdupq_n_u8((uint8_t)hi)};
 }
-static inline int16x8_t vq_words(vqi a, vqi b, const VqPack *f)
+static inline int16x8_t vq_words(vqi a, vqi b, const VqPack *f, const bool bare)
 {
-    return vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), f->zero);
+    const int16x8_t x = vqmovn_high_s32(vqmovn_s32(a), b);
+    return bare ? x : vqaddq_s16(x, f->zero);
 }
-static inline uint8x16_t vq_packed(const vqi *a, const int nv, const VqPack *f)
+/* `bare`: there is no zero point and no bound but a byte's own. */
+static inline uint8x16_t vq_packed(const vqi *a, const int nv, const VqPack *f, const bool bare)
 {
-    const uint8x8_t ab = vqmovun_s16(vq_words(a[0], a[nv > 1 ? 1 : 0], f));
-    const uint8x16_t x =
-        nv > 2 ? vqmovun_high_s16(ab, vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f))
-               : vcombine_u8(ab, ab);
-    return vminq_u8(vmaxq_u8(x, f->lo), f->hi);
+    const uint8x8_t ab = vqmovun_s16(vq_words(a[0], a[nv > 1 ? 1 : 0], f, bare));
+    const int16x8_t cd = vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f, bare);
+    const uint8x16_t x = nv > 2 ? vqmovun_high_s16(ab, cd) : vcombine_u8(ab, ab);
+    return bare ? x : vminq_u8(vmaxq_u8(x, f->lo), f->hi);
 }
-static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
+static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f,
+                                  const bool bare)
 {
-    const uint8x16_t x = vq_packed(a, nv, f);
+    const uint8x16_t x = vq_packed(a, nv, f, bare);
     const uint32x4_t words = vreinterpretq_u32_u8(x);
     uint32_t last;
     if (nv == 4) {
@@ -147,12 +150,12 @@ static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const 
 static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f)
 {
     uint8_t x[4];
-    vq_store_bytes(x, &a, 1, f);
+    vq_store_bytes(x, &a, 1, f, false);
     memcpy(p, x, n);
 }
-static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
+static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f, const bool bare)
 {
-    vq_store_bytes(p, a, 4, f);
+    vq_store_bytes(p, a, 4, f, bare);
 }
 
 static inline vqb vq_zero_b(void)

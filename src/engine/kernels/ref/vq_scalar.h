@@ -8,6 +8,7 @@
 #ifndef LEDGE_KERNELS_VQ_SCALAR_H
 #define LEDGE_KERNELS_VQ_SCALAR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -148,7 +149,7 @@ static inline vqi vq_round(vqf x) /* ties to even; saturates, far beyond bytes *
     return y;
 }
 
-/* Bytes: saturate(a + zero), from lo to hi. */
+/* Bytes: saturate(a + zero), from lo to hi. `bare` tells that zero and lo are 0, hi is 255. */
 static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
 {
     return (VqPack){zero, lo, hi};
@@ -160,14 +161,16 @@ static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f
         p[i] = (uint8_t)(y < f->hi ? y : f->hi);
     }
 }
-static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
+static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f,
+                                  const bool bare)
 {
+    (void)bare; /* others skip zero point and bounds then */
     for (int v = 0; v < nv; v++)
         vq_store_bytes_n(p + v * 4, a[v], 4, f);
 }
-static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
+static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f, const bool bare)
 {
-    vq_store_bytes(p, a, 4, f);
+    vq_store_bytes(p, a, 4, f, bare);
 }
 
 static inline vqa vq_begin(vqi init)

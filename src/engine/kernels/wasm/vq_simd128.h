@@ -4,6 +4,7 @@
 #define LEDGE_KERNELS_VQ_SIMD128_H
 
 #include <wasm_simd128.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -119,31 +120,35 @@ static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
     return (VqPack){wasm_i16x8_splat((int16_t)zero), wasm_u8x16_splat((uint8_t)lo),
                     wasm_u8x16_splat((uint8_t)hi)};
 }
-static inline v128_t vq_words(vqi a, vqi b, const VqPack *f)
+static inline v128_t vq_words(vqi a, vqi b, const VqPack *f, const bool bare)
 {
-    return wasm_i16x8_add_sat(wasm_i16x8_narrow_i32x4(a, b), f->zero);
+    const v128_t x = wasm_i16x8_narrow_i32x4(a, b);
+    return bare ? x : wasm_i16x8_add_sat(x, f->zero);
 }
-static inline v128_t vq_packed(const vqi *a, const int nv, const VqPack *f)
+/* `bare`: there is no zero point and no bound but a byte's own. */
+static inline v128_t vq_packed(const vqi *a, const int nv, const VqPack *f, const bool bare)
 {
-    const v128_t ab = vq_words(a[0], a[nv > 1 ? 1 : 0], f);
-    const v128_t cd = nv > 2 ? vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f) : ab;
-    return wasm_u8x16_min(wasm_u8x16_max(wasm_u8x16_narrow_i16x8(ab, cd), f->lo), f->hi);
+    const v128_t ab = vq_words(a[0], a[nv > 1 ? 1 : 0], f, bare);
+    const v128_t cd = nv > 2 ? vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f, bare) : ab;
+    const v128_t x = wasm_u8x16_narrow_i16x8(ab, cd);
+    return bare ? x : wasm_u8x16_min(wasm_u8x16_max(x, f->lo), f->hi);
 }
-static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
+static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f,
+                                  const bool bare)
 {
     uint8_t x[16];
-    wasm_v128_store(x, vq_packed(a, nv, f));
+    wasm_v128_store(x, vq_packed(a, nv, f, bare));
     memcpy(p, x, (size_t)nv * 4);
 }
 static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f)
 {
     uint8_t x[4];
-    vq_store_bytes(x, &a, 1, f);
+    vq_store_bytes(x, &a, 1, f, false);
     memcpy(p, x, n);
 }
-static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
+static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f, const bool bare)
 {
-    vq_store_bytes(p, a, 4, f);
+    vq_store_bytes(p, a, 4, f, bare);
 }
 
 static inline vqa vq_begin(vqi init)
