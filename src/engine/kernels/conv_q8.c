@@ -66,7 +66,7 @@ static bool gemm_plan(LedgeConvQ8Plan *plan)
         !ledge__mul(runs ? plan->p.depth : 0, LEDGE_Q8_MR_MAX, &border))
         return false;
     plan->mr = ledge__q8_panels_mr(&plan->p);
-    plan->border_bytes = kc;
+    plan->border_bytes = ledge__round_up(kc, 4);
     plan->thread_bytes = ledge__gemm_q8_thread_bytes(taps, border);
     return plan->thread_bytes > 0 && ledge__mul(plan->p.columns, s->group, &plan->columns) &&
            ledge__mul(ledge__q8_panels_bytes(&plan->p), s->group, &plan->packed_bytes);
@@ -152,12 +152,13 @@ void ledge__conv_q8_sums_matrix(const LedgeConvQ8Plan *plan, const void *w, size
         }
 }
 
-/* Where output channel m stands among packed init and scale. */
-static size_t place_of(const LedgeConvQ8Plan *plan, size_t m)
+/* The output channel at `place` of packed init and scale; s.m or more: none. */
+static size_t channel_at(const LedgeConvQ8Plan *plan, size_t place)
 {
-    const size_t mg = plan->s.m / plan->s.group;
-    return plan->path == LEDGE_CONV_DEPTHWISE ? ledge__conv_q8_dw_place(plan, m)
-                                              : m / mg * plan->p.columns + m % mg;
+    if (plan->path == LEDGE_CONV_DEPTHWISE)
+        return ledge__conv_q8_dw_channel(plan, place);
+    const size_t mg = plan->s.m / plan->s.group, in = place % plan->p.columns;
+    return in < mg ? place / plan->p.columns * mg + in : SIZE_MAX;
 }
 
 void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
@@ -166,38 +167,41 @@ void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
 {
     const LedgeConvShape *s = &plan->s;
     const uint32_t each = (uint32_t)(s->c / s->group * s->kh * s->kw);
-    const uint32_t flip = plan->k->flip;
-    memset(packed, 0, plan->columns * sizeof(*packed));
-    for (size_t m = 0; m < s->m; m++) {
-        const uint32_t z = b_zero ? (uint32_t)b_zero[b_zero_count == 1 ? 0 : m] : 0;
-        const uint32_t sum = (uint32_t)sums[m], x = (uint32_t)x_zero;
-        packed[place_of(plan, m)] =
-            (int32_t)((bias ? (uint32_t)bias[m] : 0) - (x - flip) * sum + x * each * z);
+    const uint32_t flip = plan->k->flip, x = (uint32_t)x_zero;
+    for (size_t i = 0; i < plan->columns; i++) {
+        const size_t m = channel_at(plan, i);
+        const uint32_t z = b_zero && m < s->m ? (uint32_t)b_zero[b_zero_count == 1 ? 0 : m] : 0;
+        packed[i] = m < s->m ? (int32_t)((bias ? (uint32_t)bias[m] : 0) -
+                                         (x - flip) * (uint32_t)sums[m] + x * each * z)
+                             : 0;
     }
 }
 
 void ledge__conv_q8_pack_ints(const LedgeConvQ8Plan *plan, const int32_t *v, size_t count,
                               int32_t *packed)
 {
-    memset(packed, 0, plan->columns * sizeof(*packed));
-    for (size_t m = 0; m < plan->s.m; m++)
-        packed[place_of(plan, m)] = v[count == 1 ? 0 : m];
+    for (size_t i = 0; i < plan->columns; i++) {
+        const size_t m = channel_at(plan, i);
+        packed[i] = m < plan->s.m ? v[count == 1 ? 0 : m] : 0;
+    }
 }
 
 void ledge__conv_q8_pack_floats(const LedgeConvQ8Plan *plan, const float *v, size_t count,
                                 float factor, float *packed)
 {
-    memset(packed, 0, plan->columns * sizeof(*packed));
-    for (size_t m = 0; m < plan->s.m; m++)
-        packed[place_of(plan, m)] = v[count == 1 ? 0 : m] * factor;
+    for (size_t i = 0; i < plan->columns; i++) {
+        const size_t m = channel_at(plan, i);
+        packed[i] = m < plan->s.m ? v[count == 1 ? 0 : m] * factor : 0.0f;
+    }
 }
 
 typedef struct RowsArg {
     const LedgeConvQ8Plan *plan;
-    const uint8_t *x, *border;
+    const uint8_t *x, *border, *end; /* end of x */
+    size_t fours;                    /* kc rounded up to four */
 } RowsArg;
 
-static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
+static bool pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                            const uint8_t **out, uint8_t *border)
 {
     const RowsArg *a = arg;
@@ -206,6 +210,7 @@ static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr
     (void)border;
     for (uint32_t i = 0; i < mr; i++)
         out[i] = x + i * ld;
+    return a->fours <= (size_t)(a->end - out[mr - 1]);
 }
 
 /* An output pixel as a place in the image, stepped along. */
@@ -232,13 +237,14 @@ static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
     }
 }
 
-static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
+static bool indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                           const uint8_t **out, uint8_t *border)
 {
     const RowsArg *a = arg;
     const LedgeConvShape *s = &a->plan->s;
     (void)border;
     Pixel p = pixel_at(s, m0);
+    size_t room = a->fours; /* behind the row that is nearest to the end */
     for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
         const uint8_t **to = out + i;
         const uint8_t *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->p.kc;
@@ -247,10 +253,14 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
             const size_t y = p.y * s->sh + ky * s->dh - s->pt;
             for (size_t kx = 0; kx < s->kw; kx++, to += mr) {
                 const size_t x = p.x * s->sw + kx * s->dw - s->pl;
-                *to = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : a->border;
+                const bool inside = y < s->h && x < s->w;
+                *to = inside ? image + (y * s->w + x) * s->c : a->border;
+                if (inside && (size_t)(a->end - *to) < room)
+                    room = (size_t)(a->end - *to);
             }
         }
     }
+    return room == a->fours;
 }
 
 /* A filter row over pixels x … x + kw - 1 that leaves the image: its part inside, and x_zero. */
@@ -268,15 +278,38 @@ static const uint8_t *border_run(const LedgeConvShape *s, const uint8_t *row, si
     return to;
 }
 
-static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const uint8_t **out,
+/* All `mr` pixels in one output row with their filter rows inside the image: the usual case. */
+static bool run_rows_inside(const RowsArg *a, const Pixel *p, uint32_t mr, const uint8_t **out)
+{
+    const LedgeConvShape *s = &a->plan->s;
+    const size_t x = p->x * s->sw - s->pl, step = s->sw * s->c;
+    if (p->x + mr > s->ow || x >= s->w || x + (mr - 1) * s->sw + s->kw > s->w)
+        return false;
+    const uint8_t *image = a->x + p->n * s->h * s->w * s->c;
+    for (size_t ky = 0; ky < s->kh; ky++, out += mr) {
+        const size_t y = p->y * s->sh + ky * s->dh - s->pt;
+        const uint8_t *row = y < s->h ? image + (y * s->w + x) * s->c : a->border;
+        const size_t by = y < s->h ? step : 0;
+        for (uint32_t i = 0; i < mr; i++, row += by)
+            out[i] = row;
+    }
+    return true;
+}
+
+static bool run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const uint8_t **out,
                      uint8_t *border)
 {
     const RowsArg *a = arg;
     const LedgeConvShape *s = &a->plan->s;
     (void)group;
     Pixel p = pixel_at(s, m0);
+    /* only the last rows of the last image are near the end */
+    const size_t line = s->w * s->c, below = p.y * s->sh + (s->kh - 1) * s->dh - s->pt + s->sh;
+    const bool loose = s->n == 1 && below < s->h && a->fours <= line;
+    if (loose && run_rows_inside(a, &p, mr, out))
+        return true;
     for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
-        const uint8_t *image = a->x + p.n * s->h * s->w * s->c;
+        const uint8_t *image = a->x + p.n * s->h * line;
         const size_t x = p.x * s->sw - s->pl;
         const bool inside = x < s->w && x + s->kw <= s->w;
         for (size_t ky = 0; ky < s->kh; ky++) {
@@ -287,11 +320,12 @@ static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
             } else if (inside) {
                 *to = image + (y * s->w + x) * s->c;
             } else {
-                *to = border_run(s, image + y * s->w * s->c, x, a->border[0], border);
-                border += a->plan->p.kc;
+                *to = border_run(s, image + y * line, x, a->border[0], border);
+                border += a->fours;
             }
         }
     }
+    return false;
 }
 
 void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *given,
@@ -307,7 +341,8 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *give
         ledge__conv_q8_dw_run(plan, a, pool);
         return;
     }
-    const RowsArg rows = {plan, a->x, a->border};
+    const RowsArg rows = {plan, a->x, a->border, a->x + s->n * s->h * s->w * s->c,
+                          ledge__round_up(plan->p.kc, 4)};
     const LedgeQ8Run g = {.p = plan->p,
                           .m = s->n * s->oh * s->ow,
                           .groups = s->group,

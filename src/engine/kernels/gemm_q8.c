@@ -101,14 +101,14 @@ static void sum_rows(const uint8_t *const *rows, size_t taps, size_t kc, uint32_
 
 /* All panels of [p0, p1) for one tile of rows whose pointers are ready. */
 static void run_tile(const LedgeQ8Run *g, size_t group, size_t m0, uint32_t mr, size_t p0,
-                     size_t p1, const uint8_t *const *rows)
+                     size_t p1, const uint8_t *const *rows, size_t kc)
 {
     const LedgeQ8Panels *p = &g->p;
     const size_t lanes = p->k->lanes, element = g->out->kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
     const size_t columns = group * p->columns, bytes = p->columns * p->depth;
     const size_t c = m0 * g->ldc + group * p->n, r = m0 * g->ldr + group * p->n;
     int32_t sums[LEDGE_Q8_MR_MAX];
-    LedgeQ8Tile t = {.a = rows, .taps = p->taps, .kc = p->kc, .mr = mr, .ldc = g->ldc,
+    LedgeQ8Tile t = {.a = rows, .taps = p->taps, .kc = kc, .mr = mr, .ldc = g->ldc,
                      .ldr = g->ldr, .out = g->out, .row_sum = sums};
     if (g->b_zero)
         sum_rows(rows, p->taps, p->kc, mr, sums);
@@ -141,18 +141,21 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     const size_t pointers = g->p.taps * LEDGE_Q8_MR_MAX * sizeof(uint8_t *);
     uint8_t *border = (uint8_t *)scratch + ledge__round_up(pointers, LEDGE_ALIGN);
     const size_t tiles = (g->m + g->mr - 1) / g->mr;
+    const size_t share = g->m / tiles, more = g->m % tiles;
     for (size_t item = begin; item < end; item++) {
         const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
         const size_t p0 = item / w->chunks / g->groups * w->block;
         const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
         const size_t t1 = (chunk + 1) * tiles / w->chunks;
-        size_t t = chunk * tiles / w->chunks, m0 = t * g->m / tiles;
-        for (; t < t1; t++) {
-            const size_t next = (t + 1) * g->m / tiles;
-            const uint32_t mr = (uint32_t)(next - m0);
-            g->rows(g->rows_arg, group, m0, mr, rows, border);
-            run_tile(g, group, m0, mr, p0, p1, rows);
-            m0 = next;
+        size_t t = chunk * tiles / w->chunks;
+        size_t m0 = t * g->m / tiles, rest = t * g->m % tiles;
+        for (uint32_t mr; t < t1; t++, m0 += mr) { /* rows t m / tiles … (t + 1) m / tiles */
+            rest += more;
+            mr = (uint32_t)(share + (rest >= tiles));
+            rest -= rest >= tiles ? tiles : 0;
+            const bool loose = g->rows(g->rows_arg, group, m0, mr, rows, border);
+            run_tile(g, group, m0, mr, p0, p1, rows,
+                     loose ? ledge__round_up(g->p.kc, 4) : g->p.kc);
         }
     }
 }

@@ -50,8 +50,9 @@ void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, siz
 bool ledge__q8_scales_tame(const float *scale, size_t n, const LedgeQ8Out *o);
 
 /* Row pointers of rows m0 … m0 + mr - 1, tap by tap (out[tap * mr + i]). `border` is this
- * thread's room for rows that must be put together. */
-typedef void (*LedgeQ8RowsFn)(const void *arg, size_t group, size_t m0, uint32_t mr,
+ * thread's room for rows that must be put together. Gives whether all rows can be read up to a
+ * multiple of four bytes, whatever stands there. */
+typedef bool (*LedgeQ8RowsFn)(const void *arg, size_t group, size_t m0, uint32_t mr,
                               const uint8_t **out, uint8_t *border);
 
 typedef struct LedgeQ8Run {

@@ -4,14 +4,8 @@
 #include <string.h>
 
 #include "engine/kernels/q8.h"
+#include "engine/kernels/vq_unroll.h"
 
-#if defined(__clang__)
-#define VQ_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define VQ_UNROLL _Pragma("GCC unroll 36")
-#endif
-#define VQ_EACH(i, n) VQ_UNROLL for (int i = 0; i < (n); i++)
-#define VQ_INLINE __attribute__((always_inline)) static inline
 #define VQ_BYTES (VQ_LANES * 4)
 
 #define VQ_CAT2_(a, b) a##b
