@@ -1,6 +1,7 @@
 /* Shares the kernels over 8-bit numbers among the threads of a pool; see bytes.h. */
 #include "engine/kernels/bytes.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "engine/kernels/pool_span.h"
@@ -368,6 +369,39 @@ void ledge__bytes_global_average(LedgeRunner r, size_t batch, size_t pixels, siz
                                  const LedgeByteMean *m, const uint8_t *x, uint8_t *y)
 {
     run_global(r, batch, pixels, channels, m, x, y);
+}
+
+typedef struct PlaneArgs {
+    const LedgeVec *v;
+    const LedgeByteMean *mean;
+    size_t pixels;
+    uint8_t x_flip, y_flip;
+    const uint8_t *x;
+    uint8_t *y;
+} PlaneArgs;
+
+static void plane_average(void *arg, size_t begin, size_t end, int thread)
+{
+    const PlaneArgs *p = arg;
+    const LedgeByteMean *m = p->mean;
+    const float scale = m->scale / (float)p->pixels;
+    const int32_t zeros = (int32_t)p->pixels * m->x_zero;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const int32_t sum = p->v->byte_sum(p->x + i * p->pixels, p->pixels, p->x_flip) - zeros;
+        const float v = (float)sum * scale, low = (float)(m->lo - m->y_zero);
+        const float high = (float)(m->hi - m->y_zero);
+        const float q = rintf(v < low ? low : v < high ? v : high);
+        p->y[i] = (uint8_t)((int32_t)q + m->y_zero) ^ p->y_flip;
+    }
+}
+
+void ledge__bytes_plane_average(LedgeRunner r, size_t planes, size_t pixels, const LedgeByteMean *m,
+                                uint8_t x_flip, uint8_t y_flip, const uint8_t *x, uint8_t *y)
+{
+    PlaneArgs p = {ledge__vec(r.cpu), m, pixels, x_flip, y_flip, x, y};
+    ledge__pool_run(r.pool, planes, pixels < 65536 ? 65536 / (pixels + 1) + 1 : 1, plane_average,
+                    &p);
 }
 
 /* ---- the range of floats ---- */
