@@ -124,6 +124,75 @@ static void dequantize_is_exact(void **state)
     }
 }
 
+static void each_element_has_its_scale(void **state)
+{
+    float x[MOST], scale[MOST];
+    uint8_t zero[MOST], b[MOST];
+    (void)state;
+    EACH_TABLE(v)
+    for (size_t n = 0; n <= MOST; n++) {
+        const uint8_t flip = n % 2 ? 0x80 : 0, half = n % 4 < 2 ? 0 : 8;
+        fill(zero, MOST);
+        fill(b, MOST);
+        for (size_t i = 0; i < n; i++) {
+            x[i] = i % 3 ? 20.0f * test_uniform(&seed) : odd_floats[test_random(&seed) % N_ODD];
+            scale[i] = 0.1f + 0.05f * test_uniform(&seed);
+        }
+        Guarded gx = guarded_copy(x, n * 4), gs = guarded_copy(scale, n * 4);
+        Guarded gz = guarded_copy(zero, n), gb = guarded_copy(b, n);
+        Guarded gy = guarded_new(n), gf = guarded_new(n * 4);
+        for (int none = 0; none < 2; none++) {
+            v->quantize_each(gx.p, gy.p, n, gs.p, none ? NULL : gz.p, flip);
+            v->dequantize_each(gb.p, gf.p, n, gs.p, none ? NULL : gz.p, half);
+            for (size_t i = 0; i < n; i++) {
+                const uint8_t z = none ? 0 : zero[i];
+                const LedgeByteScale s = {scale[i], z ^ flip, flip};
+                assert_int_equal(((uint8_t *)gy.p)[i], quantized(x[i], &s));
+                assert_true(((float *)gf.p)[i] ==
+                            (float)((b[i] ^ half) - (z ^ half)) * scale[i]);
+            }
+        }
+        guarded_free(&gx);
+        guarded_free(&gs);
+        guarded_free(&gz);
+        guarded_free(&gb);
+        guarded_free(&gy);
+        guarded_free(&gf);
+    }
+}
+
+static void words_are_exact(void **state)
+{
+    float x[MOST];
+    uint16_t w[MOST];
+    (void)state;
+    for (size_t i = 0; i < MOST; i++) {
+        x[i] = i % 3 ? 40000.0f * test_uniform(&seed) : odd_floats[i / 3 % N_ODD];
+        w[i] = (uint16_t)test_random(&seed);
+    }
+    EACH_TABLE(v)
+    for (size_t n = 0; n <= MOST; n++) {
+        const uint16_t flip = n % 2 ? 0x8000 : 0;
+        const int zero = (int)(n * 508);
+        const float scale = 0.77f;
+        Guarded gx = guarded_copy(x, n * 4), gy = guarded_new(n * 2);
+        Guarded gw = guarded_copy(w, n * 2), gf = guarded_new(n * 4);
+        v->quantize_16(gx.p, gy.p, n, scale, zero, flip);
+        v->dequantize_16(gw.p, gf.p, n, scale, zero, flip);
+        for (size_t i = 0; i < n; i++) {
+            const float q = x[i] / scale;
+            double t = rint(isnan(q) ? 0 : (double)q) + zero;
+            t = t < 0 ? 0 : t > 65535 ? 65535 : t;
+            assert_int_equal(((uint16_t *)gy.p)[i], (uint16_t)t ^ flip);
+            assert_true(((float *)gf.p)[i] == (float)((w[i] ^ flip) - zero) * scale);
+        }
+        guarded_free(&gx);
+        guarded_free(&gy);
+        guarded_free(&gw);
+        guarded_free(&gf);
+    }
+}
+
 static void map_looks_up_every_byte(void **state)
 {
     uint8_t table[256], x[1024];
@@ -348,6 +417,8 @@ int main(void)
         cmocka_unit_test(quantize_divides_where_it_matters),
         cmocka_unit_test(quantize_takes_any_scale),
         cmocka_unit_test(dequantize_is_exact),
+        cmocka_unit_test(each_element_has_its_scale),
+        cmocka_unit_test(words_are_exact),
         cmocka_unit_test(map_looks_up_every_byte),
         cmocka_unit_test(sums_and_products_are_exact_in_every_form),
         cmocka_unit_test(pools_are_exact_for_any_channels),

@@ -34,10 +34,31 @@ static LedgeConvPath choose(const LedgeConvShape *s, bool b_zero)
     return LEDGE_CONV_INDIRECT;
 }
 
+const LedgeQ8Kernels *ledge__q8_narrower(const LedgeQ8Kernels *best)
+{
+    for (size_t i = 0; ledge__q8_kernels_at(i); i++) {
+        const LedgeQ8Kernels *k = ledge__q8_kernels_at(i);
+        if (k->cpu == best->cpu && k->lanes < best->lanes)
+            return k;
+    }
+    return best;
+}
+
+/* Narrower vectors where they fit few columns by a fifth better. */
+static const LedgeQ8Kernels *fitting(const LedgeQ8Kernels *best, size_t columns)
+{
+    const LedgeQ8Kernels *k = ledge__q8_narrower(best);
+    return columns <= (size_t)k->lanes * k->nv &&
+                   ledge__round_up(columns, k->lanes) * 5 <=
+                       ledge__round_up(columns, best->lanes) * 4
+               ? k : best;
+}
+
 static bool gemm_plan(LedgeConvQ8Plan *plan)
 {
     const LedgeConvShape *s = &plan->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group;
+    plan->k = fitting(plan->k, mg);
     const bool runs = plan->path == LEDGE_CONV_RUNS;
     size_t taps = s->kh, kc = cg, border;
     if (!ledge__mul(runs ? 1 : s->kw, taps, &taps) || !ledge__mul(runs ? s->kw : 1, kc, &kc) ||
@@ -293,9 +314,13 @@ static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
     }
 }
 
-void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool)
+void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *given,
+                        LedgePool *pool)
 {
     const LedgeConvShape *s = &plan->s;
+    LedgeConvQ8Args tamed = *given;
+    const LedgeConvQ8Args *a = &tamed;
+    tamed.out.tame = ledge__q8_scales_tame(a->scale, plan->columns, &a->out);
     if (ledge__pool_threads(pool) > plan->threads)
         pool = NULL; /* scratch was sized for fewer */
     if (plan->path == LEDGE_CONV_DEPTHWISE) {

@@ -13,6 +13,8 @@
 typedef struct LedgeConvQ8Plan {
     LedgeConvShape s;
     const LedgeQ8Kernels *k;
+    const LedgeQ8Kernels *tail; /* depthwise: for what channels are left after whole blocks of k … */
+    size_t wide;                /* … of which there are so many */
     LedgeConvPath path; /* POINTWISE, INDIRECT, RUNS or DEPTHWISE */
     LedgeQ8Panels p;    /* of one group */
     const LedgeF32Kernels *act_kernels;
@@ -74,5 +76,7 @@ void ledge__conv_q8_dw_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t
 void ledge__conv_q8_dw_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool);
 /* Where channel c stands among packed init and scale. */
 size_t ledge__conv_q8_dw_place(const LedgeConvQ8Plan *plan, size_t c);
+/* A set with narrower vectors for the CPU of `best`, or `best`. */
+const LedgeQ8Kernels *ledge__q8_narrower(const LedgeQ8Kernels *best);
 
 #endif

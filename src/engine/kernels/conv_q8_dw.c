@@ -22,7 +22,11 @@ bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
     size_t taps, bytes;
     if (s->c > SIZE_MAX / 2)
         return false;
-    plan->columns = ledge__round_up(s->c, block);
+    plan->tail = ledge__q8_narrower(plan->k);
+    plan->wide = s->c / block * block;
+    if (s->c - plan->wide > 4 * (size_t)plan->tail->lanes)
+        plan->tail = plan->k; /* as good in one piece */
+    plan->columns = plan->wide + ledge__round_up(s->c - plan->wide, 4 * (size_t)plan->tail->lanes);
     plan->border_bytes = s->c;
     if (s->kh > SIZE_MAX / 2 || !ledge__mul(ledge__round_up(s->kh, 4), s->kw, &taps) ||
         !ledge__mul(plan->columns, taps, &plan->packed_bytes))
@@ -35,20 +39,26 @@ bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
     return true;
 }
 
+static size_t lanes_at(const LedgeConvQ8Plan *plan, size_t c)
+{
+    return c < plan->wide ? plan->k->lanes : plan->tail->lanes;
+}
+
 size_t ledge__conv_q8_dw_place(const LedgeConvQ8Plan *plan, size_t c)
 {
-    const size_t lanes = plan->k->lanes, block = 4 * lanes, in = c % block;
+    const size_t lanes = lanes_at(plan, c), in = (c < plan->wide ? c : c - plan->wide) % (4 * lanes);
     return c - in + in / 4 % 4 * lanes + in / 16 * 4 + in % 4;
 }
 
 void ledge__conv_q8_dw_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed)
 {
     const LedgeConvShape *s = &plan->s;
-    const size_t block = 4 * (size_t)plan->k->lanes, fours = (s->kh + 3) / 4;
+    const size_t fours = (s->kh + 3) / 4;
     memset(packed, 0, plan->packed_bytes);
     for (size_t c = 0; c < s->c; c++) {
-        const size_t place = ledge__conv_q8_dw_place(plan, c);
-        int8_t *to = packed + place / block * block * fours * 4 * s->kw + place % block * 4;
+        const size_t place = ledge__conv_q8_dw_place(plan, c), block = 4 * lanes_at(plan, c);
+        const size_t in = (c < plan->wide ? place : place - plan->wide) % block;
+        int8_t *to = packed + (place - in) * fours * 4 * s->kw + in * 4;
         for (size_t j = 0; j < s->kw; j++)
             for (size_t i = 0; i < s->kh; i++)
                 to[(j * fours + i / 4) * block * 4 + i % 4] = w[(c * s->kh + i) * s->kw + j];
@@ -102,7 +112,7 @@ static void run_rows(void *arg, size_t begin, size_t end, int thread)
             fill_row(s, a, image, oy * s->sh + i * s->dh - s->pt,
                      px + (size_t)(rows[i] - (const uint8_t *const *)px));
         }
-        const LedgeQ8DwTile t = {.rows = (const uint8_t *const *const *)rows,
+        LedgeQ8DwTile t = {.rows = (const uint8_t *const *const *)rows,
                                  .kh = (uint32_t)s->kh,
                                  .kw = (uint32_t)s->kw,
                                  .step = (uint32_t)s->sw,
@@ -117,9 +127,19 @@ static void run_rows(void *arg, size_t begin, size_t end, int thread)
                                            : NULL,
                                  .ldr = a->ldr,
                                  .ow = s->ow,
-                                 .c = s->c,
+                                 .c = plan->wide,
                                  .out = &a->out};
-        plan->k->dw(&t);
+        if (plan->wide)
+            plan->k->dw(&t);
+        if (plan->wide < s->c) {
+            t.first = plan->wide;
+            t.c = s->c;
+            t.w += plan->wide * ((s->kh + 3) / 4 * 4) * s->kw;
+            t.init += plan->wide;
+            t.scale += plan->wide;
+            t.fbias = t.fbias ? t.fbias + plan->wide : NULL;
+            plan->tail->dw(&t);
+        }
         if (element > 1 && a->act.kind != LEDGE_ACT_CLAMP)
             ledge__act_f32(plan->act_kernels, t.y, s->ow, s->ldc, s->c, &a->act);
     }

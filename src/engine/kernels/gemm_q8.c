@@ -36,6 +36,15 @@ uint32_t ledge__q8_panels_mr(const LedgeQ8Panels *p)
     return most ? p->k->mr[most - 1] : 1;
 }
 
+bool ledge__q8_scales_tame(const float *scale, size_t n, const LedgeQ8Out *o)
+{
+    /* 2^31 times the largest float below 1 is an int32; sums of bytes are far from it */
+    bool tame = o->kind != LEDGE_Q8_SUM || (o->y_scale < 65536.0f && o->r_scale < 65536.0f);
+    for (size_t i = 0; i < n; i++)
+        tame &= scale[i] < 1.0f;
+    return tame;
+}
+
 /* Four of k, zeros beyond, for `cols` columns, zeros up to `width`. */
 static void pack_fours(const uint8_t *w, size_t sn, size_t sc, size_t k, size_t cols, size_t width,
                        uint8_t flip, uint8_t *to)

@@ -50,22 +50,34 @@ static void VQ_CAT3(gemm_, Q8_MR, Q8_NV)(const LedgeQ8Tile *t)
     vqi sum[Q8_MR * Q8_NV];
     VQ_EACH(i, Q8_MR)
     VQ_EACH(v, Q8_NV) sum[i * Q8_NV + v] = vq_end(acc[i][v]);
-    if (t->out->kind != LEDGE_Q8_BYTES || t->n != Q8_NV * VQ_LANES || t->b_zero) {
+    const float *const scale = t->scale;
+    const size_t ldc = t->ldc, ldr = t->ldr;
+    const bool plain = t->n == Q8_NV * VQ_LANES && !t->b_zero && t->out->tame;
+    uint8_t *c = t->c;
+    if (plain && t->out->kind == LEDGE_Q8_BYTES) {
+        const Q8Bytes f = q8_bytes_of(t->out);
+        VQ_UNROLL
+        for (int i = 0; i < Q8_MR; i++, c += ldc) {
+            vqi q[Q8_NV];
+            VQ_EACH(v, Q8_NV)
+            q[v] = q8_requantise(&f, sum[i * Q8_NV + v], vq_load_f(scale + v * VQ_LANES), true);
+            vq_store_bytes(c, q, Q8_NV, &f.pack);
+        }
+    } else if (plain && t->out->kind == LEDGE_Q8_SUM) {
+        const Q8Sum f = q8_sum_of(t->out);
+        const uint8_t *r = t->r;
+        VQ_UNROLL
+        for (int i = 0; i < Q8_MR; i++, c += ldc, r += ldr) {
+            vqi q[Q8_NV];
+            VQ_EACH(v, Q8_NV)
+            q[v] = q8_requantise_sum(&f, sum[i * Q8_NV + v], vq_load_f(scale + v * VQ_LANES),
+                                     vq_load_bytes(r + v * VQ_LANES), true);
+            vq_store_bytes(c, q, Q8_NV, &f.pack);
+        }
+    } else {
         vqi stored[Q8_MR * Q8_NV];
         VQ_EACH(i, Q8_MR * Q8_NV) stored[i] = sum[i];
         q8_finish_any(t, stored, Q8_NV);
-        return;
-    }
-    const Q8Bytes f = q8_bytes_of(t->out);
-    const float *const scale = t->scale;
-    const size_t ldc = t->ldc;
-    uint8_t *c = t->c;
-    VQ_UNROLL
-    for (int i = 0; i < Q8_MR; i++, c += ldc) {
-        vqi q[Q8_NV];
-        VQ_EACH(v, Q8_NV)
-        q[v] = q8_requantise(&f, sum[i * Q8_NV + v], vq_load_f(scale + v * VQ_LANES));
-        vq_store_bytes(c, q, Q8_NV, &f.pack);
     }
 }
 #undef Q8_STEP

@@ -26,6 +26,7 @@ typedef struct LedgeQ8Out {
     float y_scale, r_scale;
     int32_t r_zero, z_zero, z_lo, z_hi;
     float lo, hi;
+    bool tame; /* every scale is so small that no float exceeds an int32; drivers set it */
 } LedgeQ8Out;
 
 /* One tile of mr rows by n columns.
@@ -66,7 +67,7 @@ typedef struct LedgeQ8DwTile {
     size_t ldy; /* elements from output to output */
     const void *r;
     size_t ldr;
-    size_t ow, c;
+    size_t ow, first, c; /* channels first … c - 1; w, init, scale and fbias begin at `first` */
     const LedgeQ8Out *out;
 } LedgeQ8DwTile;
 

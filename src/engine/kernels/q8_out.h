@@ -9,14 +9,16 @@ typedef struct Q8Bytes {
 
 VQ_INLINE Q8Bytes q8_bytes_of(const LedgeQ8Out *o)
 {
-    return (Q8Bytes){vq_set_f((float)(o->y_hi - o->y_zero)), vq_pack_of(o->y_zero, o->y_lo)};
+    return (Q8Bytes){vq_set_f((float)(o->y_hi - o->y_zero)),
+                     vq_pack_of(o->y_zero, o->y_lo, o->y_hi)};
 }
 
-/* To be packed: the zero point is still to be added, saturating, and the lower bound applied.
- * The upper bound comes first, so that no float is too large for an int32. */
-VQ_INLINE vqi q8_requantise(const Q8Bytes *f, vqi sum, vqf scale)
+/* To be packed: the zero point is still to be added, saturating, and the bounds applied. Unless
+ * scales are tame the upper bound comes first, so that no float is too large for an int32. */
+VQ_INLINE vqi q8_requantise(const Q8Bytes *f, vqi sum, vqf scale, const bool tame)
 {
-    return vq_round(vq_min_f(vq_mul_f(vq_float(sum), scale), f->hi));
+    const vqf y = vq_mul_f(vq_float(sum), scale);
+    return vq_round(tame ? y : vq_min_f(y, f->hi));
 }
 
 typedef struct Q8Sum {
@@ -33,15 +35,15 @@ VQ_INLINE Q8Sum q8_sum_of(const LedgeQ8Out *o)
                    .r_scale = vq_set_f(o->r_scale),
                    .z_hi = vq_set_f((float)(o->z_hi - o->z_zero)),
                    .r_zero = vq_set_i(o->r_zero),
-                   .pack = vq_pack_of(o->z_zero, o->z_lo)};
+                   .pack = vq_pack_of(o->z_zero, o->z_lo, o->z_hi)};
 }
 
-VQ_INLINE vqi q8_requantise_sum(const Q8Sum *f, vqi sum, vqf scale, vqi r)
+VQ_INLINE vqi q8_requantise_sum(const Q8Sum *f, vqi sum, vqf scale, vqi r, const bool tame)
 {
     const vqf y = vq_max_f(vq_min_f(vq_mul_f(vq_float(sum), scale), f->hi), f->lo);
     const vqf z = vq_add_f(vq_mul_f(vq_nearest(y), f->y_scale),
                            vq_mul_f(vq_float(vq_sub_i(r, f->r_zero)), f->r_scale));
-    return vq_round(vq_min_f(z, f->z_hi));
+    return vq_round(tame ? z : vq_min_f(z, f->z_hi));
 }
 
 /* n columns (at most a vector) of one row. */
@@ -80,9 +82,10 @@ VQ_INLINE void q8_finish_vector(const LedgeQ8Tile *t, const Q8Bytes *bytes, cons
     if (t->out->kind == LEDGE_Q8_SUM) {
         const uint8_t *r = (const uint8_t *)t->r + i * t->ldr + first;
         q = q8_requantise_sum(with_r, sum, scale,
-                              n == VQ_LANES ? vq_load_bytes(r) : vq_load_bytes_n(r, n));
+                              n == VQ_LANES ? vq_load_bytes(r) : vq_load_bytes_n(r, n),
+                              false);
     } else {
-        q = q8_requantise(bytes, sum, scale);
+        q = q8_requantise(bytes, sum, scale, false);
     }
     const VqPack *pack = t->out->kind == LEDGE_Q8_SUM ? &with_r->pack : &bytes->pack;
     if (n == VQ_LANES)

@@ -131,6 +131,132 @@ static void vec_dequantize(const uint8_t *x, float *y, size_t n, const LedgeByte
     }
 }
 
+/* ---- a scale and a zero point for each element; zero NULL: 0, or 128 when flipped ---- */
+
+/* Zero points as whole numbers, in the places of the floats beside them. */
+static inline void zeros_at(vb zero, vi out[VB_PARTS])
+{
+    vf z[VB_PARTS];
+    vb_floats(vb_spread(zero), z);
+    VB_UNROLL
+    for (int k = 0; k < VB_PARTS; k++)
+        out[k] = vi_and(vi_of(z[k]), vi_set(0xff));
+}
+
+static inline vb quantize_each_block(const float *x, const float *scale, vb zero)
+{
+    vi i[VB_PARTS], z[VB_PARTS];
+    zeros_at(zero, z);
+    VB_UNROLL
+    for (int k = 0; k < VB_PARTS; k++) {
+        vf v = vf_div(vf_load(x + k * VF_LANES), vf_load(scale + k * VF_LANES));
+        v = vf_sel(vf_nan(v), vf_set(0.0f), v);
+        i[k] = vi_add(vi_cvt(vf_min(v, vf_set(1024.0f))), z[k]);
+    }
+    return vb_gather(vb_pack(i, 0));
+}
+
+static inline void dequantize_each_block(vb x, const float *scale, vb zero, float *y)
+{
+    vf v[VB_PARTS], z[VB_PARTS];
+    vb_floats(vb_spread(x), v);
+    vb_floats(vb_spread(zero), z);
+    VB_UNROLL
+    for (int k = 0; k < VB_PARTS; k++)
+        vf_store(y + k * VF_LANES, vf_mul(vf_sub(v[k], z[k]), vf_load(scale + k * VF_LANES)));
+}
+
+static void vec_quantize_each(const float *x, uint8_t *y, size_t n, const float *scale,
+                              const uint8_t *zero, uint8_t flip)
+{
+    const vb f = vb_set(flip);
+    float last[VB_LANES] = {0}, last_scale[VB_LANES] = {0};
+    size_t i = 0;
+    for (; i + VB_LANES <= n; i += VB_LANES) {
+        const vb z = vb_xor(zero ? vb_load(zero + i) : vb_set(0), f);
+        vb_store(y + i, vb_xor(quantize_each_block(x + i, scale + i, z), f));
+    }
+    if (i < n) {
+        const vb z = vb_xor(zero ? vb_load_n(zero + i, n - i) : vb_set(0), f);
+        memcpy(last, x + i, (n - i) * sizeof *x);
+        memcpy(last_scale, scale + i, (n - i) * sizeof *scale);
+        vb_store_n(y + i, vb_xor(quantize_each_block(last, last_scale, z), f), n - i);
+    }
+}
+
+static void vec_dequantize_each(const uint8_t *x, float *y, size_t n, const float *scale,
+                                const uint8_t *zero, uint8_t flip)
+{
+    const vb f = vb_set(flip);
+    float last[VB_LANES], last_scale[VB_LANES] = {0};
+    size_t i = 0;
+    for (; i + VB_LANES <= n; i += VB_LANES)
+        dequantize_each_block(vb_xor(vb_load(x + i), f), scale + i,
+                              vb_xor(zero ? vb_load(zero + i) : vb_set(0), f), y + i);
+    if (i < n) {
+        memcpy(last_scale, scale + i, (n - i) * sizeof *scale);
+        dequantize_each_block(vb_xor(vb_load_n(x + i, n - i), f), last_scale,
+                              vb_xor(zero ? vb_load_n(zero + i, n - i) : vb_set(0), f), last);
+        memcpy(y + i, last, (n - i) * sizeof *y);
+    }
+}
+
+/* ---- 16 bits: plain loops over blocks of one size, which compilers turn into vectors ---- */
+
+enum { BLOCK16 = 64 };
+
+/* To even, zero added, saturated; NaN is zero. What is left after clamping is small enough for
+ * 1.5 * 2^23 to push its fraction out. */
+static inline void quantize_block16(const float *x, uint16_t *y, float scale, float zero,
+                                    uint16_t flip)
+{
+    const float magic = 12582912.0f, low = -zero, high = 65535.0f - zero;
+    for (size_t i = 0; i < BLOCK16; i++) {
+        float v = x[i] / scale;
+        v = v < low ? low : v;
+        v = v > high ? high : v;
+        v = v == v ? v : 0.0f;
+        y[i] = (uint16_t)((int32_t)(v + magic - magic + zero) ^ flip);
+    }
+}
+
+static inline void dequantize_block16(const uint16_t *x, float *y, float scale, float zero,
+                                      uint16_t flip)
+{
+    for (size_t i = 0; i < BLOCK16; i++)
+        y[i] = ((float)(int32_t)(uint16_t)(x[i] ^ flip) - zero) * scale;
+}
+
+static void vec_quantize_16(const float *x, uint16_t *y, size_t n, float scale, int32_t zero,
+                            uint16_t flip)
+{
+    float last[BLOCK16] = {0};
+    uint16_t got[BLOCK16];
+    size_t i = 0;
+    for (; i + BLOCK16 <= n; i += BLOCK16)
+        quantize_block16(x + i, y + i, scale, (float)zero, flip);
+    if (i < n) {
+        memcpy(last, x + i, (n - i) * sizeof *x);
+        quantize_block16(last, got, scale, (float)zero, flip);
+        memcpy(y + i, got, (n - i) * sizeof *y);
+    }
+}
+
+static void vec_dequantize_16(const uint16_t *x, float *y, size_t n, float scale, int32_t zero,
+                              uint16_t flip)
+{
+    uint16_t last[BLOCK16] = {0};
+    float got[BLOCK16];
+    size_t i = 0;
+    for (; i + BLOCK16 <= n; i += BLOCK16)
+        dequantize_block16(x + i, y + i, scale, (float)zero, flip);
+    if (i < n) {
+        memcpy(last, x + i, (n - i) * sizeof *x);
+        dequantize_block16(last, got, scale, (float)zero, flip);
+        memcpy(y + i, got, (n - i) * sizeof *y);
+    }
+}
+
 /* ---- tables ---- */
 
 static void vec_byte_map(const uint8_t *x, uint8_t *y, size_t n, const uint8_t *table)

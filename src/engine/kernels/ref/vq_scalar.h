@@ -33,7 +33,7 @@ typedef struct vqw {
 } vqw;
 typedef vqi vqa;
 typedef struct VqPack {
-    int32_t zero, lo;
+    int32_t zero, lo, hi;
 } VqPack;
 
 static inline vqi vq_load_i(const int32_t *p)
@@ -147,16 +147,16 @@ static inline vqi vq_round(vqf x) /* ties to even; x < 2^22, and far below anyth
     return y;
 }
 
-/* Bytes: max(saturate(a + zero), lo). */
-static inline VqPack vq_pack_of(int32_t zero, int32_t lo)
+/* Bytes: saturate(a + zero), from lo to hi. */
+static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
 {
-    return (VqPack){zero, lo};
+    return (VqPack){zero, lo, hi};
 }
 static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f)
 {
     for (size_t i = 0; i < n; i++) {
         const int32_t x = a.v[i] + f->zero, y = x > f->lo ? x : f->lo;
-        p[i] = (uint8_t)(y < 255 ? y : 255);
+        p[i] = (uint8_t)(y < f->hi ? y : f->hi);
     }
 }
 static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)

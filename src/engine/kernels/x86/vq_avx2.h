@@ -19,7 +19,7 @@ typedef __m256 vqf;
 typedef __m256i vqb;
 typedef __m256i vqa;
 typedef struct VqPack {
-    __m256i zero, lo;
+    __m256i zero, lo, hi;
 } VqPack;
 
 static inline __m256i vq_mask(size_t n)
@@ -109,25 +109,30 @@ static inline vqi vq_round(vqf x) /* far below: the lowest int32 */
     return _mm256_cvtps_epi32(x);
 }
 
-static inline VqPack vq_pack_of(int32_t zero, int32_t lo)
+static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
 {
-    return (VqPack){_mm256_set1_epi16((int16_t)zero), _mm256_set1_epi8((char)lo)};
+    return (VqPack){_mm256_set1_epi16((int16_t)zero), _mm256_set1_epi8((char)lo),
+                    _mm256_set1_epi8((char)hi)};
 }
 /* Two vectors to words with the zero point, in 128-bit pieces: a0 b0 a1 b1. */
 static inline __m256i vq_words(vqi a, vqi b, const VqPack *f)
 {
     return _mm256_adds_epi16(_mm256_packs_epi32(a, b), f->zero);
 }
+static inline __m256i vq_bytes(__m256i ab, __m256i cd, const VqPack *f)
+{
+    return _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(ab, cd), f->lo), f->hi);
+}
 static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
 {
-    const __m256i x = _mm256_packus_epi16(vq_words(a[0], a[1], f), vq_words(a[2], a[3], f));
-    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_max_epu8(x, f->lo));
+    const __m256i x = vq_bytes(vq_words(a[0], a[1], f), vq_words(a[2], a[3], f), f);
+    _mm256_storeu_si256((__m256i *)(void *)p, x);
 }
 static inline __m256i vq_in_order(const vqi *a, const int nv, const VqPack *f)
 {
     const __m256i ab = vq_words(a[0], a[nv > 1 ? 1 : 0], f);
     const __m256i cd = nv > 2 ? vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f) : ab;
-    return _mm256_permutevar8x32_epi32(_mm256_max_epu8(_mm256_packus_epi16(ab, cd), f->lo),
+    return _mm256_permutevar8x32_epi32(vq_bytes(ab, cd, f),
                                        _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)

@@ -16,7 +16,7 @@ typedef __m512 vqf;
 typedef __m512i vqb;
 typedef __m512i vqa;
 typedef struct VqPack {
-    __m512i zero, lo;
+    __m512i zero, lo, hi;
 } VqPack;
 
 static inline __mmask16 vq_mask(size_t n)
@@ -108,25 +108,29 @@ static inline vqi vq_round(vqf x) /* far below: the lowest int32 */
     return _mm512_cvt_roundps_epi32(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
-static inline VqPack vq_pack_of(int32_t zero, int32_t lo)
+static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
 {
-    return (VqPack){_mm512_set1_epi16((int16_t)zero), _mm512_set1_epi8((char)lo)};
+    return (VqPack){_mm512_set1_epi16((int16_t)zero), _mm512_set1_epi8((char)lo),
+                    _mm512_set1_epi8((char)hi)};
 }
 /* Two vectors to words with the zero point, in 128-bit pieces: a0 b0 a1 b1 … */
 static inline __m512i vq_words(vqi a, vqi b, const VqPack *f)
 {
     return _mm512_adds_epi16(_mm512_packs_epi32(a, b), f->zero);
 }
+static inline __m512i vq_bytes(__m512i ab, __m512i cd, const VqPack *f)
+{
+    return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(ab, cd), f->lo), f->hi);
+}
 static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
 {
-    const __m512i x = _mm512_packus_epi16(vq_words(a[0], a[1], f), vq_words(a[2], a[3], f));
-    _mm512_storeu_si512(p, _mm512_max_epu8(x, f->lo));
+    _mm512_storeu_si512(p, vq_bytes(vq_words(a[0], a[1], f), vq_words(a[2], a[3], f), f));
 }
 static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
 {
     const __m512i ab = vq_words(a[0], a[nv > 1 ? 1 : 0], f);
     const __m512i cd = nv > 2 ? vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f) : ab;
-    __m512i x = _mm512_max_epu8(_mm512_packus_epi16(ab, cd), f->lo);
+    __m512i x = vq_bytes(ab, cd, f);
     x = _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), x);
     if (nv == 4) {
@@ -144,7 +148,7 @@ static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const 
 static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f)
 {
     const __m512i w = vq_words(a, a, f);
-    __m512i x = _mm512_max_epu8(_mm512_packus_epi16(w, w), f->lo);
+    __m512i x = vq_bytes(w, w, f);
     x = _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), x);
     _mm_mask_storeu_epi8(p, vq_mask(n), _mm512_castsi512_si128(x));

@@ -21,7 +21,7 @@ typedef struct vqx {
 } vqx;
 typedef vqx vqw;
 typedef struct VqPack {
-    __m128i zero, lo;
+    __m128i zero, lo, hi;
 } VqPack;
 
 static inline vqi vq_load_i(const int32_t *p)
@@ -113,9 +113,10 @@ static inline vqi vq_round(vqf x) /* far below: the lowest int32 */
     return _mm_cvtps_epi32(x);
 }
 
-static inline VqPack vq_pack_of(int32_t zero, int32_t lo)
+static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
 {
-    return (VqPack){_mm_set1_epi16((int16_t)zero), _mm_set1_epi8((char)lo)};
+    return (VqPack){_mm_set1_epi16((int16_t)zero), _mm_set1_epi8((char)lo),
+                    _mm_set1_epi8((char)hi)};
 }
 static inline __m128i vq_packed(const vqi *a, const int nv, const VqPack *f)
 {
@@ -123,7 +124,7 @@ static inline __m128i vq_packed(const vqi *a, const int nv, const VqPack *f)
     const __m128i cd =
         nv > 2 ? _mm_adds_epi16(_mm_packs_epi32(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0]), f->zero)
                : ab;
-    return _mm_max_epu8(_mm_packus_epi16(ab, cd), f->lo);
+    return _mm_min_epu8(_mm_max_epu8(_mm_packus_epi16(ab, cd), f->lo), f->hi);
 }
 static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
 {
