@@ -88,22 +88,20 @@ static void run(const Weights *w, uint32_t cpu, int threads, const float *a, con
     const LedgeNbitsSource zeros = {.arg = w, .number = read_zero};
     assert_true(ledge__nbits_plan(&w->s, cpu, threads, &p));
     Guarded gc = guarded_bytes(p.codes_bytes, 0), gs = guarded_bytes(p.scale_bytes, 0);
-    Guarded gz = guarded_bytes(p.zero_bytes + 1, 0);
+    Guarded gz = guarded_bytes(p.zero_bytes, 0);
     void *scratch = ledge__alloc(NULL, p.scratch_bytes, 1); /* LEDGE_ALIGN is asked for */
     uint8_t *row = malloc(p.depth);
     assert_true(scratch && row);
     ledge__nbits_pack_codes(&p, &codes, row, gc.p);
     ledge__nbits_pack_scales(&p, &scales, gs.p);
-    uint8_t *packed_zeros = (uint8_t *)gz.p + (p.s.zeros == LEDGE_NBITS_FLOATS ? 0 : 1);
-    if (p.s.zeros == LEDGE_NBITS_FLOATS) /* aligned: the end is one byte on */
-        packed_zeros = (uint8_t *)(void *)(((uintptr_t)gz.p) & ~(uintptr_t)3);
-    ledge__nbits_pack_zeros(&p, &zeros, packed_zeros);
+    if (p.s.zeros != LEDGE_NBITS_MIDDLE)
+        ledge__nbits_pack_zeros(&p, &zeros, gz.p);
     if (threads > 1)
         assert_int_equal(ledge__pool_new(NULL, threads, &pool), LEDGE_OK);
     const LedgeNbitsArgs args = {.a = a,
                                  .codes = gc.p,
                                  .scales = gs.p,
-                                 .zeros = p.s.zeros == LEDGE_NBITS_MIDDLE ? NULL : packed_zeros,
+                                 .zeros = p.s.zeros == LEDGE_NBITS_MIDDLE ? NULL : gz.p,
                                  .bias = e->bias,
                                  .r = e->r,
                                  .y = y,

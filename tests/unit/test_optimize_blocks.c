@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "graph_from_text.h"
@@ -19,9 +20,9 @@ static void nbits_product_keeps_its_codes(void **state)
         "m = com.microsoft.MatMulNBits(x, w, s, z, _, b) {K=80, N=20, bits=4, block_size=32}\n"
         "y = Relu(m)\n"
         "output y\n";
-    assert_optimized(before, "m:float32[2,7,20] = ledge.MatMulBlocks(x, w, %0, _, s, z) {K=80, N=20, "
+    assert_optimized(before, "y:float32[2,7,20] = ledge.MatMulBlocks(x, w, %0, _, s, z) {K=80, N=20, "
                              "bits=4, block_size=32, form=\"packed\", act=\"relu\"}\n"
-                             "output m\n");
+                             "output y\n");
     assert_outputs_agree(before);
 }
 

@@ -25,9 +25,9 @@ static void product_takes_scales_bias_residual_and_activation(void **state)
                                  "output y\n";
     assert_optimized(before,
                      "q:uint8[?,7,32], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
-                     "p:float32[?,7,24] = ledge.MatMulInteger(q, w, %0, _, s, z, ws, wz) "
+                     "y:float32[?,7,24] = ledge.MatMulInteger(q, w, %0, _, s, z, ws, wz) "
                      "{act=\"relu\"}\n"
-                     "output p\n");
+                     "output y\n");
     assert_outputs_within(before, 0);
 }
 
