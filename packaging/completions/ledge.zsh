@@ -7,6 +7,7 @@ if (( CURRENT == 2 )); then
         'bench:time a model\: latency percentiles, cold start, peak memory'
         'eval:measure accuracy on labelled pictures, and agreement between models'
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
+        'quantize:make a model of 8-bit integers, or of 4-bit weights, as standard ONNX'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
         'drift:record what a model usually sees and answers, or check that it still does'
         'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
@@ -81,6 +82,28 @@ compile)
         '--help[print this]' \
         '*:file:_files'
     ;;
+quantize)
+    _arguments \
+        '--output=[the quantized model to write]:value:_files' \
+        '--mode=[static (default), dynamic, weights or int4]:value:_files' \
+        '--calibrate=[folder of .jpg and .png pictures, or a .npy file]:value:_files' \
+        '--labels=[CSV of file,class_id\: only its pictures of the folder]:value:_files' \
+        '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
+        '--input=[samples for one input, along the first axis]:value:_files' \
+        '--samples=[take N samples, evenly spread; 0 takes all]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--calibrator=[minmax (default), percentile, entropy or mse]:value:_files' \
+        '--percentile=[of the values that percentile keeps inside (99.99)]:value:_files' \
+        '--target=[cpu (default)\: uint8 activations; tensorrt, npu\: int8 symmetric]:value:_files' \
+        '--weights=[ranges of weights\: minmax (default) or mse]:value:_files' \
+        '--exclude=[leave this node, or all of this operator, in float]:value:_files' \
+        '--block=[int4\: weights that share a scale\: 16, 32 (default), 64, 128, 256]:value:_files' \
+        '--format=[int4\: nbits (default, MatMulNBits) or onnx (opset 21)]:value:_files' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
 preprocess)
     _arguments \
         '--output=[write the changed model there instead of over MODEL]:value:_files' \
@@ -111,5 +134,5 @@ doctor)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess drift doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize preprocess drift doctor help ;;
 esac

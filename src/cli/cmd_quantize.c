@@ -296,7 +296,8 @@ static void warn_of_samples(Job *j)
              "was trained otherwise all ranges are wrong: --preprocess names another way",
              j->path);
     if (n < FEW_SAMPLES)
-        warn(j, "only %zu samples: ranges may miss what other data does; give 100 or more", n);
+        warn(j, "only %zu sample%s: ranges may miss what other data does; give 100 or more", n,
+             n == 1 ? "" : "s");
 }
 
 static void warn_of_ranges(Job *j)
