@@ -60,6 +60,7 @@ static int help(int argc, char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file grown to its limit */
     if (argc < 2) {
         overview(stderr);
         return CLI_USAGE;

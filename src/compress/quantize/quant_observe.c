@@ -290,12 +290,30 @@ static LedgeStatus check_finite(const LedgeQuantizer *q, LedgeError *err)
     return LEDGE_OK;
 }
 
+/* x * 0 is 0 for finite values and NaN for all others. */
+static LedgeStatus check_inputs(const LedgeQuantizer *q, const LedgeTensor *inputs, size_t n,
+                                LedgeError *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float *x = inputs[i].data;
+        const int64_t count = inputs[i].type == LEDGE_FLOAT ? ledge_tensor_count(&inputs[i]) : 0;
+        float odd = 0;
+        for (int64_t k = 0; k < count; k++)
+            odd += x[k] * 0.0f;
+        if (odd != 0 || isnan(odd))
+            return ledge__fail(err, LEDGE_ERROR_FORMAT, ledge_model_input(q->run->model, i)->name,
+                               "this input holds NaN or an infinity");
+    }
+    return LEDGE_OK;
+}
+
 LedgeStatus ledge__quantizer_observe(LedgeQuantizer *q, const LedgeTensor *inputs, size_t n_inputs,
                                      LedgeError *err, const LedgeTensor **outputs)
 {
     struct LedgeQuantRun *r = q->run;
     if (!r)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, NULL, "observation was not started");
+    LEDGE_TRY(check_inputs(q, inputs, n_inputs, err));
     LEDGE_TRY(ledge_session_run(r->session, inputs, n_inputs, r->outputs, r->n_outputs, err));
     r->inputs = inputs;
     LEDGE_TRY(make_sums(q, err));

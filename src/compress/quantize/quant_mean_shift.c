@@ -1,4 +1,5 @@
-/* Bias correction: the mean shift that rounded weights bring, taken off the biases. */
+/* Bias correction while data streams by: the mean shift that rounded weights bring, from channel
+ * means of the layers' inputs alone, taken off the biases. */
 #include "compress/quantize/quant_internal.h"
 
 #include <string.h>
