@@ -14,13 +14,13 @@
 
 #if defined(__x86_64__)
 #define NODE_ARCH "x64"
-#define TRIPLET "x86_64-linux-gnu"
+#define TRIPLET   "x86_64-linux-gnu"
 #elif defined(__aarch64__)
 #define NODE_ARCH "arm64"
-#define TRIPLET "aarch64-linux-gnu"
+#define TRIPLET   "aarch64-linux-gnu"
 #else
 #define NODE_ARCH "none"
-#define TRIPLET "none"
+#define TRIPLET   "none"
 #endif
 
 /* ---- where it is ---- */
@@ -198,9 +198,9 @@ LedgeStatus ledge__ort_library(const char *path, LedgeError *err, const OrtLibra
             loaded = true;
         }
     } else if (strcmp(path, library.path) != 0) {
-        status = ledge__fail(err, LEDGE_ERROR_PROVIDER, path,
-                             "this process has loaded another ONNX Runtime already: %s",
-                             library.path);
+        status =
+            ledge__fail(err, LEDGE_ERROR_PROVIDER, path,
+                        "this process has loaded another ONNX Runtime already: %s", library.path);
     }
     if (status == LEDGE_OK)
         *out = &library;
@@ -212,9 +212,10 @@ LedgeStatus ledge__ort_library(const char *path, LedgeError *err, const OrtLibra
 
 static bool is_out_of_memory(const char *text)
 {
-    static const char *const signs[] = {"out of memory", "OUT_OF_MEMORY", "OutOfMemory",
-                                        "Failed to allocate memory", "bad_alloc",
-                                        "BFCArena::AllocateRawInternal", "Available memory of"};
+    static const char *const signs[] = {"out of memory",      "OUT_OF_MEMORY",
+                                        "OutOfMemory",        "Failed to allocate memory",
+                                        "bad_alloc",          "BFCArena::AllocateRawInternal",
+                                        "Available memory of"};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
         if (strstr(text, signs[i]))
             return true;
