@@ -330,13 +330,11 @@ static void fill_values(void)
 
 static void fill_releases(void)
 {
-    static const int released[] = {92, 94, 100, 208};
-    for (size_t i = 0; i < sizeof released / sizeof *released; i++)
-        PUT(released[i], nothing_to_release);
-    PUT(93, free);
-    PUT(95, free);
+    static const int freed[] = {92, 93, 95, 99, 100, 208};
+    for (size_t i = 0; i < sizeof freed / sizeof *freed; i++)
+        PUT(freed[i], free);
+    PUT(94, nothing_to_release);
     PUT(96, fake_release_value);
-    PUT(99, free);
 }
 
 static const void *get_api(uint32_t version)
