@@ -103,7 +103,7 @@ typedef struct Program {
     int64_t (*dims)[4]; /* per value: N, C, H, W in this run */
     float *columns;
     size_t columns_bytes;
-    float **results;    /* per output: host memory where the caller gave none */
+    float **results; /* per output: host memory where the caller gave none */
 } Program;
 
 static const LedgeProviderAttribute *attribute(const LedgeProviderNode *n, const char *name)
@@ -255,8 +255,7 @@ static void fill_columns(const Conv *c, const float *x, const int64_t *in, const
                         const int64_t y = oy * c->stride[0] - c->pad[0] + ky * c->dilation[0];
                         const int64_t z = ox * c->stride[1] - c->pad[1] + kx * c->dilation[1];
                         const int inside = y >= 0 && y < in[2] && z >= 0 && z < in[3];
-                        columns[oy * out[3] + ox] =
-                            inside ? x[(ch * in[2] + y) * in[3] + z] : 0;
+                        columns[oy * out[3] + ox] = inside ? x[(ch * in[2] + y) * in[3] + z] : 0;
                     }
 }
 
@@ -340,7 +339,8 @@ static LedgeStatus run(void *program, const LedgeTensor *inputs, LedgeTensor *ou
         device_free(p->device, p->memory[v], elements(p->dims[v]) * sizeof(float));
         p->memory[v] = NULL;
     }
-    return status ? fail(error, status, "the device has no memory left for this input", "") : status;
+    return status ? fail(error, status, "the device has no memory left for this input", "")
+                  : status;
 }
 
 /* ---- the provider ---- */

@@ -127,7 +127,7 @@ typedef struct LedgePlacement {
     size_t n_providers;
     size_t n_nodes;
     int64_t macs;
-    const LedgeFallback *fallbacks; /* node by node; empty where a provider did not come up at all */
+    const LedgeFallback *fallbacks; /* node by node; none where a provider did not come up */
     size_t n_fallbacks;
     const char *note;   /* what happened while running, e.g. a batch cut for lack of memory; "" */
 } LedgePlacement;

@@ -121,8 +121,8 @@ static int keep_outputs(Sides *s, Side *side)
 }
 
 typedef struct Agreement {
-    double nmse;       /* over all number outputs, against the other side's energy */
-    double top1;       /* share of rows with the same best class; NaN: no scores */
+    double nmse; /* over all number outputs, against the other side's energy */
+    double top1; /* share of rows with the same best class; NaN: no scores */
     bool same_shapes;
 } Agreement;
 
@@ -244,8 +244,9 @@ static void print_sides(const Sides *s)
            "memory");
     for (size_t k = 0; k < s->n; k++) {
         const Side *side = &s->items[k];
-        printf("  %-14.60s %9.3f %9.3f %9.3f %9.3f ", cli_clean(side->label), side->ms[0], p50(side),
-               cli_percentile(side->ms, side->n, 90), cli_percentile(side->ms, side->n, 99));
+        printf("  %-14.60s %9.3f %9.3f %9.3f %9.3f ", cli_clean(side->label), side->ms[0],
+               p50(side), cli_percentile(side->ms, side->n, 90),
+               cli_percentile(side->ms, side->n, 99));
         if (side->n_cold)
             printf("%10.1f %10s\n", cli_percentile(side->cold_ms, side->n_cold, 50),
                    cli_bytes(side->peak_bytes));
@@ -292,11 +293,11 @@ static json_t *sides_json(const Sides *s)
         const Side *a = &s->items[0], *b = &s->items[k];
         const Agreement g = agree(s, a, b);
         json_array_append_new(
-            pairs, json_pack("{s:o, s:o, s:f, s:f, s:b, s:o, s:o}", "a", cli_json_text(a->name), "b",
-                             cli_json_text(b->name), "ratio_min", a->ms[0] / b->ms[0], "ratio_p50",
-                             p50(a) / p50(b), "same_shapes", (int)g.same_shapes, "nmse",
-                             g.same_shapes ? cli_json_real(g.nmse) : json_null(), "top1_agreement",
-                             cli_json_real(g.top1)));
+            pairs, json_pack("{s:o, s:o, s:f, s:f, s:b, s:o, s:o}", "a", cli_json_text(a->name),
+                             "b", cli_json_text(b->name), "ratio_min", a->ms[0] / b->ms[0],
+                             "ratio_p50", p50(a) / p50(b), "same_shapes", (int)g.same_shapes,
+                             "nmse", g.same_shapes ? cli_json_real(g.nmse) : json_null(),
+                             "top1_agreement", cli_json_real(g.top1)));
     }
     return json_pack("{s:o, s:o, s:i, s:o, s:o}", "model", cli_json_text(s->b->path), "cpu",
                      cli_json_text(ledge__cpu_model_name()), "threads",

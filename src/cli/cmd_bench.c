@@ -16,8 +16,8 @@
 static const CliOption options[] = {
     {"runs", 'n', CLI_INT, "N", "timed runs; 0 takes as many as fit in 3 seconds",
      offsetof(BenchOptions, runs), 0, 10000000},
-    {"warmup", 'w', CLI_INT, "N", "runs before timing begins (5)", offsetof(BenchOptions, warmup), 0,
-     1000000},
+    {"warmup", 'w', CLI_INT, "N", "runs before timing begins (5)", offsetof(BenchOptions, warmup),
+     0, 1000000},
     {"cold", 0, CLI_INT, "N", "cold starts to time in fresh processes (5); 0: none",
      offsetof(BenchOptions, cold), 0, 1000},
     CLI_OPTION_THREADS(BenchOptions),
@@ -317,8 +317,8 @@ static void print_bench(const Bench *b)
     const int threads = cli_threads(b->o->threads);
     printf("%s on %s, %d thread%s, %zu runs\n", cli_clean(b->path), ledge__cpu_model_name(),
            threads, threads == 1 ? "" : "s", b->n);
-    printf("  avg %.3f  p50 %.3f  p90 %.3f  p95 %.3f  p99 %.3f  min %.3f ms\n", cli_bench_average(ms, b->n),
-           cli_percentile(ms, b->n, 50), cli_percentile(ms, b->n, 90), cli_percentile(ms, b->n, 95),
+    printf("  avg %.3f  p50 %.3f  p90 %.3f  p95 %.3f  p99 %.3f  min %.3f ms\n",
+           cli_bench_average(ms, b->n), cli_percentile(ms, b->n, 50), cli_percentile(ms, b->n, 90), cli_percentile(ms, b->n, 95),
            cli_percentile(ms, b->n, 99), ms[0]);
     if (b->n_cold)
         printf("  cold start, exec to first answer: p50 %.1f  min %.1f ms (%zu starts)\n",

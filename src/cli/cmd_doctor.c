@@ -294,8 +294,8 @@ static int check_placement(Doctor *d, const Options *o, const char *path)
             say(d, "fallback", true, "%s does not run: %s", cli_clean(p->providers[i].name),
                 cli_clean(p->providers[i].reason));
     if (p->n_fallbacks)
-        say(d, "fallback", true, "%zu of %zu nodes run elsewhere, the first being %s '%.80s' on %s: %s",
-            p->n_fallbacks, p->n_nodes, cli_clean(p->fallbacks[0].op_type),
+        say(d, "fallback", true,
+            "%zu of %zu nodes run elsewhere, the first being %s '%.80s' on %s: %s", p->n_fallbacks, p->n_nodes, cli_clean(p->fallbacks[0].op_type),
             cli_clean(p->fallbacks[0].node), cli_clean(p->fallbacks[0].to),
             cli_clean(p->fallbacks[0].reason));
     d->placement = cli_placement_json(p);
@@ -308,7 +308,7 @@ static int check_placement(Doctor *d, const Options *o, const char *path)
 
 /* ---- heat ---- */
 
-/* The kernel counts how often it slowed the cores for heat; a zone near its trip point soon will. */
+/* The kernel counts how often it slowed the cores for heat; a zone that is hot soon will be. */
 static void check_heat(Doctor *d)
 {
     char line[64], path[120];

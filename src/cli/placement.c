@@ -51,11 +51,11 @@ json_t *cli_placement_json(const LedgePlacement *p)
     }
     for (size_t i = 0; i < p->n_fallbacks; i++) {
         const LedgeFallback *f = &p->fallbacks[i];
-        json_array_append_new(
-            fallbacks, json_pack("{s:o, s:o, s:o, s:o, s:o}", "node", cli_json_text(f->node),
-                                 "op_type", cli_json_text(f->op_type), "from",
-                                 cli_json_text(f->from), "to", cli_json_text(f->to), "reason",
-                                 cli_json_text(f->reason)));
+        json_array_append_new(fallbacks,
+                              json_pack("{s:o, s:o, s:o, s:o, s:o}", "node", cli_json_text(f->node),
+                                        "op_type", cli_json_text(f->op_type), "from",
+                                        cli_json_text(f->from), "to", cli_json_text(f->to),
+                                        "reason", cli_json_text(f->reason)));
     }
     return json_pack("{s:o, s:o, s:o, s:b, s:b, s:I, s:I, s:o, s:o, s:o}", "asked",
                      cli_json_text(p->asked), "got", cli_json_text(p->got), "source",

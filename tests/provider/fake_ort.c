@@ -1,13 +1,13 @@
-/* A library that passes for ONNX Runtime, for tests of what can be wrong with one. Its sessions know
- * one model: input x, output y, y = max(x, 0). FAKE_ORT says how it misbehaves:
+/* A library that passes for ONNX Runtime, for tests of what can be wrong with one. Its sessions
+ * know one model: input x, output y, y = max(x, 0). FAKE_ORT says how it misbehaves:
  *
  *   old      version 1.12.1, whose C API is too old         low     says 1.30.0, negotiates none
  *   crash    a segmentation fault when it is asked for its API    hang    never answers
  *   exit     ends the process                               plain   nothing: lists CPU and CUDA
- *   missing  lists CUDA, but cannot add it                  liar    adds CUDA and runs all on the CPU
- *   half     adds CUDA, which runs all but the last node    oom2    CUDA's memory is enough for 2 rows
- *   oom0     it is enough for none                          record  as half, by the assignment record
- *   refuse   refuses every model */
+ *   missing  lists CUDA, but cannot add it                  liar    adds CUDA and runs all on the
+ * CPU half     adds CUDA, which runs all but the last node    oom2    CUDA's memory is enough for 2
+ * rows oom0     it is enough for none                          record  as half, by the assignment
+ * record refuse   refuses every model */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,8 +223,9 @@ static OrtStatus *fake_profiling(OrtSessionOptions *o, const char *prefix)
     return NULL;
 }
 
-#define EVENT "{\"cat\" : \"Node\",\"name\" :\"%s_kernel_time\",\"args\" : {\"op_name\" : \"%s\"," \
-              "\"provider\" : \"%s\"}},\n"
+#define EVENT                                                                                      \
+    "{\"cat\" : \"Node\",\"name\" :\"%s_kernel_time\",\"args\" : {\"op_name\" : \"%s\","           \
+    "\"provider\" : \"%s\"}},\n"
 
 static OrtStatus *fake_end_profiling(OrtSession *s, OrtAllocator *a, char **out)
 {
@@ -286,10 +287,10 @@ static OrtStatus *fake_node_op(const OrtEpAssignedNode *p, const char **out)
 
 static void *table[SLOTS];
 
-#define PUT(slot, function)                                       \
-    do {                                                          \
-        __typeof__(&function) f_ = &function;                     \
-        memcpy(&table[slot], &f_, sizeof f_);                     \
+#define PUT(slot, function)                                                                        \
+    do {                                                                                           \
+        __typeof__(&function) f_ = &function;                                                      \
+        memcpy(&table[slot], &f_, sizeof f_);                                                      \
     } while (0)
 
 static void fill_sessions(void)
@@ -329,13 +330,11 @@ static void fill_values(void)
 
 static void fill_releases(void)
 {
-    static const int released[] = {92, 94, 100, 208};
-    for (size_t i = 0; i < sizeof released / sizeof *released; i++)
-        PUT(released[i], nothing_to_release);
-    PUT(93, free);
-    PUT(95, free);
+    static const int freed[] = {92, 93, 95, 99, 100, 208};
+    for (size_t i = 0; i < sizeof freed / sizeof *freed; i++)
+        PUT(freed[i], free);
+    PUT(94, nothing_to_release);
     PUT(96, fake_release_value);
-    PUT(99, free);
 }
 
 static const void *get_api(uint32_t version)

@@ -1,6 +1,6 @@
 /* Writes the models of the provider tests into a folder: relu.onnx (x [N,4] to y = relu(relu(x)),
- * nodes a and b), mixed.onnx (convolutions and others in turn), unknown.onnx (an operator that ledge
- * lacks). */
+ * nodes a and b), mixed.onnx (convolutions and others in turn), unknown.onnx (an operator that
+ * ledge lacks). */
 #include <stdio.h>
 
 #include "model_maker.h"

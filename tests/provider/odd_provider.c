@@ -101,9 +101,16 @@ static void program_free(void *program)
 EXPORT const LedgeProvider *ledge_provider_get(uint32_t abi);
 EXPORT const LedgeProvider *ledge_provider_get(uint32_t abi)
 {
-    static LedgeProvider p = {.abi = LEDGE_PROVIDER_ABI, .size = sizeof p, .name = "odd",
-                              .version = "0", .probe = probe, .open = open_odd, .close = free,
-                              .claim = claim, .compile = compile, .run = run,
+    static LedgeProvider p = {.abi = LEDGE_PROVIDER_ABI,
+                              .size = sizeof p,
+                              .name = "odd",
+                              .version = "0",
+                              .probe = probe,
+                              .open = open_odd,
+                              .close = free,
+                              .claim = claim,
+                              .compile = compile,
+                              .run = run,
                               .program_free = program_free};
     p.abi = odd("old") ? 0 : LEDGE_PROVIDER_ABI;
     p.name = odd("nameless") ? "" : "odd";

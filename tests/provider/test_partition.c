@@ -1,5 +1,5 @@
-/* Cutting graphs into parts: random graphs with random owners answer as before, whatever is cut. The
- * provider here is ledge itself, fed with the ONNX bytes of each part. */
+/* Cutting graphs into parts: random graphs with random owners answer as before, whatever is cut.
+ * The provider here is ledge itself, fed with the ONNX bytes of each part. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,7 +34,8 @@ static LedgeStatus inner_compile(void *instance, const LedgeProviderGraph *part,
     p->n_out = part->n_outputs;
     LedgeStatus s = ledge_model_load_memory(bytes, size, NULL, error, &p->model);
     if (s == LEDGE_OK)
-        s = ledge_session_create(p->model, &(LedgeSessionOptions){.threads = 1}, error, &p->session);
+        s = ledge_session_create(p->model, &(LedgeSessionOptions){.threads = 1}, error,
+                                 &p->session);
     if (s)
         print_error("%s: %s\n", error->where, error->message);
     assert_int_equal(s, LEDGE_OK);
@@ -57,8 +58,8 @@ static void inner_free(void *program)
     free(p);
 }
 
-static const LedgeProvider inner = {.name = "inner", .compile = inner_compile, .run = inner_run,
-                                    .program_free = inner_free};
+static const LedgeProvider inner = {
+    .name = "inner", .compile = inner_compile, .run = inner_run, .program_free = inner_free};
 
 /* ---- graphs ---- */
 
@@ -122,8 +123,9 @@ static void answer(LedgeGraph *g, int64_t rows, bool optimize, float *to)
     float x[2][MOST];
     LedgeTensor in[2];
     if (optimize)
-        assert_int_equal(ledge__graph_optimize(g, &(LedgeOptOptions){.cpu = ledge__cpu_flags()},
-                                               &err), LEDGE_OK);
+        assert_int_equal(
+            ledge__graph_optimize(g, &(LedgeOptOptions){.cpu = ledge__cpu_flags()}, &err),
+            LEDGE_OK);
     for (int i = 0; i < 2; i++) {
         test_fill(x[i], MOST, (uint32_t)i + 3);
         in[i] = (LedgeTensor){LEDGE_FLOAT, 2, {rows, 5}, x[i], (size_t)rows * 20};
@@ -149,8 +151,9 @@ static void compile_all(PartList *list, const LedgeProvider *api)
     LedgeError err = {0};
     for (size_t i = 0; i < list->n; i++) {
         list->items[i]->api = api;
-        assert_int_equal(api->compile(NULL, &list->items[i]->view->graph, &err,
-                                      &list->items[i]->program), LEDGE_OK);
+        assert_int_equal(
+            api->compile(NULL, &list->items[i]->view->graph, &err, &list->items[i]->program),
+            LEDGE_OK);
     }
 }
 
@@ -252,8 +255,8 @@ static void no_free(void *program)
 static void a_shape_that_only_the_provider_knows_is_taken_from_it(void **state)
 {
     (void)state;
-    static const LedgeProvider grow = {.name = "grow", .compile = no_compile, .run = grow_run,
-                                       .program_free = no_free};
+    static const LedgeProvider grow = {
+        .name = "grow", .compile = no_compile, .run = grow_run, .program_free = no_free};
     TestModel *t = test_model_new(17);
     test_input(t, "x", LEDGE_FLOAT, 2, (int64_t[]){3, 5});
     test_input(t, "unused", LEDGE_FLOAT, 2, (int64_t[]){3, 5});

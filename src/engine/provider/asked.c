@@ -213,8 +213,7 @@ static LedgeStatus set_option(LedgeBackend *b, Asked *a, const char *key, const 
     const char *fitted = o->name ? fit_value(a, o, value, err) : value;
     if (!fitted)
         return LEDGE_ERROR_ARGUMENT;
-    LedgeProviderSetting *s =
-        ledge__arena_append(b->arena, a->settings, a->n_settings, sizeof *s);
+    LedgeProviderSetting *s = ledge__arena_append(b->arena, a->settings, a->n_settings, sizeof *s);
     if (!s)
         return ledge__no_memory(err);
     a->settings = s;

@@ -69,8 +69,11 @@ static LedgeStatus make_inputs(const LedgeModel *m, LedgeArena *arena, LedgeTens
 static uint64_t measure(LedgeModel *m, const LedgeSessionOptions *o, const char *name,
                         const LedgeTensor *in, LedgeTensor *out)
 {
-    LedgeSessionOptions own = {.threads = o->threads, .arena_limit = o->arena_limit,
-                               .allocator = o->allocator, .providers = name, .strict = true};
+    LedgeSessionOptions own = {.threads = o->threads,
+                               .arena_limit = o->arena_limit,
+                               .allocator = o->allocator,
+                               .providers = name,
+                               .strict = true};
     LedgeSession *s = NULL;
     uint64_t best = 0;
     const size_t n_in = ledge_model_input_count(m), n_out = ledge_model_output_count(m);
@@ -232,8 +235,8 @@ static void keep(const char *path, const char *list)
     (void)ledge__out_file_commit(f, NULL);
 }
 
-LedgeStatus ledge__auto_expand(LedgeModel *m, const LedgeSessionOptions *o, int threads,
-                               char *list, size_t size, LedgeError *err)
+LedgeStatus ledge__auto_expand(LedgeModel *m, const LedgeSessionOptions *o, int threads, char *list,
+                               size_t size, LedgeError *err)
 {
     char path[1200];
     const uint64_t key = m->file ? 0 : key_of(m, o, threads);

@@ -133,10 +133,17 @@ static LedgeStatus open_ort(LedgeBackend *b, Asked *a, LedgeError *said)
         return ledge__no_memory(said);
     for (uint32_t i = 0; i < n_in + n_out; i++)
         names[i] = i < n_in ? m->inputs[i].name : m->outputs[i - n_in].name;
-    OrtSetup setup = {.allocator = b->allocator, .known = a->known, .threads = b->threads,
-                      .settings = a->settings, .n_settings = a->n_settings, .strict = b->strict,
-                      .model_path = m->onnx->path, .n_inputs = n_in, .n_outputs = n_out,
-                      .input_names = names, .output_names = names + n_in};
+    OrtSetup setup = {.allocator = b->allocator,
+                      .known = a->known,
+                      .threads = b->threads,
+                      .settings = a->settings,
+                      .n_settings = a->n_settings,
+                      .strict = b->strict,
+                      .model_path = m->onnx->path,
+                      .n_inputs = n_in,
+                      .n_outputs = n_out,
+                      .input_names = names,
+                      .output_names = names + n_in};
     void *bytes = NULL;
     LEDGE_TRY(ledge__provider_probe(a->name, said, &p));
     LEDGE_TRY(ledge__ort_library(p.library, said, &setup.library));
@@ -233,7 +240,8 @@ static LedgeStatus compile_parts(LedgeBackend *b, bool *again, LedgeError *err)
         Asked *a = &b->asked[p->owner];
         LedgeError said = {0};
         p->api = a->api;
-        const LedgeStatus status = a->api->compile(a->instance, &p->view->graph, &said, &p->program);
+        const LedgeStatus status =
+            a->api->compile(a->instance, &p->view->graph, &said, &p->program);
         if (status == LEDGE_OK)
             continue;
         p->program = NULL;

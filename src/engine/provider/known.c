@@ -161,7 +161,7 @@ static const LedgeProviderOption webgpu_options[] = {
 };
 
 #define OPTIONS(a) a, sizeof a / sizeof *a
-#define GPU "an NVIDIA driver, CUDA 12 or 13 with cuDNN 9"
+#define GPU        "an NVIDIA driver, CUDA 12 or 13 with cuDNN 9"
 
 const KnownProvider ledge__known_providers[] = {
     {"cpu", NULL, ORT_APPEND_NONE, NULL, "", "", NULL, 0},

@@ -14,13 +14,13 @@
 
 #if defined(__x86_64__)
 #define NODE_ARCH "x64"
-#define TRIPLET "x86_64-linux-gnu"
+#define TRIPLET   "x86_64-linux-gnu"
 #elif defined(__aarch64__)
 #define NODE_ARCH "arm64"
-#define TRIPLET "aarch64-linux-gnu"
+#define TRIPLET   "aarch64-linux-gnu"
 #else
 #define NODE_ARCH "none"
-#define TRIPLET "none"
+#define TRIPLET   "none"
 #endif
 
 /* ---- where it is ---- */
@@ -198,9 +198,9 @@ LedgeStatus ledge__ort_library(const char *path, LedgeError *err, const OrtLibra
             loaded = true;
         }
     } else if (strcmp(path, library.path) != 0) {
-        status = ledge__fail(err, LEDGE_ERROR_PROVIDER, path,
-                             "this process has loaded another ONNX Runtime already: %s",
-                             library.path);
+        status =
+            ledge__fail(err, LEDGE_ERROR_PROVIDER, path,
+                        "this process has loaded another ONNX Runtime already: %s", library.path);
     }
     if (status == LEDGE_OK)
         *out = &library;
@@ -212,9 +212,10 @@ LedgeStatus ledge__ort_library(const char *path, LedgeError *err, const OrtLibra
 
 static bool is_out_of_memory(const char *text)
 {
-    static const char *const signs[] = {"out of memory", "OUT_OF_MEMORY", "OutOfMemory",
-                                        "Failed to allocate memory", "bad_alloc",
-                                        "BFCArena::AllocateRawInternal", "Available memory of"};
+    static const char *const signs[] = {"out of memory",      "OUT_OF_MEMORY",
+                                        "OutOfMemory",        "Failed to allocate memory",
+                                        "bad_alloc",          "BFCArena::AllocateRawInternal",
+                                        "Available memory of"};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
         if (strstr(text, signs[i]))
             return true;
@@ -309,6 +310,25 @@ LedgeStatus ledge__ort_append(const OrtLibrary *o, OrtSessionOptions *so,
 
 /* ---- the look in the child ---- */
 
+/* ONNX Runtime tells its log, not its caller, which library a provider misses; the loader does. */
+static void name_missing_library(const OrtLook *look, ProbeAnswer *out)
+{
+    char path[400];
+    const char *slash = strrchr(look->path, '/');
+    snprintf(path, sizeof path, "%.*slibonnxruntime_providers_%s.so",
+             slash ? (int)(slash + 1 - look->path) : 0, look->path, look->known->name);
+    const bool nvidia = look->known->append == ORT_APPEND_CUDA ||
+                        look->known->append == ORT_APPEND_TENSORRT;
+    const char *missing = NULL;
+    if (nvidia && !dlopen("libcuda.so.1", RTLD_LAZY))
+        missing = "there is no NVIDIA driver (libcuda.so.1)";
+    else if (!dlopen(path, RTLD_LAZY))
+        missing = dlerror();
+    if (missing)
+        ledge__probe_refuse(out, "%s: %.250s; %s", look->known->ort_name, missing,
+                            look->known->mend);
+}
+
 /* Whether the library lists the provider; `list` gets what it has instead. */
 static bool is_listed(const OrtLibrary *o, const KnownProvider *known, char *list, size_t size)
 {
@@ -352,8 +372,11 @@ void ledge__ort_look(const void *ort_look, ProbeAnswer *out)
                             o.version, look->known->ort_name, list, look->known->mend);
         return;
     }
-    if (ledge__ort_check(&o, o.c.CreateSessionOptions(&so), LEDGE_ERROR_PROVIDER, "options",
-                         &err) ||
-        ledge__ort_append(&o, so, look->known, NULL, NULL, 0, &err))
-        ledge__probe_refuse(out, "%.300s; %s", err.message, look->known->mend);
+    if (!ledge__ort_check(&o, o.c.CreateSessionOptions(&so), LEDGE_ERROR_PROVIDER, "options",
+                          &err) &&
+        !ledge__ort_append(&o, so, look->known, NULL, NULL, 0, &err))
+        return;
+    ledge__probe_refuse(out, "%.300s; %s", err.message, look->known->mend);
+    if (strstr(err.message, "Failed to load shared library"))
+        name_missing_library(look, out);
 }

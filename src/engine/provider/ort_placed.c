@@ -40,8 +40,8 @@ static LedgeStatus add_subgraph(const OrtLibrary *o, const OrtEpAssignedSubgraph
                                during, err));
     for (size_t i = 0; i < n; i++) {
         const char *name = NULL, *op = NULL;
-        LEDGE_TRY(ledge__ort_check(o, o->c.NodeName(nodes[i], &name), LEDGE_ERROR_PROVIDER, during,
-                                   err));
+        LEDGE_TRY(
+            ledge__ort_check(o, o->c.NodeName(nodes[i], &name), LEDGE_ERROR_PROVIDER, during, err));
         LEDGE_TRY(ledge__ort_check(o, o->c.NodeOperator(nodes[i], &op), LEDGE_ERROR_PROVIDER,
                                    during, err));
         LEDGE_TRY(add(list, str(provider), str(name), str(op), err));
@@ -63,7 +63,8 @@ LedgeStatus ledge__ort_placed_by_record(const OrtLibrary *o, const OrtSession *s
 
 /* ---- the profile ---- */
 
-/* The text behind `key` : " in one event; absent: p NULL. Names with escapes are left as written. */
+/* The text behind `key` : " in one event; absent: p NULL. Names with escapes are left as written.
+ */
 static LedgeStr member(const char *event, size_t size, const char *key)
 {
     const size_t n = strlen(key);

@@ -68,8 +68,8 @@ static LedgeStatus set_session_options(OrtProgram *p, const OrtSetup *setup, Ort
     static const char during[] = "session options";
     const int level = level_number(setting(setup, "graph_optimization_level", "all"));
     const int inter = atoi(setting(setup, "inter_op_num_threads", "1"));
-    LEDGE_TRY(check(p, c->SetIntraOpNumThreads(so, setup->threads), LEDGE_ERROR_PROVIDER, during,
-                    err));
+    LEDGE_TRY(
+        check(p, c->SetIntraOpNumThreads(so, setup->threads), LEDGE_ERROR_PROVIDER, during, err));
     LEDGE_TRY(check(p, c->SetInterOpNumThreads(so, inter), LEDGE_ERROR_PROVIDER, during, err));
     LEDGE_TRY(check(p, c->SetGraphOptimizationLevel(so, level), LEDGE_ERROR_PROVIDER, during, err));
     if (*setting(setup, "enable_cpu_mem_arena", "1") == '0')
@@ -82,10 +82,9 @@ static LedgeStatus set_session_options(OrtProgram *p, const OrtSetup *setup, Ort
                     LEDGE_ERROR_PROVIDER, during, err));
     for (size_t i = 0; i < setup->n_settings; i++)
         if (strchr(setup->settings[i].key, '.'))
-            LEDGE_TRY(check(p,
-                            c->AddSessionConfigEntry(so, setup->settings[i].key,
-                                                     setup->settings[i].value),
-                            LEDGE_ERROR_PROVIDER, during, err));
+            LEDGE_TRY(check(
+                p, c->AddSessionConfigEntry(so, setup->settings[i].key, setup->settings[i].value),
+                LEDGE_ERROR_PROVIDER, during, err));
     return LEDGE_OK;
 }
 
@@ -161,13 +160,13 @@ static LedgeStatus take_names(OrtProgram *p, LedgeError *err)
     static const char during[] = "inputs and outputs";
     LEDGE_TRY(check(p, c->GetAllocator(&p->names_allocator), LEDGE_ERROR_PROVIDER, during, err));
     for (size_t i = 0; i < p->n_in; i++)
-        LEDGE_TRY(check(p, c->SessionGetInputName(p->session, i, p->names_allocator,
-                                                  &p->in_names[i]),
+        LEDGE_TRY(check(p,
+                        c->SessionGetInputName(p->session, i, p->names_allocator, &p->in_names[i]),
                         LEDGE_ERROR_PROVIDER, during, err));
     for (size_t i = 0; i < p->n_out; i++)
-        LEDGE_TRY(check(p, c->SessionGetOutputName(p->session, i, p->names_allocator,
-                                                   &p->out_names[i]),
-                        LEDGE_ERROR_PROVIDER, during, err));
+        LEDGE_TRY(
+            check(p, c->SessionGetOutputName(p->session, i, p->names_allocator, &p->out_names[i]),
+                  LEDGE_ERROR_PROVIDER, during, err));
     return LEDGE_OK;
 }
 
@@ -191,10 +190,10 @@ static LedgeStatus take_ends(OrtProgram *p, const OrtSetup *setup, LedgeError *e
     const OrtCalls *c = &p->o->c;
     size_t n_in = 0, n_out = 0;
     static const char during[] = "inputs and outputs";
-    LEDGE_TRY(check(p, c->SessionGetInputCount(p->session, &n_in), LEDGE_ERROR_PROVIDER, during,
-                    err));
-    LEDGE_TRY(check(p, c->SessionGetOutputCount(p->session, &n_out), LEDGE_ERROR_PROVIDER, during,
-                    err));
+    LEDGE_TRY(
+        check(p, c->SessionGetInputCount(p->session, &n_in), LEDGE_ERROR_PROVIDER, during, err));
+    LEDGE_TRY(
+        check(p, c->SessionGetOutputCount(p->session, &n_out), LEDGE_ERROR_PROVIDER, during, err));
     if (n_in != setup->n_inputs || n_out != setup->n_outputs)
         return ledge__fail(err, LEDGE_ERROR_PROVIDER, NULL,
                            "ONNX Runtime sees %zu inputs and %zu outputs, ledge %zu and %zu", n_in,
@@ -277,11 +276,11 @@ static LedgeStatus bind_inputs(OrtProgram *p, const LedgeTensor *inputs, LedgeEr
         if (p->in[i] && same_tensor(&p->seen[i], t))
             continue;
         release_values(p, &p->in[i], 1);
-        LEDGE_TRY(check(p,
-                        p->o->c.CreateTensorWithData(p->memory, t->data, ledge_tensor_bytes(t),
-                                                     t->dims, (size_t)t->rank, (int)t->type,
-                                                     &p->in[i]),
-                        LEDGE_ERROR_PROVIDER, p->in_names[i], err));
+        LEDGE_TRY(
+            check(p,
+                  p->o->c.CreateTensorWithData(p->memory, t->data, ledge_tensor_bytes(t), t->dims,
+                                               (size_t)t->rank, (int)t->type, &p->in[i]),
+                  LEDGE_ERROR_PROVIDER, p->in_names[i], err));
         p->seen[i] = *t;
     }
     return LEDGE_OK;
@@ -294,15 +293,15 @@ static LedgeStatus describe(OrtProgram *p, size_t i, LedgeTensor *to, LedgeError
     int is_tensor = 0, type = 0;
     size_t rank = 0;
     LedgeTensor t = {0};
-    LEDGE_TRY(check(p, c->IsTensor(p->out[i], &is_tensor), LEDGE_ERROR_RUNTIME, p->out_names[i],
-                    err));
+    LEDGE_TRY(
+        check(p, c->IsTensor(p->out[i], &is_tensor), LEDGE_ERROR_RUNTIME, p->out_names[i], err));
     if (!is_tensor)
         return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, p->out_names[i],
                            "this output is no tensor; only tensors come back from ONNX Runtime");
     LEDGE_TRY(check(p, c->GetTensorTypeAndShape(p->out[i], &info), LEDGE_ERROR_RUNTIME,
                     p->out_names[i], err));
-    LedgeStatus s = check(p, c->GetTensorElementType(info, &type), LEDGE_ERROR_RUNTIME,
-                          p->out_names[i], err);
+    LedgeStatus s =
+        check(p, c->GetTensorElementType(info, &type), LEDGE_ERROR_RUNTIME, p->out_names[i], err);
     if (s == LEDGE_OK)
         s = check(p, c->GetDimensionsCount(info, &rank), LEDGE_ERROR_RUNTIME, p->out_names[i], err);
     if (s == LEDGE_OK && rank > LEDGE_MAX_RANK)

@@ -14,11 +14,11 @@ typedef struct Cut {
     const int64_t *macs;
     LedgeError *err;
     PartList *list;
-    uint32_t *level;     /* by node in order */
-    uint32_t *made_by;   /* by value: index of its node, UINT32_MAX: none */
+    uint32_t *level;   /* by node in order */
+    uint32_t *made_by; /* by value: index of its node, UINT32_MAX: none */
     LedgeNode **nodes;
     uint32_t n_nodes;
-    LedgeValue **inner;  /* by value, of the part being made: its copy */
+    LedgeValue **inner; /* by value, of the part being made: its copy */
 } Cut;
 
 static bool set_up(Cut *c)
@@ -70,7 +70,8 @@ static LedgeValue *inner_input(Cut *c, Part *p, LedgeValue *v)
         return NULL;
     if (!ledge__value_is_constant(v)) {
         const uint32_t n = p->graph->n_inputs;
-        LedgeValue **outer = ledge__arena_append(c->list->arena, p->outer_in, n, sizeof(LedgeValue *));
+        LedgeValue **outer =
+            ledge__arena_append(c->list->arena, p->outer_in, n, sizeof(LedgeValue *));
         if (!outer || !ledge__graph_add_input(p->graph, to))
             return NULL;
         p->outer_in = outer;
@@ -83,8 +84,8 @@ static LedgeValue *inner_input(Cut *c, Part *p, LedgeValue *v)
 
 static bool copy_node(Cut *c, Part *p, LedgeNode *n)
 {
-    LedgeNode *to = ledge__node_new(p->graph, n->domain, n->op_type, n->name, n->n_in, n->n_out,
-                                    NULL);
+    LedgeNode *to =
+        ledge__node_new(p->graph, n->domain, n->op_type, n->name, n->n_in, n->n_out, NULL);
     if (!to)
         return false;
     to->opset = n->opset;

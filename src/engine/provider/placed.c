@@ -227,8 +227,7 @@ static int by_work(const void *a, const void *b)
 /* "cuda+ort": all that run nodes, most work first. */
 static const char *got(Placing *p)
 {
-    const LedgePlacedProvider **order =
-        ledge__arena_alloc(p->arena, p->n_providers, sizeof *order);
+    const LedgePlacedProvider **order = ledge__arena_alloc(p->arena, p->n_providers, sizeof *order);
     size_t n = 0;
     const char *text = "";
     for (size_t i = 0; order && i < p->n_providers; i++)

@@ -68,10 +68,16 @@ static bool fill_node(ProviderView *v, const LedgeNode *n, LedgeProviderNode *to
         in[i] = n->in[i].value ? (int32_t)n->in[i].value->id : -1;
     for (uint32_t i = 0; i < n->n_out; i++)
         out[i] = n->out[i] ? (int32_t)n->out[i]->id : -1;
-    *to = (LedgeProviderNode){.name = n->name, .domain = n->domain, .op_type = n->op_type,
-                              .opset = n->opset, .inputs = in, .outputs = out,
-                              .n_inputs = n->n_explicit, .n_outputs = n->n_out,
-                              .attributes = attrs, .offered = ledge__view_offers(n)};
+    *to = (LedgeProviderNode){.name = n->name,
+                              .domain = n->domain,
+                              .op_type = n->op_type,
+                              .opset = n->opset,
+                              .inputs = in,
+                              .outputs = out,
+                              .n_inputs = n->n_explicit,
+                              .n_outputs = n->n_out,
+                              .attributes = attrs,
+                              .offered = ledge__view_offers(n)};
     for (size_t i = 0; i < n->n_attrs; i++)
         to->n_attributes += fill_attribute(&attrs[to->n_attributes], &n->attrs[i]);
     return true;

@@ -12,7 +12,8 @@
 
 typedef struct LedgeBackend LedgeBackend;
 
-/* o->providers is given. *out stays NULL in a build that has the CPU alone. Statuses: PROVIDER (strict), ARGUMENT (names, options), those of the model. */
+/* o->providers is given. *out stays NULL in a build that has the CPU alone. Statuses: PROVIDER
+ * (strict), ARGUMENT (names, options), those of the model. */
 LedgeStatus ledge__backend_open(LedgeModel *m, const LedgeSessionOptions *o, int threads,
                                 LedgeError *err, LedgeBackend **out);
 void ledge__backend_free(LedgeBackend *b); /* NULL is legal */

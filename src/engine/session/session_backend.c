@@ -25,7 +25,8 @@ static int64_t batch_of(const LedgeSession *s, const LedgeTensor *inputs)
     for (uint32_t i = 0; i < n_in + n_out; i++) {
         const LedgeTensorInfo *info = i < n_in ? &m->inputs[i] : &m->outputs[i - n_in];
         if (info->rank < 1 || info->dims[0] >= 0 || info->type >= LEDGE_SEQUENCE ||
-            ledge_type_bits(info->type) < 8 || !same_name(info->dim_names[0], m->inputs[0].dim_names[0]))
+            ledge_type_bits(info->type) < 8 ||
+            !same_name(info->dim_names[0], m->inputs[0].dim_names[0]))
             return 0;
         if (i < n_in && inputs[i].dims[0] != inputs[0].dims[0])
             return 0;
