@@ -14,6 +14,7 @@ enum {
     L2_FLOATS = 160 * 1024,  /* of packed B in a block: 5/8 of a usual L2 of 1 MiB */
     SMALL_WORK = 128 * 1024, /* multiply-adds too few to be shared out */
     ITEMS_PER_THREAD = 4,
+    EVEN_TILES = 16,
     LANES_MAX = 16,
     STRASSEN_MIN_DEPTH = 48, /* a tile's last sums would outweigh what is saved */
     STRASSEN_RUN = 512,  /* of K: what its packed rows take stays in an L1 of 32 KiB */
@@ -241,6 +242,7 @@ size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats)
 typedef struct Walk {
     const LedgeGemmRun *g;
     size_t block, blocks, chunks;
+    size_t per; /* chunks of a thread's own range of rows; 0: rows are not dealt out so */
 } Walk;
 
 /* A tile of a scaled panel without Strassen: the plain product, then what his tile does behind it. */
@@ -379,11 +381,15 @@ typedef struct Deal {
 static Deal deal_rows(const LedgePanels *p, size_t m, uint32_t mr)
 {
     const size_t unit = p->strassen ? 2 : 1, units = (m + unit - 1) / unit;
-    return (Deal){m, unit, units, (units + mr / unit - 1) / (mr / unit)};
+    size_t tiles = (units + mr / unit - 1) / (mr / unit);
+    if (p->strassen && tiles > 1 && tiles < EVEN_TILES)
+        tiles += tiles % 2; /* a few tiles are as many for both of two threads */
+    return (Deal){m, unit, units, tiles};
 }
 
 /* Item = (block of panels, group, chunk of rows), in this order, so that groups that share B
- * find it in cache. */
+ * find it in cache. With several threads and rows enough (thread's range of rows, block, chunk of
+ * the range): from layer to layer a thread then finds its rows in its own core's cache. */
 static void run_items(void *arg, size_t begin, size_t end, int thread)
 {
     const Walk *w = arg;
@@ -395,8 +401,13 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     const Deal d = deal_rows(&g->p, g->m, g->mr);
     const size_t share = d.units / d.tiles, more = d.units % d.tiles;
     for (size_t item = begin; item < end; item++) {
-        const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
-        const size_t block = item / w->chunks / g->groups;
+        size_t chunk = item % w->chunks, block = item / w->chunks / g->groups;
+        const size_t group = item / w->chunks % g->groups;
+        if (w->per) {
+            const size_t range = w->per * w->blocks;
+            chunk = item / range * w->per + item % w->per;
+            block = item % range / w->per;
+        }
         const size_t p0 = block * w->block;
         const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
         size_t t = chunk * d.tiles / w->chunks;
@@ -459,7 +470,10 @@ void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
     w.chunks = 1;
     const bool small =
         (double)g->m * (double)g->p.depth * (double)g->p.n * (double)g->groups < SMALL_WORK;
-    if (threads > 1 && !small) {
+    if (threads > 1 && !small && g->groups == 1 && tiles >= 2 * threads) {
+        w.per = tiles / threads < ITEMS_PER_THREAD ? tiles / threads : ITEMS_PER_THREAD;
+        w.chunks = w.per * threads;
+    } else if (threads > 1 && !small) {
         const size_t want = threads * ITEMS_PER_THREAD;
         if (tiles < want) { /* few rows: the columns are shared out */
             const size_t share = g->p.count * tiles / want;
