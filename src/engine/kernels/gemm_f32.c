@@ -14,7 +14,6 @@ enum {
     L2_FLOATS = 160 * 1024,  /* of packed B in a block: 5/8 of a usual L2 of 1 MiB */
     SMALL_WORK = 128 * 1024, /* multiply-adds too few to be shared out */
     ITEMS_PER_THREAD = 4,
-    EVEN_TILES = 16,
     LANES_MAX = 16,
     STRASSEN_MIN_DEPTH = 48, /* a tile's last sums would outweigh what is saved */
     STRASSEN_RUN = 512,  /* of K: what its packed rows take stays in an L1 of 32 KiB */
@@ -382,8 +381,8 @@ static Deal deal_rows(const LedgePanels *p, size_t m, uint32_t mr)
 {
     const size_t unit = p->strassen ? 2 : 1, units = (m + unit - 1) / unit;
     size_t tiles = (units + mr / unit - 1) / (mr / unit);
-    if (p->strassen && tiles > 1 && tiles < EVEN_TILES)
-        tiles += tiles % 2; /* a few tiles are as many for both of two threads */
+    if (p->strassen && tiles > 1)
+        tiles += tiles % 2; /* as many for both of two threads */
     return (Deal){m, unit, units, tiles};
 }
 
@@ -455,6 +454,15 @@ void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_
         ledge__act_f32(p->k, c, m, ldc, p->n, act);
 }
 
+/* Whether threads share out the columns although there are rows enough: where B is much larger than A
+ * and C together, it is better that no two of them fetch all of it. */
+static bool shares_columns(const LedgeGemmRun *g, size_t threads)
+{
+    const double k = (double)g->p.depth, n = (double)g->p.n, m = (double)g->m;
+    return g->groups == 1 && k * n > 2 * m * (k + n) &&
+           (g->p.count % threads == 0 || g->p.count >= 8 * threads);
+}
+
 void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
 {
     if (g->m == 0 || g->p.count == 0 || g->groups == 0)
@@ -470,7 +478,11 @@ void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
     w.chunks = 1;
     const bool small =
         (double)g->m * (double)g->p.depth * (double)g->p.n * (double)g->groups < SMALL_WORK;
-    if (threads > 1 && !small && g->groups == 1 && tiles >= 2 * threads) {
+    if (threads > 1 && !small && shares_columns(g, threads)) {
+        const size_t blocks = (g->p.count + w.block - 1) / w.block;
+        w.block = g->p.count / ledge__round_up(blocks, threads);
+        w.chunks = tiles < ITEMS_PER_THREAD ? tiles : ITEMS_PER_THREAD;
+    } else if (threads > 1 && !small && g->groups == 1 && tiles >= 2 * threads) {
         w.per = tiles / threads < ITEMS_PER_THREAD ? tiles / threads : ITEMS_PER_THREAD;
         w.chunks = w.per * threads;
     } else if (threads > 1 && !small) {
