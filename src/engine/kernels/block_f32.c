@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 
-enum { STRIPS_PER_THREAD = 2 }; /* at each strip's edge some rows are expanded twice */
+enum { STRIPS_PER_THREAD = 1 }; /* at each strip's edge some rows are expanded twice */
 
 static size_t row_pixels(const LedgeConvShape *s)
 {

@@ -241,6 +241,7 @@ size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats)
 typedef struct Walk {
     const LedgeGemmRun *g;
     size_t block, blocks, chunks;
+    size_t per; /* chunks of a thread's own range of rows; 0: rows are not dealt out so */
 } Walk;
 
 /* A tile of a scaled panel without Strassen: the plain product, then what his tile does behind it. */
@@ -379,11 +380,15 @@ typedef struct Deal {
 static Deal deal_rows(const LedgePanels *p, size_t m, uint32_t mr)
 {
     const size_t unit = p->strassen ? 2 : 1, units = (m + unit - 1) / unit;
-    return (Deal){m, unit, units, (units + mr / unit - 1) / (mr / unit)};
+    size_t tiles = (units + mr / unit - 1) / (mr / unit);
+    if (p->strassen && tiles > 1)
+        tiles += tiles % 2; /* as many for both of two threads */
+    return (Deal){m, unit, units, tiles};
 }
 
 /* Item = (block of panels, group, chunk of rows), in this order, so that groups that share B
- * find it in cache. */
+ * find it in cache. With several threads and rows enough (thread's range of rows, block, chunk of
+ * the range): from layer to layer a thread then finds its rows in its own core's cache. */
 static void run_items(void *arg, size_t begin, size_t end, int thread)
 {
     const Walk *w = arg;
@@ -395,8 +400,13 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     const Deal d = deal_rows(&g->p, g->m, g->mr);
     const size_t share = d.units / d.tiles, more = d.units % d.tiles;
     for (size_t item = begin; item < end; item++) {
-        const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
-        const size_t block = item / w->chunks / g->groups;
+        size_t chunk = item % w->chunks, block = item / w->chunks / g->groups;
+        const size_t group = item / w->chunks % g->groups;
+        if (w->per) {
+            const size_t range = w->per * w->blocks;
+            chunk = item / range * w->per + item % w->per;
+            block = item % range / w->per;
+        }
         const size_t p0 = block * w->block;
         const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
         size_t t = chunk * d.tiles / w->chunks;
@@ -444,6 +454,15 @@ void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_
         ledge__act_f32(p->k, c, m, ldc, p->n, act);
 }
 
+/* Whether threads share out the columns although there are rows enough: where B is much larger than A
+ * and C together, it is better that no two of them fetch all of it. */
+static bool shares_columns(const LedgeGemmRun *g, size_t threads)
+{
+    const double k = (double)g->p.depth, n = (double)g->p.n, m = (double)g->m;
+    return g->groups == 1 && k * n > 2 * m * (k + n) &&
+           (g->p.count % threads == 0 || g->p.count >= 8 * threads);
+}
+
 void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
 {
     if (g->m == 0 || g->p.count == 0 || g->groups == 0)
@@ -459,7 +478,14 @@ void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool)
     w.chunks = 1;
     const bool small =
         (double)g->m * (double)g->p.depth * (double)g->p.n * (double)g->groups < SMALL_WORK;
-    if (threads > 1 && !small) {
+    if (threads > 1 && !small && shares_columns(g, threads)) {
+        const size_t blocks = (g->p.count + w.block - 1) / w.block;
+        w.block = g->p.count / ledge__round_up(blocks, threads);
+        w.chunks = tiles < ITEMS_PER_THREAD ? tiles : ITEMS_PER_THREAD;
+    } else if (threads > 1 && !small && g->groups == 1 && tiles >= 2 * threads) {
+        w.per = tiles / threads < ITEMS_PER_THREAD ? tiles / threads : ITEMS_PER_THREAD;
+        w.chunks = w.per * threads;
+    } else if (threads > 1 && !small) {
         const size_t want = threads * ITEMS_PER_THREAD;
         if (tiles < want) { /* few rows: the columns are shared out */
             const size_t share = g->p.count * tiles / want;
