@@ -19,8 +19,6 @@ _ledge() {
     key) options="--json --help" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile quantize certify preprocess serve drift key doctor help" ;;
-    doctor) options="--provider --provider-option --strict --threads --json --help" ;;
-    help) options="inspect run bench eval compile preprocess drift doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

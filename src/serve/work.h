@@ -63,7 +63,7 @@ void ledge__workers_free(LedgeWorkers *w);
 
 double ledge__now(void); /* monotonic seconds */
 
-/* infer.c: answers all of `works`, which are of one model and kind. */
+/* answer_work.c: answers all of `works`, which are of one model and kind. */
 void ledge__infer(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint32_t n);
 
 #endif
