@@ -38,7 +38,8 @@ LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t l
 /* A body that is nothing but the bytes of the only input (header value 0). */
 LedgeStatus ledge__oip_read_raw(char *body, size_t size, const LedgeTensorInfo *input,
                                 LedgeError *err, LedgeOipRequest *out);
-/* Orders the request's inputs as the model wants them; names, types and dimensions must fit. */
+/* Orders the request's inputs as the model wants them; names, types and dimensions must fit, and the
+ * outputs that are asked for must be there. */
 LedgeStatus ledge__oip_bind(const LedgeOipRequest *r, const LedgeModel *model,
                             const char *model_name, LedgeError *err, LedgeTensor *inputs);
 

@@ -58,6 +58,22 @@ static bool known(const LedgeModel *m, const char *name)
     return false;
 }
 
+/* Before anything is run. */
+static LedgeStatus check_outputs(const LedgeOipRequest *r, const LedgeModel *m,
+                                 const char *model_name, LedgeError *err)
+{
+    const size_t n = ledge_model_output_count(m);
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        size_t k = 0;
+        while (k < n && strcmp(ledge_model_output(m, k)->name, r->output[i].name) != 0)
+            k++;
+        if (k == n)
+            return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, model_name,
+                               "the model has no output \"%s\"", r->output[i].name);
+    }
+    return LEDGE_OK;
+}
+
 LedgeStatus ledge__oip_bind(const LedgeOipRequest *r, const LedgeModel *model,
                             const char *model_name, LedgeError *err, LedgeTensor *inputs)
 {
@@ -70,6 +86,7 @@ LedgeStatus ledge__oip_bind(const LedgeOipRequest *r, const LedgeModel *model,
                 return ledge__fail(err, LEDGE_ERROR_ARGUMENT, model_name,
                                    "input \"%s\" is given twice", r->input[i].name);
     }
+    LEDGE_TRY(check_outputs(r, model, model_name, err));
     for (size_t i = 0; i < ledge_model_input_count(model); i++)
         LEDGE_TRY(bind_one(r, ledge_model_input(model, i), model_name, err, &inputs[i]));
     return LEDGE_OK;
