@@ -161,18 +161,30 @@ static size_t channel_at(const LedgeConvQ8Plan *plan, size_t place)
     return in < mg ? place / plan->p.columns * mg + in : SIZE_MAX;
 }
 
+/* Whether channels keep their order: done at each run, loops without a place to find are fast. */
+static bool is_plain(const LedgeConvQ8Plan *plan)
+{
+    return plan->path != LEDGE_CONV_DEPTHWISE && plan->s.group == 1;
+}
+
 void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
                               const int32_t *sums, int32_t x_zero, const int32_t *b_zero,
                               size_t b_zero_count, int32_t *packed)
 {
     const LedgeConvShape *s = &plan->s;
     const uint32_t each = (uint32_t)(s->c / s->group * s->kh * s->kw);
-    const uint32_t flip = plan->k->flip, x = (uint32_t)x_zero;
+    const uint32_t x = (uint32_t)x_zero, less = x - plan->k->flip;
+    if (is_plain(plan) && !bias && !b_zero) {
+        for (size_t m = 0; m < s->m; m++)
+            packed[m] = (int32_t)(0 - less * (uint32_t)sums[m]);
+        memset(packed + s->m, 0, (plan->columns - s->m) * sizeof(*packed));
+        return;
+    }
     for (size_t i = 0; i < plan->columns; i++) {
         const size_t m = channel_at(plan, i);
         const uint32_t z = b_zero && m < s->m ? (uint32_t)b_zero[b_zero_count == 1 ? 0 : m] : 0;
         packed[i] = m < s->m ? (int32_t)((bias ? (uint32_t)bias[m] : 0) -
-                                         (x - flip) * (uint32_t)sums[m] + x * each * z)
+                                         less * (uint32_t)sums[m] + x * each * z)
                              : 0;
     }
 }
@@ -189,6 +201,12 @@ void ledge__conv_q8_pack_ints(const LedgeConvQ8Plan *plan, const int32_t *v, siz
 void ledge__conv_q8_pack_floats(const LedgeConvQ8Plan *plan, const float *v, size_t count,
                                 float factor, float *packed)
 {
+    if (is_plain(plan)) {
+        for (size_t m = 0; m < plan->s.m; m++)
+            packed[m] = v[count == 1 ? 0 : m] * factor;
+        memset(packed + plan->s.m, 0, (plan->columns - plan->s.m) * sizeof(*packed));
+        return;
+    }
     for (size_t i = 0; i < plan->columns; i++) {
         const size_t m = channel_at(plan, i);
         packed[i] = m < plan->s.m ? v[count == 1 ? 0 : m] * factor : 0.0f;

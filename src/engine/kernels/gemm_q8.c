@@ -125,9 +125,12 @@ static void run_tile(const LedgeQ8Run *g, size_t group, size_t m0, uint32_t mr, 
         t.c = (char *)g->c + (c + first) * element;
         t.r = g->r ? (const char *)g->r + (r + first) * element : NULL;
         p->k->gemm(&t);
-        if (g->act && g->act->kind != LEDGE_ACT_CLAMP)
-            ledge__act_f32(g->act_kernels, t.c, mr, g->ldc, t.n, g->act);
     }
+    /* Over all panels at once: long rows are worth the constants that an activation loads. */
+    const size_t n0 = ledge__q8_panel_start(p, p0) * lanes, n1 = ledge__q8_panel_start(p, p1) * lanes;
+    if (g->act && g->act->kind != LEDGE_ACT_CLAMP)
+        ledge__act_f32(g->act_kernels, (float *)g->c + c + n0, mr, g->ldc,
+                       (n1 < p->n ? n1 : p->n) - n0, g->act);
 }
 
 /* Item = (block of panels, group, chunk of rows), in this order. Rows are dealt out evenly, so
