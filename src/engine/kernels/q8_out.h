@@ -162,3 +162,51 @@ static void q8_finish_any(const LedgeQ8Tile *t, const vqi *sum, size_t nv)
         for (size_t v = 0; v < nv; v++)
             q8_finish_vector(t, &bytes, &with_r, i, v, sum[i * nv + v]);
 }
+
+/* Where a tile goes and what is added to it. */
+typedef struct Q8Place {
+    void *c;
+    const void *r;
+} Q8Place;
+
+/* A tile of mr × nv sums, both constants: what is usual stays in registers. Gives the place of the
+ * tile below. */
+VQ_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *sum, const int mr,
+                                 const int nv)
+{
+    const float *const scale = t->scale;
+    const size_t ldc = t->ldc, ldr = t->ldr, rows = (size_t)mr;
+    const LedgeQ8Out *const o = t->out;
+    const size_t element = o->kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
+    const bool plain = t->n == (size_t)nv * VQ_LANES && !t->b_zero && o->tame;
+    if (plain && o->kind == LEDGE_Q8_BYTES) {
+        const Q8Bytes f = q8_bytes_of(o);
+        vqi q[32];
+        VQ_EACH(i, mr)
+        VQ_EACH(v, nv)
+        q[i * nv + v] = q8_requantise(&f, sum[i * nv + v], vq_load_f(scale + v * VQ_LANES), true);
+        if (q8_bare(o))
+            vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, true);
+        else
+            vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, false);
+    } else if (plain && o->kind == LEDGE_Q8_SUM) {
+        const Q8Sum f = q8_sum_of(o);
+        const uint8_t *r = at.r;
+        vqi q[32];
+        VQ_UNROLL
+        for (int i = 0; i < mr; i++, r += ldr)
+            VQ_EACH(v, nv)
+        q[i * nv + v] = q8_requantise_sum(&f, sum[i * nv + v], vq_load_f(scale + v * VQ_LANES),
+                                          vq_load_bytes(r + v * VQ_LANES), true);
+        vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, false);
+    } else {
+        vqi stored[32];
+        LedgeQ8Tile here = *t;
+        here.c = at.c;
+        here.r = at.r;
+        VQ_EACH(i, mr * nv) stored[i] = sum[i];
+        q8_finish_any(&here, stored, (size_t)nv);
+    }
+    return (Q8Place){(char *)at.c + rows * ldc * element,
+                     at.r ? (const char *)at.r + rows * ldr * element : NULL};
+}

@@ -2,7 +2,8 @@
  * for what each name does.
  *
  * The base set multiplies x - 128 by w with pairs of sums per column (VQ_FLIP is why init has
- * 128 times the weights' sum more), dotprod the same by sdot, i8mm by usdot without the flip. */
+ * 128 times the weights' sum more), dotprod the same by sdot, i8mm by usmmla, and depthwise by
+ * usdot, without the flip. */
 #ifndef LEDGE_KERNELS_VQ_NEON_H
 #define LEDGE_KERNELS_VQ_NEON_H
 
@@ -211,6 +212,37 @@ static inline vqx vq_signed(uint8x16_t x)
 static inline vqa vq_dot(vqa sum, vqx x, vqw w)
 {
     return vusdotq_s32(sum, x, w);
+}
+
+/* Two rows by the four columns of a vector: columns 0 and 1, and 2 and 3. */
+#define VQ_PAIRS
+typedef uint8x16_t vqp;
+typedef int8x16x2_t vqpw;
+typedef int32x4x2_t vqpa;
+
+static inline vqp vq_pair(const uint8_t *a, const uint8_t *b)
+{
+    return vcombine_u8(vld1_u8(a), vld1_u8(b));
+}
+static inline vqpw vq_pair_weights(const int8_t *p)
+{
+    return (vqpw){{vld1q_s8(p), vld1q_s8(p + 16)}};
+}
+static inline vqpa vq_pair_begin(vqi init)
+{
+    const int32x2_t low = vget_low_s32(init), high = vget_high_s32(init);
+    return (vqpa){{vcombine_s32(low, low), vcombine_s32(high, high)}};
+}
+static inline vqpa vq_pair_dot(vqpa sum, vqp x, vqpw w)
+{
+    sum.val[0] = vusmmlaq_s32(sum.val[0], x, w.val[0]);
+    sum.val[1] = vusmmlaq_s32(sum.val[1], x, w.val[1]);
+    return sum;
+}
+static inline vqi vq_pair_end(vqpa sum, const int row)
+{
+    return row ? vcombine_s32(vget_high_s32(sum.val[0]), vget_high_s32(sum.val[1]))
+               : vcombine_s32(vget_low_s32(sum.val[0]), vget_low_s32(sum.val[1]));
 }
 
 #else
