@@ -24,6 +24,19 @@ void ledge__bytes_dequantize_nchw(LedgeRunner r, const uint8_t *x, float *y, siz
 /* y[i] = table[x[i]]. y may be x. */
 void ledge__bytes_map(LedgeRunner r, const uint8_t *x, uint8_t *y, size_t n, const uint8_t *table);
 
+/* Interleaved bytes of 1 … 4 channels, as pictures are, each channel through its own table of 256
+ * entries. `reversed`: result channel c is read from byte channels - 1 - c. The first gives
+ * pixels again; the second floats, as pixels or as planes, one image of many. */
+typedef struct LedgePixelTables {
+    size_t channels;
+    bool reversed;
+    const void *entries; /* [channels][256], uint8_t or float, in the order of the result */
+} LedgePixelTables;
+void ledge__bytes_pixels(LedgeRunner r, const LedgePixelTables *t, const uint8_t *x, uint8_t *y,
+                         size_t pixels);
+void ledge__bytes_pixel_floats(LedgeRunner r, const LedgePixelTables *t, const uint8_t *x, float *y,
+                               size_t images, size_t pixels, bool planes);
+
 /* A broadcast pair of byte arrays: dims of the result, and the strides of a and b along each,
  * 0 where one is broadcast; along the last axis 0 or 1. */
 typedef struct LedgeBytePair {
