@@ -1,5 +1,5 @@
-/* An activation behind ledge.Conv, ledge.Affine or a product, or the 8-bit ones where they give
- * floats, becomes their `act` attribute. */
+/* An activation behind ledge.Conv, ledge.Gemm or another product, ledge.Affine, or the 8-bit ones
+ * where they give floats, becomes their `act` attribute. */
 #include "engine/optimize/pass.h"
 
 #include <math.h>
