@@ -63,6 +63,7 @@ static bool takes_activation(const LedgeNode *n)
         return strcmp(ledge__node_string(n, "act", "none"), "none") == 0;
     return (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
             ledge__node_is_ledge(n, "Affine") || ledge__node_is_ledge(n, "MatMulInteger") ||
+            ledge__node_is_ledge(n, "ConvInteger") ||
             ledge__node_is_ledge(n, "MatMulBlocks")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 &&
            !(ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4));

@@ -3,10 +3,10 @@
  *
  *   DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul by the scales (-> Add of a bias)
  *
- * as ONNX Runtime's dynamic quantiser writes it, and the com.microsoft operators that its optimiser
+ * as ONNX Runtime's dynamic quantiser writes it, ConvInteger in its place likewise, and the com.microsoft operators that its optimiser
  * makes of that. The quantisation stays a node of its own, so that all products of one input
  * share it. */
-#include "engine/optimize/pass.h"
+#include "engine/optimize/opt_layout.h"
 
 enum { IN_A, IN_B, IN_BIAS, IN_R, IN_A_SCALE, IN_A_ZERO, IN_B_SCALE, IN_B_ZERO, IN_SLOTS };
 
@@ -177,6 +177,106 @@ static LedgeStatus build(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const Matc
     return LEDGE_OK;
 }
 
+/* ---- ConvInteger ---- */
+
+typedef struct ConvMatch {
+    const LedgeNode *conv;
+    LedgeNode *last; /* what the new node stands for: the Mul, or the Add of a bias behind it */
+    LedgeValue *x;   /* before it was quantised */
+    LedgeValue *w_scale, *w_zero, *bias;
+} ConvMatch;
+
+static bool is_conv(const LedgeNode *n, ConvMatch *m)
+{
+    const LedgeValue *q = ledge__node_in(n, 0), *w = ledge__node_in(n, 1);
+    LedgeNode *dql = ledge__opt_made_by(q, "DynamicQuantizeLinear");
+    m->conv = n;
+    m->w_zero = ledge__node_in(n, 3);
+    if (!dql || dql->n_out != 3 || !ledge__value_is_constant(w) || w->t.rank != 4 ||
+        (w->t.type != LEDGE_INT8 && w->t.type != LEDGE_UINT8) || w->t.dims[0] < 1 ||
+        ledge_tensor_count(&w->t) < 1 || ledge__node_in(n, 2) != dql->out[2] ||
+        (m->w_zero && !is_few(m->w_zero, w->t.type, w->t.dims[0])))
+        return false;
+    m->x = dql->in[0].value;
+    return m->x && m->x->t.rank == 4 && m->x->t.type == LEDGE_FLOAT;
+}
+
+/* One number for all channels, or one for each along axis 1. */
+static LedgeValue *channel_vector(LedgeGraph *g, const LedgeValue *v, int64_t channels)
+{
+    float *data;
+    double *room = ledge__arena_alloc(g->arena, (size_t)channels, sizeof *room);
+    if (!room || !ledge__opt_float_constant(v) || !ledge__opt_per_channel(v, 4, 1, channels, room))
+        return NULL;
+    LedgeValue *out = ledge__opt_floats(g, NULL, 1, &channels, &data);
+    for (int64_t i = 0; out && i < channels; i++)
+        data[i] = (float)room[i];
+    return out;
+}
+
+/* n: Mul of the convolution, cast to float, by the input's scale times a constant. */
+static bool match_conv(LedgeGraph *g, LedgeNode *n, ConvMatch *m)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        const LedgeNode *cast = ledge__opt_made_only_by(n->in[i].value, "Cast");
+        const LedgeNode *conv = cast && ledge__node_int(cast, "to", 0) == LEDGE_FLOAT
+                                    ? ledge__opt_made_only_by(cast->in[0].value, "ConvInteger")
+                                    : NULL;
+        const LedgeNode *mul = ledge__opt_made_by(n->in[1 - i].value, "Mul");
+        *m = (ConvMatch){.last = n};
+        if (!conv || !mul || !is_conv(conv, m))
+            continue;
+        const LedgeValue *x_scale = conv->in[0].value->producer->out[1];
+        for (uint32_t k = 0; k < 2; k++)
+            if (mul->in[k].value == x_scale)
+                m->w_scale = channel_vector(g, mul->in[1 - k].value, conv->in[1].value->t.dims[0]);
+        if (m->w_scale)
+            return true;
+    }
+    return false;
+}
+
+/* An Add of one constant a channel that alone reads the result is the bias. */
+static void match_bias(LedgeGraph *g, ConvMatch *m)
+{
+    LedgeNode *add = ledge__value_only_reader(m->last->out[0]);
+    if (!add || !ledge__node_is(add, "Add") || add->n_in != 2 || !add->out[0])
+        return;
+    const uint32_t side = add->in[0].value == m->last->out[0] ? 0 : 1;
+    m->bias = channel_vector(g, add->in[1 - side].value, m->conv->in[1].value->t.dims[0]);
+    if (m->bias)
+        m->last = add;
+}
+
+/* In NHWC, between Transposes that the layout pass takes away. */
+static LedgeStatus build_conv(LedgeGraph *g, LedgeOptCtx *c, const ConvMatch *m)
+{
+    LedgeNode *before = m->last;
+    LedgeNode *turn = ledge__opt_transpose(g, m->x, ledge__to_nhwc, before);
+    LedgeNode *q = turn ? quantized(g, turn->out[0], before) : NULL;
+    LedgeTensor like = {.type = LEDGE_FLOAT, .rank = 4};
+    for (int d = 0; d < 4; d++)
+        like.dims[d] =
+            m->last->out[0]->t.rank == 4 ? m->last->out[0]->t.dims[ledge__to_nhwc[d]] : -1;
+    like.dims[3] = m->conv->in[1].value->t.dims[0];
+    LedgeNode *made = q ? ledge__opt_internal(g, "ConvInteger", IN_SLOTS, &like, before) : NULL;
+    if (!made || !ledge__layout_conv_attrs(g, m->conv, made))
+        return ledge__no_memory(c->err);
+    made->name = m->conv->name;
+    ledge__node_set_input(made, IN_A, q->out[0]);
+    ledge__node_set_input(made, IN_B, m->conv->in[1].value);
+    ledge__node_set_input(made, IN_BIAS, m->bias);
+    ledge__node_set_input(made, IN_A_SCALE, q->out[1]);
+    ledge__node_set_input(made, IN_A_ZERO, q->out[2]);
+    ledge__node_set_input(made, IN_B_SCALE, m->w_scale);
+    ledge__node_set_input(made, IN_B_ZERO, m->w_zero);
+    LedgeNode *back = ledge__opt_transpose(g, made->out[0], ledge__to_nchw, before);
+    if (!back)
+        return ledge__no_memory(c->err);
+    ledge__opt_take_over(g, back, m->last);
+    return LEDGE_OK;
+}
+
 static bool is_ms(const LedgeNode *n, const char *op_type)
 {
     return strcmp(n->domain, "com.microsoft") == 0 && strcmp(n->op_type, op_type) == 0;
@@ -198,8 +298,18 @@ LedgeStatus ledge__opt_dyn_int8(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
             ok = match_to_float(n, &m);
         else if (is_ms(n, "DynamicQuantizeMatMul"))
             LEDGE_TRY(match_dynamic(g, c, n, &m, &ok));
-        if (ok)
+        if (ok) {
             LEDGE_TRY(build(g, c, n, &m, changed));
+            continue;
+        }
+        ConvMatch conv;
+        if (ledge__node_is(n, "Mul") && match_conv(g, n, &conv)) {
+            match_bias(g, &conv);
+            if (conv.last == next)
+                next = next->next;
+            LEDGE_TRY(build_conv(g, c, &conv));
+            *changed = true;
+        }
     }
     return LEDGE_OK;
 }

@@ -18,6 +18,7 @@ static bool takes_residual(const LedgeValue *v)
                strcmp(ledge__node_string(n, "act", "none"), "none") == 0;
     return n && (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
                  ledge__node_is_ledge(n, "MatMulInteger") ||
+                 ledge__node_is_ledge(n, "ConvInteger") ||
                  ledge__node_is_ledge(n, "MatMulBlocks")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 && !ledge__node_in(n, 3) &&
            !(ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4));
