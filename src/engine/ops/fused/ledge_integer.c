@@ -111,29 +111,36 @@ static LedgeStatus need_few(LedgeOpCtx *c, uint32_t i, LedgeType type, int64_t n
     return LEDGE_OK;
 }
 
-static LedgeStatus check(LedgeOpCtx *c, const Dims *d)
+/* All but A and the residual, for a product of n columns. */
+static LedgeStatus check_numbers(LedgeOpCtx *c, int64_t n)
 {
-    const LedgeTensor *r = ledge__op_in(c, IN_R), *bias = ledge__op_in(c, IN_BIAS);
+    const LedgeTensor *bias = ledge__op_in(c, IN_BIAS);
     if (bias) {
         LEDGE_TRY(ledge__op_need(c, IN_BIAS, LEDGE_FLOAT));
-        if (ledge_tensor_count(bias) != d->n)
+        if (ledge_tensor_count(bias) != n)
             return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the bias must have %lld elements",
-                                  (long long)d->n);
-    }
-    if (r) {
-        LEDGE_TRY(ledge__op_need(c, IN_R, LEDGE_FLOAT));
-        if (r->rank < 1 || r->dims[r->rank - 1] != d->n || ledge_tensor_count(r) != d->rows * d->n)
-            return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the residual's shape is not the output's");
+                                  (long long)n);
     }
     LEDGE_TRY(need_few(c, IN_A_SCALE, LEDGE_FLOAT, 1));
     LEDGE_TRY(need_few(c, IN_A_ZERO, LEDGE_UINT8, 1));
     LEDGE_TRY(ledge__op_need(c, IN_B_SCALE, LEDGE_FLOAT));
-    LEDGE_TRY(need_few(c, IN_B_SCALE, LEDGE_FLOAT, d->n));
-    LEDGE_TRY(need_few(c, IN_B_ZERO, c->in[IN_B]->type, d->n));
+    LEDGE_TRY(need_few(c, IN_B_SCALE, LEDGE_FLOAT, n));
+    LEDGE_TRY(need_few(c, IN_B_ZERO, c->in[IN_B]->type, n));
     if (!c->in_constant[IN_B] || !c->in_constant[IN_B_SCALE] ||
         (ledge__op_in(c, IN_B_ZERO) && !c->in_constant[IN_B_ZERO]))
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED,
                               "B, its scales and its zero points must be constants");
+    return LEDGE_OK;
+}
+
+static LedgeStatus check_residual(LedgeOpCtx *c, const Dims *d)
+{
+    const LedgeTensor *r = ledge__op_in(c, IN_R);
+    if (!r)
+        return LEDGE_OK;
+    LEDGE_TRY(ledge__op_need(c, IN_R, LEDGE_FLOAT));
+    if (r->rank < 1 || r->dims[r->rank - 1] != d->n || ledge_tensor_count(r) != d->rows * d->n)
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the residual's shape is not the output's");
     return LEDGE_OK;
 }
 
@@ -289,7 +296,8 @@ static LedgeStatus prepare(LedgeOpCtx *c)
 {
     Dims d;
     LEDGE_TRY(dims_of(c, &d));
-    LEDGE_TRY(check(c, &d));
+    LEDGE_TRY(check_numbers(c, d.n));
+    LEDGE_TRY(check_residual(c, &d));
     const LedgeConvShape shape = {.n = 1, .h = (size_t)d.rows, .w = 1, .c = (size_t)d.k,
                                   .oh = (size_t)d.rows, .ow = 1, .m = (size_t)d.n,
                                   .ldc = (size_t)d.n, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1,
@@ -301,17 +309,30 @@ static LedgeStatus conv_prepare(LedgeOpCtx *c)
 {
     LedgeConvDims d;
     LEDGE_TRY(conv_dims(c, &d));
-    const Dims rows = {d.n * d.oh * d.ow, -1, d.m};
-    LEDGE_TRY(check(c, &rows));
+    size_t ldr = 0, offset;
+    LEDGE_TRY(check_numbers(c, d.m));
+    if (ledge__op_in(c, IN_R)) {
+        LEDGE_TRY(ledge__op_need(c, IN_R, LEDGE_FLOAT));
+        LEDGE_TRY(ledge__conv_residual(c, &d, c->in[IN_R], &ldr, &offset));
+    }
     const LedgeConvShape shape = ledge__conv_shape(&d);
     return prepare_shape(c, &shape, LEDGE_CONV_PATHS);
+}
+
+/* The number that input i holds, which may be a misaligned constant. */
+static float float_of(const LedgeOpCtx *c, uint32_t i, float absent)
+{
+    const LedgeTensor *t = ledge__op_in(c, i);
+    float v = absent;
+    if (t)
+        memcpy(&v, t->data, sizeof(v));
+    return v;
 }
 
 static LedgeStatus run(LedgeOpCtx *c)
 {
     const State *s = c->state;
-    const LedgeTensor *r = ledge__op_in(c, IN_R), *scale = ledge__op_in(c, IN_A_SCALE);
-    const LedgeTensor *zero = ledge__op_in(c, IN_A_ZERO);
+    const LedgeTensor *r = ledge__op_in(c, IN_R), *zero = ledge__op_in(c, IN_A_ZERO);
     char *scratch = c->scratch;
     int32_t *init = (int32_t *)(void *)(scratch + s->init_at);
     float *scales = (float *)(void *)(scratch + s->scale_at), *fbias;
@@ -319,7 +340,7 @@ static LedgeStatus run(LedgeOpCtx *c)
     memset(scratch + s->border_at, a_zero, s->plan.border_bytes);
     ledge__conv_q8_pack_init(&s->plan, NULL, s->sums, a_zero, s->b_zeros, s->n_b_zeros, init);
     ledge__conv_q8_pack_floats(&s->plan, s->b_scales, s->n_b_scales,
-                               scale ? *(const float *)scale->data : 1.0f, scales);
+                               float_of(c, IN_A_SCALE, 1.0f), scales);
     LedgeConvQ8Args a = {.x = c->in[IN_A]->data,
                          .packed = s->packed,
                          .init = init,
