@@ -8,7 +8,7 @@ _ledge() {
     case ${COMP_WORDS[1]} in
     inspect) options="--graph --steps --cpu --json --help" ;;
     run) options="--top --labels --preprocess --input --output --threads --cpu --no-optimize --json --help" ;;
-    bench) options="--runs --warmup --cold --threads --input --shape --seed --profile --cpu --no-optimize --json --help" ;;
+    bench) options="--runs --warmup --cold --threads --input --shape --seed --pixels --profile --cpu --no-optimize --json --help" ;;
     eval) options="--images --labels --dataset --limit --names --preprocess --confused --predictions --min-top1 --threads --cpu --json --help" ;;
     compile) options="--output --cpu --shape --json --help" ;;
     quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --threads --json --help" ;;

@@ -32,6 +32,7 @@ complete -c ledge -n "__fish_seen_subcommand_from bench" -l threads -r -d 'threa
 complete -c ledge -n "__fish_seen_subcommand_from bench" -l input -r -d 'input from a file instead of random numbers'
 complete -c ledge -n "__fish_seen_subcommand_from bench" -l shape -r -d 'dimensions of an input whose own are free'
 complete -c ledge -n "__fish_seen_subcommand_from bench" -l seed -r -d 'seed of the random inputs (1)'
+complete -c ledge -n "__fish_seen_subcommand_from bench" -l pixels -d 'bytes of a picture as input, normalised by the model'
 complete -c ledge -n "__fish_seen_subcommand_from bench" -l profile -d 'show where the time goes, step by step'
 complete -c ledge -n "__fish_seen_subcommand_from bench" -l cpu -r -d 'highest CPU level whose kernels may be chosen, e.g. avx2'
 complete -c ledge -n "__fish_seen_subcommand_from bench" -l no-optimize -d 'run the graph as it stands in the file'

@@ -49,6 +49,7 @@ bench)
         '--input=[input from a file instead of random numbers]:value:_files' \
         '--shape=[dimensions of an input whose own are free]:value:_files' \
         '--seed=[seed of the random inputs (1)]:value:_files' \
+        '--pixels[bytes of a picture as input, normalised by the model]' \
         '--profile[show where the time goes, step by step]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \

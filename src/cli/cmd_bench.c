@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 #include "base/cpu.h"
-#include "cli/model_io.h"
+#include "cli/pictures.h"
 #include "ledge/report.h"
 
 typedef struct Options {
-    bool json, profile, first_answer, no_optimize;
+    bool json, profile, first_answer, no_optimize, pixels;
     int64_t threads, runs, warmup, seed, cold;
     const char *cpu;
     CliList inputs, shapes;
@@ -35,6 +35,8 @@ static const CliOption options[] = {
     CLI_OPTION_SHAPE(Options),
     {"seed", 0, CLI_INT, "N", "seed of the random inputs (1)", offsetof(Options, seed), 0,
      INT64_MAX},
+    {"pixels", 0, CLI_FLAG, NULL, "bytes of a picture as input, normalised by the model",
+     offsetof(Options, pixels), 0, 0},
     {"profile", 'p', CLI_FLAG, NULL, "show where the time goes, step by step",
      offsetof(Options, profile), 0, 0},
     CLI_OPTION_CPU(Options),
@@ -81,12 +83,19 @@ static int no_memory(void)
 
 static int prepare(Bench *b)
 {
-    const CliOpen open = {b->path, b->o->cpu, b->o->no_optimize, b->o->threads};
+    CliPictures pictures = {.preprocess = NULL};
+    const CliOpen open = {b->path,       b->o->cpu,
+                          b->o->no_optimize, b->o->threads,
+                          b->o->pixels ? cli_pictures_ask : NULL, &pictures};
     const uint64_t start = cli_now_ns();
     int code = cli_open(&open, &b->model, &b->session);
     if (code != CLI_GO)
         return code;
     b->load_ms = (double)(cli_now_ns() - start) / 1e6;
+    if (b->o->pixels && !pictures.bytes)
+        return cli_fail_with(b->path, LEDGE_ERROR_TYPE,
+                             "takes no pictures: one input, float32 [N,C,H,W] or [N,H,W,C] with 1 "
+                             "or 3 channels");
     b->n_outputs = ledge_model_output_count(b->model);
     b->outputs = calloc(b->n_outputs + 1, sizeof *b->outputs);
     if (!b->outputs || !cli_inputs_new(b->model, &b->inputs))

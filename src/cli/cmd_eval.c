@@ -7,9 +7,8 @@
 
 #include "base/alloc.h"
 #include "base/out_file.h"
-#include "cli/model_io.h"
+#include "cli/pictures.h"
 #include "image/dataset.h"
-#include "image/preprocess.h"
 
 typedef struct Options {
     bool json;
@@ -50,7 +49,7 @@ typedef struct Judged {
     const char *path;
     LedgeModel *model;
     LedgeSession *session;
-    LedgePreprocess pre;
+    CliPictures pictures;
     int32_t *answers; /* per picture */
     size_t top1, top5;
     double total_ms;
@@ -107,8 +106,9 @@ static int open_data(Eval *e)
 static int open_model(Eval *e, Judged *j)
 {
     LedgeError err = {0};
-    const char *from = NULL;
-    const CliOpen open = {j->path, e->o->cpu, false, e->o->threads};
+    CliPictures *p = &j->pictures;
+    const CliOpen open = {j->path, e->o->cpu, false, e->o->threads, cli_pictures_ask, p};
+    p->preprocess = e->o->preprocess;
     const int code = cli_open(&open, &j->model, &j->session);
     if (code != CLI_GO)
         return code;
@@ -116,9 +116,10 @@ static int open_model(Eval *e, Judged *j)
         return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
                              "eval takes classifiers of one input; this model has %zu",
                              ledge_model_input_count(j->model));
-    if (ledge__preprocess_for_model(j->model, 0, e->o->preprocess, &err, &j->pre, &from))
+    if (!p->bytes &&
+        ledge__preprocess_for_model(j->model, 0, p->preprocess, &err, &p->pre, &p->from))
         return cli_fail(j->path, &err);
-    if (strcmp(from, "default") == 0)
+    if (strcmp(p->from, "default") == 0)
         cli_warn("%s says nothing of its preprocessing, so pixels go in as they are, 0 to 255; "
                  "--preprocess names another way",
                  j->path);
@@ -155,7 +156,7 @@ static int judge(Judged *j, const LedgeSample *sample, size_t index)
     if (n_out < 1 || n_out > 8)
         return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
                              "a classifier has one output; this has %zu", n_out);
-    if (ledge__preprocess_tensor(&j->pre, NULL, &sample->image, &err, &in))
+    if (cli_pictures_tensor(&j->pictures, &sample->image, &err, &in))
         return cli_fail(sample->name, &err);
     const uint64_t start = cli_now_ns();
     LedgeStatus status = ledge_session_run(j->session, &in, 1, out, n_out, &err);

@@ -17,7 +17,10 @@ static int no_memory(void)
 int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session)
 {
     LedgeError err = {0};
-    const LedgeModelOptions mo = {.cpu = o->cpu, .no_optimize = o->no_optimize};
+    const LedgeModelOptions mo = {.cpu = o->cpu,
+                                  .no_optimize = o->no_optimize,
+                                  .pixels = o->pixels,
+                                  .pixels_arg = o->pixels_arg};
     const LedgeSessionOptions so = {.threads = (int)o->threads};
     *model = NULL;
     *session = NULL;

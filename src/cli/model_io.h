@@ -30,6 +30,8 @@ typedef struct CliOpen {
     const char *path, *cpu;
     bool no_optimize;
     int64_t threads;
+    bool (*pixels)(void *arg, const LedgeModel *m, size_t input, LedgePixels *out); /* or NULL */
+    void *pixels_arg;
 } CliOpen;
 int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session);
 /* Threads that a session with this option really runs on. */

@@ -5,6 +5,7 @@
 #include "engine/onnx/onnx_map.h"
 #include "engine/optimize/optimize.h"
 #include "engine/session/ledge_file.h"
+#include "engine/session/pixels.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -82,10 +83,18 @@ static LedgeStatus prepare_graph(LedgeModel *m, const LedgeModelOptions *o, Ledg
         return ledge__no_memory(err);
     if (m->file) /* optimised already; its packed weights stand in for the raw ones */
         LEDGE_TRY(ledge__file_adopt(m->file, m->graph, m->weights, err));
+    if (o->pixels) {
+        LEDGE_TRY(describe_all(m, err));
+        LEDGE_TRY(ledge__model_pixels(m, o, err));
+    }
     m->graph->keeps_dequantize = !o->no_optimize && !m->file;
     LEDGE_TRY(ledge__graph_infer(m->graph, m->file ? 0 : LOAD_FOLD_LIMIT, err));
+    LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LOAD_FOLD_LIMIT};
+    if (o->pixels && m->file) {
+        bool changed = false;
+        LEDGE_TRY(ledge__opt_run_pass(m->graph, &opt, "pixels", &changed, err));
+    }
     if (!o->no_optimize && !m->file) {
-        LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LOAD_FOLD_LIMIT};
         LEDGE_TRY(ledge__graph_optimize(m->graph, &opt, err));
     }
     return describe_all(m, err);
