@@ -81,7 +81,7 @@ LedgeStatus ledge__opt_activation(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
         LedgeValue *x = ledge__node_in(n, 0);
         Act a;
         if (!ledge__opt_single_use(x) || !x->producer || !takes_activation(x->producer) ||
-            x->t.rank != n->out[0]->t.rank || !describe(n, &a))
+            !describe(n, &a) || !n->out[0] || x->t.rank != n->out[0]->t.rank)
             continue;
         LedgeNode *p = x->producer;
         if (!ledge__node_set_string(g, p, "act", a.name) || !set(g, p, "act_min", a.min) ||
