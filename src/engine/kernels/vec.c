@@ -379,7 +379,6 @@ typedef struct TransposeArgs {
                 for (size_t r = r0; r < rows && r < r0 + 32; r++)                                  \
                     y[c * ldy + r] = x[r * ldx + c];                                               \
     }
-TRANSPOSE_BLOCKS(uint8_t)
 TRANSPOSE_BLOCKS(uint16_t)
 TRANSPOSE_BLOCKS(uint64_t)
 #undef TRANSPOSE_BLOCKS
@@ -395,7 +394,7 @@ static void transpose_part(void *arg, size_t begin, size_t end, int thread)
         void *y = p->y + (image + c * p->rows) * p->bytes;
         switch (p->bytes) {
         case 1:
-            transpose_uint8_t(x, p->cols, y, p->rows, p->rows, cols);
+            p->v->transpose_8(x, p->cols, y, p->rows, p->rows, cols);
             break;
         case 2:
             transpose_uint16_t(x, p->cols, y, p->rows, p->rows, cols);

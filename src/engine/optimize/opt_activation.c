@@ -1,4 +1,5 @@
-/* An activation behind ledge.Conv, ledge.Gemm or ledge.Affine becomes its `act` attribute. */
+/* An activation behind ledge.Conv, ledge.Gemm or ledge.Affine, or the 8-bit ones where they give
+ * floats, becomes their `act` attribute. */
 #include "engine/optimize/pass.h"
 
 #include <math.h>
@@ -57,6 +58,9 @@ static bool describe(const LedgeNode *n, Act *a)
 
 static bool takes_activation(const LedgeNode *n)
 {
+    if ((ledge__node_is_ledge(n, "QConv") || ledge__node_is_ledge(n, "QGemm")) &&
+        ledge__node_int(n, "to_float", 0) && !ledge__node_in(n, 5))
+        return strcmp(ledge__node_string(n, "act", "none"), "none") == 0;
     return (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
             ledge__node_is_ledge(n, "Affine")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 &&

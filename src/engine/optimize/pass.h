@@ -23,7 +23,10 @@ LedgePassFn ledge__opt_dead_code, ledge__opt_noop, ledge__opt_cse, ledge__opt_st
     ledge__opt_skip_layer_norm, ledge__opt_activation, ledge__opt_residual, ledge__opt_affine,
     ledge__opt_qkv, ledge__opt_matmul, ledge__opt_concat, ledge__opt_transpose_view,
     ledge__opt_bottleneck, ledge__opt_slice_concat, ledge__opt_scale_chain,
-    ledge__opt_flatten_space;
+    ledge__opt_flatten_space, ledge__opt_q8_expand, ledge__opt_q8_sign, ledge__opt_q8_move,
+    ledge__opt_q8_map, ledge__opt_q8_conv, ledge__opt_q8_gemm, ledge__opt_q8_binary,
+    ledge__opt_q8_pool, ledge__opt_q8_border, ledge__opt_q8_layout, ledge__opt_q8_residual,
+    ledge__opt_q8_clamp;
 
 /* ---- making (NULL or false: no memory) ---- */
 

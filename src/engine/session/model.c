@@ -82,6 +82,7 @@ static LedgeStatus prepare_graph(LedgeModel *m, const LedgeModelOptions *o, Ledg
         return ledge__no_memory(err);
     if (m->file) /* optimised already; its packed weights stand in for the raw ones */
         LEDGE_TRY(ledge__file_adopt(m->file, m->graph, m->weights, err));
+    m->graph->keeps_dequantize = !o->no_optimize && !m->file;
     LEDGE_TRY(ledge__graph_infer(m->graph, m->file ? 0 : LOAD_FOLD_LIMIT, err));
     if (!o->no_optimize && !m->file) {
         LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LOAD_FOLD_LIMIT};

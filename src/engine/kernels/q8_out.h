@@ -1,0 +1,105 @@
+/* What becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
+ * q8_set.h. */
+
+/* Constants of requantising; bounds are less the zero point, which is added to integers. */
+typedef struct Q8Bytes {
+    vqf hi;
+    VqPack pack;
+} Q8Bytes;
+
+VQ_INLINE Q8Bytes q8_bytes_of(const LedgeQ8Out *o)
+{
+    return (Q8Bytes){vq_set_f((float)(o->y_hi - o->y_zero)),
+                     vq_pack_of(o->y_zero, o->y_lo, o->y_hi)};
+}
+
+/* To be packed: the zero point is still to be added, saturating, and the bounds applied. Unless
+ * scales are tame the upper bound comes first, so that no float is too large for an int32. */
+VQ_INLINE vqi q8_requantise(const Q8Bytes *f, vqi sum, vqf scale, const bool tame)
+{
+    const vqf y = vq_mul_f(vq_float(sum), scale);
+    return vq_round(tame ? y : vq_min_f(y, f->hi));
+}
+
+typedef struct Q8Sum {
+    vqf lo, hi, y_scale, r_scale, z_hi;
+    vqi r_zero;
+    VqPack pack;
+} Q8Sum;
+
+VQ_INLINE Q8Sum q8_sum_of(const LedgeQ8Out *o)
+{
+    return (Q8Sum){.lo = vq_set_f((float)(o->y_lo - o->y_zero)),
+                   .hi = vq_set_f((float)(o->y_hi - o->y_zero)),
+                   .y_scale = vq_set_f(o->y_scale),
+                   .r_scale = vq_set_f(o->r_scale),
+                   .z_hi = vq_set_f((float)(o->z_hi - o->z_zero)),
+                   .r_zero = vq_set_i(o->r_zero),
+                   .pack = vq_pack_of(o->z_zero, o->z_lo, o->z_hi)};
+}
+
+VQ_INLINE vqi q8_requantise_sum(const Q8Sum *f, vqi sum, vqf scale, vqi r, const bool tame)
+{
+    const vqf y = vq_max_f(vq_min_f(vq_mul_f(vq_float(sum), scale), f->hi), f->lo);
+    const vqf z = vq_add_f(vq_mul_f(vq_nearest(y), f->y_scale),
+                           vq_mul_f(vq_float(vq_sub_i(r, f->r_zero)), f->r_scale));
+    return vq_round(tame ? z : vq_min_f(z, f->z_hi));
+}
+
+/* n columns (at most a vector) of one row. */
+VQ_INLINE void q8_float_row(const LedgeQ8Out *o, vqi sum, const float *scale, const float *fbias,
+                            const float *r, size_t n, float *y)
+{
+    vqf x = vq_mul_f(vq_float(sum), vq_load_f(scale));
+    if (fbias)
+        x = vq_add_f(x, vq_load_f(fbias));
+    if (r)
+        x = vq_add_f(x, n == VQ_LANES ? vq_load_f(r) : vq_load_f_n(r, n));
+    x = vq_clamp_f(x, vq_set_f(o->lo), vq_set_f(o->hi));
+    if (n == VQ_LANES)
+        vq_store_f(y, x);
+    else
+        vq_store_f_n(y, x, n);
+}
+
+/* Vector v of row i of a tile, whatever its kind and width. */
+VQ_INLINE void q8_finish_vector(const LedgeQ8Tile *t, const Q8Bytes *bytes, const Q8Sum *with_r,
+                                size_t i, size_t v, vqi sum)
+{
+    const size_t first = v * VQ_LANES;
+    const size_t n = t->n - first < VQ_LANES ? t->n - first : VQ_LANES;
+    if (t->b_zero)
+        sum = vq_sub_i(sum, vq_mul_i(vq_load_i(t->b_zero + first), vq_set_i(t->row_sum[i])));
+    if (t->out->kind == LEDGE_Q8_FLOAT) {
+        q8_float_row(t->out, sum, t->scale + first, t->fbias ? t->fbias + first : NULL,
+                     t->r ? (const float *)t->r + i * t->ldr + first : NULL, n,
+                     (float *)t->c + i * t->ldc + first);
+        return;
+    }
+    uint8_t *c = (uint8_t *)t->c + i * t->ldc + first;
+    const vqf scale = vq_load_f(t->scale + first);
+    vqi q;
+    if (t->out->kind == LEDGE_Q8_SUM) {
+        const uint8_t *r = (const uint8_t *)t->r + i * t->ldr + first;
+        q = q8_requantise_sum(with_r, sum, scale,
+                              n == VQ_LANES ? vq_load_bytes(r) : vq_load_bytes_n(r, n),
+                              false);
+    } else {
+        q = q8_requantise(bytes, sum, scale, false);
+    }
+    const VqPack *pack = t->out->kind == LEDGE_Q8_SUM ? &with_r->pack : &bytes->pack;
+    if (n == VQ_LANES)
+        vq_store_bytes(c, &q, 1, pack);
+    else
+        vq_store_bytes_n(c, q, n, pack);
+}
+
+/* Everything that a tile does not do by itself: residuals, floats, part of a vector. */
+static void q8_finish_any(const LedgeQ8Tile *t, const vqi *sum, size_t nv)
+{
+    const Q8Bytes bytes = q8_bytes_of(t->out);
+    const Q8Sum with_r = q8_sum_of(t->out);
+    for (size_t i = 0; i < t->mr; i++)
+        for (size_t v = 0; v < nv; v++)
+            q8_finish_vector(t, &bytes, &with_r, i, v, sum[i * nv + v]);
+}
