@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "cli/model_io.h"
 #include "compress/quantize/quant_record.h"
+#include "ledge/report.h"
 
 #define RUNS      40
 #define BUDGET_NS 1500000000u
@@ -326,6 +327,14 @@ int quantize_more_report(QuantizeMore *m, LedgeQuantizer *q, const char *out_pat
     snprintf(cpu, sizeof cpu, "%s, %d thread%s", ledge__cpu_model_name(), threads,
              threads == 1 ? "" : "s");
     strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", gmtime_r(&now, &tm));
+    LedgeReport *report = NULL;
+    if (ledge_report_create(out_path, NULL, NULL, &report) == LEDGE_OK) {
+        for (size_t i = 0; i < m->n_variants && report->macs; i++)
+            if (m->variants[i].is_chosen)
+                m->variants[i].integer_share =
+                    (double)report->integer_macs / (double)report->macs;
+        ledge_report_free(report);
+    }
     for (size_t i = 0; i < m->n_variants; i++)
         if (m->variants[i].is_reference || m->variants[i].is_chosen)
             m->variants[i].bytes = m->variants[i].is_chosen ? out_bytes : in_bytes;
