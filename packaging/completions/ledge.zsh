@@ -7,10 +7,12 @@ if (( CURRENT == 2 )); then
         'bench:time a model\: latency percentiles, cold start, peak memory'
         'eval:measure accuracy on labelled pictures, and agreement between models'
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
-        'preprocess:keep in a model how its pictures are to be prepared, or show it'
-        'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
-        'key:make or show the keys that certificates are signed with'
+        'quantize:make a model of 8-bit integers, or of 4-bit weights, as standard ONNX'
         'certify:measure a compressed model against its parent and sign the result, or check that'
+        'preprocess:keep in a model how its pictures are to be prepared, or show it'
+        'drift:record what a model usually sees and answers, or check that it still does'
+        'key:make or show the keys that certificates are signed with'
+        'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
         'help:print this, or what a command takes'
     )
     _describe command commands
@@ -82,22 +84,31 @@ compile)
         '--help[print this]' \
         '*:file:_files'
     ;;
-preprocess)
+quantize)
     _arguments \
-        '--output=[write the changed model there instead of over MODEL]:value:_files' \
-        '--labels=[set\: also keep these class names in the model]:value:_files' \
-        '--json[print one JSON object and nothing else]' \
-        '--help[print this]' \
-        '*:file:_files'
-    ;;
-doctor)
-    _arguments \
-        '--json[print one JSON object and nothing else]' \
-        '--help[print this]' \
-        '*:file:_files'
-    ;;
-key)
-    _arguments \
+        '--output=[the quantized model to write]:value:_files' \
+        '--mode=[static (default), dynamic, weights or int4]:value:_files' \
+        '--calibrate=[folder of .jpg and .png pictures, or a .npy file]:value:_files' \
+        '--labels=[CSV of file,class_id\: only its pictures of the folder]:value:_files' \
+        '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
+        '--input=[samples for one input, along the first axis]:value:_files' \
+        '--samples=[take N samples, evenly spread; 0 takes all]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--calibrator=[minmax (default), percentile, entropy or mse]:value:_files' \
+        '--percentile=[of the values that percentile keeps inside (99.99)]:value:_files' \
+        '--target=[cpu (default)\: uint8 activations; tensorrt, npu\: int8 symmetric]:value:_files' \
+        '--weights=[ranges of weights\: minmax (default) or mse]:value:_files' \
+        '--exclude=[leave this node, or all of this operator, in float]:value:_files' \
+        '--block=[int4\: weights that share a scale\: 16, 32 (default), 64, 128, 256]:value:_files' \
+        '--format=[int4\: nbits (default, MatMulNBits) or onnx (opset 21)]:value:_files' \
+        '--equalize[even out weights between neighbouring layers first]' \
+        '--rounding=[of weights\: nearest (default), or adaptive to the data]:value:_files' \
+        '--seed=[of the places that adaptive rounding looks at (1)]:value:_files' \
+        '--mixed[leave the fewest layers in float that hold --max-drop]' \
+        '--max-drop=[percentage points that --mixed may lose (0.3)]:value:_files' \
+        '--compare-modes[measure the other modes and calibrators too]' \
+        '--report=[write a page on what was lost and won]:value:_files' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'
@@ -126,5 +137,41 @@ certify)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess doctor key certify help ;;
+preprocess)
+    _arguments \
+        '--output=[write the changed model there instead of over MODEL]:value:_files' \
+        '--labels=[set\: also keep these class names in the model]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+drift)
+    _arguments \
+        '--images=[folder of .jpg and .png pictures]:value:_files' \
+        '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
+        '--limit=[only the first N pictures]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--output=[baseline\: where it goes; a .onnx gets it as metadata]:value:_files' \
+        '--baseline=[check\: the baseline; else the model'\''s own]:value:_files' \
+        '--window=[check\: answers in a window (1000, or all if fewer)]:value:_files' \
+        '--gate=[check\: exit with 5 from warning or high on]:value:_files' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+key)
+    _arguments \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+doctor)
+    _arguments \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess drift key doctor help ;;
 esac

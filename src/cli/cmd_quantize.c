@@ -12,9 +12,12 @@
 #include "base/out_file.h"
 #include "cli/model_io.h"
 #include "cli/quantize_more.h"
-#include "compress/quantize/baseline.h"
 #include "compress/quantize/quant_record.h"
 #include "compress/quantize/samples.h"
+#include "monitor/collect.h"
+#include "monitor/input_features.h"
+
+#define BASELINE_KEY "ledge.baseline"
 
 enum { FEW_SAMPLES = 100, MOST_NAMED = 20 };
 
@@ -43,7 +46,7 @@ static const CliOption options[] = {
      offsetof(Options, samples), 0, INT32_MAX},
     {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
      offsetof(Options, preprocess), 0, 0},
-    {"calibrator", 0, CLI_TEXT, "C", "minmax, percentile, entropy or mse (default)",
+    {"calibrator", 0, CLI_TEXT, "C", "minmax (default), percentile, entropy or mse",
      offsetof(Options, calibrator), 0, 0},
     {"percentile", 0, CLI_TEXT, "P", "of the values that percentile keeps inside (99.99)",
      offsetof(Options, percentile), 0, 0},
@@ -69,7 +72,7 @@ typedef struct Job {
     LedgeQuantizer *quantizer;
     LedgeSamples *samples;
     QuantizeMore more;
-    LedgeBaselineMaker baseline;
+    LedgeCollector *collector; /* of the drift baseline */
     json_t *warnings;
     uint64_t in_bytes, out_bytes;
     double seconds;
@@ -122,7 +125,7 @@ static int check_choices(const CliCommand *c, const Options *o, LedgeQuantOption
     static const char *const calibrators[] = {"minmax", "percentile", "entropy", "mse"};
     static const char *const formats[] = {"nbits", "onnx"};
     const int mode = choose(o->mode, 0, modes, 4), target = choose(o->target, 0, targets, 3);
-    const int calibrator = choose(o->calibrator, LEDGE_CALIBRATE_MSE, calibrators, 4);
+    const int calibrator = choose(o->calibrator, LEDGE_CALIBRATE_MINMAX, calibrators, 4);
     const int format = choose(o->format, 0, formats, 2);
     const int weights = choose(o->weights, 0, (const char *const[]){"minmax", "mse"}, 2);
     if (mode < 0)
@@ -230,6 +233,34 @@ static void look_at_range(Job *j, const LedgeSampleInputs *s)
     }
 }
 
+/* What the float model says of the sample goes into the drift baseline. */
+static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
+{
+    LedgeError err = {0};
+    float features[LEDGE_INPUT_FEATURE_COUNT];
+    const char *names[LEDGE_INPUT_FEATURE_COUNT];
+    const bool scores = cli_is_scores(output);
+    LedgeDriftRecord r = {.class_id = -1, .confidence = NAN, .features = features};
+    for (uint32_t i = 0; i < LEDGE_INPUT_FEATURE_COUNT; i++)
+        names[i] = ledge__input_feature_name(i);
+    /* Only the first answer tells how many classes there are. */
+    if (!j->collector &&
+        ledge__collector_new(scores ? (uint32_t)ledge_tensor_count(output) : 0,
+                             LEDGE_INPUT_FEATURE_COUNT, names, ledge__allocator_or_default(NULL),
+                             &err, &j->collector))
+        return cli_fail(j->path, &err);
+    if (ledge__input_features(input, 0, features))
+        r.n_features = LEDGE_INPUT_FEATURE_COUNT;
+    if (scores) {
+        double p;
+        cli_top(output, 1, &r.class_id);
+        cli_probabilities(output, &r.class_id, 1, &p);
+        r.confidence = (float)p;
+    }
+    ledge__collector_add(j->collector, &r);
+    return CLI_GO;
+}
+
 static int observe_one(Job *j, size_t index)
 {
     LedgeError err = {0};
@@ -243,10 +274,11 @@ static int observe_one(Job *j, size_t index)
     }
     if (!ledge__samples_are_pictures(j->samples))
         look_at_range(j, &s);
-    if (!ledge__baseline_add(&j->baseline, &s.inputs[0], &outputs[0]))
-        return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
-    return quantize_more_sample(&j->more, s.inputs, s.n_inputs, outputs,
-                                j->quantizer->graph->n_outputs, s.label);
+    const int code = collect(j, &s.inputs[0], &outputs[0]);
+    return code == CLI_GO
+               ? quantize_more_sample(&j->more, s.inputs, s.n_inputs, outputs,
+                                      j->quantizer->graph->n_outputs, s.label)
+               : code;
 }
 
 static int observe_all(Job *j)
@@ -272,7 +304,8 @@ static void warn_of_samples(Job *j)
              "was trained otherwise all ranges are wrong: --preprocess names another way",
              j->path);
     if (n < FEW_SAMPLES)
-        warn(j, "only %zu samples: ranges may miss what other data does; give 100 or more", n);
+        warn(j, "only %zu sample%s: ranges may miss what other data does; give 100 or more", n,
+             n == 1 ? "" : "s");
 }
 
 static void warn_of_ranges(Job *j)
@@ -321,13 +354,34 @@ static int open_samples(Job *j)
     return CLI_GO;
 }
 
-static int set_text(Job *j, const char *key, char *text)
+static int set_text(Job *j, const char *key, const char *text)
 {
     LedgeError err = {0};
-    const LedgeStatus s = text ? ledge__quantizer_set_metadata(j->quantizer, key, text, &err)
-                               : LEDGE_ERROR_MEMORY;
+    if (!text || ledge__quantizer_set_metadata(j->quantizer, key, text, &err))
+        return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+    return CLI_GO;
+}
+
+/* The drift baseline, and where the option chose the preprocessing that too: what the ranges were
+ * found with is what the model must be fed with. */
+static int keep_in_model(Job *j)
+{
+    LedgeError err = {0};
+    LedgeBaseline *baseline = NULL;
+    const LedgeAllocator *a = ledge__allocator_or_default(NULL);
+    if (ledge__collector_baseline(j->collector, &err, &baseline))
+        return cli_fail(j->path, &err);
+    char *text = ledge__baseline_write(baseline, a);
+    int code = set_text(j, BASELINE_KEY, text);
+    ledge__free(a, text);
+    ledge__baseline_free(baseline);
+    const char *from = ledge__samples_preprocess_from(j->samples);
+    if (code != CLI_GO || !from || strcmp(from, "option") != 0)
+        return code;
+    text = ledge__preprocess_to_json(ledge__samples_preprocess(j->samples));
+    code = set_text(j, LEDGE_PREPROCESS_KEY, text);
     free(text);
-    return s ? cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory") : CLI_GO;
+    return code;
 }
 
 static int calibrate(Job *j)
@@ -344,12 +398,7 @@ static int calibrate(Job *j)
     warn_of_collapse(j);
     if (j->q.mode == LEDGE_QUANT_STATIC && ledge__quantizer_ranges(j->quantizer, &err))
         return cli_fail(j->path, &err);
-    code = set_text(j, LEDGE_BASELINE_KEY, ledge__baseline_json(&j->baseline));
-    const char *from = ledge__samples_preprocess_from(j->samples);
-    /* What the ranges were found with is what the model must be fed with. */
-    if (code == CLI_GO && from && strcmp(from, "option") == 0)
-        code = set_text(j, LEDGE_PREPROCESS_KEY,
-                        ledge__preprocess_to_json(ledge__samples_preprocess(j->samples)));
+    code = keep_in_model(j);
     ledge__samples_free(j->samples);
     j->samples = NULL;
     ledge__quantizer_observe_end(j->quantizer);
@@ -367,7 +416,8 @@ static int write_model(Job *j)
     if (!arena)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     int code = CLI_GO;
-    if (ledge__quant_record(j->quantizer, &err) ||
+    if (ledge__quantizer_correct_bias(j->quantizer, &err) ||
+        ledge__quant_record(j->quantizer, &err) ||
         ledge__quantizer_build(j->quantizer, arena, &err, &model))
         code = cli_fail(j->path, &err);
     else if (interrupted)
@@ -479,7 +529,6 @@ static int run(const CliCommand *c, int argc, char **argv)
     }
     if (code == CLI_GO) {
         j.warnings = json_array();
-        ledge__baseline_start(&j.baseline, ledge__allocator_or_default(NULL));
         code = check_output(&j);
     }
     if (code == CLI_GO)
@@ -491,7 +540,7 @@ static int run(const CliCommand *c, int argc, char **argv)
     ledge__samples_free(j.samples);
     quantize_more_free(&j.more);
     ledge__quantizer_free(j.quantizer);
-    ledge__baseline_end(&j.baseline);
+    ledge__collector_free(j.collector);
     json_decref(j.warnings);
     cli_args_free(&args);
     return code;

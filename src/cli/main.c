@@ -5,8 +5,9 @@
 #include <string.h>
 
 static const CliCommand *const commands[] = {
-    &cli_inspect,  &cli_run,     &cli_bench,      &cli_eval, &cli_compile,
-    &cli_quantize, &cli_certify, &cli_preprocess, &cli_key,  &cli_doctor};
+    &cli_inspect, &cli_run,        &cli_bench, &cli_eval, &cli_compile, &cli_quantize,
+    &cli_certify, &cli_preprocess, &cli_drift, &cli_key,  &cli_doctor,
+};
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
 static const CliCommand *find(const char *name)
@@ -58,6 +59,7 @@ static int help(int argc, char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file grown to its limit */
     if (argc < 2) {
         overview(stderr);
         return CLI_USAGE;

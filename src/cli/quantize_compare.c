@@ -222,11 +222,11 @@ int quantize_compare(QuantizeMore *m, LedgeQuantizer *q, const LedgeQuantTick *t
 static const char *own_name(const QuantizeMore *m)
 {
     static char name[120];
-    snprintf(name, sizeof name, "%s%s%s%s%s%s%s", ledge__quant_mode_name(m->q->mode),
+    snprintf(name, sizeof name, "%s%s%s%s%s%s", ledge__quant_mode_name(m->q->mode),
              m->q->mode == LEDGE_QUANT_STATIC ? ", " : "",
              m->q->mode == LEDGE_QUANT_STATIC ? ledge__calibrator_name(m->q->calibrator) : "",
              m->o->equalize ? ", equalized" : "", m->adaptive ? ", adaptive" : "",
-             m->o->bias ? ", bias" : "", m->o->mixed ? ", mixed" : "");
+             m->o->mixed ? ", mixed" : "");
     return name;
 }
 
@@ -282,10 +282,6 @@ static size_t list_settings(const QuantizeMore *m, const LedgeQuantizer *q, char
                  m->adapted.layers, m->adapted.gain_db, (long long)m->o->seed);
         to[n++] = (LedgeHtmlPair){"rounding", text[3]};
     }
-    if (m->o->bias) {
-        snprintf(text[4], 200, "corrected in %zu layers", m->bias.layers);
-        to[n++] = (LedgeHtmlPair){"biases", text[4]};
-    }
     if (m->o->mixed) {
         snprintf(text[5], 200,
                  "%zu layers in float, %.2f points lost instead of %.2f, %.2f allowed",
@@ -331,8 +327,7 @@ int quantize_more_report(QuantizeMore *m, LedgeQuantizer *q, const char *out_pat
     if (ledge_report_create(out_path, NULL, NULL, &report) == LEDGE_OK) {
         for (size_t i = 0; i < m->n_variants && report->macs; i++)
             if (m->variants[i].is_chosen)
-                m->variants[i].integer_share =
-                    (double)report->integer_macs / (double)report->macs;
+                m->variants[i].integer_share = (double)report->integer_macs / (double)report->macs;
         ledge_report_free(report);
     }
     for (size_t i = 0; i < m->n_variants; i++)

@@ -1,4 +1,4 @@
-/* Equalization, rounding, bias, mixed precision for ledge quantize, see quantize_more.h. */
+/* Equalization, rounding, mixed precision for ledge quantize, see quantize_more.h. */
 #include "cli/quantize_more.h"
 
 #include <errno.h>
@@ -44,23 +44,21 @@ int quantize_more_check(const CliCommand *c, QuantizeMore *m, bool has_data)
     m->adaptive = o->rounding && strcmp(o->rounding, "adaptive") == 0;
     if (o->rounding && !m->adaptive && strcmp(o->rounding, "nearest") != 0)
         return cli_usage(c, "--rounding takes nearest or adaptive");
-    if (!has_data && (m->adaptive || o->bias || measures(m)))
+    if (!has_data && (m->adaptive || measures(m)))
         return cli_usage(c, "%s looks at data: --calibrate DIR, --dataset SET or --input",
                          m->adaptive ? "--rounding adaptive"
-                         : o->bias   ? "--bias-correction"
                          : o->mixed  ? "--mixed"
                          : o->report ? "--report"
                                      : "--compare-modes");
-    if (m->q->mode == LEDGE_QUANT_INT4 && (m->adaptive || o->bias))
-        return cli_usage(c, "%s is for 8-bit weights, not for --mode int4",
-                         m->adaptive ? "--rounding adaptive" : "--bias-correction");
+    if (m->q->mode == LEDGE_QUANT_INT4 && m->adaptive)
+        return cli_usage(c, "--rounding adaptive is for 8-bit weights, not for --mode int4");
     return CLI_GO;
 }
 
 int quantize_more_begin(QuantizeMore *m, size_t expected)
 {
     LedgeError err = {0};
-    if ((m->adaptive || m->o->bias || measures(m)) && !m->judge &&
+    if ((m->adaptive || measures(m)) && !m->judge &&
         ledge__judge_new(NULL, expected, LEDGE_JUDGE_BUDGET, m->q->threads, &err, &m->judge))
         return failed(m->path, &err);
     return CLI_GO;
@@ -91,9 +89,7 @@ static int adapt(QuantizeMore *m, LedgeQuantizer *q, const LedgeQuantTick *t)
     const LedgeAdaptiveOptions o = {(uint64_t)m->o->seed, ADAPT_ITERATIONS, ADAPT_WORK, 0};
     if (m->adaptive && ledge__quant_adapt(q, m->judge, &o, t, &err, &m->adapted))
         return failed(m->path, &err);
-    if (m->o->bias && ledge__quant_correct_bias(q, m->judge, 0, t, &err, &m->bias))
-        return failed(m->path, &err);
-    return CLI_GO;
+    return ledge__quantizer_correct_bias(q, &err) ? failed(m->path, &err) : CLI_GO;
 }
 
 /* The reason, with figures, in place of the quantizer's own words. */
@@ -141,6 +137,9 @@ static int mix(QuantizeMore *m, LedgeQuantizer *q, const LedgeQuantTick *t)
 int quantize_more_search(QuantizeMore *m, LedgeQuantizer *q)
 {
     const LedgeQuantTick t = {tick, m};
+    LedgeError err = {0};
+    if (ledge__quantizer_correct_bias(q, &err))
+        return failed(m->path, &err);
     int code = m->o->compare ? quantize_compare(m, q, &t) : CLI_GO;
     if (code == CLI_GO)
         code = adapt(m, q, &t);
@@ -188,8 +187,6 @@ void quantize_more_print(const QuantizeMore *m, const LedgeQuantizer *q)
         printf("adaptive rounding: %zu layers, error %.1f dB below rounding to nearest; %zu "
                "layers passed over\n",
                m->adapted.layers, m->adapted.gain_db, m->adapted.passed);
-    if (m->o->bias)
-        printf("bias correction: %zu layers; %zu have no bias\n", m->bias.layers, m->bias.without);
     if (m->o->mixed)
         print_mixed(m, q);
     for (size_t i = 0; i < m->n_variants; i++) {
@@ -238,10 +235,9 @@ json_t *quantize_more_json(const QuantizeMore *m, const LedgeQuantizer *q)
                                     "layers_float", (json_int_t)m->mixed.kept, "trials",
                                     (json_int_t)m->mixed.trials, "holds", (int)m->mixed.holds)
                         : json_null();
-    return json_pack("{s:o, s:I, s:o, s:I, s:o, s:o, s:o}", "equalized_pairs",
+    return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o}", "equalized_pairs",
                      m->o->equalize ? json_integer((json_int_t)m->equalized.pairs) : json_null(),
                      "adapted_layers", (json_int_t)m->adapted.layers, "adapted_gain_db",
-                     cli_json_real(m->adapted.gain_db), "corrected_layers",
-                     (json_int_t)m->bias.layers, "mixed", mixed, "damage", damage_json(m, q),
+                     cli_json_real(m->adapted.gain_db), "mixed", mixed, "damage", damage_json(m, q),
                      "variants", variants_json(m));
 }

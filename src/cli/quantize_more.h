@@ -1,5 +1,5 @@
-/* What ledge quantize does beyond ranges: equalization, adaptive rounding, bias correction, mixed
- * precision, comparing modes, and the report. cmd_quantize.c calls these in this order. */
+/* What ledge quantize does beyond ranges: equalization, adaptive rounding, mixed precision,
+ * comparing modes, and the report. cmd_quantize.c calls these in this order. */
 #ifndef LEDGE_CLI_QUANTIZE_MORE_H
 #define LEDGE_CLI_QUANTIZE_MORE_H
 
@@ -7,79 +7,34 @@
 
 #include "cli/cli.h"
 #include "compress/quantize/quant_adaptive.h"
-#include "compress/quantize/quant_bias.h"
 #include "compress/quantize/quant_equalize.h"
 #include "compress/quantize/quant_mixed.h"
 #include "report/html_report.h"
 
 typedef struct QuantizeMoreOptions {
-    bool mixed, equalize, bias, compare;
+    bool mixed, equalize, compare;
     int64_t seed;
     const char *rounding, *max_drop, *report;
 } QuantizeMoreOptions;
 
 /* Rows for the command's table; S has a QuantizeMoreOptions called `more`. */
-#define QUANTIZE_MORE_OPTIONS(S)                                                                   \
-    {"equalize",                                                                                   \
-     0,                                                                                            \
-     CLI_FLAG,                                                                                     \
-     NULL,                                                                                         \
-     "even out weights between neighbouring layers first",                                         \
-     offsetof(S, more.equalize),                                                                   \
-     0,                                                                                            \
-     0},                                                                                           \
-        {"rounding",                                                                               \
-         0,                                                                                        \
-         CLI_TEXT,                                                                                 \
-         "R",                                                                                      \
-         "of weights: nearest (default), or adaptive to the data",                                 \
-         offsetof(S, more.rounding),                                                               \
-         0,                                                                                        \
-         0},                                                                                       \
-        {"bias-correction",                                                                        \
-         0,                                                                                        \
-         CLI_FLAG,                                                                                 \
-         NULL,                                                                                     \
-         "take back the shift that rounded weights cause",                                         \
-         offsetof(S, more.bias),                                                                   \
-         0,                                                                                        \
-         0},                                                                                       \
-        {"mixed",                                                                                  \
-         0,                                                                                        \
-         CLI_FLAG,                                                                                 \
-         NULL,                                                                                     \
-         "leave the fewest layers in float that hold --max-drop",                                  \
-         offsetof(S, more.mixed),                                                                  \
-         0,                                                                                        \
-         0},                                                                                       \
-        {"max-drop",                                                                               \
-         0,                                                                                        \
-         CLI_TEXT,                                                                                 \
-         "POINTS",                                                                                 \
-         "percentage points that --mixed may lose (0.3)",                                          \
-         offsetof(S, more.max_drop),                                                               \
-         0,                                                                                        \
-         0},                                                                                       \
-        {"seed",                                                                                   \
-         0,                                                                                        \
-         CLI_INT,                                                                                  \
-         "N",                                                                                      \
-         "of what adaptive rounding looks at (1)",                                                 \
-         offsetof(S, more.seed),                                                                   \
-         0,                                                                                        \
-         INT64_MAX},                                                                               \
-        {"report",                                                                                 \
-         0,                                                                                        \
-         CLI_TEXT,                                                                                 \
-         "R.html",                                                                                 \
-         "write a page on what was lost and won",                                                  \
-         offsetof(S, more.report),                                                                 \
-         0,                                                                                        \
-         0},                                                                                       \
-    {                                                                                              \
-        "compare-modes", 0, CLI_FLAG, NULL, "measure the other modes too",                         \
-            offsetof(S, more.compare), 0, 0                                                        \
-    }
+/* clang-format off */
+#define QUANTIZE_MORE_OPTIONS(S) \
+    {"equalize", 0, CLI_FLAG, NULL, "even out weights between neighbouring layers first", \
+     offsetof(S, more.equalize), 0, 0}, \
+    {"rounding", 0, CLI_TEXT, "R", "of weights: nearest (default), or adaptive to the data", \
+     offsetof(S, more.rounding), 0, 0}, \
+    {"seed", 0, CLI_INT, "N", "of the places that adaptive rounding looks at (1)", \
+     offsetof(S, more.seed), 0, INT64_MAX}, \
+    {"mixed", 0, CLI_FLAG, NULL, "leave the fewest layers in float that hold --max-drop", \
+     offsetof(S, more.mixed), 0, 0}, \
+    {"max-drop", 0, CLI_TEXT, "POINTS", "percentage points that --mixed may lose (0.3)", \
+     offsetof(S, more.max_drop), 0, 0}, \
+    {"compare-modes", 0, CLI_FLAG, NULL, "measure the other modes and calibrators too", \
+     offsetof(S, more.compare), 0, 0}, \
+    {"report", 0, CLI_TEXT, "R.html", "write a page on what was lost and won", \
+     offsetof(S, more.report), 0, 0}
+/* clang-format on */
 
 #define QUANTIZE_MOST_VARIANTS 12
 
@@ -93,7 +48,6 @@ typedef struct QuantizeMore {
     LedgeJudge *judge; /* NULL: nothing here needs samples */
     LedgeEqualized equalized;
     LedgeAdapted adapted;
-    LedgeBiasCorrected bias;
     LedgeDamages damages; /* n 0: not measured */
     LedgeMixed mixed;
     LedgeHtmlVariant variants[QUANTIZE_MOST_VARIANTS];

@@ -40,8 +40,7 @@ static LedgeStatus check_options(const LedgeDriftOptions *o, LedgeError *err)
                            "a baseline cannot be learned from %u answers; take 50 or more",
                            o->learn);
     for (int i = 0; i < LEDGE_DRIFT_MEASURE_COUNT; i++)
-        if (!(o->threshold[i].warning > 0) ||
-            !(o->threshold[i].high >= o->threshold[i].warning))
+        if (!(o->threshold[i].warning > 0) || !(o->threshold[i].high >= o->threshold[i].warning))
             return ledge__fail(err, LEDGE_ERROR_ARGUMENT, "drift",
                                "the thresholds of %s must be above 0, high not below warning",
                                ledge__drift_measure_name((LedgeDriftMeasure)i));

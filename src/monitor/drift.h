@@ -13,21 +13,21 @@
 #include "monitor/baseline.h"
 
 /* X(NAME, "name", warning, high): the measures and their thresholds by default. */
-#define LEDGE_DRIFT_MEASURES(X)                                                           \
-    X(CONFIDENCE_DROP, "confidence_drop", 0.05, 0.1)                                      \
-    X(CONFIDENCE_PSI, "confidence_psi", 0.2, 0.4)                                         \
-    X(CONFIDENCE_KS, "confidence_ks", 0.25, 0.5)                                          \
-    X(CLASS_PSI, "class_psi", 0.2, 0.4)                                                   \
-    X(CLASS_JS, "class_js", 0.35, 0.5)                                                    \
-    X(LATENCY, "latency_p90_seconds", 0.05, 0.1)                                          \
-    X(FEATURE_Z, "feature_z", 3, 5)                                                       \
+#define LEDGE_DRIFT_MEASURES(X)                                                                    \
+    X(CONFIDENCE_DROP, "confidence_drop", 0.05, 0.1)                                               \
+    X(CONFIDENCE_PSI, "confidence_psi", 0.2, 0.4)                                                  \
+    X(CONFIDENCE_KS, "confidence_ks", 0.25, 0.5)                                                   \
+    X(CLASS_PSI, "class_psi", 0.2, 0.4)                                                            \
+    X(CLASS_JS, "class_js", 0.15, 0.25)                                                            \
+    X(LATENCY, "latency_p90_seconds", 0.05, 0.1)                                                   \
+    X(FEATURE_Z, "feature_z", 3, 5)                                                                \
     X(FEATURE_PSI, "feature_psi", 0.2, 0.4)
 
 typedef enum LedgeDriftMeasure {
 #define LEDGE_DRIFT_ENUM(NAME, name, warning, high) LEDGE_DRIFT_##NAME,
     LEDGE_DRIFT_MEASURES(LEDGE_DRIFT_ENUM)
 #undef LEDGE_DRIFT_ENUM
-    LEDGE_DRIFT_MEASURE_COUNT
+        LEDGE_DRIFT_MEASURE_COUNT
 } LedgeDriftMeasure;
 
 typedef enum LedgeSeverity { LEDGE_FINE, LEDGE_WARNING, LEDGE_HIGH } LedgeSeverity;
@@ -53,9 +53,9 @@ typedef struct LedgeDriftRecord {
 
 typedef struct LedgeDriftFinding {
     LedgeDriftMeasure measure;
-    uint32_t feature;     /* for feature measures */
+    uint32_t feature;        /* for feature measures */
     double value, threshold; /* the threshold of its severity; of warning when fine */
-    double p;             /* of the chi-square test, 1 where there is none */
+    double p;                /* of the chi-square test, 1 where there is none */
     LedgeSeverity severity;
 } LedgeDriftFinding;
 

@@ -76,14 +76,14 @@ static void find(LedgeDrift *d, LedgeDriftMeasure m, uint32_t feature, double va
     }
     now = (LedgeSeverity)level->severity;
     r->severity = now > r->severity ? now : r->severity;
-    r->finding[r->n++] = (LedgeDriftFinding){
-        .measure = m,
-        .feature = feature,
-        .value = value,
-        .threshold = now == LEDGE_HIGH ? d->options.threshold[m].high
-                                       : d->options.threshold[m].warning,
-        .p = p,
-        .severity = now};
+    r->finding[r->n++] =
+        (LedgeDriftFinding){.measure = m,
+                            .feature = feature,
+                            .value = value,
+                            .threshold = now == LEDGE_HIGH ? d->options.threshold[m].high
+                                                           : d->options.threshold[m].warning,
+                            .p = p,
+                            .severity = now};
 }
 
 static double chance(const uint64_t *a, const uint64_t *b, size_t n)

@@ -5,35 +5,20 @@
 #include <stdio.h>
 #include <string.h>
 
-/* xorshift64* (Marsaglia 2003; Vigna 2016): which values are kept needs no better. */
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * UINT64_C(0x2545F4914F6CDD1D);
-}
-
 static void learn_value(LedgeDrift *d, DriftLearned *l, float value)
 {
-    l->n++;
-    const double gap = (double)value - l->mean;
-    l->mean += gap / (double)l->n;
-    l->m2 += gap * ((double)value - l->mean);
-    if (l->n <= DRIFT_KEPT) {
-        l->kept[l->n - 1] = value;
-        return;
-    }
-    const uint64_t at = next_random(&d->s.random) % l->n;
-    if (at < DRIFT_KEPT)
-        l->kept[at] = value;
+    ledge__running_add(&l->all, (double)value);
+    const uint64_t place = ledge__sample_place(&d->s.random, l->all.n, DRIFT_KEPT);
+    if (place < DRIFT_KEPT)
+        l->kept[place] = value;
 }
 
 static void learned_spread(DriftLearned *l, double *mean, double *std, LedgeBins *bins)
 {
-    *mean = l->mean;
-    *std = l->n > 1 ? sqrt(l->m2 / (double)(l->n - 1)) : 0;
-    ledge__bins_from_values(l->kept, l->n < DRIFT_KEPT ? l->n : DRIFT_KEPT, DRIFT_BINS, bins);
+    *mean = l->all.mean;
+    *std = ledge__running_std(&l->all);
+    ledge__bins_from_values(l->kept, l->all.n < DRIFT_KEPT ? (size_t)l->all.n : DRIFT_KEPT,
+                            DRIFT_BINS, bins);
 }
 
 static void finish(LedgeDrift *d)

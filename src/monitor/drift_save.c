@@ -56,8 +56,7 @@ static bool bins_valid(const LedgeBins *b)
 static bool state_valid(const DriftState *s)
 {
     if (s->learning > 1 || s->full > DRIFT_QUARTERS || s->current >= DRIFT_SLOTS ||
-        s->random == 0 || s->ref.n_features > LEDGE_BASELINE_FEATURES ||
-        !bins_valid(&s->ref.confidence))
+        s->ref.n_features > LEDGE_BASELINE_FEATURES || !bins_valid(&s->ref.confidence))
         return false;
     for (uint32_t i = 0; i < LEDGE_BASELINE_FEATURES; i++)
         if (!bins_valid(&s->ref.feature[i].bins) ||

@@ -4,14 +4,15 @@
 #define LEDGE_MONITOR_DRIFT_STATE_H
 
 #include "monitor/drift.h"
+#include "monitor/running.h"
 #include "monitor/sketch.h"
 
 enum {
-    DRIFT_GROUPS = 20,    /* classes are counted in so many groups */
-    DRIFT_BINS = 10,      /* bins of confidence and features */
-    DRIFT_QUARTERS = 4,   /* of a window */
+    DRIFT_GROUPS = 20,                /* classes are counted in so many groups */
+    DRIFT_BINS = 10,                  /* bins of confidence and features */
+    DRIFT_QUARTERS = 4,               /* of a window */
     DRIFT_SLOTS = DRIFT_QUARTERS + 1, /* one more, which fills */
-    DRIFT_KEPT = 128,     /* values kept of each quantity while learning */
+    DRIFT_KEPT = 128,                 /* values kept of each quantity while learning */
     DRIFT_MAPPED = 12288, /* classes with a group of their own choice; others go by hash */
     DRIFT_CALM = 2        /* quarters below RECOVERY that end a finding */
 };
@@ -41,11 +42,9 @@ typedef struct DriftReference {
     LedgeFeatureBaseline feature[LEDGE_BASELINE_FEATURES];
 } DriftReference;
 
-/* Running mean and variance (Welford), and an even sample of the values (Vitter's algorithm R). */
 typedef struct DriftLearned {
-    uint64_t n;
-    double mean, m2;
-    float kept[DRIFT_KEPT];
+    LedgeRunning all;
+    float kept[DRIFT_KEPT]; /* an even sample */
 } DriftLearned;
 
 typedef struct DriftLevel {

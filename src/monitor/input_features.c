@@ -37,25 +37,47 @@ static void add(Sums *s, double x)
     s->square += x * x;
 }
 
+/* Where one channel of a picture lies: the distance from row to row and from pixel to pixel. */
+typedef struct Plane {
+    size_t base, h, w, row, pixel;
+} Plane;
+
 /* One channel, every step-th row and column; returns its mean. */
-static double look_at_plane(const View *v, size_t base, size_t h, size_t w, Sums *s)
+static double look_at_plane(const View *v, const Plane *p, Sums *s)
 {
-    const size_t down = (h + GRID - 1) / GRID, right = (w + GRID - 1) / GRID;
+    const size_t down = (p->h + GRID - 1) / GRID, right = (p->w + GRID - 1) / GRID;
     double sum = 0, n = 0;
-    for (size_t y = 0; y < h; y += down)
-        for (size_t x = 0; x < w; x += right) {
-            const size_t i = base + y * w + x;
+    for (size_t y = 0; y < p->h; y += down)
+        for (size_t x = 0; x < p->w; x += right) {
+            const size_t i = p->base + y * p->row + x * p->pixel;
             const double value = at(v, i);
             add(s, value);
             sum += value;
             n++;
-            if (y > 0 && x > 0 && y + 1 < h && x + 1 < w) {
-                s->edges += fabs(4 * value - at(v, i - 1) - at(v, i + 1) - at(v, i - w) -
-                                 at(v, i + w));
+            if (y > 0 && x > 0 && y + 1 < p->h && x + 1 < p->w) {
+                s->edges += fabs(4 * value - at(v, i - p->pixel) - at(v, i + p->pixel) -
+                                 at(v, i - p->row) - at(v, i + p->row));
                 s->n_edges++;
             }
         }
     return sum / n;
+}
+
+static void look_at_picture(const View *v, const LedgeTensor *t, size_t base, bool nhwc, Sums *s,
+                            float *out)
+{
+    const size_t c = (size_t)t->dims[nhwc ? 3 : 1], h = (size_t)t->dims[nhwc ? 1 : 2],
+                 w = (size_t)t->dims[nhwc ? 2 : 3];
+    double first = 0, last = 0;
+    for (size_t i = 0; i < c; i++) {
+        const Plane p = {nhwc ? base + i : base + i * h * w, h, w, nhwc ? w * c : w, nhwc ? c : 1};
+        last = look_at_plane(v, &p, s);
+        first = i == 0 ? last : first;
+    }
+    if (s->n_edges > 0)
+        out[LEDGE_INPUT_SHARPNESS] = (float)(s->edges / s->n_edges);
+    if (c == 3)
+        out[LEDGE_INPUT_RED_BLUE] = (float)(first - last);
 }
 
 static void look_at_values(const View *v, size_t base, size_t n, Sums *s)
@@ -75,20 +97,12 @@ bool ledge__input_features(const LedgeTensor *t, int64_t item, float out[LEDGE_I
     Sums s = {0};
     for (int i = 0; i < LEDGE_INPUT_FEATURE_COUNT; i++)
         out[i] = NAN;
-    if (t->rank == 4 && t->dims[1] <= 4) {
-        const size_t c = (size_t)t->dims[1], h = (size_t)t->dims[2], w = (size_t)t->dims[3];
-        double first = 0, last = 0;
-        for (size_t i = 0; i < c; i++) {
-            last = look_at_plane(&v, base + i * h * w, h, w, &s);
-            first = i == 0 ? last : first;
-        }
-        if (s.n_edges > 0)
-            out[LEDGE_INPUT_SHARPNESS] = (float)(s.edges / s.n_edges);
-        if (c == 3)
-            out[LEDGE_INPUT_RED_BLUE] = (float)(first - last);
-    } else {
+    if (t->rank == 4 && t->dims[1] <= 4)
+        look_at_picture(&v, t, base, false, &s, out);
+    else if (t->rank == 4 && t->dims[3] <= 4)
+        look_at_picture(&v, t, base, true, &s, out);
+    else
         look_at_values(&v, base, n, &s);
-    }
     const double mean = s.sum / s.n;
     out[LEDGE_INPUT_MEAN] = (float)mean;
     out[LEDGE_INPUT_SPREAD] = (float)sqrt(fmax(s.square / s.n - mean * mean, 0));

@@ -61,6 +61,15 @@ double ledge__sketch_quantile(const LedgeSketch *s, double q)
     return fmin(fmax(value, s->min), s->max);
 }
 
+uint64_t ledge__sketch_below(const LedgeSketch *s, double value)
+{
+    uint64_t below = 0;
+    const uint32_t last = index_of(value);
+    for (uint32_t i = 0; i <= last; i++)
+        below += s->bucket[i];
+    return below;
+}
+
 double ledge__sketch_mean(const LedgeSketch *s)
 {
     return s->count ? s->sum / (double)s->count : 0;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum { LEDGE_SKETCH_BUCKETS = 1152 };
-#define LEDGE_SKETCH_ERROR 0.01
+#define LEDGE_SKETCH_ERROR  0.01
 #define LEDGE_SKETCH_LOWEST 1e-7
 
 typedef struct LedgeSketch {
@@ -25,6 +25,8 @@ void ledge__sketch_add(LedgeSketch *s, double value);
 void ledge__sketch_merge(LedgeSketch *into, const LedgeSketch *from);
 /* The value below which a share q (0 … 1) of all lies; 0 while empty. */
 double ledge__sketch_quantile(const LedgeSketch *s, double q);
+/* How many values are at most `value`, to the nearest bucket. */
+uint64_t ledge__sketch_below(const LedgeSketch *s, double value);
 double ledge__sketch_mean(const LedgeSketch *s); /* 0 while empty */
 
 #endif

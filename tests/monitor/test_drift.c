@@ -16,9 +16,9 @@ enum { CLASSES = 1000, FEATURES = 3 };
 /* A camera: 1,000 classes of unequal frequency, skewed confidence, three image features. */
 typedef struct Camera {
     uint64_t random;
-    double class_shift;  /* share of answers that become class 7 */
-    double confidence;   /* factor */
-    double brightness;   /* factor on feature 0 */
+    double class_shift; /* share of answers that become class 7 */
+    double confidence;  /* factor */
+    double brightness;  /* factor on feature 0 */
     double latency;
     double time;
 } Camera;
@@ -41,13 +41,13 @@ static LedgeDriftRecord look(Camera *c, float *features)
     features[1] = (float)(-3 + normal(c));
     features[2] = 0; /* always the same */
     c->time += 0.1;
-    return (LedgeDriftRecord){
-        .time = c->time,
-        .latency = c->latency * (1 + 0.1 * normal(c)),
-        .class_id = uniform(c) < c->class_shift ? 7 : (int64_t)(CLASSES * u * u),
-        .confidence = (float)((1 - 0.6 * pow(uniform(c), 3)) * c->confidence),
-        .features = features,
-        .n_features = FEATURES};
+    return (LedgeDriftRecord){.time = c->time,
+                              .latency = c->latency * (1 + 0.1 * normal(c)),
+                              .class_id =
+                                  uniform(c) < c->class_shift ? 7 : (int64_t)(CLASSES * u * u),
+                              .confidence = (float)((1 - 0.6 * pow(uniform(c), 3)) * c->confidence),
+                              .features = features,
+                              .n_features = FEATURES};
 }
 
 static const Camera usual = {.random = 99, .confidence = 1, .brightness = 1, .latency = 0.004};
@@ -309,9 +309,15 @@ static void odd_answers_do_no_harm(void **state)
     const float f[20] = {NAN, INFINITY, -INFINITY};
     const LedgeDriftRecord odd[] = {
         {.class_id = -1, .confidence = NAN, .latency = NAN},
-        {.class_id = INT64_MAX, .confidence = INFINITY, .latency = -5, .features = f,
+        {.class_id = INT64_MAX,
+         .confidence = INFINITY,
+         .latency = -5,
+         .features = f,
          .n_features = 20},
-        {.class_id = CLASSES, .confidence = -7, .latency = INFINITY, .features = f,
+        {.class_id = CLASSES,
+         .confidence = -7,
+         .latency = INFINITY,
+         .features = f,
          .n_features = 1},
     };
     for (int i = 0; i < 3000; i++)
@@ -352,8 +358,12 @@ static void damaged_baselines_are_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "[]", "{\"format\":2,\"samples\":1}", "{\"format\":1}",
-        "{\"format\":1,\"samples\":-1}", "{\"format\":1,\"samples\":1,\"samples\":2}",
+        "",
+        "[]",
+        "{\"format\":2,\"samples\":1}",
+        "{\"format\":1}",
+        "{\"format\":1,\"samples\":-1}",
+        "{\"format\":1,\"samples\":1,\"samples\":2}",
         "{\"format\":1,\"samples\":1,\"classes\":[1,-1]}",
         "{\"format\":1,\"samples\":1,\"classes\":{}}",
         "{\"format\":1,\"samples\":1,\"confidence\":{\"mean\":1}}",

@@ -34,6 +34,16 @@ static void a_checkerboard_has_known_features(void **state)
     assert_true(ledge__input_features(&t, 1, f));
     near(f[LEDGE_INPUT_MEAN], 0.5);
     near(f[LEDGE_INPUT_RED_BLUE], -1);
+    /* The same with the channels last. */
+    static float y[32][48][3];
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 32 * 48; i++)
+            y[i / 48][i % 48][c] = x[1][c][i / 48][i % 48];
+    const LedgeTensor last = {.type = LEDGE_FLOAT, .rank = 4, .dims = {1, 32, 48, 3}, .data = y};
+    float g[LEDGE_INPUT_FEATURE_COUNT];
+    assert_true(ledge__input_features(&last, 0, g));
+    for (int i = 0; i < LEDGE_INPUT_FEATURE_COUNT; i++)
+        near(g[i], (double)f[i]);
     assert_false(ledge__input_features(&t, 2, f));
     assert_false(ledge__input_features(&t, -1, f));
 }
@@ -48,8 +58,8 @@ static void large_pictures_are_sampled_inside_their_bounds(void **state)
             uint8_t *x = malloc(h * w); /* its end is watched */
             for (size_t k = 0; k < h * w; k++)
                 x[k] = 7;
-            const LedgeTensor t = {.type = LEDGE_UINT8, .rank = 4,
-                                   .dims = {1, 1, sides[i], sides[j]}, .data = x};
+            const LedgeTensor t = {
+                .type = LEDGE_UINT8, .rank = 4, .dims = {1, 1, sides[i], sides[j]}, .data = x};
             float f[LEDGE_INPUT_FEATURE_COUNT];
             assert_true(ledge__input_features(&t, 0, f));
             near(f[LEDGE_INPUT_MEAN], 7);

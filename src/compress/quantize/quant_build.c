@@ -127,10 +127,12 @@ static bool same_weights(const LedgeQuantBuild *b, uint32_t index, const LedgeQu
 
 /* A bias is int32 in steps of (input scale * weight scale): it must fit, and where a channel has
  * no weights but a bias the steps must be fine enough for it. */
-static LedgeStatus fit_bias(LedgeQuantBuild *b, const LedgeQuantLayer *l, float in_scale,
-                            float *scales)
+static LedgeStatus fit_bias(LedgeQuantBuild *b, uint32_t index, const LedgeQuantLayer *l,
+                            float in_scale, float *scales)
 {
-    const int64_t n_bias = l->bias ? ledge_tensor_count(&l->bias->t) : 0;
+    int64_t n_bias;
+    float *bias;
+    LEDGE_TRY(ledge__quant_bias(b->q, index, b->err, &bias, &n_bias));
     float *weights = n_bias ? ledge__quant_floats(b->q->allocator, l->weight) : NULL;
     bool *filled = ledge__calloc(b->q->allocator, (size_t)l->channels, sizeof *filled);
     const bool ok = filled && (weights || !n_bias);
@@ -138,13 +140,14 @@ static LedgeStatus fit_bias(LedgeQuantBuild *b, const LedgeQuantLayer *l, float 
         filled[i / l->inner % l->channels] |= weights[i] != 0;
     for (int64_t i = 0; ok && i < n_bias; i++) {
         const int64_t c = i % l->channels;
-        const double step = fabs(ledge__value_as_double(l->bias, i)) / (double)in_scale;
+        const double step = fabs((double)bias[i]) / (double)in_scale;
         const double least = fmax(step * 0x1p-30, 0x1p-100);
         if ((double)scales[c] < least)
             scales[c] = (float)least;
         if (!filled[c] && l->channels > 1)
             scales[c] = (float)fmax(step * 0x1p-24, 0x1p-100);
     }
+    ledge__free(b->q->allocator, bias);
     ledge__free(b->q->allocator, weights);
     ledge__free(b->q->allocator, filled);
     return ok ? LEDGE_OK : ledge__no_memory(b->err);
@@ -158,9 +161,9 @@ static LedgeStatus make_weights(LedgeQuantBuild *b, uint32_t index, const LedgeQ
     const int rank = l->channels > 1 ? 1 : 0;
     float *scales = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_scale", name.p),
                                             LEDGE_FLOAT, rank, &l->channels);
-    int8_t *zero = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_zero_point", name.p),
+    int8_t *zero = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_zero", name.p),
                                            LEDGE_INT8, rank, &l->channels);
-    int8_t *data = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_quantized", name.p),
+    int8_t *data = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_q", name.p),
                                            LEDGE_INT8, l->weight->t.rank, l->weight->t.dims);
     if (!scales || !zero || !data)
         return ledge__no_memory(b->err);
@@ -186,7 +189,7 @@ LedgeStatus ledge__quant_weights(LedgeQuantBuild *b, uint32_t index, const Ledge
     else
         ledge__quantizer_weight_scales(b->q, l, scales);
     if (in_scale > 0 && !n->weight_q)
-        LEDGE_TRY(fit_bias(b, l, in_scale, scales));
+        LEDGE_TRY(fit_bias(b, index, l, in_scale, scales));
     for (uint32_t i = 0; i < index && !n->weight_q; i++)
         if (same_weights(b, i, l, scales)) {
             b->weight_name[index] = b->weight_name[i];
@@ -205,13 +208,11 @@ LedgeStatus ledge__quant_weight_dq(LedgeQuantBuild *b, uint32_t index, float in_
                            "this node has no weights");
     LEDGE_TRY(ledge__quant_weights(b, index, &l, in_scale));
     const char *name = b->weight_name[index].p;
-    const LedgeStr in[3] = {ledge__quant_str(b, "%s_quantized", name),
+    const LedgeStr in[3] = {ledge__quant_str(b, "%s_q", name),
                             ledge__quant_str(b, "%s_scale", name),
-                            ledge__quant_str(b, "%s_zero_point", name)};
-    *out = ledge__quant_str(b, "%s_dequantized_%u", name, index);
-    OnnxNode *n = ledge__quant_add_node(b, "DequantizeLinear",
-                                        ledge__quant_str(b, "%s_DequantizeLinear_%u", name, index),
-                                        in, 3, *out);
+                            ledge__quant_str(b, "%s_zero", name)};
+    *out = ledge__quant_str(b, "%s_dq%u", name, index);
+    OnnxNode *n = ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 3, *out);
     if (!n || (l.channels > 1 && !ledge__quant_attr_int(b, n, "axis", l.axis)))
         return ledge__no_memory(b->err);
     return LEDGE_OK;

@@ -17,11 +17,6 @@ typedef struct Product {
     LedgeStr bias;   /* absent: none */
 } Product;
 
-static LedgeStr name_of(const LedgeValue *v)
-{
-    return (LedgeStr){v->name, strlen(v->name)};
-}
-
 static LedgeStatus describe(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from, Product *p)
 {
     const LedgeQuantNode *q = &b->q->nodes[index];
@@ -32,8 +27,7 @@ static LedgeStatus describe(LedgeQuantBuild *b, uint32_t index, const OnnxNode *
     const LedgeTensor *w = &p->layer.weight->t;
     p->k = w->dims[p->transposed ? 1 : w->rank - 2];
     p->n = w->dims[p->transposed ? 0 : w->rank - 1];
-    if (p->layer.bias)
-        p->bias = name_of(p->layer.bias);
+    LEDGE_TRY(ledge__quant_float_bias(b, index, &p->bias));
     if (!ledge__node_is(n, "Gemm") || !ledge__node_int(n, "transA", 0))
         return LEDGE_OK;
     const LedgeStr in[1] = {p->a};
@@ -65,12 +59,18 @@ static LedgeStatus add_bias(LedgeQuantBuild *b, const Product *p, LedgeStr produ
 
 LedgeStatus ledge__quant_build_weights(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from)
 {
-    LedgeStr weight;
+    LedgeStr weight, bias;
     LEDGE_TRY(ledge__quant_weight_dq(b, index, 0, &weight));
+    LEDGE_TRY(ledge__quant_float_bias(b, index, &bias));
+    LedgeStr *in = ledge__arena_alloc(b->arena, 3, sizeof *in);
     OnnxNode *n = ledge__quant_copy_node(b, from);
-    if (!n)
+    if (!n || !in)
         return ledge__no_memory(b->err);
-    n->inputs[1] = weight;
+    in[0] = from->inputs[0];
+    in[1] = weight;
+    in[2] = bias;
+    n->inputs = in;
+    n->n_inputs = bias.p ? 3 : 2;
     return LEDGE_OK;
 }
 
@@ -86,9 +86,9 @@ static LedgeStatus quantize_input(LedgeQuantBuild *b, const Product *p, Dynamic 
     const LedgeValue *v = p->node->in[0].value;
     const bool own = p->a.p != v->name && strcmp(p->a.p, v->name) != 0;
     const char *name = p->a.p;
-    *d = (Dynamic){ledge__quant_str(b, "%s_quantized", name),
-                   ledge__quant_str(b, "%s_quantized_scale", name),
-                   ledge__quant_str(b, "%s_quantized_zero_point", name)};
+    *d = (Dynamic){ledge__quant_str(b, "%s_q", name),
+                   ledge__quant_str(b, "%s_q_scale", name),
+                   ledge__quant_str(b, "%s_q_zero", name)};
     if (!own && b->quantized_name[v->id].p)
         return LEDGE_OK;
     OnnxNode *n = ledge__quant_add_node(b, "DynamicQuantizeLinear",
@@ -120,9 +120,9 @@ static LedgeStatus integer_weights(LedgeQuantBuild *b, const Product *p, Dynamic
         dims[0] = p->k;
         dims[1] = p->n;
     }
-    *d = (Dynamic){ledge__quant_str(b, "%s_%u_quantized", name, p->index),
+    *d = (Dynamic){ledge__quant_str(b, "%s_%u_q", name, p->index),
                    ledge__quant_str(b, "%s_%u_scale", name, p->index),
-                   ledge__quant_str(b, "%s_%u_zero_point", name, p->index)};
+                   ledge__quant_str(b, "%s_%u_zero", name, p->index)};
     int8_t *data =
         ledge__quant_add_tensor(b, d->quantized, LEDGE_INT8, l->weight->t.rank, dims);
     float *scales = ledge__quant_add_tensor(b, d->scale, LEDGE_FLOAT, rank, &l->channels);
@@ -282,7 +282,7 @@ static LedgeStatus add_nbits(LedgeQuantBuild *b, const Product *p)
     const int block = b->q->o.block;
     const LedgeStr in[4] = {p->a, ledge__quant_str(b, "%s_%u_Q4", name, p->index),
                             ledge__quant_str(b, "%s_%u_scales", name, p->index),
-                            ledge__quant_str(b, "%s_%u_zero_points", name, p->index)};
+                            ledge__quant_str(b, "%s_%u_zeros", name, p->index)};
     Packed to = {.rows = true, .blocks = (p->k + block - 1) / block};
     const int64_t zero_bytes = p->n * ((to.blocks + 1) / 2), n_scales = p->n * to.blocks;
     to.data = ledge__quant_add_tensor(b, in[1], LEDGE_UINT8, 3,
@@ -309,8 +309,8 @@ static LedgeStatus add_blocked(LedgeQuantBuild *b, const Product *p)
     const int block = b->q->o.block;
     const LedgeStr in[3] = {ledge__quant_str(b, "%s_%u_Q4", name, p->index),
                             ledge__quant_str(b, "%s_%u_scales", name, p->index),
-                            ledge__quant_str(b, "%s_%u_zero_points", name, p->index)};
-    const LedgeStr weight = ledge__quant_str(b, "%s_%u_dequantized", name, p->index);
+                            ledge__quant_str(b, "%s_%u_zeros", name, p->index)};
+    const LedgeStr weight = ledge__quant_str(b, "%s_%u_dq", name, p->index);
     Packed to = {.blocks = (p->k + block - 1) / block};
     const int64_t dims[2] = {p->k, p->n}, scale_dims[2] = {to.blocks, p->n};
     to.data = ledge__quant_add_tensor(b, in[0], LEDGE_UINT4, 2, dims);
@@ -318,8 +318,7 @@ static LedgeStatus add_blocked(LedgeQuantBuild *b, const Product *p)
     to.zeros = ledge__quant_add_tensor(b, in[2], LEDGE_UINT4, 2, scale_dims);
     LEDGE_TRY(pack_layer(b, p, &to));
     OnnxNode *n = ledge__quant_add_node(
-        b, "DequantizeLinear", ledge__quant_str(b, "%s_DequantizeLinear", p->node->name), in, 3,
-        weight);
+        b, "DequantizeLinear", NO_NAME, in, 3, weight);
     if (!n || !ledge__quant_attr_int(b, n, "axis", 0) ||
         !ledge__quant_attr_int(b, n, "block_size", block))
         return ledge__no_memory(b->err);

@@ -38,7 +38,7 @@ static LedgeStatus parameters(LedgeQuantBuild *b, const LedgeQuantTensor *t, Led
     if (!b->scale_name[root].p) {
         const char *name = b->q->tensors[root].value->name;
         const LedgeStr s = ledge__quant_str(b, "%s_scale", name);
-        const LedgeStr z = ledge__quant_str(b, "%s_zero_point", name);
+        const LedgeStr z = ledge__quant_str(b, "%s_zero", name);
         float *scale_data = ledge__quant_add_tensor(b, s, LEDGE_FLOAT, 0, NULL);
         int8_t *zero_data = ledge__quant_add_tensor(b, z, type_of(b), 0, NULL);
         if (!scale_data || !zero_data)
@@ -58,9 +58,8 @@ static LedgeStatus add_quantize(LedgeQuantBuild *b, const LedgeValue *v, LedgeSt
 {
     LedgeStr in[3] = {raw};
     LEDGE_TRY(parameters(b, tensor_of(b, v), &in[1], &in[2]));
-    b->quantized_name[v->id] = ledge__quant_str(b, "%s_quantized", v->name);
-    const LedgeStr name = ledge__quant_str(b, "%s_QuantizeLinear", v->name);
-    return ledge__quant_add_node(b, "QuantizeLinear", name, in, 3, b->quantized_name[v->id])
+    b->quantized_name[v->id] = ledge__quant_str(b, "%s_q", v->name);
+    return ledge__quant_add_node(b, "QuantizeLinear", NO_NAME, in, 3, b->quantized_name[v->id])
                ? LEDGE_OK
                : ledge__no_memory(b->err);
 }
@@ -69,9 +68,7 @@ static LedgeStatus dequantize_as(LedgeQuantBuild *b, const LedgeValue *v, LedgeS
 {
     LedgeStr in[3] = {b->quantized_name[v->id]};
     LEDGE_TRY(parameters(b, tensor_of(b, v), &in[1], &in[2]));
-    const LedgeStr name =
-        ledge__quant_str(b, "%s_DequantizeLinear_%u", v->name, b->n_readers[v->id]);
-    return ledge__quant_add_node(b, "DequantizeLinear", name, in, 3, out)
+    return ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 3, out)
                ? LEDGE_OK
                : ledge__no_memory(b->err);
 }
@@ -80,7 +77,7 @@ static LedgeStatus dequantize_as(LedgeQuantBuild *b, const LedgeValue *v, LedgeS
 static LedgeStatus add_dequantize(LedgeQuantBuild *b, const LedgeValue *v, LedgeStr *out)
 {
     const uint32_t reader = ++b->n_readers[v->id];
-    *out = ledge__quant_str(b, "%s_dequantized_%u", v->name, reader);
+    *out = ledge__quant_str(b, "%s_dq%u", v->name, reader);
     return dequantize_as(b, v, *out);
 }
 
@@ -88,7 +85,7 @@ static LedgeStatus add_dequantize(LedgeQuantBuild *b, const LedgeValue *v, Ledge
 
 static LedgeStatus add_constant(LedgeQuantBuild *b, const LedgeValue *v)
 {
-    const LedgeStr name = ledge__quant_str(b, "%s_quantized", v->name);
+    const LedgeStr name = ledge__quant_str(b, "%s_q", v->name);
     const int64_t n = ledge_tensor_count(&v->t);
     uint8_t *data = ledge__quant_add_tensor(b, name, type_of(b), v->t.rank, v->t.dims);
     if (!data)
@@ -167,7 +164,8 @@ static LedgeStatus read_by_float(LedgeQuantBuild *b, const LedgeNode *n, OnnxNod
 static OnnxNode *copy_detached(LedgeQuantBuild *b, const OnnxNode *from, OnnxNode *to)
 {
     *to = *from;
-    to->inputs = ledge__arena_alloc(b->arena, from->n_inputs + 1, sizeof *to->inputs);
+    /* Room for a bias where there was none. */
+    to->inputs = ledge__arena_alloc(b->arena, from->n_inputs + 2, sizeof *to->inputs);
     to->outputs = ledge__arena_alloc(b->arena, from->n_outputs + 1, sizeof *to->outputs);
     if (!to->inputs || !to->outputs)
         return NULL;
@@ -190,30 +188,38 @@ static LedgeStatus build_float(LedgeQuantBuild *b, const LedgeNode *n, const Onn
     return LEDGE_OK;
 }
 
-/* int32 bias in steps of (input scale * weight scale). */
-static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, LedgeStr *out)
+static LedgeStatus fill_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, const float *bias,
+                             int64_t count, const LedgeStr names[2])
 {
     LedgeQuantLayer l;
-    const LedgeNode *n = b->q->nodes[index].node;
-    if (!ledge__quantizer_layer(&b->q->nodes[index], &l) || !l.bias)
-        return LEDGE_OK;
-    const int64_t count = ledge_tensor_count(&l.bias->t);
-    const LedgeStr name = ledge__quant_str(b, "%s_%u", l.bias->name, index);
-    const LedgeStr in[2] = {ledge__quant_str(b, "%s_quantized", name.p),
-                            ledge__quant_str(b, "%s_scale", name.p)};
-    int32_t *data = ledge__quant_add_tensor(b, in[0], LEDGE_INT32, 1, &count);
-    float *scales = ledge__quant_add_tensor(b, in[1], LEDGE_FLOAT, 1, &count);
-    *out = ledge__quant_str(b, "%s_dequantized", name.p);
-    if (!data || !scales)
+    int32_t *data = ledge__quant_add_tensor(b, names[0], LEDGE_INT32, 1, &count);
+    float *scales = ledge__quant_add_tensor(b, names[1], LEDGE_FLOAT, 1, &count);
+    if (!data || !scales || !ledge__quantizer_layer(&b->q->nodes[index], &l))
         return ledge__no_memory(b->err);
     for (int64_t i = 0; i < count; i++) {
         scales[i] = in_scale * b->weight_scales[index][i % l.channels];
-        const double v = nearbyint(ledge__value_as_double(l.bias, i) / (double)scales[i]);
+        const double v = nearbyint((double)bias[i] / (double)scales[i]);
         data[i] = v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
     }
-    OnnxNode *dq = ledge__quant_add_node(
-        b, "DequantizeLinear", ledge__quant_str(b, "%s_bias_DequantizeLinear", n->name), in, 2,
-        *out);
+    return LEDGE_OK;
+}
+
+/* int32 bias in steps of (input scale * weight scale). */
+static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, LedgeStr *out)
+{
+    const LedgeNode *n = b->q->nodes[index].node;
+    const LedgeStr in[2] = {ledge__quant_str(b, "%s_bias_q", n->name),
+                            ledge__quant_str(b, "%s_bias_scale", n->name)};
+    int64_t count;
+    float *bias;
+    LEDGE_TRY(ledge__quant_bias(b->q, index, b->err, &bias, &count));
+    if (!bias)
+        return LEDGE_OK;
+    const LedgeStatus s = fill_bias(b, index, in_scale, bias, count, in);
+    ledge__free(b->q->allocator, bias);
+    LEDGE_TRY(s);
+    *out = ledge__quant_str(b, "%s_bias_dq", n->name);
+    OnnxNode *dq = ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 2, *out);
     return dq && ledge__quant_attr_int(b, dq, "axis", 0) ? LEDGE_OK : ledge__no_memory(b->err);
 }
 
@@ -227,7 +233,11 @@ static LedgeStatus read_integers(LedgeQuantBuild *b, uint32_t index, OnnxNode *t
         return LEDGE_OK;
     const float in_scale = tensor_of(b, n->node->in[0].value)->scale;
     LEDGE_TRY(ledge__quant_weight_dq(b, index, in_scale, &to->inputs[1]));
-    return to->n_inputs > 2 ? add_bias(b, index, in_scale, &to->inputs[2]) : LEDGE_OK;
+    if (ledge__node_is(n->node, "MatMul"))
+        return LEDGE_OK;
+    LEDGE_TRY(add_bias(b, index, in_scale, &to->inputs[2]));
+    to->n_inputs = to->inputs[2].p ? 3 : 2;
+    return LEDGE_OK;
 }
 
 /* The Relu or Clip of an integer node, where 8 bits do not stand in for it: float, then

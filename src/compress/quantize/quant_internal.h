@@ -13,6 +13,8 @@ LedgeValue *ledge__quant_output(const LedgeQuantNode *n, uint32_t i);
 /* Bounds of a Relu or Clip, infinite where it has none; false for other nodes and for bounds
  * that are no constants. */
 bool ledge__quant_bounds(const LedgeNode *n, double *lo, double *hi);
+/* Output channels of a WEIGHTED node: as many as its bias has numbers. */
+int64_t ledge__quant_outputs(const LedgeQuantNode *n);
 /* Whether some subgraph reads `v` by its name. */
 bool ledge__quant_captured(const LedgeValue *v);
 /* role and why of each node. */
@@ -46,6 +48,8 @@ typedef struct LedgeQuantBuild {
     bool uses_microsoft;
 } LedgeQuantBuild;
 
+#define NO_NAME ((LedgeStr){0}) /* QuantizeLinear and DequantizeLinear are known by their values */
+
 /* A name that no value of the float graph has; absent: no memory, which every use reports. */
 LedgeStr ledge__quant_str(LedgeQuantBuild *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -58,14 +62,20 @@ void *ledge__quant_add_tensor(LedgeQuantBuild *b, LedgeStr name, LedgeType type,
                               const int64_t *dims);
 /* The float node as the export made it, appended; NULL: no memory. */
 OnnxNode *ledge__quant_copy_node(LedgeQuantBuild *b, const OnnxNode *from);
-/* int8 weights, scales and zero points as initializers weight_name + "_quantized", "_scale",
- * "_zero_point"; shared by nodes of the same weights. in_scale: of the input, where the bias will
+/* int8 weights, scales and zero points as initializers weight_name + "_q", "_scale", "_zero"; shared by nodes of the same weights. in_scale: of the input, where the bias will
  * be int32; else 0. */
 LedgeStatus ledge__quant_weights(LedgeQuantBuild *b, uint32_t index, const LedgeQuantLayer *l,
                                  float in_scale);
 /* The same and their DequantizeLinear, whose output name is *out. */
 LedgeStatus ledge__quant_weight_dq(LedgeQuantBuild *b, uint32_t index, float in_scale,
                                    LedgeStr *out);
+/* The layer's bias with what correction adds, one number per output channel, to be freed by
+ * ledge__free; *n its length, 0 and NULL: there is none. */
+LedgeStatus ledge__quant_bias(const LedgeQuantizer *q, uint32_t index, LedgeError *err,
+                              float **out, int64_t *n);
+/* The same as an initializer: the name in *out, absent where there is none; the layer's own where
+ * nothing is added. */
+LedgeStatus ledge__quant_float_bias(LedgeQuantBuild *b, uint32_t index, LedgeStr *out);
 LedgeStatus ledge__quant_build_static(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from);
 LedgeStatus ledge__quant_build_weights(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from);
 LedgeStatus ledge__quant_build_dynamic(LedgeQuantBuild *b, uint32_t index, const OnnxNode *from);

@@ -8,6 +8,7 @@
 
 typedef struct Watch {
     LedgeQuantTensor *tensor;
+    bool histogram, means;
     uint32_t output; /* of the run, or NO_OUTPUT: */
     uint32_t input;
 } Watch;
@@ -87,9 +88,28 @@ LedgeStatus ledge__quantizer_float_model(LedgeQuantizer *q, LedgeValue *const *e
 
 /* ---- starting ---- */
 
-static bool is_watched(const LedgeQuantTensor *t)
+/* Some Conv or Gemm on integers reads it: their biases are corrected by its means. */
+static bool feeds_layer(const LedgeQuantizer *q, const LedgeValue *v)
 {
-    return t->quantized && !ledge__value_is_constant(t->value);
+    for (const LedgeUse *u = v->uses; u; u = u->next) {
+        const LedgeQuantNode *n = ledge__quantizer_node(q, u->node);
+        if (n && n->role == LEDGE_QUANT_WEIGHTED && n->integer && u == &u->node->in[0] &&
+            !ledge__node_is(u->node, "MatMul"))
+            return true;
+    }
+    return false;
+}
+
+static LedgeStatus prepare_tensor(LedgeQuantizer *q, LedgeQuantTensor *t, LedgeError *err)
+{
+    if (!t->observer)
+        t->observer = ledge__arena_alloc(q->arena, 1, sizeof *t->observer);
+    if (!t->observer)
+        return ledge__no_memory(err);
+    ledge__observer_start(t->observer, true);
+    t->mean_sum = NULL;
+    t->mean_count = 0;
+    return LEDGE_OK;
 }
 
 static LedgeStatus make_watches(LedgeQuantizer *q, LedgeError *err, LedgeValue **extra,
@@ -99,9 +119,12 @@ static LedgeStatus make_watches(LedgeQuantizer *q, LedgeError *err, LedgeValue *
     *n_extra = 0;
     for (uint32_t i = 0; i < q->n_tensors; i++) {
         LedgeQuantTensor *t = &q->tensors[i];
-        if (!is_watched(t))
+        Watch w = {.tensor = t, .output = NO_OUTPUT, .histogram = t->quantized};
+        if (ledge__value_is_constant(t->value))
             continue;
-        Watch w = {.tensor = t, .output = NO_OUTPUT};
+        w.means = feeds_layer(q, t->value);
+        if (!w.histogram && !w.means)
+            continue;
         if (t->value->is_input) {
             while (q->graph->inputs[w.input] != t->value)
                 w.input++;
@@ -109,11 +132,7 @@ static LedgeStatus make_watches(LedgeQuantizer *q, LedgeError *err, LedgeValue *
             w.output = q->graph->n_outputs + (uint32_t)*n_extra;
             extra[(*n_extra)++] = t->value;
         }
-        if (!t->observer)
-            t->observer = ledge__arena_alloc(q->arena, 1, sizeof *t->observer);
-        if (!t->observer)
-            return ledge__no_memory(err);
-        ledge__observer_start(t->observer, true);
+        LEDGE_TRY(prepare_tensor(q, t, err));
         r->watches[r->n_watches++] = w;
     }
     return LEDGE_OK;
@@ -180,18 +199,77 @@ const LedgeModel *ledge__quantizer_model(const LedgeQuantizer *q)
 
 /* ---- one sample ---- */
 
+static const LedgeTensor *tensor_of(const struct LedgeQuantRun *r, const Watch *w)
+{
+    return w->output == NO_OUTPUT ? &r->inputs[w->input] : &r->outputs[w->output];
+}
+
+static double sum_of(const float *x, int64_t n)
+{
+    float lanes[16] = {0};
+    double sum = 0;
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        for (int j = 0; j < 16; j++)
+            lanes[j] += x[i + j];
+        if ((i & 0xfff0) == 0xfff0) /* before float sums lose small values */
+            for (int j = 0; j < 16; j++) {
+                sum += (double)lanes[j];
+                lanes[j] = 0;
+            }
+    }
+    for (int j = 0; j < 16; j++)
+        sum += (double)lanes[j];
+    for (; i < n; i++)
+        sum += (double)x[i];
+    return sum;
+}
+
+static void add_means(LedgeQuantTensor *to, const LedgeTensor *t)
+{
+    int64_t inner = 1;
+    for (int32_t d = 2; d < t->rank; d++)
+        inner *= t->dims[d];
+    const float *x = t->data;
+    for (int64_t b = 0; b < t->dims[0]; b++)
+        for (int64_t c = 0; c < to->n_means; c++, x += inner)
+            to->mean_sum[c] += sum_of(x, inner);
+    to->mean_count += (uint64_t)(t->dims[0] * inner);
+}
+
 static void watch_some(void *arg, size_t begin, size_t end, int thread)
 {
     struct LedgeQuantRun *r = arg;
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         const Watch *w = &r->watches[i];
-        const LedgeTensor *t =
-            w->output == NO_OUTPUT ? &r->inputs[w->input] : &r->outputs[w->output];
+        const LedgeTensor *t = tensor_of(r, w);
         const int64_t n = ledge_tensor_count(t);
-        if (n > 0)
+        if (n > 0 && w->histogram)
             ledge__observer_add(w->tensor->observer, t->data, (size_t)n);
+        if (n > 0 && w->means && w->tensor->mean_sum)
+            add_means(w->tensor, t);
     }
+}
+
+/* Memory for sums, at the first sample: only then are the channels known for sure. */
+static LedgeStatus make_sums(LedgeQuantizer *q, LedgeError *err)
+{
+    struct LedgeQuantRun *r = q->run;
+    for (uint32_t i = 0; i < r->n_watches; i++) {
+        const Watch *w = &r->watches[i];
+        const LedgeTensor *t = tensor_of(r, w);
+        LedgeQuantTensor *to = w->tensor;
+        memcpy(to->dims, t->dims, sizeof to->dims);
+        if (!w->means || t->rank < 2 || (to->mean_sum && to->n_means == t->dims[1]))
+            continue;
+        to->n_means = t->dims[1];
+        to->mean_count = 0;
+        to->mean_sum = ledge__arena_alloc(q->arena, (size_t)to->n_means, sizeof *to->mean_sum);
+        if (!to->mean_sum)
+            return ledge__no_memory(err);
+    }
+    return LEDGE_OK;
 }
 
 static LedgeStatus check_finite(const LedgeQuantizer *q, LedgeError *err)
@@ -199,12 +277,32 @@ static LedgeStatus check_finite(const LedgeQuantizer *q, LedgeError *err)
     for (uint32_t i = 0; i < q->run->n_watches; i++) {
         const LedgeQuantTensor *t = q->run->watches[i].tensor;
         const LedgeNode *by = t->value->producer;
-        if (t->observer->nan || t->observer->infinite)
+        bool lost = t->observer->nan || t->observer->infinite;
+        for (int64_t c = 0; t->mean_sum && c < t->n_means; c++)
+            lost |= !isfinite(t->mean_sum[c]);
+        if (lost)
             return ledge__fail(err, LEDGE_ERROR_RUNTIME, t->value->name,
                                "%s in this tensor%s%s%s: the float model itself fails here, look at "
                                "its input and at the layer",
-                               t->observer->nan ? "NaN" : "an infinity", by ? " (made by " : "",
+                               t->observer->infinite ? "an infinity" : "NaN", by ? " (made by " : "",
                                by ? by->op_type : "", by ? ")" : "");
+    }
+    return LEDGE_OK;
+}
+
+/* x * 0 is 0 for finite values and NaN for all others. */
+static LedgeStatus check_inputs(const LedgeQuantizer *q, const LedgeTensor *inputs, size_t n,
+                                LedgeError *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float *x = inputs[i].data;
+        const int64_t count = inputs[i].type == LEDGE_FLOAT ? ledge_tensor_count(&inputs[i]) : 0;
+        float odd = 0;
+        for (int64_t k = 0; k < count; k++)
+            odd += x[k] * 0.0f;
+        if (odd != 0 || isnan(odd))
+            return ledge__fail(err, LEDGE_ERROR_FORMAT, ledge_model_input(q->run->model, i)->name,
+                               "this input holds NaN or an infinity");
     }
     return LEDGE_OK;
 }
@@ -215,8 +313,10 @@ LedgeStatus ledge__quantizer_observe(LedgeQuantizer *q, const LedgeTensor *input
     struct LedgeQuantRun *r = q->run;
     if (!r)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, NULL, "observation was not started");
+    LEDGE_TRY(check_inputs(q, inputs, n_inputs, err));
     LEDGE_TRY(ledge_session_run(r->session, inputs, n_inputs, r->outputs, r->n_outputs, err));
     r->inputs = inputs;
+    LEDGE_TRY(make_sums(q, err));
     ledge__pool_run(r->pool, r->n_watches, 1, watch_some, r);
     q->samples++;
     if (outputs)

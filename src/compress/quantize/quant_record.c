@@ -29,12 +29,21 @@ static bool works_on_floats(const LedgeNode *n)
     return out && out->t.type == LEDGE_FLOAT;
 }
 
+/* Modes for weights leave all else in float by what they are. */
+static bool is_of_interest(const LedgeQuantizer *q, const LedgeNode *n)
+{
+    if (q->o.mode == LEDGE_QUANT_STATIC)
+        return works_on_floats(n);
+    return ledge__node_is(n, "Conv") || ledge__node_is(n, "ConvTranspose") ||
+           ledge__node_is(n, "Gemm") || ledge__node_is(n, "MatMul");
+}
+
 json_t *ledge__quant_float_nodes_json(const LedgeQuantizer *q)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < q->n_nodes; i++) {
         const LedgeQuantNode *n = &q->nodes[i];
-        if (n->integer || !works_on_floats(n->node))
+        if (n->integer || !is_of_interest(q, n->node))
             continue;
         json_array_append_new(list, json_pack("{s:o, s:o, s:s}", "node", text(n->node->name),
                                               "op", text(n->node->op_type), "why",

@@ -65,17 +65,22 @@ bool ledge__quantizer_layer(const LedgeQuantNode *q, LedgeQuantLayer *l)
     return true;
 }
 
-static bool has_row_bias(const LedgeNode *n)
+int64_t ledge__quant_outputs(const LedgeQuantNode *q)
 {
-    const LedgeValue *w = ledge__node_in(n, 1), *b = ledge__node_in(n, 2);
-    int64_t columns = w->t.dims[0];
-    if (!b)
-        return true;
+    const LedgeNode *n = q->node;
+    const LedgeTensor *w = &ledge__node_in(n, 1)->t;
     if (ledge__node_is(n, "ConvTranspose"))
-        columns = w->t.dims[1] * ledge__node_int(n, "group", 1);
-    else if (ledge__node_is(n, "Gemm"))
-        columns = w->t.dims[ledge__node_int(n, "transB", 0) ? 0 : 1];
-    return is_float_constant(b) && b->t.rank == 1 && b->t.dims[0] == columns;
+        return w->dims[1] * ledge__node_int(n, "group", 1);
+    if (ledge__node_is(n, "Gemm"))
+        return w->dims[ledge__node_int(n, "transB", 0) ? 0 : 1];
+    return w->dims[ledge__node_is(n, "Conv") ? 0 : w->rank - 1];
+}
+
+static bool has_row_bias(const LedgeQuantNode *q)
+{
+    const LedgeValue *b = ledge__node_in(q->node, 2);
+    return !b || (is_float_constant(b) && b->t.rank == 1 &&
+                  b->t.dims[0] == ledge__quant_outputs(q));
 }
 
 static void classify_weighted(LedgeQuantNode *q)
@@ -87,7 +92,7 @@ static void classify_weighted(LedgeQuantNode *q)
         return;
     }
     q->role = LEDGE_QUANT_WEIGHTED;
-    if (!has_row_bias(n))
+    if (!has_row_bias(q))
         stay(q, "its bias is not one constant number per output channel");
     else if (ledge__node_is(n, "Gemm") && (ledge__node_float(n, "alpha", 1) != 1 ||
                                            ledge__node_float(n, "beta", 1) != 1))

@@ -66,6 +66,9 @@ typedef struct LedgeQuantNode {
      * weights lie; NULL: nearest to the float ones when building. */
     const int8_t *weight_q;
     const float *weight_scale;
+    /* WEIGHTED: added to the bias (made where there is none) when building, one number per output
+     * channel; NULL: nothing. correct_bias sets it, others may. */
+    const float *bias_shift;
 } LedgeQuantNode;
 
 /* Weights of a WEIGHTED node. */
@@ -83,6 +86,12 @@ typedef struct LedgeQuantTensor {
     bool quantized;          /* decided: exists as 8 bits */
     uint32_t tied;           /* decided: id of the tensor whose range it shares, or its own */
     LedgeObserver *observer; /* NULL: never observed */
+    /* Mean of each channel (axis 1) over all samples, of what a Conv or Gemm reads: sums of
+     * `mean_count` values each, or what BatchNormalization lets expect. NULL: not known. */
+    double *mean_sum;
+    uint64_t mean_count;
+    int64_t n_means;
+    int64_t dims[LEDGE_MAX_RANK]; /* in the last sample */
     float seen_lo, seen_hi;  /* what the calibrator chose for it alone */
     float lo, hi;            /* range, ties taken in; lo <= 0 <= hi */
     float scale;
@@ -154,6 +163,13 @@ void ledge__quantizer_weight_scales(const LedgeQuantizer *q, const LedgeQuantLay
                                     float *scales);
 /* Nearest int8 of each weight, -127 … 127. */
 void ledge__quantizer_round(const LedgeQuantLayer *l, const float *scales, int8_t *out);
+
+/* Rounding weights shifts the mean of a layer's output by (rounding error * mean input): takes
+ * that off each bias (Nagel et al., "Data-Free Quantization through Weight Equalization and Bias
+ * Correction", 2019, section 4.2). Means come from observed samples, else from the
+ * BatchNormalization before the layer; layers without either are left. After `decide`, and after
+ * weight_q was set by others. */
+LedgeStatus ledge__quantizer_correct_bias(LedgeQuantizer *q, LedgeError *err);
 
 /* ---- writing ---- */
 

@@ -92,6 +92,7 @@ static LedgeStatus describe_nodes(LedgeQuantizer *q, LedgeError *err)
             nodes[i].keep_float = old->keep_float;
             nodes[i].weight_q = old->weight_q;
             nodes[i].weight_scale = old->weight_scale;
+            nodes[i].bias_shift = old->bias_shift;
         }
     }
     /* Only now: the old records are found by the old marks. */
