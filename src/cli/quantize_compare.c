@@ -284,8 +284,9 @@ static size_t list_settings(const QuantizeMore *m, const LedgeQuantizer *q, char
     }
     if (m->o->mixed) {
         snprintf(text[5], 200,
-                 "%zu layers in float, %.2f points lost instead of %.2f, %.2f allowed",
-                 m->mixed.kept, m->mixed.after, m->mixed.before, m->mixed.budget);
+                 "%zu layer%s in float, %.2f points lost instead of %.2f, %.2f allowed",
+                 m->mixed.kept, m->mixed.kept == 1 ? "" : "s", m->mixed.after, m->mixed.before,
+                 m->mixed.budget);
         to[n++] = (LedgeHtmlPair){"mixed precision", text[5]};
     }
     return n;
@@ -338,6 +339,7 @@ int quantize_more_report(QuantizeMore *m, LedgeQuantizer *q, const char *out_pat
                          .date = date,
                          .cpu = cpu,
                          .n_pictures = m->judge->n,
+                         .pictures = "samples of the calibration data",
                          .variants = m->variants,
                          .n_variants = m->n_variants,
                          .settings = settings};
