@@ -10,8 +10,8 @@
 
 /* Layers are judged alone on so many samples: what it shows hardly changes with more. */
 #define DAMAGE_SAMPLES   32
-#define ADAPT_ITERATIONS 200
-#define ADAPT_WORK       2e10
+#define ADAPT_ITERATIONS 100
+#define ADAPT_WORK       3e9
 
 static bool tick(void *arg, const char *what, size_t done, size_t total)
 {
