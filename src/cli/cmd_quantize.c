@@ -19,7 +19,7 @@
 
 #define BASELINE_KEY "ledge.baseline"
 
-enum { FEW_SAMPLES = 100, MOST_NAMED = 20 };
+enum { FEW_SAMPLES = 100, MOST_NAMED = 3 };
 
 typedef struct Options {
     bool json;
@@ -452,22 +452,43 @@ static json_t *job_json(const Job *j)
     return o;
 }
 
-static void print_float_nodes(const Job *j)
+static const char *member(const json_t *o, const char *key)
 {
-    json_t *list = ledge__quant_float_nodes_json(j->quantizer), *item;
+    return json_string_value(json_object_get(o, key));
+}
+
+/* Nodes of one operator with one reason, as {"key": [names]} in the order of their first. */
+static json_t *group_float_nodes(const json_t *list)
+{
+    json_t *groups = json_object(), *item;
     size_t i;
-    if (json_array_size(list))
-        printf("stays in float:\n");
     json_array_foreach(list, i, item)
     {
-        if (i == MOST_NAMED)
-            break;
-        printf("  %s (%s): %s\n", cli_clean(json_string_value(json_object_get(item, "node"))),
-               cli_clean(json_string_value(json_object_get(item, "op"))),
-               json_string_value(json_object_get(item, "why")));
+        char key[300];
+        snprintf(key, sizeof key, "%.150s: %.140s", member(item, "op"), member(item, "why"));
+        if (!json_object_get(groups, key))
+            json_object_set_new(groups, key, json_array());
+        json_array_append(json_object_get(groups, key), json_object_get(item, "node"));
     }
-    if (json_array_size(list) > MOST_NAMED)
-        printf("  and %zu more; --json lists all\n", json_array_size(list) - MOST_NAMED);
+    return groups;
+}
+
+static void print_float_nodes(const Job *j)
+{
+    json_t *list = ledge__quant_float_nodes_json(j->quantizer), *names;
+    json_t *groups = group_float_nodes(list);
+    const char *key;
+    if (json_array_size(list))
+        printf("stays in float:\n");
+    json_object_foreach(groups, key, names)
+    {
+        const size_t n = json_array_size(names);
+        printf("  %zu %s (", n, cli_clean(key));
+        for (size_t i = 0; i < n && i < MOST_NAMED; i++)
+            printf("%s%s", i ? ", " : "", cli_clean(json_string_value(json_array_get(names, i))));
+        printf("%s)\n", n > MOST_NAMED ? ", ..." : "");
+    }
+    json_decref(groups);
     json_decref(list);
 }
 

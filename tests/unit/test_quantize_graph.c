@@ -156,6 +156,15 @@ static const OnnxTensor *initializer(const OnnxModel *m, LedgeStr name)
     return NULL;
 }
 
+static const LedgeQuantTensor *tensor_named(const LedgeQuantizer *q, const char *name)
+{
+    for (uint32_t i = 0; i < q->n_tensors; i++)
+        if (strcmp(q->tensors[i].value->name, name) == 0)
+            return &q->tensors[i];
+    fail_msg("no tensor %s", name);
+    return NULL;
+}
+
 /* ---- models ---- */
 
 static OnnxNode *conv(TestModel *t, const char *in, const char *out)
@@ -253,15 +262,7 @@ static void moved_values_keep_their_scale(void **state)
     Case c;
     (void)state;
     quantize(&c, residual_net(13), &static_cpu);
-    const LedgeQuantTensor *r1 = NULL, *p1 = NULL;
-    for (uint32_t i = 0; i < c.q->n_tensors; i++) {
-        if (strcmp(c.q->tensors[i].value->name, "r1") == 0)
-            r1 = &c.q->tensors[i];
-        if (strcmp(c.q->tensors[i].value->name, "p1") == 0)
-            p1 = &c.q->tensors[i];
-    }
-    assert_non_null(r1);
-    assert_non_null(p1);
+    const LedgeQuantTensor *r1 = tensor_named(c.q, "r1"), *p1 = tensor_named(c.q, "p1");
     assert_true(r1->quantized && p1->quantized);
     assert_float_equal(r1->scale, p1->scale, 0);
     assert_int_equal(r1->tied, p1->tied);
@@ -354,6 +355,90 @@ static void other_modes_answer_alike(void **state)
         assert_true(quality(&c) > modes[i].db);
         end(&c);
     }
+}
+
+/* Mean of Relu over a normal distribution, by summing. */
+static double relu_mean(double mean, double deviation)
+{
+    double sum = 0, weights = 0;
+    for (double z = -8; z < 8; z += 1e-3) {
+        const double x = mean + z * deviation, w = exp(-z * z / 2);
+        sum += w * (x > 0 ? x : 0);
+        weights += w;
+    }
+    return sum / weights;
+}
+
+static void batch_normalization_tells_means_without_data(void **state)
+{
+    Case c;
+    LedgeQuantOptions o = static_cpu;
+    const double gamma[8] = {1, 2, 1, .5, 1, 1, 3, 1};
+    float beta[8];
+    (void)state;
+    o.mode = LEDGE_QUANT_WEIGHTS;
+    quantize(&c, residual_net(13), &o);
+    test_fill(beta, 8, 7);
+    const LedgeQuantTensor *r1 = tensor_named(c.q, "r1");
+    assert_int_equal(r1->n_means, 8);
+    for (int i = 0; i < 8; i++)
+        assert_float_equal(r1->mean_sum[i] / (double)r1->mean_count,
+                           relu_mean((double)beta[i], gamma[i]), 1e-4);
+    size_t corrected = 0;
+    for (uint32_t i = 0; i < c.q->n_nodes; i++)
+        corrected += c.q->nodes[i].bias_shift != NULL;
+    assert_int_equal(corrected, 2); /* not the first layer, whose input nobody knows */
+    end(&c);
+}
+
+/* With the biases corrected the mean of a layer's output is that of the float model. */
+static void corrected_biases_keep_the_mean(void **state)
+{
+    Case c;
+    LedgeError err;
+    static float room[4096];
+    double off[2] = {0};
+    LedgeQuantOptions o = static_cpu;
+    (void)state;
+    for (int corrected = 0; corrected < 2; corrected++) {
+        TestModel *t = test_model_new(13);
+        test_input(t, "x", LEDGE_FLOAT, 4, (int64_t[]){1, 3, 16, 16});
+        test_noise(t, "w", 4, (int64_t[]){4, 3, 3, 3}, 1);
+        test_node(t, "Abs", "x", "p"); /* a mean that is not 0 */
+        conv(t, "p w", "y");
+        test_output(t, "y");
+        memset(&c, 0, sizeof c);
+        write_case(&c, t);
+        c.arena = ledge__arena_new(ledge__allocator_or_default(NULL));
+        o.mode = LEDGE_QUANT_WEIGHTS;
+        assert_int_equal(ledge__quantizer_open(c.path, &o, &err, &c.q), LEDGE_OK);
+        assert_int_equal(ledge__quantizer_observe_start(c.q, &err), LEDGE_OK);
+        LedgeTensor in = sample_of(ledge__quantizer_model(c.q), 0, 1, room);
+        const LedgeTensor *want;
+        assert_int_equal(ledge__quantizer_observe(c.q, &in, 1, &err, &want), LEDGE_OK);
+        if (corrected)
+            assert_int_equal(ledge__quantizer_correct_bias(c.q, &err), LEDGE_OK);
+        assert_int_equal(ledge__quantizer_build(c.q, c.arena, &err, &c.built), LEDGE_OK);
+        void *bytes;
+        size_t size;
+        const LedgeAllocator *a = ledge__allocator_or_default(NULL);
+        assert_int_equal(ledge__onnx_write_memory(c.built, a, &bytes, &size, &err), LEDGE_OK);
+        assert_int_equal(ledge_model_load_memory(bytes, size, NULL, &err, &c.model), LEDGE_OK);
+        assert_int_equal(ledge_session_create(c.model, NULL, &err, &c.session), LEDGE_OK);
+        LedgeTensor got = {0};
+        assert_int_equal(ledge_session_run(c.session, &in, 1, &got, 1, &err), LEDGE_OK);
+        for (int m = 0; m < 4; m++) {
+            double sum = 0;
+            for (int k = 0; k < 256; k++)
+                sum += (double)((float *)got.data)[m * 256 + k] -
+                       (double)((float *)want->data)[m * 256 + k];
+            off[corrected] += fabs(sum / 256);
+        }
+        end(&c);
+        ledge__free(a, bytes);
+    }
+    assert_true(off[0] > 1e-3);
+    assert_true(off[1] < off[0] / 5);
 }
 
 /* MatMul [k, n] and Gemm with transA; k is no multiple of the block. */
@@ -636,6 +721,8 @@ int main(void)
         cmocka_unit_test(symmetric_targets_keep_relu),
         cmocka_unit_test(calibrators_all_answer_alike),
         cmocka_unit_test(other_modes_answer_alike),
+        cmocka_unit_test(batch_normalization_tells_means_without_data),
+        cmocka_unit_test(corrected_biases_keep_the_mean),
         cmocka_unit_test(products_answer_alike_in_all_modes),
         cmocka_unit_test(old_opsets_are_raised),
         cmocka_unit_test(softmax_over_several_axes_is_refused_by_name),

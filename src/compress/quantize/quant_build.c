@@ -125,8 +125,9 @@ static bool same_weights(const LedgeQuantBuild *b, uint32_t index, const LedgeQu
            memcmp(scales, b->weight_scales[index], (size_t)l->channels * sizeof *scales) == 0;
 }
 
-/* A bias is int32 in steps of (input scale * weight scale): it must fit, and where a channel has
- * no weights but a bias the steps must be fine enough for it. */
+/* A bias is int32 in steps of (input scale * weight scale): it must fit,
+ * with room in the 32 bits for what is added to it, and where a channel has no weights but a bias
+ * the steps must be fine enough for it. */
 static LedgeStatus fit_bias(LedgeQuantBuild *b, uint32_t index, const LedgeQuantLayer *l,
                             float in_scale, float *scales)
 {
@@ -141,7 +142,7 @@ static LedgeStatus fit_bias(LedgeQuantBuild *b, uint32_t index, const LedgeQuant
     for (int64_t i = 0; ok && i < n_bias; i++) {
         const int64_t c = i % l->channels;
         const double step = fabs((double)bias[i]) / (double)in_scale;
-        const double least = fmax(step * 0x1p-30, 0x1p-100);
+        const double least = fmax(step * 0x1p-28, 0x1p-100);
         if ((double)scales[c] < least)
             scales[c] = (float)least;
         if (!filled[c] && l->channels > 1)

@@ -26,6 +26,11 @@ LedgeStatus ledge__quant_raise_opset(LedgeGraph *g, int to, LedgeError *err);
 /* Gemm without alpha and beta and with a bias per column; Div by a constant as Mul. */
 LedgeStatus ledge__quant_normalize(LedgeGraph *g, LedgeError *err);
 
+/* Means of activations without data: note what BatchNormalization says before the optimiser folds
+ * it; after `describe`, carry it on into the tensors' means. */
+LedgeStatus ledge__quant_note_norms(LedgeQuantizer *q, LedgeError *err);
+LedgeStatus ledge__quant_expect_means(LedgeQuantizer *q, LedgeError *err);
+
 /* Elements of a float constant, which may be misaligned; the caller frees by ledge__free. */
 float *ledge__quant_floats(const LedgeAllocator *a, const LedgeValue *v);
 

@@ -114,6 +114,7 @@ typedef struct LedgeQuantizer {
     size_t samples;         /* observed */
     OnnxEntry *metadata;    /* added to the model's own; same keys are replaced */
     size_t n_metadata;
+    struct LedgeQuantExpect *expect; /* what BatchNormalization said, before it was folded */
     struct LedgeQuantRun *run; /* the float model that is observed; NULL: none */
 } LedgeQuantizer;
 

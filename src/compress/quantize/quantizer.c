@@ -160,6 +160,7 @@ static LedgeStatus prepare_graph(LedgeQuantizer *q, LedgeError *err)
     LEDGE_TRY(ledge__ops_bind(q->graph, err));
     LEDGE_TRY(refuse_quantized(q->graph, err));
     LEDGE_TRY(ledge__graph_infer(q->graph, LEDGE_QUANT_FOLD_LIMIT, err));
+    LEDGE_TRY(ledge__quant_note_norms(q, err));
     LEDGE_TRY(ledge__graph_optimize(q->graph, &portable, err));
     LEDGE_TRY(ledge__quant_raise_opset(q->graph, opset, err));
     LEDGE_TRY(ledge__quant_normalize(q->graph, err));
@@ -179,6 +180,7 @@ static LedgeStatus open_all(LedgeQuantizer *q, const char *path, LedgeError *err
     LEDGE_TRY(check_exclusions(q, err));
     LEDGE_TRY(ledge__quantizer_describe(q, err));
     LEDGE_TRY(needs_something(q, err));
+    LEDGE_TRY(ledge__quant_expect_means(q, err));
     return ledge__quantizer_decide(q, err);
 }
 
