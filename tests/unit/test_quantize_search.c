@@ -391,6 +391,94 @@ static void a_search_ends_when_told_to(void **state)
     ledge__quantizer_free(q);
 }
 
+/* ---- lack of memory ---- */
+
+typedef struct Failing {
+    size_t calls, fail_at;
+} Failing;
+
+static void *failing_alloc(void *context, size_t size, size_t align)
+{
+    Failing *f = context;
+    const LedgeAllocator *a = ledge__allocator_or_default(NULL);
+    return f->calls++ == f->fail_at ? NULL : a->alloc(a->context, size, align);
+}
+
+static void failing_free(void *context, void *p)
+{
+    const LedgeAllocator *a = ledge__allocator_or_default(NULL);
+    (void)context;
+    a->free(a->context, p);
+}
+
+static LedgeStatus feed(LedgeQuantizer *q, LedgeJudge *j, LedgeError *err)
+{
+    float room[3 * SIDE * SIDE];
+    LedgeTensor in;
+    const LedgeTensor *out;
+    LEDGE_TRY(ledge__quantizer_observe_start(q, err));
+    for (uint32_t i = 0; i < 2; i++) {
+        sample(i + 1, room, &in);
+        LEDGE_TRY(ledge__quantizer_observe(q, &in, 1, err, &out));
+        LEDGE_TRY(ledge__judge_add(j, &in, 1, out, 1, -1, err));
+    }
+    ledge__quantizer_observe_end(q);
+    return ledge__quantizer_ranges(q, err);
+}
+
+static LedgeStatus search_all(LedgeQuantizer *q, LedgeJudge *j, LedgeError *err)
+{
+    LedgeEqualized e;
+    LedgeAdapted done;
+    LedgeDamages d;
+    LedgeMixed m;
+    const LedgeAdaptiveOptions o = {.seed = 1, .iterations = 2, .work = 1e9};
+    LEDGE_TRY(ledge__quant_equalize(q, err, &e));
+    LEDGE_TRY(feed(q, j, err));
+    LEDGE_TRY(ledge__quant_adapt(q, j, &o, NULL, err, &done));
+    LEDGE_TRY(ledge__quant_damage(q, j, 1, NULL, err, &d));
+    return ledge__quant_mixed(q, j, &d, 100, NULL, err, &m);
+}
+
+/* Each allocation in turn fails; no leak (ASan), no crash, and the right status. */
+static void lack_of_memory_anywhere_is_an_error(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/ledge-search-XXXXXX";
+    LedgeError err = {0};
+    TestModel *t = network("Relu");
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(ledge__onnx_write_file(test_onnx(t), path, false, &err), LEDGE_OK);
+    test_model_free(t);
+    LedgeStatus status = LEDGE_ERROR_MEMORY;
+    size_t step = 1, at = 0;
+    for (; status != LEDGE_OK; at += step) {
+        Failing f = {0, at};
+        const LedgeAllocator a = {failing_alloc, failing_free, &f};
+        LedgeQuantOptions o = options;
+        LedgeQuantizer *q = NULL;
+        LedgeJudge *j = NULL;
+        o.allocator = &a;
+        status = ledge__judge_new(&a, 2, LEDGE_JUDGE_BUDGET, 1, &err, &j);
+        if (!status)
+            status = ledge__quantizer_open(path, &o, &err, &q);
+        if (!status)
+            status = search_all(q, j, &err);
+        ledge__judge_free(j);
+        ledge__quantizer_free(q);
+        /* folding and optional caches go on without */
+        if (status == LEDGE_OK && f.calls > at)
+            status = LEDGE_ERROR_MEMORY;
+        if (status != LEDGE_OK && status != LEDGE_ERROR_MEMORY)
+            fail_msg("allocation %zu: %s: %s", at, err.where, err.message);
+        step = at < 300 ? 1 : 7;
+    }
+    assert_true(at > 300);
+    unlink(path);
+}
+
 /* ---- the judge ---- */
 
 static void the_judge_keeps_samples_evenly_within_its_budget(void **state)
@@ -440,6 +528,7 @@ int main(void)
         cmocka_unit_test(mixed_precision_holds_its_budget_with_few_layers),
         cmocka_unit_test(a_budget_that_cannot_be_held_is_told),
         cmocka_unit_test(a_search_ends_when_told_to),
+        cmocka_unit_test(lack_of_memory_anywhere_is_an_error),
         cmocka_unit_test(the_judge_keeps_samples_evenly_within_its_budget),
         cmocka_unit_test(classes_are_the_highest_score_and_nan_is_none),
     };
