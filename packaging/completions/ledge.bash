@@ -3,6 +3,7 @@ _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
         COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve drift key doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess drift key doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -19,6 +20,13 @@ _ledge() {
     key) options="--json --help" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile quantize certify preprocess serve drift key doctor help" ;;
+    quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --equalize --rounding --seed --mixed --max-drop --compare-modes --report --threads --json --help" ;;
+    certify) options="--reference --images --labels --dataset --limit --preprocess --max-drop --min-agreement --max-latency-ratio --runs --days --key --output --check --model --remeasure --threads --cpu --json --help" ;;
+    preprocess) options="--output --labels --json --help" ;;
+    drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
+    key) options="--json --help" ;;
+    doctor) options="--json --help" ;;
+    help) options="inspect run bench eval compile quantize certify preprocess drift key doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

@@ -1,5 +1,6 @@
 # fish completion of ledge; made by generate.sh
 set -l commands inspect run bench eval compile quantize certify preprocess serve drift key doctor help
+set -l commands inspect run bench eval compile quantize certify preprocess drift key doctor help
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'show operators, parameters, work, sizes, and what would run where'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a run -d 'run a model on pictures or .npy files'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a bench -d 'time a model: latency percentiles, cold start, peak memory'
@@ -12,6 +13,9 @@ complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a serve -d 
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a drift -d 'record what a model usually sees and answers, or check that it still does'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a key -d 'make or show the keys that certificates are signed with'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'look at this machine: CPU, limits, clock, providers; where a MODEL would run'
+complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a drift -d 'record what a model usually sees and answers, or check that it still does'
+complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a key -d 'make or show the keys that certificates are signed with'
+complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'look at this machine: CPU features, caches, limits, clock, disk'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a help -d 'print this, or what a command takes'
 complete -c ledge -n "__fish_seen_subcommand_from inspect" -l graph -d 'print the optimised graph, one line a node'
 complete -c ledge -n "__fish_seen_subcommand_from inspect" -l steps -d 'list each step that would run, with its multiply-accumulates'
@@ -83,6 +87,13 @@ complete -c ledge -n "__fish_seen_subcommand_from quantize" -l weights -r -d 'ra
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l exclude -r -d 'leave this node, or all of this operator, in float'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l block -r -d 'int4: weights that share a scale: 16, 32 (default), 64, 128, 256'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l format -r -d 'int4: nbits (default, MatMulNBits) or onnx (opset 21)'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l equalize -d 'even out weights between neighbouring layers first'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l rounding -r -d 'of weights: nearest (default), or adaptive to the data'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l seed -r -d 'of the places that adaptive rounding looks at (1)'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l mixed -d 'leave the fewest layers in float that hold --max-drop'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l max-drop -r -d 'percentage points that --mixed may lose (0.3)'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l compare-modes -d 'measure the other modes and calibrators too'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l report -r -d 'write a page on what was lost and won'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l threads -r -d 'threads to run on; 0 takes every fast core'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l json -d 'print one JSON object and nothing else'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l help -d 'print this'

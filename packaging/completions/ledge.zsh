@@ -14,6 +14,9 @@ if (( CURRENT == 2 )); then
         'drift:record what a model usually sees and answers, or check that it still does'
         'key:make or show the keys that certificates are signed with'
         'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
+        'drift:record what a model usually sees and answers, or check that it still does'
+        'key:make or show the keys that certificates are signed with'
+        'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
         'help:print this, or what a command takes'
     )
     _describe command commands
@@ -112,6 +115,13 @@ quantize)
         '--exclude=[leave this node, or all of this operator, in float]:value:_files' \
         '--block=[int4\: weights that share a scale\: 16, 32 (default), 64, 128, 256]:value:_files' \
         '--format=[int4\: nbits (default, MatMulNBits) or onnx (opset 21)]:value:_files' \
+        '--equalize[even out weights between neighbouring layers first]' \
+        '--rounding=[of weights\: nearest (default), or adaptive to the data]:value:_files' \
+        '--seed=[of the places that adaptive rounding looks at (1)]:value:_files' \
+        '--mixed[leave the fewest layers in float that hold --max-drop]' \
+        '--max-drop=[percentage points that --mixed may lose (0.3)]:value:_files' \
+        '--compare-modes[measure the other modes and calibrators too]' \
+        '--report=[write a page on what was lost and won]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
@@ -205,4 +215,5 @@ doctor)
         '*:file:_files'
     ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess drift key doctor help ;;
 esac

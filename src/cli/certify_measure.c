@@ -63,24 +63,10 @@ static int add_external(const char *path, const char *file, json_t *to)
     return bad ? no_memory() : CLI_GO;
 }
 
-/* Multiply-accumulates of steps that compute on integers. */
-static bool is_integer_step(const LedgeReportStep *s)
-{
-    static const char *const ops[] = {"QConv",        "QGemm",         "QInvertedBottleneck",
-                                      "QLinearConv",  "QLinearMatMul", "ConvInteger",
-                                      "MatMulInteger"};
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
-        if (strcmp(s->op_type, ops[i]) == 0)
-            return true;
-    return false;
-}
-
 static int read_report(const LedgeReport *r, const char *path, LedgeCertifiedModel *c)
 {
     c->macs = r->macs;
-    for (size_t i = 0; i < r->n_steps; i++)
-        if (is_integer_step(&r->steps[i]))
-            c->integer_macs += r->steps[i].macs;
+    c->integer_macs = r->integer_macs;
     c->external = json_object();
     if (!c->external)
         return no_memory();

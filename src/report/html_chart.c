@@ -65,12 +65,17 @@ static void horizontal_lines(LedgeHtml *h, const Axis *y, double left, double ri
 
 /* ---- damage layer by layer ---- */
 
+static size_t count_measured(const LedgeHtmlReport *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_layers; i++)
+        n += !isnan(r->layers[i].sqnr_db);
+    return n;
+}
+
 bool ledge__html_has_layers_chart(const LedgeHtmlReport *r)
 {
-    for (size_t i = 0; i < r->n_layers; i++)
-        if (!isnan(r->layers[i].sqnr_db))
-            return true;
-    return false;
+    return count_measured(r) > 0;
 }
 
 static double highest_db(const LedgeHtmlReport *r)
@@ -108,12 +113,17 @@ static void column(LedgeHtml *h, const LedgeHtmlLayer *l, const Axis *y, double 
 static void name_worst(LedgeHtml *h, const LedgeHtmlReport *r, const Axis *y, double left,
                        double right, double step)
 {
-    size_t worst = r->n_layers;
-    for (size_t i = 0; i < r->n_layers; i++)
-        if (!isnan(r->layers[i].sqnr_db) &&
-            (worst == r->n_layers || r->layers[i].sqnr_db < r->layers[worst].sqnr_db))
+    size_t worst = r->n_layers, place_of_worst = 0, at = 0;
+    for (size_t i = 0; i < r->n_layers; i++) {
+        if (isnan(r->layers[i].sqnr_db))
+            continue;
+        if (worst == r->n_layers || r->layers[i].sqnr_db < r->layers[worst].sqnr_db) {
             worst = i;
-    const double x = left + (0.5 + (double)worst) * step;
+            place_of_worst = at;
+        }
+        at++;
+    }
+    const double x = left + (0.5 + (double)place_of_worst) * step;
     const bool on_left = x > (left + right) / 2;
     const double room = (on_left ? x - left : right - x) / BOLD_WIDTH - 10;
     const double top = y->to - 10;
@@ -134,12 +144,12 @@ void ledge__html_chart_layers(LedgeHtml *h, const LedgeHtmlReport *r, int width,
     if (!ledge__html_has_layers_chart(r))
         return;
     const Axis y = axis(0, highest_db(r), 5, height - 30, 30);
-    const double step = (right - left) / (double)r->n_layers;
+    const double step = (right - left) / (double)count_measured(r);
     begin(h, width, height, css_class, "SQNR of each layer in decibels");
     horizontal_lines(h, &y, left, right);
-    for (size_t i = 0; i < r->n_layers; i++)
+    for (size_t i = 0, at = 0; i < r->n_layers; i++)
         if (!isnan(r->layers[i].sqnr_db))
-            column(h, &r->layers[i], &y, left + (double)i * step, step);
+            column(h, &r->layers[i], &y, left + (double)at++ * step, step);
     name_worst(h, r, &y, left, right, step);
     ledge__html(h,
                 "<text class=\"tick\" x=\"%.1f\" y=\"%d\">first layer</text>"

@@ -140,7 +140,15 @@ static void warnings(LedgeHtml *h, const LedgeHtmlReport *r)
 
 /* ---- modes ---- */
 
-static void variant_row(LedgeHtml *h, const LedgeHtmlVariant *v)
+static bool knows_top5(const LedgeHtmlReport *r)
+{
+    for (size_t i = 0; i < r->n_variants; i++)
+        if (isfinite(r->variants[i].top5))
+            return true;
+    return false;
+}
+
+static void variant_row(LedgeHtml *h, const LedgeHtmlReport *r, const LedgeHtmlVariant *v)
 {
     ledge__html(h, "<tr%s><td class=\"name\">", v->is_chosen ? " class=\"chosen\"" : "");
     ledge__html_text(h, v->name);
@@ -151,6 +159,8 @@ static void variant_row(LedgeHtml *h, const LedgeHtmlVariant *v)
         ledge__html(h, "&ndash;");
     const double shares[] = {v->top1, v->top5, v->agreement};
     for (size_t i = 0; i < 3; i++) {
+        if (i == 1 && !knows_top5(r))
+            continue;
         ledge__html(h, "</td><td class=\"n%s\">", i ? " more" : "");
         percent(h, shares[i]);
     }
@@ -166,8 +176,10 @@ static void modes(LedgeHtml *h, const LedgeHtmlReport *r)
     if (!r->n_variants)
         return;
     ledge__html(h, "<h2>%s</h2>\n", r->n_variants > 2 ? "Modes compared" : "Before and after");
-    if (r->n_pictures)
-        ledge__html(h, "<p class=\"soft\">Measured on %zu pictures", r->n_pictures);
+    if (r->n_pictures) {
+        ledge__html(h, "<p class=\"soft\">Measured on %zu ", r->n_pictures);
+        ledge__html_text(h, r->pictures ? r->pictures : "pictures");
+    }
     if (r->n_pictures && r->cpu) {
         ledge__html(h, "; latency in turn on ");
         ledge__html_text(h, r->cpu);
@@ -180,12 +192,13 @@ static void modes(LedgeHtml *h, const LedgeHtmlReport *r)
         ledge__html(h, "<p class=\"soft\">Up and to the left is better; the dashed line joins "
                        "the modes that no other beats in both.</p></div>\n");
     }
-    ledge__html(h, "<div class=\"box\"><table><tr><th>model</th><th class=\"n\">size</th>"
-                   "<th class=\"n\">top-1</th><th class=\"n more\">top-5</th>"
-                   "<th class=\"n more\">agreement</th><th class=\"n\">p50</th>"
-                   "<th class=\"n more\">p90</th></tr>\n");
+    ledge__html(h,
+                "<div class=\"box\"><table><tr><th>model</th><th class=\"n\">size</th>"
+                "<th class=\"n\">top-1</th>%s<th class=\"n more\">agreement</th>"
+                "<th class=\"n\">p50</th><th class=\"n more\">p90</th></tr>\n",
+                knows_top5(r) ? "<th class=\"n more\">top-5</th>" : "");
     for (size_t i = 0; i < r->n_variants; i++)
-        variant_row(h, &r->variants[i]);
+        variant_row(h, r, &r->variants[i]);
     ledge__html(h, "</table></div>\n");
 }
 
@@ -226,7 +239,7 @@ static void layers(LedgeHtml *h, const LedgeHtmlReport *r)
                        "<span><i class=\"key kept\"></i>stayed in float</span></p></div>\n");
     }
     ledge__html(h,
-                "<details class=\"box\"><summary>All %zu layers</summary><table><tr>"
+                "<details class=\"box\"><summary>All %zu</summary><table><tr>"
                 "<th>layer</th><th>operator</th><th>runs in</th><th class=\"n\">SQNR</th>"
                 "<th class=\"n\">agreement</th></tr>\n",
                 r->n_layers);

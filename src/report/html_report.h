@@ -38,12 +38,13 @@ typedef struct LedgeHtmlPair {
 } LedgeHtmlPair;
 
 typedef struct LedgeHtmlReport {
-    const char *title;   /* the model's file name */
-    const char *version; /* of ledge */
-    const char *date;    /* "2026-11-22 18:00 UTC" */
-    const char *cpu;     /* what the latencies were measured on; NULL: nothing was timed */
-    size_t n_pictures;   /* that accuracy and agreement were measured on */
-    const char *sqnr_of; /* says what sqnr_db above is; NULL: as written there */
+    const char *title;    /* the model's file name */
+    const char *version;  /* of ledge */
+    const char *date;     /* "2026-11-22 18:00 UTC" */
+    const char *cpu;      /* what the latencies were measured on; NULL: nothing was timed */
+    size_t n_pictures;    /* that accuracy and agreement were measured on */
+    const char *pictures; /* what they are: "pictures of val"; NULL: "pictures" */
+    const char *sqnr_of;  /* says what sqnr_db above is; NULL: as written there */
     LedgeHtmlVariant *variants;
     size_t n_variants;
     LedgeHtmlLayer *layers; /* in the order of the graph */
