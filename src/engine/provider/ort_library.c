@@ -150,6 +150,11 @@ static LedgeStatus load(const char *path, LedgeError *err, OrtLibrary *o)
                            "(1.%u); install a newer one",
                            o->version, ORT_API_VERSION_MIN, ORT_API_VERSION_MIN);
     ledge__ort_fill(&o->c, api, o->api);
+    return LEDGE_OK;
+}
+
+static LedgeStatus start(OrtLibrary *o, LedgeError *err)
+{
     return ledge__ort_check(o, o->c.CreateEnv(ORT_LOG_FATAL, "ledge", &o->env),
                             LEDGE_ERROR_PROVIDER, "starting ONNX Runtime", err);
 }
@@ -192,6 +197,8 @@ LedgeStatus ledge__ort_library(const char *path, LedgeError *err, const OrtLibra
     if (!loaded) {
         OrtLibrary made = {0};
         status = load(path, err, &made);
+        if (status == LEDGE_OK)
+            status = start(&made, err);
         if (status == LEDGE_OK) {
             get_over_with_it(&made);
             library = made;
@@ -372,7 +379,11 @@ void ledge__ort_look(const void *ort_look, ProbeAnswer *out)
                             o.version, look->known->ort_name, list, look->known->mend);
         return;
     }
-    if (!ledge__ort_check(&o, o.c.CreateSessionOptions(&so), LEDGE_ERROR_PROVIDER, "options",
+    /* What is in the library itself is here with it; this half of the work is the parent's. */
+    if (look->known->append == ORT_APPEND_NONE)
+        return;
+    if (!start(&o, &err) &&
+        !ledge__ort_check(&o, o.c.CreateSessionOptions(&so), LEDGE_ERROR_PROVIDER, "options",
                           &err) &&
         !ledge__ort_append(&o, so, look->known, NULL, NULL, 0, &err))
         return;
