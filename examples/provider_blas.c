@@ -134,6 +134,8 @@ static const char *why_not(const LedgeProviderGraph *g, const LedgeProviderNode 
     const LedgeTensor *x = input(g, n, 0), *w = input(g, n, 1), *b = input(g, n, 2);
     if (!x || x->type != LEDGE_FLOAT || x->rank != 4 || !w || w->rank != 4)
         return "it is no two-dimensional float32 convolution";
+    if (x->data)
+        return "its input is a constant";
     if (!w->data || (b && !b->data))
         return "its weights are no constants";
     if (pad && strcmp(pad->s, "NOTSET") != 0)

@@ -229,6 +229,9 @@ static int profile(Bench *b, Step **out, size_t *n_out)
     int code = CLI_GO;
     ledge_session_set_timing(b->session, true);
     const size_t n = ledge_session_step_count(b->session);
+    if (!n)
+        cli_warn("%s runs the model in one go and tells no steps",
+                 ledge_session_placement(b->session)->got);
     Step *steps = calloc(n + 1, sizeof *steps);
     if (!steps)
         return no_memory();

@@ -1,5 +1,5 @@
 /* Writes the models of the provider tests into a folder: relu.onnx (x [N,4] to y = relu(relu(x)),
- * nodes a and b), mixed.onnx (convolutions and others in turn), unknown.onnx (an operator that
+ * nodes a and b), through.onnx (x is an output too), mixed.onnx (convolutions and others in turn), unknown.onnx (an operator that
  * ledge lacks). */
 #include <stdio.h>
 
@@ -39,6 +39,17 @@ static void conv(TestModel *t, const char *in, const char *out, int from, int to
     test_attr_ints(t, n, "pads", 4, (int64_t[]){1, 1, 1, 1});
 }
 
+/* An output that no node makes: the whole is not the provider's alone. */
+static TestModel *through(void)
+{
+    TestModel *t = test_model_new(17);
+    test_input(t, "x", LEDGE_FLOAT, 2, (int64_t[]){-1, 4});
+    test_node(t, "Relu", "x", "y");
+    test_output(t, "y");
+    test_output(t, "x");
+    return t;
+}
+
 /* Two branches that meet, so that the parts' order matters. */
 static TestModel *mixed(void)
 {
@@ -64,5 +75,6 @@ int main(int argc, char **argv)
         return 2;
     return write_model(chain("Relu"), argv[1], "relu.onnx") |
            write_model(chain("Frobnicate"), argv[1], "unknown.onnx") |
+           write_model(through(), argv[1], "through.onnx") |
            write_model(mixed(), argv[1], "mixed.onnx");
 }

@@ -125,6 +125,22 @@ err 'cpu does not run: operator Frobnicate'
 expect 3 run "$models/unknown.onnx" "$rows" --provider cpu
 err 'Frobnicate'
 
+# Where it is looked for: LEDGE_ORT, the library path, npm's folder.
+unset LEDGE_ORT
+mkdir -p "$work/lib" && cp "$fake" "$work/lib/libonnxruntime.so.1"
+LD_LIBRARY_PATH=$work/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} expect 0 doctor --json
+json 'o["providers"][1]["library"].endswith("/lib/libonnxruntime.so.1") and o["providers"][1]["usable"]'
+case $(uname -m) in x86_64) arch=x64 ;; *) arch=arm64 ;; esac
+npm=node_modules/onnxruntime-node/bin/napi-v6/linux/$arch
+mkdir -p "$work/$npm" && cp "$fake" "$work/$npm/libonnxruntime.so.1"
+here=$PWD
+case $ledge in /*) ;; *) ledge=$here/$ledge ;; esac
+cd "$work" || exit 1
+expect 0 doctor --json
+json 'o["providers"][1]["library"].endswith("libonnxruntime.so.1") or o["providers"][1]["library"].startswith("/usr")'
+cd "$here" || exit 1
+LEDGE_ORT=$fake
+
 # Names and options.
 expect 2 run "$relu" "$rows" --provider cdua
 err "no provider 'cdua'; did you mean 'cuda'"

@@ -23,6 +23,8 @@ err "strict: 4 of 9 nodes would run elsewhere, the first being Relu '.*' on cpu:
 one_sentence
 expect 0 bench "$mixed" --provider "$blas" --profile --runs 2 --cold 0
 out 'External +blas_part_0'
+expect 0 bench "$relu" --provider "$odd" --profile --runs 2 --cold 0
+err 'odd runs the model in one go'
 # The weights are too much: the CPU takes over, with the provider's own words.
 expect 0 bench --json "$mixed" --provider "$blas" --provider-option blas.memory_limit=100 --runs 2 --cold 0
 json 'o["provider"] == "cpu" and "do not fit" in o["placement"]["providers"][0]["reason"]'
@@ -43,6 +45,12 @@ expect 0 run --json "$relu" "$rows" --provider "$odd" --strict -o "$work/odd"
 json 'o["provider"] == "odd" and o["placement"]["nodes"] == 2'
 no_err
 same_answer cpu odd
+expect 0 run --json "$models/through.onnx" "$rows" --provider "$odd" --strict -o "$work/through"
+json 'o["provider"] == "odd" and len(o["results"][0]["outputs"]) == 2'
+tail -c 80 "$rows" >"$work/want"
+tail -c 80 "$work/through/x.npy" >"$work/got"
+checks=$((checks + 1))
+cmp -s "$work/want" "$work/got" || fail "$last: an output that is an input came back changed"
 # Two providers and the CPU: each takes what the one before leaves.
 expect 0 bench --json "$mixed" --provider "$blas" --runs 1 --cold 0
 expect 0 run --json "$mixed" --provider "$odd,$blas" --input x="$work/picture.npy"
@@ -60,6 +68,7 @@ odds hang 0 'did not answer within 1 seconds'
 odds absent 0 'no such chip; plug one in'
 odds old 0 'interface version 0'
 odds nameless 0 'leaves out its name'
+odds namesake 0 "calls itself 'cpu'"
 odds open 0 'the chip is in use'
 odds claim 0 'the model is too strange'
 odds compile 0 'the compiler gave up'

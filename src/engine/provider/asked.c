@@ -274,6 +274,11 @@ static LedgeStatus probe(Asked *a, LedgeError *err)
         LedgeError e = {0};
         if (ledge__loaded_open(a->path, &e, &a->api))
             ledge__asked_refuse(a, LEDGE_ERROR_PROVIDER, "%s", e.message);
+        else if (ledge__known_find(a->api->name))
+            ledge__asked_refuse(a, LEDGE_ERROR_PROVIDER,
+                                "it calls itself '%s', which is a provider that ledge knows; it "
+                                "must have a name of its own",
+                                a->api->name);
         else
             snprintf(a->name, sizeof a->name, "%s", a->api->name);
     }

@@ -15,8 +15,9 @@
 #include "engine/provider/backend_state.h"
 #include "engine/provider/probes.h"
 
-#define TRIAL_NS  200000000u /* for each candidate */
-#define TRIAL_MAX 50
+#define TRIAL_NS    200000000u /* for each candidate */
+#define TRIAL_MAX   50
+#define MAX_OPTIONS 32
 
 typedef struct Trial {
     const char *name;
@@ -65,14 +66,29 @@ static LedgeStatus make_inputs(const LedgeModel *m, LedgeArena *arena, LedgeTens
     return in ? LEDGE_OK : LEDGE_ERROR_MEMORY;
 }
 
+/* The options that are this provider's, into `words`. */
+static size_t options_of(const LedgeSessionOptions *o, const char *name, const char **words)
+{
+    const size_t length = strlen(name);
+    size_t n = 0;
+    for (size_t i = 0; i < o->n_provider_options && n < MAX_OPTIONS; i++)
+        if (strncmp(o->provider_options[i], name, length) == 0 &&
+            o->provider_options[i][length] == '.')
+            words[n++] = o->provider_options[i];
+    return n;
+}
+
 /* The quickest of a few runs; 0: it does not run this model. */
 static uint64_t measure(LedgeModel *m, const LedgeSessionOptions *o, const char *name,
                         const LedgeTensor *in, LedgeTensor *out)
 {
+    const char *words[MAX_OPTIONS];
     LedgeSessionOptions own = {.threads = o->threads,
                                .arena_limit = o->arena_limit,
                                .allocator = o->allocator,
                                .providers = name,
+                               .provider_options = words,
+                               .n_provider_options = options_of(o, name, words),
                                .strict = true};
     LedgeSession *s = NULL;
     uint64_t best = 0;

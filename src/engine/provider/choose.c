@@ -206,6 +206,15 @@ static void give_up(LedgeBackend *b, size_t index, LedgeStatus status, const Led
             b->owners[k] = OWNER_CPU;
 }
 
+/* Whether no output of the model is one of its inputs or a constant, which no node would give. */
+static bool nodes_make_all(const LedgeGraph *g)
+{
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        if (!g->outputs[i]->producer)
+            return false;
+    return g->n_outputs > 0;
+}
+
 /* *done: it runs the whole model. */
 static LedgeStatus try_own(LedgeBackend *b, size_t index, const LedgeGraph *g, bool *done,
                            LedgeError *said)
@@ -216,7 +225,7 @@ static LedgeStatus try_own(LedgeBackend *b, size_t index, const LedgeGraph *g, b
     LEDGE_TRY(open_instance(b, a, said));
     LEDGE_TRY(ledge__view_new(b->allocator, g, b->model->onnx, macs_of(b), said, &v));
     LedgeStatus status = claim(b, index, v, &left, said);
-    if (status == LEDGE_OK && !left && b->n_nodes) {
+    if (status == LEDGE_OK && !left && nodes_make_all(g)) {
         status = a->api->compile(a->instance, &v->graph, said, &b->program);
         *done = status == LEDGE_OK;
     }

@@ -1,6 +1,7 @@
 /* A build without providers (no dlopen, no fork: wasm): the CPU is all there is, and anything else
  * is refused by name. */
-#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "engine/session/backend.h"
@@ -29,6 +30,7 @@ LedgeStatus ledge_provider_probe(const char *name, LedgeError *error, LedgeProvi
     if (strcmp(name, "cpu") != 0)
         return refuse(name, error);
     *out = (LedgeProviderInfo){.name = "cpu", .through = "ledge"};
+    snprintf(out->version, sizeof out->version, "%s", ledge_version());
     return LEDGE_OK;
 }
 

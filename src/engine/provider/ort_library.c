@@ -40,24 +40,50 @@ static bool copy_path(const char *from, char *path, size_t size)
     return (size_t)snprintf(path, size, "%s", from) < size;
 }
 
-/* In the folders of LD_LIBRARY_PATH; the loader's own folders are among the places above. */
+static bool in_folder(const char *folder, size_t n, char *path, size_t size)
+{
+    char pattern[512];
+    glob_t g;
+    if (!n || (size_t)snprintf(pattern, sizeof pattern, "%.*s/libonnxruntime.so*", (int)n,
+                               folder) >= sizeof pattern)
+        return false;
+    if (glob(pattern, 0, NULL, &g) != 0)
+        return false;
+    const bool ok = copy_path(g.gl_pathv[0], path, size);
+    globfree(&g);
+    return ok;
+}
+
+/* The folders that an administrator added to the loader's own. */
+static bool in_configured_folders(char *path, size_t size)
+{
+    glob_t g;
+    bool found = false;
+    if (glob("/etc/ld.so.conf.d/*.conf", 0, NULL, &g) != 0)
+        return false;
+    for (size_t i = 0; i < g.gl_pathc && !found; i++) {
+        char line[400];
+        FILE *f = fopen(g.gl_pathv[i], "r");
+        while (f && !found && fgets(line, sizeof line, f))
+            found = line[0] == '/' && in_folder(line, strcspn(line, " \t\n"), path, size);
+        if (f)
+            fclose(f);
+    }
+    globfree(&g);
+    return found;
+}
+
+/* LD_LIBRARY_PATH first, as the loader has it. */
 static bool on_library_path(char *path, size_t size)
 {
     const char *folders = getenv("LD_LIBRARY_PATH");
-    char pattern[512];
     while (folders && *folders) {
         const size_t n = strcspn(folders, ":;");
-        glob_t g;
-        snprintf(pattern, sizeof pattern, "%.*s/libonnxruntime.so*", (int)n, folders);
-        const bool found = n && glob(pattern, 0, NULL, &g) == 0;
-        const bool ok = found && copy_path(g.gl_pathv[0], path, size);
-        if (found)
-            globfree(&g);
-        if (ok)
+        if (in_folder(folders, n, path, size))
             return true;
         folders += n + (folders[n] != '\0');
     }
-    return false;
+    return in_configured_folders(path, size);
 }
 
 static bool in_places(char *path, size_t size)
@@ -150,6 +176,11 @@ static LedgeStatus load(const char *path, LedgeError *err, OrtLibrary *o)
                            "(1.%u); install a newer one",
                            o->version, ORT_API_VERSION_MIN, ORT_API_VERSION_MIN);
     ledge__ort_fill(&o->c, api, o->api);
+    return LEDGE_OK;
+}
+
+static LedgeStatus start(OrtLibrary *o, LedgeError *err)
+{
     return ledge__ort_check(o, o->c.CreateEnv(ORT_LOG_FATAL, "ledge", &o->env),
                             LEDGE_ERROR_PROVIDER, "starting ONNX Runtime", err);
 }
@@ -192,6 +223,8 @@ LedgeStatus ledge__ort_library(const char *path, LedgeError *err, const OrtLibra
     if (!loaded) {
         OrtLibrary made = {0};
         status = load(path, err, &made);
+        if (status == LEDGE_OK)
+            status = start(&made, err);
         if (status == LEDGE_OK) {
             get_over_with_it(&made);
             library = made;
@@ -317,8 +350,8 @@ static void name_missing_library(const OrtLook *look, ProbeAnswer *out)
     const char *slash = strrchr(look->path, '/');
     snprintf(path, sizeof path, "%.*slibonnxruntime_providers_%s.so",
              slash ? (int)(slash + 1 - look->path) : 0, look->path, look->known->name);
-    const bool nvidia = look->known->append == ORT_APPEND_CUDA ||
-                        look->known->append == ORT_APPEND_TENSORRT;
+    const bool nvidia =
+        look->known->append == ORT_APPEND_CUDA || look->known->append == ORT_APPEND_TENSORRT;
     const char *missing = NULL;
     if (nvidia && !dlopen("libcuda.so.1", RTLD_LAZY))
         missing = "there is no NVIDIA driver (libcuda.so.1)";
@@ -372,7 +405,11 @@ void ledge__ort_look(const void *ort_look, ProbeAnswer *out)
                             o.version, look->known->ort_name, list, look->known->mend);
         return;
     }
-    if (!ledge__ort_check(&o, o.c.CreateSessionOptions(&so), LEDGE_ERROR_PROVIDER, "options",
+    /* What is in the library itself is here with it; this half of the work is the parent's. */
+    if (look->known->append == ORT_APPEND_NONE)
+        return;
+    if (!start(&o, &err) &&
+        !ledge__ort_check(&o, o.c.CreateSessionOptions(&so), LEDGE_ERROR_PROVIDER, "options",
                           &err) &&
         !ledge__ort_append(&o, so, look->known, NULL, NULL, 0, &err))
         return;

@@ -266,7 +266,14 @@ static LedgeStatus infer_part(void *self, LedgeOpCtx *c)
         *to = *t;
         to->data = NULL;
     }
-    LEDGE_TRY(ledge__graph_infer(p->graph, 0, c->err));
+    /* What inference allocates is of this call alone; a dynamic step comes here at every run. */
+    LedgeArena *own = p->graph->arena;
+    p->graph->arena = ledge__arena_new(ledge__arena_allocator(own));
+    const LedgeStatus status = p->graph->arena ? ledge__graph_infer(p->graph, 0, c->err)
+                                               : ledge__no_memory(c->err);
+    ledge__arena_free(p->graph->arena);
+    p->graph->arena = own;
+    LEDGE_TRY(status);
     for (uint32_t i = 0; i < p->graph->n_outputs; i++) {
         const LedgeTensor *t = &p->graph->outputs[i]->t;
         ledge__op_set_out(c, i, t->type, t->rank, t->dims);
