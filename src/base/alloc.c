@@ -12,10 +12,6 @@
 
 #define CHUNK_MIN 16384
 #define HUGE_PAGE ((size_t)2 << 20)
-#define TOUCH_MIN ((size_t)256 << 10)
-#if defined(__linux__) && !defined(MADV_POPULATE_WRITE)
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14; older ones refuse it */
-#endif
 
 /* Large blocks come on huge pages where the system has them: filling them then costs a fault
  * every 2 MiB and not every 4 KiB, which is much of a cold start. */
@@ -34,7 +30,7 @@ static void *default_alloc(void *context, size_t size, size_t align)
     (void)context;
     if (size > SIZE_MAX - HUGE_PAGE || size > SIZE_MAX - align)
         return NULL;
-    if (size >= 2 * HUGE_PAGE && align <= HUGE_PAGE)
+    if (size >= HUGE_PAGE && align <= HUGE_PAGE)
         return alloc_huge(size);
     return aligned_alloc(align, ledge__round_up(size, align));
 }
@@ -59,19 +55,6 @@ void *ledge__alloc(const LedgeAllocator *a, size_t count, size_t size)
         return NULL;
     a = ledge__allocator_or_default(a);
     return a->alloc(a->context, bytes ? bytes : 1, LEDGE_ALIGN);
-}
-
-void ledge__alloc_touch(void *p, size_t bytes)
-{
-#ifdef MADV_POPULATE_WRITE
-    const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) & ~(page - 1);
-    const uintptr_t end = ((uintptr_t)p + bytes) & ~(page - 1);
-    if (end > from && end - from >= TOUCH_MIN)
-        (void)madvise((void *)from, end - from, MADV_POPULATE_WRITE);
-#else
-    (void)p;
-    (void)bytes;
-#endif
 }
 
 void *ledge__calloc(const LedgeAllocator *a, size_t count, size_t size)

@@ -36,9 +36,6 @@ const LedgeAllocator *ledge__allocator_or_default(const LedgeAllocator *a);
  * memory. A request of 0 bytes gives a valid pointer. */
 void *ledge__alloc(const LedgeAllocator *a, size_t count, size_t size);
 void *ledge__calloc(const LedgeAllocator *a, size_t count, size_t size);
-/* Asks for the pages of a large block at once, where it is about to be filled: a fault each costs
- * more. Does nothing where the system has no such call. */
-void ledge__alloc_touch(void *p, size_t bytes);
 void ledge__free(const LedgeAllocator *a, void *p); /* NULL is legal */
 
 /* Grows *items (count used, *cap allocated) so that one more fits. false: no memory, and

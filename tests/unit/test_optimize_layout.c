@@ -149,14 +149,14 @@ static void layout_keeps_one_conversion_at_each_border(void **state)
                                  "output y\n";
     assert_optimized(
         before,
-        "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-        "%1:float32[?,4,4,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], "
-        "dilations=[1,1], group=1, pads=[0,0,1,1], act=\"clip\", act_min=0, act_max=6}\n"
-        "%2:float32[?,4,4,8] = ledge.Conv(%1, d, _, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "%0:float32[?,4,4,8] = ledge.Conv(x, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], "
+        "dilations=[1,1], group=1, pads=[0,0,1,1], act=\"clip\", act_min=0, act_max=6, "
+        "x_layout=\"nchw\"}\n"
+        "%1:float32[?,4,4,8] = ledge.Conv(%0, d, _, _, _) {kernel_shape=[3,3], strides=[1,1], "
         "dilations=[1,1], group=8, pads=[1,1,1,1], act=\"clip\", act_min=0, act_max=6}\n"
-        "%3:float32[?,4,4,8] = ledge.Conv(%2, p, _, %1, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%2:float32[?,4,4,8] = ledge.Conv(%1, p, _, %0, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-        "y:float32[?,8,4,4] = Transpose(%3) {perm=[0,3,1,2]}\n"
+        "y:float32[?,8,4,4] = Transpose(%2) {perm=[0,3,1,2]}\n"
         "output y\n");
     assert_outputs_agree(before);
 }

@@ -47,7 +47,6 @@ static LedgeStatus reserve(LedgeSession *s, size_t bytes, LedgeError *err)
         return ledge__fail(err, LEDGE_ERROR_MEMORY, NULL, "no memory for %zu bytes of activations",
                            bytes);
     s->arena_bytes = bytes;
-    ledge__alloc_touch(s->arena, bytes);
     return LEDGE_OK;
 }
 
