@@ -174,7 +174,8 @@ static void attention_of_a_vision_transformer_is_found(void **state)
                                  "output y\n";
     assert_optimized(before,
                      "%0:float32[?,2,2,16] = ledge.Conv(x, w, _, _, _) {kernel_shape=[4,4], "
-                     "strides=[4,4], dilations=[1,1], group=1, pads=[0,0,0,0], x_layout=\"nchw\"}\n"
+                     "strides=[4,4], dilations=[1,1], group=1, pads=[0,0,0,0], "
+                     "x_layout=\"nchw\"}\n"
                      "t:float32[?,4,16] = Reshape(%0, %1)\n"
                      "a:float32[?,4,16] = Add(t, pe)\n"
                      "n:float32[?,4,16] = LayerNormalization(a, g, b)\n"

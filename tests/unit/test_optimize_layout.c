@@ -265,6 +265,47 @@ static void layout_serves_squeeze_and_excite_of_any_image_size(void **state)
     assert_outputs_agree(before);
 }
 
+static void planes_are_read_by_the_first_conv(void **state)
+{
+    (void)state;
+    assert_pass("planes",
+                "input x f32[?,3,6,6]\n"
+                "const w f32[4,3,3,3]\n"
+                "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                "y = ledge.Conv(a, w, _, _, _) {strides=[2,2]}\n"
+                "output y\n",
+                "y:float32[?,2,2,4] = ledge.Conv(x, w, _, _, _) {strides=[2,2], "
+                "x_layout=\"nchw\"}\n"
+                "output y\n");
+    assert_outputs_agree("input x f32[?,3,19,37]\n"
+                         "const w f32[40,3,5,3]\n"
+                         "const b f32[40]\n"
+                         "y = Conv(x, w, b) {strides=[2,2], pads=[1,2,3,0]}\n"
+                         "output y\n");
+}
+
+/* Another reader needs the pixels anyway, and many channels are read better as pixels. */
+static void planes_stay_turned_where_that_saves_nothing(void **state)
+{
+    (void)state;
+    assert_pass("planes",
+                "input x f32[1,3,6,6]\n"
+                "const w f32[4,3,3,3]\n"
+                "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                "y = ledge.Conv(a, w, _, _, _)\n"
+                "z = Relu(a)\n"
+                "output y\n"
+                "output z\n",
+                NULL);
+    assert_pass("planes",
+                "input x f32[1,8,6,6]\n"
+                "const w f32[4,8,3,3]\n"
+                "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                "y = ledge.Conv(a, w, _, _, _)\n"
+                "output y\n",
+                NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +318,8 @@ int main(void)
         cmocka_unit_test(layout_keeps_flattened_pools_free_of_transposes),
         cmocka_unit_test(layout_resizes_in_nhwc),
         cmocka_unit_test(layout_serves_squeeze_and_excite_of_any_image_size),
+        cmocka_unit_test(planes_are_read_by_the_first_conv),
+        cmocka_unit_test(planes_stay_turned_where_that_saves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -244,25 +244,21 @@ typedef struct Walk {
     size_t per; /* chunks of a thread's own range of rows; 0: rows are not dealt out so */
 } Walk;
 
-/* A tile of a scaled panel without Strassen: the plain product, then what his tile does behind it. */
-static void run_unscaled(const LedgeF32Kernels *k, const LedgeGemmTile *t, const float *scale)
+/* A tile of a scaled panel without Strassen, for rows that are rare: slow, and in double precision so
+ * that nothing overflows that need not. */
+static void run_unscaled(const LedgeGemmTile *t, size_t width, const float *scale)
 {
-    float sums[LEDGE_GEMM_MR_MAX * 2 * LANES_MAX];
-    LedgeGemmTile plain = *t;
-    plain.bias = NULL;
-    plain.c = sums;
-    plain.ldc = 2 * LANES_MAX;
-    plain.r = NULL;
-    plain.lo = -INFINITY;
-    plain.hi = INFINITY;
-    memset(sums, 0, sizeof(sums));
-    k->gemm(&plain);
-    for (size_t i = 0; i < t->mr; i++)
+    for (size_t i = 0; i < t->mr; i++) {
+        double sums[2 * LANES_MAX] = {0};
+        for (size_t k = 0; k < t->kc; k++)
+            for (size_t j = 0; j < t->n; j++)
+                sums[j] += (double)t->a[i][k] * (double)t->b[k * width + j];
         for (size_t j = 0; j < t->n; j++) {
-            float y = sums[i * plain.ldc + j] * scale[j] + t->bias[j];
+            float y = (float)(sums[j] * (double)scale[j] + (double)t->bias[j]);
             y += t->r ? t->r[i * t->ldr + j] : 0.0f;
             t->c[i * t->ldc + j] = y < t->lo ? t->lo : y > t->hi ? t->hi : y; /* NaN stays */
         }
+    }
 }
 
 /* What panel i takes from the tile of rows m0 …; with Strassen's panels t->b is the row of scales. */
@@ -315,11 +311,12 @@ static void run_apart(const LedgeGemmRun *g, size_t group, size_t m0, size_t p0,
     for (size_t i = p0; i < p1; i++) {
         set_panel(g, group, m0, i, t);
         const float *scale = t->b;
-        t->b += t->nv * g->p.k->lanes;
+        const size_t width = t->nv * g->p.k->lanes;
+        t->b += width;
         if (scale[0] == 0.0f)
             g->p.k->gemm(t);
         else
-            run_unscaled(g->p.k, t, scale);
+            run_unscaled(t, width, scale);
         activate(g, t);
     }
 }
