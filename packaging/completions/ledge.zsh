@@ -14,9 +14,6 @@ if (( CURRENT == 2 )); then
         'drift:record what a model usually sees and answers, or check that it still does'
         'key:make or show the keys that certificates are signed with'
         'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
-        'drift:record what a model usually sees and answers, or check that it still does'
-        'key:make or show the keys that certificates are signed with'
-        'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
         'help:print this, or what a command takes'
     )
     _describe command commands
@@ -215,5 +212,4 @@ doctor)
         '*:file:_files'
     ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key doctor help ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess drift key doctor help ;;
 esac
