@@ -330,7 +330,7 @@ static uint8_t pooled(const uint8_t *x, const Window *w, int c, int b, int oy, i
 
 static void check_pool(const Window *w, int c, bool max)
 {
-    static uint8_t x[N * H * W * 200], want[N * H * W * 200];
+    static uint8_t x[N * H * W * 200], want[N * (H + 2) * (W + 12) * 200];
     const int oh = (H + w->top + w->bottom - (w->kh - 1) * w->dh - 1) / w->sh + 1;
     const int ow = (W + w->left + w->right - (w->kw - 1) * w->dw - 1) / w->sw + 1;
     size_t n = 0;
@@ -353,7 +353,8 @@ static void pools_follow_their_formula(void **state)
     static const Window windows[] = {
         {2, 2, 2, 2, 1, 1, 0, 0, 0, 0, false}, {3, 3, 2, 2, 1, 1, 1, 1, 1, 1, false},
         {3, 2, 1, 2, 2, 3, 2, 1, 1, 0, false}, {3, 3, 1, 1, 1, 1, 1, 1, 1, 1, true},
-        {9, 11, 1, 1, 1, 1, 0, 0, 0, 0, true},
+        {9, 11, 1, 1, 1, 1, 0, 0, 0, 0, true}, {2, 1, 1, 1, 1, 1, 1, 1, 1, 1, true},
+        {1, 2, 1, 1, 1, 9, 0, 8, 0, 3, true},
     };
     static const int channels[] = {1, 3, 16, 67, 200};
     (void)state;

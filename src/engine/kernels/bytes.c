@@ -339,6 +339,11 @@ typedef struct PoolArgs {
     uint8_t *y;
 } PoolArgs;
 
+static int32_t clamp(int32_t q, const LedgeByteMean *m)
+{
+    return q < m->lo ? m->lo : q > m->hi ? m->hi : q;
+}
+
 static void pool_pixel(const PoolArgs *p, const uint8_t *image, const Span *rows, const Span *cols,
                        uint8_t *y)
 {
@@ -346,7 +351,7 @@ static void pool_pixel(const PoolArgs *p, const uint8_t *image, const Span *rows
     LedgeByteTaps t = {NULL, rows->end - rows->first, w->dilation_h * w->w * w->channels,
                        cols->end - cols->first, w->dilation_w * w->channels};
     if (t.rows == 0 || t.cols == 0) {
-        memset(y, p->mean ? p->mean->y_zero : 0, w->channels);
+        memset(y, p->mean ? clamp(p->mean->y_zero, p->mean) : 0, w->channels);
         return;
     }
     const ptrdiff_t row = rows->start + (ptrdiff_t)(rows->first * w->dilation_h);
