@@ -88,7 +88,7 @@ static void quantize_divides(void **state)
 
 static void layouts_change_on_the_way(void **state)
 {
-    enum { B = 2, C = 131, H = 3, W = 67, N = B * C * H * W };
+    enum { B = 2, C = 131, H = 3, W = 467, N = B * C * H * W };
     static float x[N];
     static uint8_t q[N];
     (void)state;

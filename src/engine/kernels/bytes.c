@@ -77,7 +77,9 @@ void ledge__bytes_map(LedgeRunner r, const uint8_t *x, uint8_t *y, size_t n, con
 
 /* ---- with a change of layout: blocks of pixels go through a tile of bytes ---- */
 
-enum { BLOCK = 128 }; /* pixels and channels of one work item */
+/* Channels of one work item, and its pixels: more of them where channels are few, so that runs
+ * are long. */
+enum { BLOCK = 128, FEW = 16, LONG = BLOCK * BLOCK / FEW };
 
 typedef struct LayoutArgs {
     const LedgeVec *v;
@@ -85,7 +87,7 @@ typedef struct LayoutArgs {
     float *to_planes;
     const uint8_t *pixels;
     uint8_t *to_pixels;
-    size_t channels, n, blocks, bands;
+    size_t channels, n, span, blocks, bands;
     LedgeByteScale s;
 } LayoutArgs;
 
@@ -97,10 +99,10 @@ typedef struct Block {
 static Block block_of(const LayoutArgs *p, size_t i)
 {
     const size_t image = i / (p->blocks * p->bands), rest = i % (p->blocks * p->bands);
-    const size_t c = rest % p->bands * BLOCK, at = rest / p->bands * BLOCK;
+    const size_t c = rest % p->bands * BLOCK, at = rest / p->bands * p->span;
     const size_t base = image * p->channels * p->n;
     Block b = {p->channels - c < BLOCK ? p->channels - c : BLOCK,
-               p->n - at < BLOCK ? p->n - at : BLOCK, base + c * p->n + at,
+               p->n - at < p->span ? p->n - at : p->span, base + c * p->n + at,
                base + at * p->channels + c};
     return b;
 }
@@ -113,8 +115,8 @@ static void quantize_block(void *arg, size_t begin, size_t end, int thread)
     for (size_t i = begin; i < end; i++) {
         const Block b = block_of(p, i);
         for (size_t c = 0; c < b.channels; c++)
-            p->v->quantize(p->planes + b.in_planes + c * p->n, tile + c * BLOCK, b.pixels, &p->s);
-        p->v->transpose_8(tile, BLOCK, p->to_pixels + b.in_pixels, p->channels, b.channels,
+            p->v->quantize(p->planes + b.in_planes + c * p->n, tile + c * p->span, b.pixels, &p->s);
+        p->v->transpose_8(tile, p->span, p->to_pixels + b.in_pixels, p->channels, b.channels,
                           b.pixels);
     }
 }
@@ -126,9 +128,10 @@ static void dequantize_block(void *arg, size_t begin, size_t end, int thread)
     (void)thread;
     for (size_t i = begin; i < end; i++) {
         const Block b = block_of(p, i);
-        p->v->transpose_8(p->pixels + b.in_pixels, p->channels, tile, BLOCK, b.pixels, b.channels);
+        p->v->transpose_8(p->pixels + b.in_pixels, p->channels, tile, p->span, b.pixels,
+                          b.channels);
         for (size_t c = 0; c < b.channels; c++)
-            p->v->dequantize(tile + c * BLOCK, p->to_planes + b.in_planes + c * p->n, b.pixels,
+            p->v->dequantize(tile + c * p->span, p->to_planes + b.in_planes + c * p->n, b.pixels,
                              &p->s);
     }
 }
@@ -136,9 +139,10 @@ static void dequantize_block(void *arg, size_t begin, size_t end, int thread)
 static void run_blocks(LedgeRunner r, LayoutArgs *p, size_t batch, LedgePoolFn fn)
 {
     p->v = ledge__vec(r.cpu);
-    p->blocks = pieces(p->n, BLOCK);
+    p->span = p->channels <= FEW ? LONG : BLOCK;
+    p->blocks = pieces(p->n, p->span);
     p->bands = pieces(p->channels, BLOCK);
-    ledge__pool_run(r.pool, batch * p->blocks * p->bands, p->channels < BLOCK / 4 ? 8 : 1, fn, p);
+    ledge__pool_run(r.pool, batch * p->blocks * p->bands, 1, fn, p);
 }
 
 void ledge__bytes_quantize_nhwc(LedgeRunner r, const float *x, uint8_t *y, size_t batch,
