@@ -166,8 +166,11 @@ static void fill(Bench *b)
 
 int main(int argc, char **argv)
 {
-    Bench b = {.x = malloc(N * sizeof(float)), .floats = malloc(N * sizeof(float)),
-               .a = malloc(N), .b = malloc(N), .y = malloc(2 * N)};
+    Bench b = {.x = malloc(N * sizeof(float)),
+               .floats = malloc(N * sizeof(float)),
+               .a = malloc(N),
+               .b = malloc(N),
+               .y = malloc(2 * N)};
     if (!b.x || !b.floats || !b.a || !b.b || !b.y)
         return 1;
     fill(&b);

@@ -147,7 +147,8 @@ static void map_looks_up_and_names_its_type(void **state)
     fill(table, 256, 2);
     for (int i = 0; i < K; i++)
         want[i] = table[x[i]];
-    LedgeTensor in[2] = {shaped(LEDGE_INT8, 1, (int64_t[]){K}, x), bytes(1, (int64_t[]){256}, table)};
+    LedgeTensor in[2] = {shaped(LEDGE_INT8, 1, (int64_t[]){K}, x),
+                         bytes(1, (int64_t[]){256}, table)};
     OneOp o = byte_op("QMap", 2, in);
     test_attr_int(o.t, o.n, "to", LEDGE_UINT8);
     assert_int_equal(one_op_run(&o), LEDGE_OK);
