@@ -246,13 +246,12 @@ static void sums_and_products_of_bytes(void **state)
                                  "e = Mul(d, kd)\n"
                                  "q2 = QuantizeLinear(e, s2, z)\n"
                                  "output q2\n";
-    assert_optimized(before,
-                     "%0:uint8[1,3,4,4] = ledge.QMap(w, %1) {to=2}\n"
-                     "q:uint8[1,3,4,4] = ledge.QAdd(x, %0) {a_zero=120, b_zero=132, "
-                     "a_scale=0.428571, b_scale=1, y_zero=120, lo=120}\n"
-                     "q2:uint8[1,3,4,4] = ledge.QMul(q, %2) {a_zero=120, b_zero=132, "
-                     "scale=0.07, y_zero=120}\n"
-                     "output q2\n");
+    assert_optimized(before, "%0:uint8[1,3,4,4] = ledge.QMap(w, %1) {to=2}\n"
+                             "q:uint8[1,3,4,4] = ledge.QAdd(x, %0) {a_zero=120, b_zero=132, "
+                             "a_scale=0.428571, b_scale=1, y_zero=120, lo=120}\n"
+                             "q2:uint8[1,3,4,4] = ledge.QMul(q, %2) {a_zero=120, b_zero=132, "
+                             "scale=0.07, y_zero=120}\n"
+                             "output q2\n");
     assert_outputs_within(before, 1);
 }
 
@@ -294,10 +293,9 @@ static void looked_up_constants_stay_bytes(void **state)
                                  "d = DequantizeLinear(t, s, z)\n"
                                  "y = Gather(d, i)\n"
                                  "output y\n";
-    assert_optimized(before,
-                     "%0:uint8[2,3,4] = Gather(%1, i)\n"
-                     "y:float32[2,3,4] = ledge.Dequantize(%0) {scale=0.03, zero=131}\n"
-                     "output y\n");
+    assert_optimized(before, "%0:uint8[2,3,4] = Gather(%1, i)\n"
+                             "y:float32[2,3,4] = ledge.Dequantize(%0) {scale=0.03, zero=131}\n"
+                             "output y\n");
     assert_outputs_within(before, 0);
 }
 

@@ -2,8 +2,8 @@
  * ledge.QAdd or ledge.QMul. One side may be a constant. */
 #include "engine/optimize/opt_q8.h"
 
-/* -b for b: the byte counted from the other end, and the zero point too. A constant is turned now, a
- * tensor by ledge.QMap. False: no memory. */
+/* -b for b: the byte counted from the other end, and the zero point too. A constant is turned
+ * now, a tensor by ledge.QMap. False: no memory. */
 static bool negate(LedgeGraph *g, LedgeQ8 *q, LedgeNode *before)
 {
     uint8_t table[256];

@@ -30,8 +30,7 @@ static LedgeStatus sink(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const Ledge
 static bool reads(LedgeGraph *g, const LedgeNode *n, LedgeQ8 *q, bool *no_memory)
 {
     return ledge__q8_read(n->in[0].value, q) ||
-           (ledge__node_is(n, "Gather") &&
-            ledge__q8_operand(g, n->in[0].value, q, no_memory));
+           (ledge__node_is(n, "Gather") && ledge__q8_operand(g, n->in[0].value, q, no_memory));
 }
 
 static LedgeStatus sink_mover(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const LedgeQ8 *q)
@@ -90,8 +89,7 @@ static LedgeNode *risable(const LedgeNode *quantize)
 static bool all_known(const LedgeNode *n)
 {
     for (uint32_t i = 0; i < n->n_in; i++)
-        if (!n->in[i].value || n->in[i].value->t.rank < 0 ||
-            n->in[i].value->t.type != LEDGE_FLOAT)
+        if (!n->in[i].value || n->in[i].value->t.rank < 0 || n->in[i].value->t.type != LEDGE_FLOAT)
             return false;
     return true;
 }
@@ -102,8 +100,7 @@ static LedgeStatus rise(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *quantize, Ledg
 {
     uint32_t data = ledge__node_is(n, "Concat") ? n->n_in : 1;
     for (uint32_t i = 0; i < data; i++) {
-        LedgeNode *made =
-            ledge__q8_linear(g, "QuantizeLinear", n->in[i].value, LEDGE_UINT8, q, n);
+        LedgeNode *made = ledge__q8_linear(g, "QuantizeLinear", n->in[i].value, LEDGE_UINT8, q, n);
         if (!made)
             return ledge__no_memory(c->err);
         ledge__node_set_input(n, i, made->out[0]);
