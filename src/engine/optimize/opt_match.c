@@ -160,6 +160,7 @@ static bool keeps_all_dims(const LedgeNode *n)
                                        "QMap",
                                        "Quantize",
                                        "Dequantize",
+                                       "DynamicQuantizeLinear",
                                        NULL};
     return is_one_of(n->op_type, list) && !ledge__node_attr(n, "layout");
 }
@@ -220,7 +221,8 @@ static bool keeps_size(const LedgeNode *n, const Dim *d)
     const int64_t *strides = ledge__node_ints(n, "strides", &n_strides);
     const int64_t *dilations = ledge__node_ints(n, "dilations", &n_dilations);
     bool conv = strcmp(n->op_type, "Conv") == 0 || strcmp(n->op_type, "QConv") == 0;
-    if (!conv || d->v->t.rank != 4 || i < 0 || i > 1 || !w || w->t.rank != 4 || ledge__node_attr(n, "auto_pad") || (pads && n_pads != 4) ||
+    if (!conv || d->v->t.rank != 4 || i < 0 || i > 1 || !w || w->t.rank != 4 ||
+        ledge__node_attr(n, "auto_pad") || (pads && n_pads != 4) ||
         (strides && (n_strides != 2 || strides[i] != 1)) || (dilations && n_dilations != 2))
         return false;
     int64_t reach = (w->t.dims[2 + i] - 1) * (dilations ? dilations[i] : 1);
@@ -305,6 +307,8 @@ static bool step_up(Dim *d, int depth)
         return true;
     }
     bool is_gemm = internal && (strcmp(n->op_type, "Gemm") == 0 ||
+                                strcmp(n->op_type, "MatMulInteger") == 0 ||
+                                strcmp(n->op_type, "MatMulBlocks") == 0 ||
                                 (strcmp(n->op_type, "QGemm") == 0 && n->n_in > 1 &&
                                  ledge__value_is_constant(n->in[1].value)));
     bool same = keeps_all_dims(n) || (keeps_batch(n) && d->axis == 0) || keeps_size(n, d) ||
