@@ -9,7 +9,8 @@ bool cli_pictures_ask(void *arg, const LedgeModel *m, size_t input, LedgePixels 
     if (ledge_model_input_count(m) != 1 || info->rank != 4 ||
         ledge__preprocess_for_model(m, input, p->preprocess, &err, &p->pre, &p->from))
         return false; /* whoever prepares floats then says what is wrong */
-    if (info->dims[p->pre.layout == LEDGE_LAYOUT_NCHW ? 1 : 3] != ledge__color_channels(p->pre.color))
+    if (info->dims[p->pre.layout == LEDGE_LAYOUT_NCHW ? 1 : 3] !=
+        ledge__color_channels(p->pre.color))
         return false;
     ledge__preprocess_pixels(&p->pre, out);
     p->bytes = true;

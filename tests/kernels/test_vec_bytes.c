@@ -51,15 +51,15 @@ static void check_quantize(const LedgeVec *v, const float *x, size_t n, LedgeByt
     v->quantize(gx.p, gy.p, n, &s);
     for (size_t i = 0; i < n; i++)
         if (((uint8_t *)gy.p)[i] != quantized(x[i], &s))
-            fail_msg("%s: %.9g / %.9g + %d gave %d, want %d", v->isa, (double)x[i],
-                     (double)s.scale, s.zero, ((uint8_t *)gy.p)[i], quantized(x[i], &s));
+            fail_msg("%s: %.9g / %.9g + %d gave %d, want %d", v->isa, (double)x[i], (double)s.scale,
+                     s.zero, ((uint8_t *)gy.p)[i], quantized(x[i], &s));
     guarded_free(&gx);
     guarded_free(&gy);
 }
 
-static const float odd_floats[] = {0.0f,  -0.0f, NAN,   INFINITY, -INFINITY, 3e38f,  -3e38f, 1e-45f,
-                                   0.5f,  1.5f,  2.5f,  -0.5f,    -1.5f,     254.5f, 255.5f, -254.5f,
-                                   1e10f, -1e10f, 2.1e9f, -2.2e9f};
+static const float odd_floats[] = {0.0f,   -0.0f,   NAN,   INFINITY, -INFINITY, 3e38f,  -3e38f,
+                                   1e-45f, 0.5f,    1.5f,  2.5f,     -0.5f,     -1.5f,  254.5f,
+                                   255.5f, -254.5f, 1e10f, -1e10f,   2.1e9f,    -2.2e9f};
 enum { N_ODD = sizeof odd_floats / sizeof odd_floats[0] };
 
 static void quantize_is_exact_at_every_size(void **state)
@@ -83,8 +83,8 @@ static void quantize_divides_where_it_matters(void **state)
     (void)state;
     EACH_TABLE(v)
     for (int t = 0; t < 300; t++) {
-        LedgeByteScale s = {ldexpf(1.0f + 0.5f * (test_uniform(&seed) + 1.0f), t % 40 - 20), t % 256,
-                            t % 2 ? 0x80 : 0};
+        LedgeByteScale s = {ldexpf(1.0f + 0.5f * (test_uniform(&seed) + 1.0f), t % 40 - 20),
+                            t % 256, t % 2 ? 0x80 : 0};
         for (int i = 0; i < K; i++) {
             x[i] = ((float)(i % 512 - 256) + 0.5f) * s.scale;
             for (int k = i % 5; k > 2; k--)
@@ -96,7 +96,8 @@ static void quantize_divides_where_it_matters(void **state)
 
 static void quantize_takes_any_scale(void **state)
 {
-    static const float scales[] = {1e-45f, 1e-38f, 1e-31f, 1e31f, 3e38f, INFINITY, 0.0f, -0.5f, NAN};
+    static const float scales[] = {1e-45f,   1e-38f, 1e-31f, 1e31f, 3e38f,
+                                   INFINITY, 0.0f,   -0.5f,  NAN};
     float x[MOST];
     (void)state;
     for (size_t i = 0; i < MOST; i++)
@@ -148,8 +149,7 @@ static void each_element_has_its_scale(void **state)
                 const uint8_t z = none ? 0 : zero[i];
                 const LedgeByteScale s = {scale[i], z ^ flip, flip};
                 assert_int_equal(((uint8_t *)gy.p)[i], quantized(x[i], &s));
-                assert_true(((float *)gf.p)[i] ==
-                            (float)((b[i] ^ half) - (z ^ half)) * scale[i]);
+                assert_true(((float *)gf.p)[i] == (float)((b[i] ^ half) - (z ^ half)) * scale[i]);
             }
         }
         guarded_free(&gx);
@@ -376,9 +376,19 @@ static void run_all(LedgeRunner r, const float *x, const uint8_t *a, uint8_t *y)
     const LedgeByteMix m = {s, s, 99, 0, 0, 255};
     const LedgeByteMean mean = {120, 90, 1.5f, 0, 255};
     const LedgeBytePair shape = {3, {3, 1000, 70}, {70000, 70, 1}, {70, 0, 1}};
-    const LedgePoolWindow w = {.batch = 1, .h = 100, .w = 30, .channels = 70, .out_h = 50,
-                               .out_w = 15, .kernel_h = 3, .kernel_w = 3, .stride_h = 2,
-                               .stride_w = 2, .dilation_h = 1, .dilation_w = 1, .pad_top = 1,
+    const LedgePoolWindow w = {.batch = 1,
+                               .h = 100,
+                               .w = 30,
+                               .channels = 70,
+                               .out_h = 50,
+                               .out_w = 15,
+                               .kernel_h = 3,
+                               .kernel_w = 3,
+                               .stride_h = 2,
+                               .stride_w = 2,
+                               .dilation_h = 1,
+                               .dilation_w = 1,
+                               .pad_top = 1,
                                .pad_left = 1};
     float range[2];
     ledge__bytes_quantize(r, x, y, BIG, s);

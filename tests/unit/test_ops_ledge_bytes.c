@@ -88,7 +88,7 @@ static void quantize_divides(void **state)
 
 static void layouts_change_on_the_way(void **state)
 {
-    enum { B = 2, C = 131, H = 3, W = 67, N = B * C * H * W };
+    enum { B = 2, C = 131, H = 3, W = 467, N = B * C * H * W };
     static float x[N];
     static uint8_t q[N];
     (void)state;
@@ -147,7 +147,8 @@ static void map_looks_up_and_names_its_type(void **state)
     fill(table, 256, 2);
     for (int i = 0; i < K; i++)
         want[i] = table[x[i]];
-    LedgeTensor in[2] = {shaped(LEDGE_INT8, 1, (int64_t[]){K}, x), bytes(1, (int64_t[]){256}, table)};
+    LedgeTensor in[2] = {shaped(LEDGE_INT8, 1, (int64_t[]){K}, x),
+                         bytes(1, (int64_t[]){256}, table)};
     OneOp o = byte_op("QMap", 2, in);
     test_attr_int(o.t, o.n, "to", LEDGE_UINT8);
     assert_int_equal(one_op_run(&o), LEDGE_OK);
@@ -330,7 +331,7 @@ static uint8_t pooled(const uint8_t *x, const Window *w, int c, int b, int oy, i
 
 static void check_pool(const Window *w, int c, bool max)
 {
-    static uint8_t x[N * H * W * 200], want[N * H * W * 200];
+    static uint8_t x[N * H * W * 200], want[N * (H + 2) * (W + 12) * 200];
     const int oh = (H + w->top + w->bottom - (w->kh - 1) * w->dh - 1) / w->sh + 1;
     const int ow = (W + w->left + w->right - (w->kw - 1) * w->dw - 1) / w->sw + 1;
     size_t n = 0;
@@ -353,7 +354,8 @@ static void pools_follow_their_formula(void **state)
     static const Window windows[] = {
         {2, 2, 2, 2, 1, 1, 0, 0, 0, 0, false}, {3, 3, 2, 2, 1, 1, 1, 1, 1, 1, false},
         {3, 2, 1, 2, 2, 3, 2, 1, 1, 0, false}, {3, 3, 1, 1, 1, 1, 1, 1, 1, 1, true},
-        {9, 11, 1, 1, 1, 1, 0, 0, 0, 0, true},
+        {9, 11, 1, 1, 1, 1, 0, 0, 0, 0, true}, {2, 1, 1, 1, 1, 1, 1, 1, 1, 1, true},
+        {1, 2, 1, 1, 1, 9, 0, 8, 0, 3, true},
     };
     static const int channels[] = {1, 3, 16, 67, 200};
     (void)state;

@@ -75,9 +75,14 @@ static void sums_and_products_take_both_types(void **state)
             const float s = (float)p * ya, u = (float)q * yb;
             want[i] = to_byte(t, add ? s + u : (float)(p * q) * ya, zy);
         }
-        const LedgeTensor in[8] = {shaped(t, 2, (int64_t[]){R, K}, a), SCALE(0.02f), ZERO(t, za),
-                                   shaped(t, 1, (int64_t[]){K}, b),    SCALE(0.03f), ZERO(t, zb),
-                                   SCALE(0.05f),                       ZERO(t, zy)};
+        const LedgeTensor in[8] = {shaped(t, 2, (int64_t[]){R, K}, a),
+                                   SCALE(0.02f),
+                                   ZERO(t, za),
+                                   shaped(t, 1, (int64_t[]){K}, b),
+                                   SCALE(0.03f),
+                                   ZERO(t, zb),
+                                   SCALE(0.05f),
+                                   ZERO(t, zy)};
         OneOp o = ms_op(add ? "QLinearAdd" : "QLinearMul", 8, in);
         expect(&o, t, want, sizeof want);
     }
@@ -90,9 +95,9 @@ static void scales_that_are_none_are_refused(void **state)
     (void)state;
     for (int i = 0; i < 4; i++) {
         const LedgeTensor x = shaped(LEDGE_UINT8, 1, (int64_t[]){4}, a);
-        const LedgeTensor in[8] = {x,           SCALE(0.5f), ZERO(LEDGE_UINT8, 0), x,
-                                   SCALE(0.5f), ZERO(LEDGE_UINT8, 0), SCALE(bad[i]),
-                                   ZERO(LEDGE_UINT8, 0)};
+        const LedgeTensor in[8] = {
+            x,           SCALE(0.5f),          ZERO(LEDGE_UINT8, 0), x,
+            SCALE(0.5f), ZERO(LEDGE_UINT8, 0), SCALE(bad[i]),        ZERO(LEDGE_UINT8, 0)};
         OneOp o = ms_op("QLinearAdd", 8, in);
         one_op_refused(&o, LEDGE_ERROR_FORMAT);
     }
@@ -125,7 +130,8 @@ static void sigmoid_is_a_table(void **state)
     (void)state;
     for (int i = 0; i < 256; i++) {
         x[i] = (uint8_t)i;
-        want[i] = to_byte(LEDGE_INT8, 1 / (1 + expf(-0.05f * (float)((int8_t)i - 3))) / 0.004f, -100);
+        want[i] =
+            to_byte(LEDGE_INT8, 1 / (1 + expf(-0.05f * (float)((int8_t)i - 3))) / 0.004f, -100);
     }
     const LedgeType s = LEDGE_INT8;
     const LedgeTensor in[5] = {shaped(s, 1, (int64_t[]){256}, x), SCALE(0.05f), ZERO(s, 3),
@@ -163,7 +169,8 @@ static int window_sum(const PoolCase *p, const uint8_t *x, int b, int c, const i
                 if (!inside)
                     continue;
                 sum += value(p->type, p->last ? x[(b * plane + where) * C + c]
-                                              : x[(b * C + c) * plane + where]) - 9;
+                                              : x[(b * C + c) * plane + where]) -
+                       9;
                 ++*taps;
             }
     return sum;
@@ -174,7 +181,8 @@ static void check_pool(const PoolCase *p)
     static uint8_t x[N * C * SIDE * SIDE * SIDE], want[N * C * 64];
     const int out = 4, per = p->nd == 1 ? 3 : p->nd == 2 ? 9 : 27;
     int points = 1;
-    int64_t dims[5] = {N, C}, threes[3] = {3, 3, 3}, twos[3] = {2, 2, 2}, ones[6] = {1, 1, 1, 1, 1, 1};
+    int64_t dims[5] = {N, C}, threes[3] = {3, 3, 3}, twos[3] = {2, 2, 2},
+            ones[6] = {1, 1, 1, 1, 1, 1};
     fill(x, sizeof x, 5);
     for (int d = 0; d < p->nd; d++) {
         points *= out;
@@ -187,8 +195,9 @@ static void check_pool(const PoolCase *p)
         const int c = p->last ? rest % C : rest / points, at = p->last ? rest / C : rest % points;
         const int o[3] = {at / out / out, at / out % out, at % out};
         int taps, sum = window_sum(p, x, b, c, o, &taps);
-        want[i] = to_byte(p->type, (float)sum * (0.02f / 0.015f / (float)(p->count_pad ? per : taps)),
-                          -20 + (p->type == LEDGE_UINT8 ? 100 : 0));
+        want[i] =
+            to_byte(p->type, (float)sum * (0.02f / 0.015f / (float)(p->count_pad ? per : taps)),
+                    -20 + (p->type == LEDGE_UINT8 ? 100 : 0));
     }
     const int zero = -20 + (p->type == LEDGE_UINT8 ? 100 : 0);
     const LedgeTensor in[5] = {shaped(p->type, 2 + p->nd, dims, x), SCALE(0.02f), ZERO(p->type, 9),

@@ -21,9 +21,8 @@ typedef struct Case {
     bool channels_last, reversed, quantized;
 } Case;
 
-static const LedgePixels normal = {.scale = 1.0 / 255,
-                                   .mean = {0.485, 0.456, 0.406, 0.5},
-                                   .std = {0.229, 0.224, 0.225, 0.25}};
+static const LedgePixels normal = {
+    .scale = 1.0 / 255, .mean = {0.485, 0.456, 0.406, 0.5}, .std = {0.229, 0.224, 0.225, 0.25}};
 
 static bool take_pixels(void *arg, const LedgeModel *m, size_t input, LedgePixels *out)
 {

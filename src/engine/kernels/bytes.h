@@ -51,7 +51,7 @@ void ledge__bytes_add(LedgeRunner r, const LedgeBytePair *shape, const LedgeByte
 void ledge__bytes_mul(LedgeRunner r, const LedgeBytePair *shape, const LedgeByteMix *m,
                       const uint8_t *a, const uint8_t *b, uint8_t *y);
 
-/* Over NHWC bytes; a window all in the padding gives 0 (max) or y_zero (average).
+/* Over NHWC bytes; a window all in the padding gives 0 (max) or y_zero within the bounds.
  * average: clamp(rne((sum - taps * x_zero) * (scale / count)) + y_zero, lo, hi), where count is
  * that of the taps, or of the window inside the padded image with count_pad. */
 void ledge__bytes_max_pool(LedgeRunner r, const LedgePoolWindow *w, const uint8_t *x, uint8_t *y);

@@ -11,8 +11,8 @@ typedef struct Span {
     size_t in_padded; /* taps that lie on the image or its padding */
 } Span;
 
-static inline Span span_of(size_t out, size_t kernel, size_t stride, size_t dilation, size_t pad_before,
-                    size_t pad_after, size_t size)
+static inline Span span_of(size_t out, size_t kernel, size_t stride, size_t dilation,
+                           size_t pad_before, size_t pad_after, size_t size)
 {
     Span s = {0, kernel, (ptrdiff_t)(out * stride) - (ptrdiff_t)pad_before, kernel};
     while (s.first < kernel && s.start + (ptrdiff_t)(s.first * dilation) < 0)

@@ -339,9 +339,7 @@ MIX_BLOCK(mul, vf_mul(vf_mul(s, t), k->a_scale)) /* the first product is exact *
         const Mixer k = make_mixer(m);                                                             \
         if (n == 0)                                                                                \
             return;                                                                                \
-        (form == LEDGE_VV   ? name##_vv                                                            \
-         : form == LEDGE_VS ? name##_vs                                                            \
-                            : name##_sv)(a, b, y, n, &k);                                          \
+        (form == LEDGE_VV ? name##_vv : form == LEDGE_VS ? name##_vs : name##_sv)(a, b, y, n, &k); \
     }
 
 MIX(add)
@@ -469,11 +467,11 @@ static void vec_range(const float *x, size_t n, float *low, float *high)
         lo[k] = hi[k] = vf_set(0.0f);
     for (; i + 4 * VF_LANES <= n; i += 4 * VF_LANES)
         VB_UNROLL
-        for (int k = 0; k < 4; k++) {
-            const vf v = vf_load(x + i + (size_t)k * VF_LANES);
-            lo[k] = vf_least(v, lo[k]);
-            hi[k] = vf_most(v, hi[k]);
-        }
+    for (int k = 0; k < 4; k++) {
+        const vf v = vf_load(x + i + (size_t)k * VF_LANES);
+        lo[k] = vf_least(v, lo[k]);
+        hi[k] = vf_most(v, hi[k]);
+    }
     for (; i < n; i += VF_LANES) {
         const vf v = n - i < VF_LANES ? vf_load_n(x + i, n - i) : vf_load(x + i);
         lo[0] = vf_least(v, lo[0]);

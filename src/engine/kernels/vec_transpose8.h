@@ -82,8 +82,8 @@ static size_t planes_to_pixels(const uint8_t *x, size_t ldx, uint8_t *y, size_t 
             v16_store(to + 16, ZIP_HI(p, q));
         } else if (rows == 3) {
             const v16 s = v16_load(x + 2 * ldx + c);
-            const v16 a = __builtin_shufflevector(p, q, 0, 16, 0, 1, 17, 0, 2, 18, 0, 3, 19, 0, 4,
-                                                  20, 0, 5);
+            const v16 a =
+                __builtin_shufflevector(p, q, 0, 16, 0, 1, 17, 0, 2, 18, 0, 3, 19, 0, 4, 20, 0, 5);
             const v16 b = __builtin_shufflevector(p, q, 21, 0, 6, 22, 0, 7, 23, 0, 8, 24, 0, 9, 25,
                                                   0, 10, 26);
             const v16 d = __builtin_shufflevector(p, q, 0, 11, 27, 0, 12, 28, 0, 13, 29, 0, 14, 30,
@@ -129,8 +129,8 @@ static size_t pixels_to_planes(const uint8_t *x, uint8_t *y, size_t ldy, size_t 
                                                   0, 0, 0, 0);
             const v16 s = __builtin_shufflevector(a, b, 2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 0, 0,
                                                   0, 0, 0, 0);
-            v16_store(y + r, __builtin_shufflevector(p, d, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17,
-                                                     20, 23, 26, 29));
+            v16_store(y + r, __builtin_shufflevector(p, d, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20,
+                                                     23, 26, 29));
             v16_store(y + ldy + r, __builtin_shufflevector(q, d, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
                                                            18, 21, 24, 27, 30));
             v16_store(y + 2 * ldy + r, __builtin_shufflevector(s, d, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9,

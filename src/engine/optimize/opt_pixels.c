@@ -50,8 +50,7 @@ static LedgeStatus replace(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const Le
                            LedgeValue *table)
 {
     LedgeNode *made = table ? ledge__opt_internal(g, "Pixels", 2, &n->out[0]->t, n) : NULL;
-    if (!made ||
-        !ledge__node_set_int(g, made, "reversed", ledge__node_int(pixels, "reversed", 0)))
+    if (!made || !ledge__node_set_int(g, made, "reversed", ledge__node_int(pixels, "reversed", 0)))
         return ledge__no_memory(c->err);
     ledge__node_set_input(made, 0, ledge__node_in(pixels, 0));
     ledge__node_set_input(made, 1, table);

@@ -116,8 +116,8 @@ static inline vb_table vb_table_load(const uint8_t *t)
     VB_UNROLL
     for (int i = 0; i < 4; i++)
         VB_UNROLL
-        for (int k = 0; k < 4; k++)
-            v.rows[i].val[k] = vld1q_u8(t + 64 * i + 16 * k);
+    for (int k = 0; k < 4; k++)
+        v.rows[i].val[k] = vld1q_u8(t + 64 * i + 16 * k);
     return v;
 }
 /* A place past the four registers leaves the byte as it is. */

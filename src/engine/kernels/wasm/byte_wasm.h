@@ -125,8 +125,8 @@ static inline vb vb_lookup(const vb_table *t, vb x)
     vb y = wasm_i8x16_swizzle(t->rows[0], x);
     VB_UNROLL
     for (int i = 1; i < 16; i++)
-        y = wasm_v128_or(y, wasm_i8x16_swizzle(t->rows[i],
-                                               wasm_i8x16_sub(x, vb_set((uint8_t)(16 * i)))));
+        y = wasm_v128_or(
+            y, wasm_i8x16_swizzle(t->rows[i], wasm_i8x16_sub(x, vb_set((uint8_t)(16 * i)))));
     return y;
 }
 

@@ -82,8 +82,8 @@ static inline vb vb_pack(const vi in[VB_PARTS], int32_t zero)
 /* All pairs are equal, and no x is NaN. */
 static inline bool vb_settled(const vi a[VB_PARTS], const vi b[VB_PARTS], const vf x[VB_PARTS])
 {
-    const __mmask16 nan = _mm512_cmp_ps_mask(x[0], x[1], _CMP_UNORD_Q) |
-                          _mm512_cmp_ps_mask(x[2], x[3], _CMP_UNORD_Q);
+    const __mmask16 nan =
+        _mm512_cmp_ps_mask(x[0], x[1], _CMP_UNORD_Q) | _mm512_cmp_ps_mask(x[2], x[3], _CMP_UNORD_Q);
     __m512i d = _mm512_xor_si512(a[0], b[0]);
     VB_UNROLL
     for (int i = 1; i < VB_PARTS; i++)

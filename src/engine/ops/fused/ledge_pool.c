@@ -37,8 +37,8 @@ static LedgeStatus need_type(LedgeOpCtx *c, LedgeType *type)
 {
     LedgeByteMean m;
     LEDGE_TRY(ledge__op_need(c, 0, LEDGE_TYPE_NONE));
-    *type = is_quantized(c) || (is_max(c) && c->in[0]->type == LEDGE_UINT8) ? LEDGE_UINT8
-                                                                            : LEDGE_FLOAT;
+    *type =
+        is_quantized(c) || (is_max(c) && c->in[0]->type == LEDGE_UINT8) ? LEDGE_UINT8 : LEDGE_FLOAT;
     if (is_quantized(c))
         LEDGE_TRY(read_mean(c, &m));
     return ledge__op_need(c, 0, *type);
@@ -115,8 +115,7 @@ static LedgeStatus pool_prepare(LedgeOpCtx *c)
     LEDGE_TRY(get_window(c, &w));
     LEDGE_TRY(check_sum(c, w.kernel[0], w.kernel[1]));
     const int64_t nchw[4] = {x->dims[0], x->dims[3], x->dims[1], x->dims[2]};
-    s->w =
-        ledge__byte_pool_window(&w, nchw, ledge__node_int(c->node, "count_include_pad", 0) == 1);
+    s->w = ledge__byte_pool_window(&w, nchw, ledge__node_int(c->node, "count_include_pad", 0) == 1);
     if (x->type == LEDGE_UINT8)
         return LEDGE_OK;
     c->scratch_bytes = ledge__vec_pool_scratch(&s->w, s->threads);
