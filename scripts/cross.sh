@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the engine for aarch64 and wasm32-wasi, runs models there (qemu-user, Node's WASI) and holds
-# the answers against the scalar kernels' on this machine: every CPU level must agree.
+# the answers against the scalar kernels' on this machine: every CPU level must agree, and those of
+# quantized models (tests/data/q8) to the bit.
 # Debian: gcc-aarch64-linux-gnu qemu-user clang lld wasi-libc libclang-rt-14-dev-wasm32 nodejs
 #   CROSS_MODELS="a.onnx b.onnx"    models to run; else models/*.onnx and small shared ones
 set -eu
@@ -21,10 +22,12 @@ build() { # folder, meson options
     # shellcheck disable=SC2086 # each target is an argument
     ninja -C "$1" $targets >/dev/null
 }
+quantized=$(ls "$root"/tests/data/q8/*.onnx)
 compared=0
 agree() { # name
     printf '%-12s ' "$1"
     $out/native/tests/cross/answers --compare "$out/$1.bin" $out/scalar.bin
+    cmp "$out/$1.q8" $out/scalar.q8
     compared=$((compared + 1))
 }
 
@@ -33,13 +36,17 @@ build $out/native
 $out/native/tests/cross/same_q8
 # shellcheck disable=SC2086 # each model is an argument
 LEDGE_CPU=scalar $out/native/tests/cross/answers $out/scalar.bin $models >/dev/null
+# shellcheck disable=SC2086
+LEDGE_CPU=scalar $out/native/tests/cross/answers $out/scalar.q8 $quantized >/dev/null
 case $(uname -m) in
-    x86_64) levels='sse41 avx2 avx512' ;;
+    x86_64) levels='sse41 avx2 avxvnni avx512 avx512vnni' ;;
     *) levels=neon ;;
 esac
 for level in $levels; do
     # shellcheck disable=SC2086
     LEDGE_CPU=$level $out/native/tests/cross/answers --threads 2 "$out/$level.bin" $models >/dev/null
+    # shellcheck disable=SC2086
+    LEDGE_CPU=$level $out/native/tests/cross/answers --threads 2 "$out/$level.q8" $quantized >/dev/null
     agree "$level"
 done
 
@@ -50,6 +57,9 @@ if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/
         # shellcheck disable=SC2086
         qemu-aarch64 -cpu $cpu -L /usr/aarch64-linux-gnu $out/aarch64/tests/cross/answers \
             "$out/$cpu.bin" $models >/dev/null
+        # shellcheck disable=SC2086
+        qemu-aarch64 -cpu $cpu -L /usr/aarch64-linux-gnu $out/aarch64/tests/cross/answers \
+            "$out/$cpu.q8" $quantized >/dev/null
         agree $cpu
     done
 else
@@ -70,6 +80,8 @@ if [ -d /usr/lib/wasm32-wasi ] && command -v wasm-ld >/dev/null && command -v no
     node --no-warnings scripts/wasi.mjs $out/same_q8.wasm
     # shellcheck disable=SC2086
     node --no-warnings scripts/wasi.mjs $out/answers.wasm "$root/$out/wasm.bin" $models >/dev/null
+    # shellcheck disable=SC2086
+    node --no-warnings scripts/wasi.mjs $out/answers.wasm "$root/$out/wasm.q8" $quantized >/dev/null
     agree wasm
 else
     echo "cross.sh: wasm left out: apt-get install clang lld wasi-libc libclang-rt-14-dev-wasm32 nodejs"

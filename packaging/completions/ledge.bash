@@ -2,7 +2,7 @@
 _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
-        COMPREPLY=($(compgen -W "inspect run bench eval compile preprocess doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile preprocess drift doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -12,8 +12,9 @@ _ledge() {
     eval) options="--images --labels --dataset --limit --names --preprocess --confused --predictions --min-top1 --threads --cpu --json --help" ;;
     compile) options="--output --cpu --shape --json --help" ;;
     preprocess) options="--output --labels --json --help" ;;
+    drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     doctor) options="--json --help" ;;
-    help) options="inspect run bench eval compile preprocess doctor help" ;;
+    help) options="inspect run bench eval compile preprocess drift doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

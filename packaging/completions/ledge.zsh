@@ -8,6 +8,7 @@ if (( CURRENT == 2 )); then
         'eval:measure accuracy on labelled pictures, and agreement between models'
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
+        'drift:record what a model usually sees and answers, or check that it still does'
         'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
         'help:print this, or what a command takes'
     )
@@ -89,11 +90,27 @@ preprocess)
         '--help[print this]' \
         '*:file:_files'
     ;;
+drift)
+    _arguments \
+        '--images=[folder of .jpg and .png pictures]:value:_files' \
+        '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
+        '--limit=[only the first N pictures]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--output=[baseline\: where it goes; a .onnx gets it as metadata]:value:_files' \
+        '--baseline=[check\: the baseline; else the model'\''s own]:value:_files' \
+        '--window=[check\: answers in a window (1000, or all if fewer)]:value:_files' \
+        '--gate=[check\: exit with 5 from warning or high on]:value:_files' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
 doctor)
     _arguments \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess drift doctor help ;;
 esac

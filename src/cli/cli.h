@@ -143,6 +143,6 @@ bool cli_is_number(LedgeType type);
 /* ---- the commands ---- */
 
 extern const CliCommand cli_inspect, cli_run, cli_bench, cli_eval, cli_compile, cli_preprocess,
-    cli_doctor;
+    cli_drift, cli_doctor;
 
 #endif

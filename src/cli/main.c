@@ -5,7 +5,8 @@
 #include <string.h>
 
 static const CliCommand *const commands[] = {&cli_inspect, &cli_run,        &cli_bench, &cli_eval,
-                                             &cli_compile, &cli_preprocess, &cli_doctor};
+                                             &cli_compile, &cli_preprocess, &cli_drift,
+                                             &cli_doctor};
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
 static const CliCommand *find(const char *name)

@@ -49,3 +49,11 @@ write("empty.onnx", b"")
 write("bad.json", b"{ not json")
 # CIFAR-10's format: a label byte and three planes of 32x32.
 write("cifar.bin", b"".join(bytes([k]) + b"".join(bytes([250 if c == k else 10]) * 1024 for c in range(3)) for k in range(3)))
+# 400 pictures of three colours with some noise, and 400 that are darker and mostly of one colour.
+def speckled(k, i, light):
+    return bytes([k]) + b"".join(bytes((int((230 if c == k else 30) * light) + (i * 7 + p * 13 + c * 5) % 20)
+                                       for p in range(1024)) for c in range(3))
+
+
+write("usual.bin", b"".join(speckled(i % 3, i, 1) for i in range(400)))
+write("changed.bin", b"".join(speckled(0 if i % 4 else i % 3, i, 0.4) for i in range(400)))

@@ -165,6 +165,26 @@ static void tables_in_a_row_become_one(void **state)
     assert_outputs_within(before, 0);
 }
 
+static void a_number_times_its_own_function_is_a_table(void **state)
+{
+    (void)state;
+    static const char before[] = "input x u8[2,40]\n"
+                                 "const s f32[] = 0.03\n"
+                                 "const z u8[] = 120\n"
+                                 "const s1 f32[] = 0.004\n"
+                                 "const z1 u8[] = 0\n"
+                                 "d = DequantizeLinear(x, s, z)\n"
+                                 "v = Sigmoid(d)\n"
+                                 "q = QuantizeLinear(v, s1, z1)\n"
+                                 "d2 = DequantizeLinear(q, s1, z1)\n"
+                                 "w = Mul(d, d2)\n"
+                                 "q2 = QuantizeLinear(w, s, z)\n"
+                                 "output q2\n";
+    assert_optimized(before, "q2:uint8[2,40] = ledge.QMap(x, %0) {to=2}\n"
+                             "output q2\n");
+    assert_outputs_within(before, 0);
+}
+
 static void equal_parameters_cancel(void **state)
 {
     (void)state;
@@ -280,6 +300,7 @@ int main(void)
         cmocka_unit_test(numbers_mapped_to_numbers_become_a_table),
         cmocka_unit_test(every_unary_function_has_its_table),
         cmocka_unit_test(tables_in_a_row_become_one),
+        cmocka_unit_test(a_number_times_its_own_function_is_a_table),
         cmocka_unit_test(equal_parameters_cancel),
         cmocka_unit_test(int8_becomes_uint8_between_flips),
         cmocka_unit_test(sums_and_products_of_bytes),

@@ -429,12 +429,10 @@ static void qlinear_operators_become_the_same(void **state)
                      "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], x_zero=120, "
                      "y_zero=100}\n"
                      "%4:uint8[1,6,6,4] = ledge.QMap(%1, %5) {to=2}\n"
-                     "%6:uint8[1,6,6,4] = ledge.QAdd(%1, %4) {a_zero=100, b_zero=100, "
-                     "a_scale=1.66667, b_scale=1.66667, y_zero=120}\n"
-                     "%7:uint8[1,1,1,4] = ledge.QGlobalAveragePool(%6) {x_zero=120, scale=0.6, "
+                     "%6:uint8[1,1,1,4] = ledge.QGlobalAveragePool(%4) {x_zero=120, scale=0.6, "
                      "y_zero=100}\n"
-                     "f:uint8[1,4] = Reshape(%7, %8)\n"
-                     "m:uint8[1,5] = ledge.QGemm(f, v, _, %9, _) {a_zero=100, y_zero=120}\n"
+                     "f:uint8[1,4] = Reshape(%6, %7)\n"
+                     "m:uint8[1,5] = ledge.QGemm(f, v, _, %8, _) {a_zero=100, y_zero=120}\n"
                      "output m\n");
     assert_outputs_within(before, 1);
 }

@@ -62,6 +62,9 @@ void ledge__bytes_global_max(LedgeRunner r, size_t batch, size_t pixels, size_t 
                              const uint8_t *x, uint8_t *y);
 void ledge__bytes_global_average(LedgeRunner r, size_t batch, size_t pixels, size_t channels,
                                  const LedgeByteMean *m, const uint8_t *x, uint8_t *y);
+/* The average over each of `planes` runs of `pixels` bytes; flips as in LedgeByteScale. */
+void ledge__bytes_plane_average(LedgeRunner r, size_t planes, size_t pixels, const LedgeByteMean *m,
+                                uint8_t x_flip, uint8_t y_flip, const uint8_t *x, uint8_t *y);
 enum { LEDGE_BYTE_SUM_MOST = 1 << 22 }; /* bytes whose sum, zero points off, fits an int32 */
 
 /* The least and the largest of 0 and all x that are not NaN. */

@@ -1,4 +1,4 @@
-/* What becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
+/* Template: what becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
  * q8_set.h. */
 
 #ifdef VQ_ROUND_SATURATES
@@ -117,9 +117,45 @@ VQ_INLINE void q8_finish_vector(const LedgeQ8Tile *t, const Q8Bytes *bytes, cons
         vq_store_bytes_n(c, q, n, pack);
 }
 
+/* Floats of whole vectors; `bias` and `with_r` are constants where it is called. */
+VQ_INLINE void q8_float_tile(const LedgeQ8Tile *t, const vqi *sum, size_t nv, bool bias,
+                             bool with_r)
+{
+    const vqf lo = vq_set_f(t->out->lo), hi = vq_set_f(t->out->hi);
+    const size_t mr = t->mr, ldc = t->ldc, ldr = t->ldr;
+    const float *const scale = t->scale, *const fbias = t->fbias, *r = t->r;
+    float *c = t->c;
+    for (size_t i = 0; i < mr; i++, c += ldc, r += with_r ? ldr : 0)
+        for (size_t v = 0; v < nv; v++, sum++) {
+            const size_t at = v * VQ_LANES;
+            vqf x = vq_mul_f(vq_float(*sum), vq_load_f(scale + at));
+            if (bias)
+                x = vq_add_f(x, vq_load_f(fbias + at));
+            if (with_r)
+                x = vq_add_f(x, vq_load_f(r + at));
+            vq_store_f(c + at, vq_clamp_f(x, lo, hi));
+        }
+}
+
+static void q8_finish_floats(const LedgeQ8Tile *t, const vqi *sum, size_t nv)
+{
+    if (t->fbias && t->r)
+        q8_float_tile(t, sum, nv, true, true);
+    else if (t->fbias)
+        q8_float_tile(t, sum, nv, true, false);
+    else if (t->r)
+        q8_float_tile(t, sum, nv, false, true);
+    else
+        q8_float_tile(t, sum, nv, false, false);
+}
+
 /* Everything that a tile does not do by itself: residuals, floats, part of a vector. */
 static void q8_finish_any(const LedgeQ8Tile *t, const vqi *sum, size_t nv)
 {
+    if (t->out->kind == LEDGE_Q8_FLOAT && t->n == nv * VQ_LANES && !t->b_zero) {
+        q8_finish_floats(t, sum, nv);
+        return;
+    }
     const Q8Bytes bytes = q8_bytes_of(t->out);
     const Q8Sum with_r = q8_sum_of(t->out);
     for (size_t i = 0; i < t->mr; i++)

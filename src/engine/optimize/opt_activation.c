@@ -1,5 +1,5 @@
-/* An activation behind ledge.Conv, ledge.Gemm or ledge.Affine, or the 8-bit ones where they give
- * floats, becomes their `act` attribute. */
+/* An activation behind ledge.Conv, ledge.Gemm or another product, ledge.Affine, or the 8-bit ones
+ * where they give floats, becomes their `act` attribute. */
 #include "engine/optimize/pass.h"
 
 #include <math.h>
@@ -62,7 +62,9 @@ static bool takes_activation(const LedgeNode *n)
         ledge__node_int(n, "to_float", 0) && !ledge__node_in(n, 5))
         return strcmp(ledge__node_string(n, "act", "none"), "none") == 0;
     return (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
-            ledge__node_is_ledge(n, "Affine")) &&
+            ledge__node_is_ledge(n, "Affine") || ledge__node_is_ledge(n, "MatMulInteger") ||
+            ledge__node_is_ledge(n, "ConvInteger") ||
+            ledge__node_is_ledge(n, "MatMulBlocks")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 &&
            !(ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4));
 }

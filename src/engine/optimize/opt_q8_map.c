@@ -5,20 +5,27 @@
 
 enum { MOST_NODES = 24, TABLE_FOLD = 1 << 16 };
 
-/* A net of elementwise nodes over one byte tensor and single numbers. */
+/* A net of elementwise nodes over one byte tensor and single numbers. Tables that were made before
+ * belong to it: x times a table of x is a table of x. */
 typedef struct Net {
     LedgeNode *nodes[MOST_NODES];
     int n;
-    LedgeValue *leaf; /* the float that a DequantizeLinear gives */
-    LedgeQ8 x;
+    LedgeValue *leaf; /* the bytes */
 } Net;
 
 static bool is_elementwise(const LedgeNode *n)
 {
     static const char *const list[] = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "PRelu"};
-    if (n->n_explicit != n->n_in || !n->op || (n->op->flags & LEDGE_OP_IMPURE) ||
-        n->out[0]->t.type != LEDGE_FLOAT)
+    LedgeQ8 q;
+    if (n->n_explicit != n->n_in || !n->op || (n->op->flags & LEDGE_OP_IMPURE))
         return false;
+    if (ledge__node_is_ledge(n, "QMap"))
+        return ledge__q8_table(n) && n->out[0]->t.type == LEDGE_UINT8 &&
+               n->in[0].value->t.type == LEDGE_UINT8;
+    if (n->out[0]->t.type != LEDGE_FLOAT)
+        return false;
+    if (ledge__q8_read(n->out[0], &q))
+        return !ledge__value_is_constant(q.v);
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
         if (ledge__node_is(n, list[i]))
             return n->n_in == 2;
@@ -33,6 +40,11 @@ static bool has(const Net *net, const LedgeNode *n)
     return false;
 }
 
+static bool is_on_bytes(const LedgeNode *n)
+{
+    return ledge__node_is_ledge(n, "QMap") || ledge__node_is(n, "DequantizeLinear");
+}
+
 static bool collect(Net *net, LedgeValue *v);
 
 /* Nodes are listed inputs first. */
@@ -42,7 +54,8 @@ static bool collect_node(Net *net, LedgeNode *n)
         return true;
     if (!is_elementwise(n))
         return false;
-    for (uint32_t i = 0; i < n->n_in; i++)
+    uint32_t data = is_on_bytes(n) ? 1 : n->n_in; /* the rest is scale and zero point, or table */
+    for (uint32_t i = 0; i < data; i++)
         if (n->in[i].value && !collect(net, n->in[i].value))
             return false;
     if (net->n == MOST_NODES)
@@ -53,34 +66,30 @@ static bool collect_node(Net *net, LedgeNode *n)
 
 static bool collect(Net *net, LedgeValue *v)
 {
-    LedgeQ8 q;
     if (v == net->leaf)
         return true;
     if (ledge__value_is_constant(v))
         return ledge_tensor_count(&v->t) == 1 && ledge_type_bits(v->t.type) >= 8;
-    if (ledge__q8_read(v, &q) && !ledge__value_is_constant(q.v)) {
-        if (net->leaf)
-            return false;
-        net->leaf = v;
-        net->x = q;
-        return true;
-    }
-    return v->producer && v->producer->n_out == 1 && net->n < MOST_NODES &&
-           collect_node(net, v->producer);
+    LedgeNode *n = v->producer;
+    bool inner = n && n->n_out == 1 && n->out[0] && net->n < MOST_NODES && is_elementwise(n);
+    if (v->t.type != LEDGE_UINT8 || inner)
+        return inner && collect_node(net, n);
+    if (net->leaf)
+        return false;
+    net->leaf = v;
+    return true;
 }
 
 /* ---- the table ---- */
 
 static LedgeValue *all_values(LedgeGraph *g, const Net *net)
 {
-    int32_t rank = net->leaf->t.rank > 0 ? net->leaf->t.rank : 1;
-    int64_t dims[LEDGE_MAX_RANK];
-    float *data;
-    for (int32_t d = 0; d < rank; d++)
-        dims[d] = d == rank - 1 ? 256 : 1;
-    LedgeValue *v = ledge__opt_floats(g, NULL, rank, dims, &data);
+    LedgeTensor t = {.type = LEDGE_UINT8, .rank = net->leaf->t.rank > 0 ? net->leaf->t.rank : 1};
+    for (int32_t d = 0; d < t.rank; d++)
+        t.dims[d] = d == t.rank - 1 ? 256 : 1;
+    LedgeValue *v = ledge__value_constant(g, NULL, &t, false);
     for (int i = 0; v && i < 256; i++)
-        data[i] = (float)(i - net->x.zero) * net->x.scale;
+        ((uint8_t *)v->t.data)[i] = (uint8_t)i;
     return v;
 }
 
@@ -179,11 +188,11 @@ static LedgeStatus map_net(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, bool *ch
     LEDGE_TRY(make_table(g, c, &net, n, table, &ok));
     if (!ok)
         return LEDGE_OK;
-    if (is_identity(table) && ledge__opt_bypass(g, n, net.x.v)) {
+    if (is_identity(table) && ledge__opt_bypass(g, n, net.leaf)) {
         *changed = true;
         return LEDGE_OK;
     }
-    LedgeNode *map = ledge__q8_map(g, net.x.v, table, LEDGE_UINT8, n);
+    LedgeNode *map = ledge__q8_map(g, net.leaf, table, LEDGE_UINT8, n);
     if (!map)
         return ledge__no_memory(c->err);
     ledge__opt_take_over(g, map, n);

@@ -26,7 +26,8 @@ LedgePassFn ledge__opt_dead_code, ledge__opt_noop, ledge__opt_cse, ledge__opt_st
     ledge__opt_flatten_space, ledge__opt_q8_expand, ledge__opt_q8_sign, ledge__opt_q8_move,
     ledge__opt_q8_map, ledge__opt_q8_conv, ledge__opt_q8_gemm, ledge__opt_q8_binary,
     ledge__opt_q8_pool, ledge__opt_q8_border, ledge__opt_q8_layout, ledge__opt_q8_residual,
-    ledge__opt_q8_clamp, ledge__opt_pixels;
+    ledge__opt_q8_clamp, ledge__opt_ms_fused, ledge__opt_pixels,
+    ledge__opt_dyn_int8, ledge__opt_blocks, ledge__opt_product_bias;
 
 /* ---- making (NULL or false: no memory) ---- */
 

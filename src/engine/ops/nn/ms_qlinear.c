@@ -275,35 +275,6 @@ static LedgeStatus pool_infer(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-/* One or two spatial dimensions; one is a row of pixels. */
-static LedgeStatus pixel_window(LedgeOpCtx *c, LedgePoolWindow *out)
-{
-    const LedgeTensor x = channels_first(c);
-    LedgeWindow w;
-    LEDGE_TRY(window(c, &w));
-    const int h = w.nd == 2 ? 0 : -1, v = w.nd - 1;
-#define OF(field, absent) (h < 0 ? (absent) : (size_t)w.field[h])
-    *out = (LedgePoolWindow){.batch = (size_t)x.dims[0],
-                             .channels = (size_t)x.dims[1],
-                             .h = h < 0 ? 1 : (size_t)x.dims[2],
-                             .w = (size_t)x.dims[2 + v],
-                             .out_h = OF(out, 1),
-                             .out_w = (size_t)w.out[v],
-                             .kernel_h = OF(kernel, 1),
-                             .kernel_w = (size_t)w.kernel[v],
-                             .stride_h = OF(stride, 1),
-                             .stride_w = (size_t)w.stride[v],
-                             .dilation_h = OF(dilation, 1),
-                             .dilation_w = (size_t)w.dilation[v],
-                             .pad_top = OF(pad, 0),
-                             .pad_left = (size_t)w.pad[v],
-                             .pad_bottom = OF(pad_end, 0),
-                             .pad_right = (size_t)w.pad_end[v],
-                             .count_pad = ledge__node_int(c->node, "count_include_pad", 0) != 0};
-#undef OF
-    return LEDGE_OK;
-}
-
 /* One byte of a pool over three dimensions, in plain C: rare, and never large. */
 static uint8_t volume_mean(const LedgeWindow *w, const int64_t *at, size_t channels,
                            const uint8_t *x, const LedgeByteMean *m, bool count_pads)
@@ -385,7 +356,7 @@ static void flip(LedgeOpCtx *c, uint8_t *x, size_t n)
 static LedgeStatus average(LedgeOpCtx *c, const LedgeByteMean *m, const uint8_t *x, uint8_t *y)
 {
     const LedgeTensor t = channels_first(c);
-    LedgePoolWindow w;
+    LedgeWindow w;
     if (is_global(c)) {
         const size_t pixels = ledge__nn_product(t.dims, 2, t.rank);
         if (pixels > LEDGE_BYTE_SUM_MOST)
@@ -398,10 +369,12 @@ static LedgeStatus average(LedgeOpCtx *c, const LedgeByteMean *m, const uint8_t 
         return average_volume(c, m, x, y);
     if (t.rank > 5)
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "pools at most three dimensions");
-    LEDGE_TRY(pixel_window(c, &w));
-    if (w.kernel_h > LEDGE_BYTE_SUM_MOST || w.kernel_w > LEDGE_BYTE_SUM_MOST / w.kernel_h)
+    LEDGE_TRY(window(c, &w));
+    const LedgePoolWindow p =
+        ledge__byte_pool_window(&w, t.dims, ledge__node_int(c->node, "count_include_pad", 0) != 0);
+    if (p.kernel_h > LEDGE_BYTE_SUM_MOST || p.kernel_w > LEDGE_BYTE_SUM_MOST / p.kernel_h)
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the window is too large");
-    ledge__bytes_average_pool(runner(c), &w, m, x, y);
+    ledge__bytes_average_pool(runner(c), &p, m, x, y);
     return LEDGE_OK;
 }
 
@@ -422,10 +395,16 @@ static LedgeStatus pool_run(LedgeOpCtx *c)
     if (n_out == 0)
         return LEDGE_OK;
     const bool last = ledge__node_int(c->node, "channels_last", 0) != 0;
+    const size_t plane = n / batch / channels;
+    if (is_global(c) && !last && plane <= LEDGE_BYTE_SUM_MOST) {
+        ledge__bytes_plane_average(runner(c), batch * channels, plane, &m, from.flip, to.flip,
+                                   x->data, y->data);
+        return LEDGE_OK;
+    }
     if (last)
         memcpy(p.x, x->data, n);
     else
-        ledge__vec_transpose(runner(c), x->data, p.x, batch, channels, n / batch / channels, 1);
+        ledge__vec_transpose(runner(c), x->data, p.x, batch, channels, plane, 1);
     if (from.flip)
         flip(c, p.x, n);
     LEDGE_TRY(average(c, &m, p.x, p.y));
