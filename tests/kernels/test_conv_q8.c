@@ -135,7 +135,11 @@ static void pack_all(const LedgeConvQ8Plan *plan, const QCase *q, Buffers *b, bo
 {
     const LedgeConvShape *s = &plan->s;
     int32_t *sums = (int32_t *)b->sums.p;
-    ledge__conv_q8_pack(plan, (const int8_t *)b->w.p, (int8_t *)b->packed.p);
+    if (plan->parts > 1)
+        ledge__conv_q8_pack_zeros(plan, (const int8_t *)b->w.p, b->zeros, s->m,
+                                  (int8_t *)b->packed.p);
+    else
+        ledge__conv_q8_pack(plan, (const int8_t *)b->w.p, (int8_t *)b->packed.p);
     ledge__conv_q8_sums(plan, (const int8_t *)b->w.p, sums);
     ledge__conv_q8_pack_init(plan, (const int32_t *)b->bias.p, sums, q->x_zero,
                              b_zero ? b->zeros : NULL, s->m, (int32_t *)b->init.p);
@@ -152,7 +156,7 @@ static void compare(const LedgeConvQ8Plan *plan, const QCase *q, const Buffers *
     const size_t pixels = s->n * s->oh * s->ow;
     for (size_t i = 0; i < pixels; i++)
         for (size_t m = 0; m < s->m; m++) {
-            const uint32_t sum = one_sum(s, q, b, a->b_zero != NULL, i / (s->oh * s->ow),
+            const uint32_t sum = one_sum(s, q, b, a->b_zero || plan->parts > 1, i / (s->oh * s->ow),
                                          i / s->ow % s->oh, i % s->ow, m);
             const float want = one_output(&a->out, sum, m, b, a->fbias != NULL, a->r != NULL,
                                           i * s->m + m);
@@ -180,7 +184,7 @@ static void check_case(const QCase *q, uint32_t cpu, LedgeConvPath path, LedgeQ8
     pack_all(&plan, q, &b, b_zero);
     LedgeConvQ8Args a = {.x = bytes_of(&b.x), .packed = (const int8_t *)b.packed.p,
                          .init = (const int32_t *)b.init.p,
-                         .b_zero = b_zero ? (const int32_t *)b.b_zeros.p : NULL,
+                         .b_zero = b_zero && plan.parts == 1 ? (const int32_t *)b.b_zeros.p : NULL,
                          .scale = b.scale.p, .border = bytes_of(&b.border),
                          .r = kind == LEDGE_Q8_SUM || (kind == LEDGE_Q8_FLOAT && q->m % 2) ? b.r.p
                                                                                           : NULL,
@@ -322,6 +326,7 @@ static void extremes(uint32_t cpu, LedgePool *pool)
             check_case(&deep, cpu, LEDGE_CONV_PATHS, kind, true, fill, pool);
             check_case(&image, cpu, LEDGE_CONV_PATHS, kind, false, fill, pool);
             check_case(&dw, cpu, LEDGE_CONV_PATHS, kind, false, fill, pool);
+            check_case(&dw, cpu, LEDGE_CONV_DEPTHWISE, kind, true, fill, pool);
         }
 }
 

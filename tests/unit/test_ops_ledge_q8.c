@@ -182,6 +182,38 @@ static void qconv_gives_floats(void **state)
     free(q);
 }
 
+/* 37 channels of 3 × 3 pixels, one for each weight; w - w_zero takes nine bits. */
+static void qconv_depthwise_takes_weight_zero_points(void **state)
+{
+    enum { DC = 37 };
+    static uint8_t x[9 * DC];
+    int8_t w[DC];
+    const float scale = 0.02f;
+    int64_t zeros[DC];
+    (void)state;
+    noise(x, sizeof(x), 6);
+    noise((uint8_t *)w, sizeof(w), 7);
+    for (int c = 0; c < DC; c++)
+        zeros[c] = c % 3 == 0 ? -128 : c % 3 == 1 ? 127 : c;
+    for (int way = 0; way < 2; way++) {
+        const LedgeTensor in[6] = {shaped(LEDGE_UINT8, DIMS(1, 3, 3, DC), x),
+                                   shaped(LEDGE_INT8, DIMS(DC, 1, 1, 1), w), NO_INPUT,
+                                   shaped(LEDGE_FLOAT, DIMS(1), &scale), NO_INPUT, NO_INPUT};
+        OneOp o = ledge_op("QConv", 6, in, way ? WEIGHTS : 0);
+        test_attr_int(o.t, o.n, "group", DC);
+        test_attr_int(o.t, o.n, "x_zero", 90);
+        test_attr_int(o.t, o.n, "y_zero", 100);
+        test_attr_ints(o.t, o.n, "w_zero", DC, zeros);
+        assert_int_equal(one_op_run(&o), LEDGE_OK);
+        for (int i = 0; i < 9 * DC; i++) {
+            const int sum = (x[i] - 90) * (w[i % DC] - (int)zeros[i % DC]);
+            assert_int_equal(((uint8_t *)o.out[0].data)[i],
+                             rne_clamp((float)sum * scale, 100, 0, 255));
+        }
+        one_op_end(&o);
+    }
+}
+
 static void qconv_refuses_what_does_not_fit(void **state)
 {
     Conv *q = conv_new();
@@ -356,6 +388,7 @@ int main(void)
         cmocka_unit_test(qconv_requantises),
         cmocka_unit_test(qconv_adds_the_residual),
         cmocka_unit_test(qconv_gives_floats),
+        cmocka_unit_test(qconv_depthwise_takes_weight_zero_points),
         cmocka_unit_test(qconv_refuses_what_does_not_fit),
         cmocka_unit_test(qgemm_multiplies_by_a_constant),
         cmocka_unit_test(qgemm_multiplies_matrix_by_matrix),

@@ -6,9 +6,12 @@
 
 #include "base/alloc.h"
 
-enum { RUN_MAX = 64 }; /* longest filter row in bytes that is worth copying at borders */
+enum {
+    RUN_MAX = 64,  /* longest filter row in bytes that is worth copying at borders */
+    SHORT_SUM = 48 /* bytes of k so few that low tiles win: one's end hides behind the next's start */
+};
 
-static bool path_serves(const LedgeConvShape *s, LedgeConvPath path, bool b_zero)
+static bool path_serves(const LedgeConvShape *s, LedgeConvPath path)
 {
     switch (path) {
     case LEDGE_CONV_POINTWISE:
@@ -17,7 +20,7 @@ static bool path_serves(const LedgeConvShape *s, LedgeConvPath path, bool b_zero
     case LEDGE_CONV_RUNS:
         return s->group == 1 && s->dw == 1 && s->kw > 1;
     case LEDGE_CONV_DEPTHWISE:
-        return s->group == s->c && s->m == s->c && !b_zero;
+        return s->group == s->c && s->m == s->c;
     default:
         return path == LEDGE_CONV_INDIRECT;
     }
@@ -25,11 +28,11 @@ static bool path_serves(const LedgeConvShape *s, LedgeConvPath path, bool b_zero
 
 static LedgeConvPath choose(const LedgeConvShape *s, bool b_zero)
 {
-    if (path_serves(s, LEDGE_CONV_DEPTHWISE, b_zero) && s->c > 1)
+    if (path_serves(s, LEDGE_CONV_DEPTHWISE) && s->c > 1 && !b_zero)
         return LEDGE_CONV_DEPTHWISE;
-    if (path_serves(s, LEDGE_CONV_POINTWISE, b_zero))
+    if (path_serves(s, LEDGE_CONV_POINTWISE))
         return LEDGE_CONV_POINTWISE;
-    if (path_serves(s, LEDGE_CONV_RUNS, b_zero) && s->c <= RUN_MAX / s->kw)
+    if (path_serves(s, LEDGE_CONV_RUNS) && s->c <= RUN_MAX / s->kw)
         return LEDGE_CONV_RUNS;
     return LEDGE_CONV_INDIRECT;
 }
@@ -66,6 +69,9 @@ static bool gemm_plan(LedgeConvQ8Plan *plan)
         !ledge__mul(runs ? plan->p.depth : 0, LEDGE_Q8_MR_MAX, &border))
         return false;
     plan->mr = ledge__q8_panels_mr(&plan->p);
+    const uint32_t nv = plan->p.base + (plan->p.wide > 0), low = nv >= 3 ? 6 : 4;
+    if (plan->p.depth <= SHORT_SUM && plan->mr > low)
+        plan->mr = low;
     plan->border_bytes = ledge__round_up(kc, plan->k->step);
     plan->thread_bytes = ledge__gemm_q8_thread_bytes(taps, border);
     return plan->thread_bytes > 0 && ledge__mul(plan->p.columns, s->group, &plan->columns) &&
@@ -82,7 +88,8 @@ bool ledge__conv_q8_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Led
     plan->act_kernels = ledge__f32_kernels(cpu);
     plan->threads = threads < 1 ? 1 : threads;
     plan->path =
-        force < LEDGE_CONV_PATHS && path_serves(s, force, b_zero) ? force : choose(s, b_zero);
+        force < LEDGE_CONV_PATHS && path_serves(s, force) ? force : choose(s, b_zero);
+    plan->parts = b_zero && plan->path == LEDGE_CONV_DEPTHWISE ? 3 : 1;
     const bool ok = plan->path == LEDGE_CONV_DEPTHWISE ? ledge__conv_q8_dw_plan(plan)
                                                        : gemm_plan(plan);
     return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&
@@ -94,7 +101,7 @@ void ledge__conv_q8_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *p
     const LedgeConvShape *s = &plan->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group, spatial = s->kh * s->kw;
     if (plan->path == LEDGE_CONV_DEPTHWISE) {
-        ledge__conv_q8_dw_pack(plan, w, packed);
+        ledge__conv_q8_pack_zeros(plan, w, NULL, 1, packed);
         return;
     }
     for (size_t g = 0; g < s->group; g++, packed += ledge__q8_panels_bytes(&plan->p)) {

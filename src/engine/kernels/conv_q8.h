@@ -17,6 +17,9 @@ typedef struct LedgeConvQ8Plan {
      * `tail` from tail_first on, which overlaps them where there are enough. */
     const LedgeQ8Kernels *tail;
     size_t wide, tail_first;
+    /* Depthwise weights with zero points: w - b_zero takes nine bits, which three int8 sum up to;
+     * each pixel is multiplied by all three. Else 1. */
+    uint32_t parts;
     LedgeConvPath path; /* POINTWISE, INDIRECT, RUNS or DEPTHWISE */
     LedgeQ8Panels p;    /* of one group */
     const LedgeF32Kernels *act_kernels;
@@ -30,12 +33,16 @@ typedef struct LedgeConvQ8Plan {
 } LedgeConvQ8Plan;
 
 /* `force` is a path, or LEDGE_CONV_PATHS to choose; a path that cannot serve the shape is
- * passed over. `b_zero`: weights have zero points other than 0. false: sizes overflow. */
+ * passed over. `b_zero`: weights have zero points other than 0; DEPTHWISE takes them only where it
+ * is forced, with weights packed by ledge__conv_q8_pack_zeros. false: sizes overflow. */
 bool ledge__conv_q8_plan(const LedgeConvShape *s, uint32_t cpu, int threads, LedgeConvPath force,
                          bool b_zero, LedgeConvQ8Plan *plan);
 
 /* Weights in ONNX's order [m, c / group, kh, kw]. */
 void ledge__conv_q8_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed);
+/* The same for a depthwise plan with b_zero (of 1 or m), which a run is then not given. */
+void ledge__conv_q8_pack_zeros(const LedgeConvQ8Plan *plan, const int8_t *w, const int32_t *b_zero,
+                               size_t count, int8_t *packed);
 /* The same for a GEMM plan: B[k][n] = w[n * sn + k * sk], each byte XORed with `flip`. */
 void ledge__conv_q8_pack_matrix(const LedgeConvQ8Plan *plan, const void *w, size_t sn, size_t sk,
                                 uint8_t flip, int8_t *packed);
@@ -74,7 +81,6 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, L
 
 /* Parts of the above in a file of their own. */
 bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan);
-void ledge__conv_q8_dw_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed);
 void ledge__conv_q8_dw_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool);
 /* The channel that stands at `place` among packed init and scale; s.c or more: none. */
 size_t ledge__conv_q8_dw_channel(const LedgeConvQ8Plan *plan, size_t place);

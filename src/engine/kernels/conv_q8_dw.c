@@ -19,7 +19,7 @@ bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
 {
     const LedgeConvShape *s = &plan->s;
     const size_t block = 4 * (size_t)plan->k->lanes;
-    size_t taps, bytes;
+    size_t taps, bytes, all;
     if (s->c > SIZE_MAX / 2)
         return false;
     plan->tail = ledge__q8_narrower(plan->k);
@@ -30,12 +30,14 @@ bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
     plan->tail_first = s->c > rest ? s->c - rest : 0;
     plan->columns = plan->wide + rest;
     plan->border_bytes = s->c;
-    if (s->kh > SIZE_MAX / 2 || !ledge__mul(ledge__round_up(s->kh, 4), s->kw, &taps) ||
+    if (s->kh > SIZE_MAX / 8 ||
+        !ledge__mul(ledge__round_up(s->kh * plan->parts, 4), s->kw, &taps) ||
         !ledge__mul(plan->columns, taps, &plan->packed_bytes))
         return false;
     if (s->ow == 0)
         return true;
-    if (!ledge__mul(row_pixels(s) + 1, s->kh * sizeof(uint8_t *), &bytes) || bytes > SIZE_MAX / 2)
+    if (!ledge__mul(row_pixels(s), s->kh, &all) || !ledge__add(all, s->kh * plan->parts, &all) ||
+        !ledge__mul(all, sizeof(uint8_t *), &bytes) || bytes > SIZE_MAX / 2)
         return false;
     plan->thread_bytes = ledge__round_up(bytes, LEDGE_ALIGN);
     return true;
@@ -50,10 +52,19 @@ size_t ledge__conv_q8_dw_channel(const LedgeConvQ8Plan *plan, size_t place)
            ledge__q8_dw_channel((uint32_t)(in / lanes), (uint32_t)(in % lanes));
 }
 
-void ledge__conv_q8_dw_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed)
+/* The next part of a weight that may take nine bits. */
+static int8_t next_part(int32_t *v)
+{
+    const int32_t part = *v < -128 ? -128 : *v > 127 ? 127 : *v;
+    *v -= part;
+    return (int8_t)part;
+}
+
+void ledge__conv_q8_pack_zeros(const LedgeConvQ8Plan *plan, const int8_t *w, const int32_t *b_zero,
+                               size_t count, int8_t *packed)
 {
     const LedgeConvShape *s = &plan->s;
-    const size_t fours = (s->kh + 3) / 4;
+    const size_t kh = s->kh, fours = (kh * plan->parts + 3) / 4;
     memset(packed, 0, plan->packed_bytes);
     for (size_t place = 0; place < plan->columns; place++) {
         const size_t c = ledge__conv_q8_dw_channel(plan, place);
@@ -62,8 +73,11 @@ void ledge__conv_q8_dw_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t
         const size_t in = (wide ? place : place - plan->wide) % block;
         int8_t *to = packed + (place - in) * fours * 4 * s->kw + in * 4;
         for (size_t j = 0; c < s->c && j < s->kw; j++)
-            for (size_t i = 0; i < s->kh; i++)
-                to[(j * fours + i / 4) * block * 4 + i % 4] = w[(c * s->kh + i) * s->kw + j];
+            for (size_t i = 0; i < kh; i++) {
+                int32_t v = w[(c * kh + i) * s->kw + j] - (b_zero ? b_zero[count == 1 ? 0 : c] : 0);
+                for (size_t row = i; row < kh * plan->parts; row += kh)
+                    to[(j * fours + row / 4) * block * 4 + row % 4] = next_part(&v);
+            }
     }
 }
 
@@ -114,29 +128,31 @@ static void run_rows(void *arg, size_t begin, size_t end, int thread)
             fill_row(s, a, image, oy * s->sh + i * s->dh - s->pt,
                      px + (size_t)(rows[i] - (const uint8_t *const *)px));
         }
+        for (size_t i = s->kh; i < s->kh * plan->parts; i++)
+            rows[i] = rows[i - s->kh];
         LedgeQ8DwTile t = {.rows = (const uint8_t *const *const *)rows,
-                                 .kh = (uint32_t)s->kh,
-                                 .kw = (uint32_t)s->kw,
-                                 .step = (uint32_t)s->sw,
-                                 .dil = (uint32_t)s->dw,
-                                 .w = a->packed,
-                                 .init = a->init,
-                                 .scale = a->scale,
-                                 .fbias = a->fbias,
-                                 .y = (char *)a->y + row * s->ow * s->ldc * element,
-                                 .ldy = s->ldc,
-                                 .r = a->r ? (const char *)a->r + row * s->ow * a->ldr * element
-                                           : NULL,
-                                 .ldr = a->ldr,
-                                 .ow = s->ow,
-                                 .c = plan->wide,
-                                 .out = &a->out};
+                           .kh = (uint32_t)s->kh * plan->parts,
+                           .kw = (uint32_t)s->kw,
+                           .step = (uint32_t)s->sw,
+                           .dil = (uint32_t)s->dw,
+                           .w = a->packed,
+                           .init = a->init,
+                           .scale = a->scale,
+                           .fbias = a->fbias,
+                           .y = (char *)a->y + row * s->ow * s->ldc * element,
+                           .ldy = s->ldc,
+                           .r = a->r ? (const char *)a->r + row * s->ow * a->ldr * element
+                                     : NULL,
+                           .ldr = a->ldr,
+                           .ow = s->ow,
+                           .c = plan->wide,
+                           .out = &a->out};
         if (plan->wide)
             plan->k->dw(&t);
         if (plan->wide < s->c) {
             t.first = plan->tail_first;
             t.c = s->c;
-            t.w += plan->wide * ((s->kh + 3) / 4 * 4) * s->kw;
+            t.w += plan->wide * ledge__round_up(t.kh, 4) * s->kw;
             t.init += plan->wide;
             t.scale += plan->wide;
             t.fbias = t.fbias ? t.fbias + plan->wide : NULL;

@@ -134,13 +134,32 @@ typedef struct Walk {
     size_t block, blocks, chunks;
 } Walk;
 
+/* Eight bytes at a time, as four sums of 16 bits that cannot overflow within a block. */
+static uint32_t sum_bytes(const uint8_t *p, size_t n)
+{
+    enum { BLOCK = 128 };
+    const uint64_t even = 0x00ff00ff00ff00ffu;
+    uint32_t sum = 0;
+    while (n >= 8) {
+        uint64_t four = 0, x;
+        for (size_t i = 0; n >= 8 && i < BLOCK; i++, p += 8, n -= 8) {
+            memcpy(&x, p, sizeof(x));
+            four += (x & even) + (x >> 8 & even);
+        }
+        four = (four & 0x0000ffff0000ffffu) + (four >> 16 & 0x0000ffff0000ffffu);
+        sum += (uint32_t)four + (uint32_t)(four >> 32);
+    }
+    while (n > 0)
+        sum += p[--n];
+    return sum;
+}
+
 static void sum_rows(const uint8_t *const *rows, size_t taps, size_t kc, uint32_t mr, int32_t *sums)
 {
     for (uint32_t i = 0; i < mr; i++) {
         uint32_t s = 0;
         for (size_t t = 0; t < taps; t++)
-            for (size_t k = 0; k < kc; k++)
-                s += rows[t * mr + i][k];
+            s += sum_bytes(rows[t * mr + i], kc);
         sums[i] = (int32_t)s;
     }
 }

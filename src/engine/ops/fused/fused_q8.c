@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/hash.h"
 #include "engine/ops/fused/fused_act.h"
 
 static LedgeStatus byte(LedgeOpCtx *c, const char *name, int64_t absent, int32_t *out)
@@ -100,7 +101,7 @@ static size_t weights_bytes(const LedgeFusedQ8 *f)
 
 static size_t rest_bytes(const LedgeFusedQ8 *f)
 {
-    return 3 * lines(f->plan.columns * sizeof(int32_t)) + 2 * lines(f->plan.s.m * sizeof(int32_t)) +
+    return 3 * lines(f->plan.columns * sizeof(int32_t)) + lines(f->plan.s.m * sizeof(int32_t)) +
            lines(f->plan.border_bytes);
 }
 
@@ -119,7 +120,10 @@ static LedgeStatus pack_weights(void *arg, void *to)
         ledge__conv_q8_pack_matrix(&f->plan, p->w, f->sn, f->sk, f->flip, to);
         ledge__conv_q8_sums_matrix(&f->plan, p->w, f->sn, f->sk, f->flip, sums);
     } else {
-        ledge__conv_q8_pack(&f->plan, p->w, to);
+        if (f->plan.parts > 1)
+            ledge__conv_q8_pack_zeros(&f->plan, p->w, f->zeros, f->w_zeros, to);
+        else
+            ledge__conv_q8_pack(&f->plan, p->w, to);
         ledge__conv_q8_sums(&f->plan, p->w, sums);
     }
     return LEDGE_OK;
@@ -150,7 +154,6 @@ static LedgeStatus make_rest(LedgeOpCtx *c, LedgeFusedQ8 *f, char *to)
     int32_t *init = (int32_t *)(void *)to, *b_zero = (int32_t *)(void *)(to + column);
     float *scales = (float *)(void *)(to + 2 * column);
     int32_t *plain = (int32_t *)(void *)(to + 3 * column);
-    int32_t *zeros = (int32_t *)(void *)(to + 3 * column + lines(m * sizeof(int32_t)));
     const size_t n_scale = (size_t)ledge_tensor_count(scale);
     if (n_scale)
         memcpy(plain, scale->data, n_scale * sizeof(float));
@@ -159,17 +162,15 @@ static LedgeStatus make_rest(LedgeOpCtx *c, LedgeFusedQ8 *f, char *to)
     ledge__conv_q8_pack_floats(p, copied, n_scale, 1.0f, scales);
     if (bias && m)
         memcpy(plain, bias->data, m * sizeof(int32_t));
-    for (size_t i = 0; f->w_zero && i < f->w_zeros; i++)
-        zeros[i] = (int32_t)f->w_zero[i];
-    ledge__conv_q8_pack_init(p, bias ? plain : NULL, f->sums, f->x_zero, f->w_zero ? zeros : NULL,
-                             f->w_zeros, init);
-    if (f->w_zero)
-        ledge__conv_q8_pack_ints(p, zeros, f->w_zeros, b_zero);
-    uint8_t *border = (uint8_t *)to + 3 * column + 2 * lines(m * sizeof(int32_t));
+    ledge__conv_q8_pack_init(p, bias ? plain : NULL, f->sums, f->x_zero, f->zeros, f->w_zeros,
+                             init);
+    if (f->zeros)
+        ledge__conv_q8_pack_ints(p, f->zeros, f->w_zeros, b_zero);
+    uint8_t *border = (uint8_t *)to + 3 * column + lines(m * sizeof(int32_t));
     if (p->border_bytes)
         memset(border, f->x_zero, p->border_bytes);
     f->init = init;
-    f->b_zero = f->w_zero ? b_zero : NULL;
+    f->b_zero = f->zeros && p->parts == 1 ? b_zero : NULL;
     f->scale = scales;
     f->border = border;
     return LEDGE_OK;
@@ -196,10 +197,30 @@ static LedgeStatus check_inputs(LedgeOpCtx *c, const LedgeFusedQ8 *f)
     return LEDGE_OK;
 }
 
+static LedgeStatus copy_zeros(LedgeOpCtx *c, LedgeFusedQ8 *f)
+{
+    if (!f->w_zero)
+        return LEDGE_OK;
+    int32_t *zeros = ledge__op_alloc(c, f->w_zeros * sizeof(*zeros));
+    if (!zeros)
+        return ledge__no_memory(c->err);
+    for (size_t i = 0; i < f->w_zeros; i++)
+        zeros[i] = (int32_t)f->w_zero[i];
+    f->zeros = zeros;
+    return LEDGE_OK;
+}
+
+/* Tells packed forms of one constant under several zero points apart. */
+static uint64_t zeros_hash(const LedgeFusedQ8 *f)
+{
+    return f->plan.parts > 1 ? ledge__hash64(f->zeros, f->w_zeros * sizeof(*f->zeros), 0) : 0;
+}
+
 LedgeStatus ledge__fused_q8_prepare(LedgeOpCtx *c, LedgeFusedQ8 *f, bool moving)
 {
     const LedgeTensor *bias = ledge__op_in(c, f->in_bias);
     LEDGE_TRY(check_inputs(c, f));
+    LEDGE_TRY(copy_zeros(c, f));
     c->scratch_bytes = f->plan.scratch_bytes;
     f->fixed = !moving && c->in_constant[f->in_w] && c->in_constant[f->in_scale] &&
                (!bias || c->in_constant[f->in_bias]);
@@ -208,13 +229,13 @@ LedgeStatus ledge__fused_q8_prepare(LedgeOpCtx *c, LedgeFusedQ8 *f, bool moving)
         c->scratch_bytes = f->at + weights_bytes(f) + rest_bytes(f);
         return LEDGE_OK;
     }
-    char key[128];
+    char key[160];
     const LedgeConvQ8Plan *p = &f->plan;
     const void *weights;
     PackArg arg = {f, c->in[f->in_w]->data};
-    snprintf(key, sizeof(key), "q8 %s lanes=%u nv=%u step=%u group=%zu sn=%zu sk=%zu flip=%u",
+    snprintf(key, sizeof(key), "q8 %s lanes=%u nv=%u step=%u group=%zu sn=%zu sk=%zu flip=%u zeros=%016llx",
              ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->k->step, p->s.group,
-             f->sn, f->sk, f->flip);
+             f->sn, f->sk, f->flip, (unsigned long long)zeros_hash(f));
     LEDGE_TRY(c->host->packed(c, f->in_w, key, weights_bytes(f), pack_weights, &arg, &weights));
     use_weights(f, weights);
     char *rest = ledge__op_alloc(c, rest_bytes(f) + LEDGE_ALIGN);

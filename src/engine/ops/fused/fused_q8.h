@@ -13,6 +13,7 @@ typedef struct LedgeFusedQ8 {
     int32_t x_zero;
     const int64_t *w_zero; /* w_zeros of them, 1 or m; NULL: all are 0 */
     size_t w_zeros;
+    const int32_t *zeros;  /* the same for the kernels, made by ledge__fused_q8_prepare */
     bool matrix;   /* weights are B[k][n] = w[n * sn + k * sk] ^ flip, not a convolution's */
     size_t sn, sk;
     uint8_t flip;

@@ -57,7 +57,9 @@ static LedgeStatus qconv_prepare(LedgeOpCtx *c)
         LEDGE_TRY(ledge__conv_residual(c, &d, r, &s->ldr, &s->r_offset));
     }
     const LedgeConvShape shape = ledge__conv_shape(&d);
-    if (!ledge__conv_q8_plan(&shape, c->cpu, ledge__pool_threads(c->pool), LEDGE_CONV_PATHS,
+    const bool depthwise = d.group == d.c && d.c == d.m && d.c > 1;
+    if (!ledge__conv_q8_plan(&shape, c->cpu, ledge__pool_threads(c->pool),
+                             depthwise ? LEDGE_CONV_DEPTHWISE : LEDGE_CONV_PATHS,
                              s->f.w_zero != NULL, &s->f.plan))
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the convolution is too large");
     return ledge__fused_q8_prepare(c, &s->f, false);
