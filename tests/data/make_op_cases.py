@@ -316,6 +316,51 @@ for group in (1, 4):
                {"w": i8(8, 4 // group, 3, 3), "ws": np.array(.02, F), "wz": np.array(0, np.int8),
                 "b": f(1, 8, 1, 1)}, "y")
 
+# Attention over bytes, with and without what the fast way takes.
+X8, W8, zero = u8(2, 5, 12), i8(12, 36), i8(36)
+for name, mask, const, each in (("plain", None, (1, 2, 4, 7), False),
+                                ("each", None, (1, 2, 4, 7), True), ("run", None, (), False),
+                                ("mask", np.array([3, 5], np.int32), (1, 2, 4, 7), False)):
+    case("ms_qattention_" + name, "QAttention",
+         [X8, W8, f(36), s(.03), np.abs(f(36)) * F(.02) if each else s(.02), mask, uz(117),
+          zero if each else iz(2)], domain=MS, const=const, num_heads=3)
+
+
+def lstm_case(name, weight, dirs, each):
+    """DynamicQuantizeLSTM with the answer of LSTM by the weights as floats: ONNX Runtime rounds
+    activations to bytes too, ledge does not."""
+    I, N, steps, batch = 5, 7, 4, 3
+    W, R = weight(dirs, I, 4 * N), weight(dirs, N, 4 * N)
+    shape = (dirs, 4 * N) if each else (dirs,)
+    ws, rs = (np.abs(f(*shape)) * F(.01) for _ in range(2))
+    wz, rz = (weight(*shape) // 8 for _ in range(2))
+    B, x = f(dirs, 8 * N), f(steps, batch, I)
+    wide = [(a.astype(F) - np.expand_dims(z.astype(F), 1 if each else (1, 2))) *
+            np.expand_dims(sc, 1 if each else (1, 2)) for a, z, sc in ((W, wz, ws), (R, rz, rs))]
+    common = dict(hidden_size=N, direction="bidirectional" if dirs == 2 else "forward")
+    case("float_" + name, "LSTM", [x] + [a.transpose(0, 2, 1).copy() for a in wide] + [B], 1,
+         opset=14, **common)
+    folder = os.path.join(OUT, "test_float_" + name)
+    inits = dict(w=W, r=R, b=B, ws=ws, wz=wz, rs=rs, rz=rz)
+    node = H.make_node("DynamicQuantizeLSTM", ["x", "w", "r", "b", "", "", "", "", "ws", "wz", "rs",
+                                               "rz"], ["y"], domain=MS, **common)
+    shape = [steps, dirs, batch, N]
+    graph = H.make_graph([node], name, [value_info("x", x)],
+                         [H.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+                         [NH.from_array(a, n) for n, a in inits.items()])
+    model = H.make_model(graph, opset_imports=[H.make_opsetid("", 14), H.make_opsetid(MS, 1)],
+                         ir_version=10)
+    data = os.path.join(OUT, "test_" + name, "test_data_set_0")
+    os.makedirs(data)
+    write(os.path.join(OUT, "test_" + name, "model.onnx"), model.SerializeToString())
+    for file in ("input_0.pb", "output_0.pb"):
+        shutil.copy(os.path.join(folder, "test_data_set_0", file), data)
+    shutil.rmtree(folder)
+
+
+lstm_case("dynamic_lstm_s8", i8, 1, False)
+lstm_case("dynamic_lstm_u8_each", u8, 2, True)
+
 archive = os.path.join(HERE, "ops_ort.tar.zst")
 if os.path.exists(archive):
     os.remove(archive)

@@ -173,6 +173,73 @@ static void three_products_before_attention_become_one(void **state)
     assert_outputs_agree(before);
 }
 
+static void convolution_runs_on_pixels_with_bias_and_activation(void **state)
+{
+    (void)state;
+    static const char before[] = "opset 17\n"
+                                 "input x f32[1,4,6,5]\n"
+                                 "const w i8[8,4,3,3]\n"
+                                 "const ws f32[] = 0.01\n"
+                                 "const wz i8[] = 0\n"
+                                 "const b f32[1,8,1,1]\n"
+                                 "q, s, z = DynamicQuantizeLinear(x)\n"
+                                 "m = ConvInteger(q, w, z, wz) {pads=[1,1,1,1], strides=[2,2]}\n"
+                                 "f = Cast(m) {to=1}\n"
+                                 "k = Mul(s, ws)\n"
+                                 "p = Mul(f, k)\n"
+                                 "a = Add(p, b)\n"
+                                 "y = Relu(a)\n"
+                                 "output y\n";
+    assert_optimized(before,
+                     "%0:float32[1,6,5,4] = Transpose(x) {perm=[0,2,3,1]}\n"
+                     "%1:uint8[1,6,5,4], %2:float32[], %3:uint8[] = DynamicQuantizeLinear(%0)\n"
+                     "%4:float32[1,3,3,8] = ledge.ConvInteger(%1, w, %5, _, %2, %3, %6, wz) "
+                     "{kernel_shape=[3,3], strides=[2,2], dilations=[1,1], group=1, pads=[1,1,1,1], "
+                     "act=\"relu\"}\n"
+                     "y:float32[1,8,3,3] = Transpose(%4) {perm=[0,3,1,2]}\n"
+                     "output y\n");
+    assert_outputs_within(before, 0);
+}
+
+#define CONV(weights, zero, attrs)                                                                 \
+    "opset 17\ninput x f32[2,4,7,6]\n" weights zero "const ws f32[] = 0.01\n"                     \
+    "q, s, z = DynamicQuantizeLinear(x)\n"                                                         \
+    "m = ConvInteger(q, w, z, wz) {pads=[1,0,1,2]" attrs "}\n"                                     \
+    "f = Cast(m) {to=1}\nk = Mul(ws, s)\ny = Mul(k, f)\noutput y\n"
+
+static void convolutions_of_every_kind_are_the_same_bits(void **state)
+{
+    (void)state;
+    assert_outputs_within(CONV("const w u8[6,4,3,3]\n", "const wz u8[] = 117\n", ""), 0);
+    assert_outputs_within(CONV("const w u8[6,4,1,1]\n", "const wz u8[6]\n", ""), 0);
+    assert_outputs_within(CONV("const w i8[4,1,3,3]\n", "const wz i8[] = 0\n", ", group=4"), 0);
+    assert_outputs_within(CONV("const w u8[4,1,3,3]\n", "const wz u8[4]\n", ", group=4"), 0);
+    assert_outputs_within(CONV("const w i8[8,2,2,3]\n", "const wz i8[8]\n",
+                               ", group=2, dilations=[2,1]"),
+                          0);
+}
+
+static void attention_over_bytes_is_one_product_before_it(void **state)
+{
+    (void)state;
+    static const char before[] =
+        "opset 17\n"
+        "input x f32[2,6,16]\n"
+        "const w i8[16,48]\n"
+        "const b f32[48]\n"
+        "const ws f32[] = 0.01\n"
+        "const wz i8[] = 3\n"
+        "q, s, z = DynamicQuantizeLinear(x)\n"
+        "y = com.microsoft.QAttention(q, w, b, s, ws, _, z, wz) {num_heads=2}\n"
+        "output y\n";
+    assert_optimized(before,
+                     "q:uint8[2,6,16], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
+                     "%0:float32[2,6,48] = ledge.MatMulInteger(q, w, b, _, s, z, ws, wz)\n"
+                     "y:float32[2,6,16] = ledge.Attention(%0, _, _) {heads=2}\n"
+                     "output y\n");
+    assert_outputs_agree(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +251,9 @@ int main(void)
         cmocka_unit_test(integer_to_float_of_microsoft_is_the_same_product),
         cmocka_unit_test(dynamic_products_of_one_input_share_its_bytes),
         cmocka_unit_test(three_products_before_attention_become_one),
+        cmocka_unit_test(convolution_runs_on_pixels_with_bias_and_activation),
+        cmocka_unit_test(convolutions_of_every_kind_are_the_same_bits),
+        cmocka_unit_test(attention_over_bytes_is_one_product_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

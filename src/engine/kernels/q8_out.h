@@ -199,6 +199,19 @@ VQ_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *su
         q[i * nv + v] = q8_requantise_sum(&f, sum[i * nv + v], vq_load_f(scale + v * VQ_LANES),
                                           vq_load_bytes(r + v * VQ_LANES), true);
         vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, false);
+    } else if (mr * nv >= 20 && o->kind == LEDGE_Q8_FLOAT && t->n == (size_t)nv * VQ_LANES &&
+               !t->b_zero && t->fbias && !at.r) { /* large tiles only: the code is long */
+        const vqf lo = vq_set_f(o->lo), hi = vq_set_f(o->hi);
+        const float *const fbias = t->fbias;
+        float *c = at.c;
+        VQ_UNROLL
+        for (int i = 0; i < mr; i++, c += ldc)
+            VQ_EACH(v, nv)
+            {
+                const vqf x = vq_mul_f(vq_float(sum[i * nv + v]), vq_load_f(scale + v * VQ_LANES));
+                const vqf y = vq_add_f(x, vq_load_f(fbias + v * VQ_LANES));
+                vq_store_f(c + v * VQ_LANES, vq_clamp_f(y, lo, hi));
+            }
     } else {
         vqi stored[32];
         LedgeQ8Tile here = *t;

@@ -282,6 +282,44 @@ static bool is_ms(const LedgeNode *n, const char *op_type)
     return strcmp(n->domain, "com.microsoft") == 0 && strcmp(n->op_type, op_type) == 0;
 }
 
+/* com.microsoft QAttention without mask or past: input, weights, bias, their scales, mask, zero
+ * points, past. One product makes Q, K and V side by side, as ledge.Attention reads them. */
+static LedgeStatus take_attention(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, bool *changed)
+{
+    Match m = {{0}};
+    const LedgeAttr *scale = ledge__node_attr(n, "scale");
+    const int64_t heads = ledge__node_int(n, "num_heads", 0);
+    if (n->n_in < 5 || n->n_out != 1 || ledge__node_in(n, 5) || ledge__node_in(n, 8) || heads < 1 ||
+        ledge__node_int(n, "unidirectional", 0) || ledge__node_int(n, "do_rotary", 0) ||
+        !ledge__opt_has(c, "Attention") ||
+        !set_product(&m, n->in[0].value, n->in[1].value, ledge__node_in(n, 6),
+                     ledge__node_in(n, 7)) ||
+        m.in[IN_A]->t.rank != 3)
+        return LEDGE_OK;
+    const int64_t columns = m.in[IN_B]->t.dims[1];
+    m.in[IN_BIAS] = n->in[2].value;
+    m.in[IN_A_SCALE] = n->in[3].value;
+    m.in[IN_B_SCALE] = n->in[4].value;
+    if (columns % (3 * heads) || !is_bias(m.in[IN_BIAS], &m) ||
+        !is_number(m.in[IN_A_SCALE], LEDGE_FLOAT) || !is_few(m.in[IN_B_SCALE], LEDGE_FLOAT, columns))
+        return LEDGE_OK;
+    LedgeTensor like = m.in[IN_A]->t;
+    like.type = LEDGE_FLOAT;
+    like.dims[2] = columns;
+    LedgeNode *made = ledge__opt_internal(g, "MatMulInteger", IN_SLOTS, &like, n);
+    like.dims[2] = columns / 3;
+    LedgeNode *att = made ? ledge__opt_internal(g, "Attention", 3, &like, n) : NULL;
+    if (!att || !ledge__node_set_int(g, att, "heads", heads) ||
+        (scale && scale->f != 0 && !ledge__node_set_float(g, att, "scale", scale->f)))
+        return ledge__no_memory(c->err);
+    for (uint32_t i = 0; i < IN_SLOTS; i++)
+        ledge__node_set_input(made, i, m.in[i]);
+    ledge__node_set_input(att, 0, made->out[0]);
+    ledge__opt_take_over(g, att, n);
+    *changed = true;
+    return LEDGE_OK;
+}
+
 LedgeStatus ledge__opt_dyn_int8(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
 {
     if (!ledge__opt_has(c, "MatMulInteger"))
@@ -300,6 +338,10 @@ LedgeStatus ledge__opt_dyn_int8(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
             LEDGE_TRY(match_dynamic(g, c, n, &m, &ok));
         if (ok) {
             LEDGE_TRY(build(g, c, n, &m, changed));
+            continue;
+        }
+        if (is_ms(n, "QAttention")) {
+            LEDGE_TRY(take_attention(g, c, n, changed));
             continue;
         }
         ConvMatch conv;
