@@ -246,14 +246,57 @@ static void sums_and_products_of_bytes(void **state)
                                  "e = Mul(d, kd)\n"
                                  "q2 = QuantizeLinear(e, s2, z)\n"
                                  "output q2\n";
+    assert_optimized(before, "%0:uint8[1,3,4,4] = ledge.QMap(w, %1) {to=2}\n"
+                             "q:uint8[1,3,4,4] = ledge.QAdd(x, %0) {a_zero=120, b_zero=132, "
+                             "a_scale=0.428571, b_scale=1, y_zero=120, lo=120}\n"
+                             "q2:uint8[1,3,4,4] = ledge.QMul(q, %2) {a_zero=120, b_zero=132, "
+                             "scale=0.07, y_zero=120}\n"
+                             "output q2\n");
+    assert_outputs_within(before, 1);
+}
+
+static void difference_is_a_sum_with_the_bytes_turned(void **state)
+{
+    (void)state;
+    static const char before[] = "input x u8[1,3,4,4]\n"
+                                 "input w u8[1,3,4,4]\n"
+                                 "const s f32[] = 0.03\n"
+                                 "const z u8[] = 120\n"
+                                 "const s2 f32[] = 0.07\n"
+                                 "const k i8[3,1,1] = 10,-20,127\n"
+                                 "a = DequantizeLinear(x, s, z)\n"
+                                 "b = DequantizeLinear(w, s2, z)\n"
+                                 "c = Sub(a, b)\n"
+                                 "q = QuantizeLinear(c, s2, z)\n"
+                                 "d = DequantizeLinear(q, s2, z)\n"
+                                 "kd = DequantizeLinear(k, s)\n"
+                                 "e = Sub(d, kd)\n"
+                                 "q2 = QuantizeLinear(e, s2, z)\n"
+                                 "output q2\n";
     assert_optimized(before,
                      "%0:uint8[1,3,4,4] = ledge.QMap(w, %1) {to=2}\n"
-                     "q:uint8[1,3,4,4] = ledge.QAdd(x, %0) {a_zero=120, b_zero=132, "
-                     "a_scale=0.428571, b_scale=1, y_zero=120, lo=120}\n"
-                     "q2:uint8[1,3,4,4] = ledge.QMul(q, %2) {a_zero=120, b_zero=132, "
-                     "scale=0.07, y_zero=120}\n"
+                     "q:uint8[1,3,4,4] = ledge.QAdd(x, %0) {a_zero=120, b_zero=135, "
+                     "a_scale=0.428571, b_scale=1, y_zero=120}\n"
+                     "q2:uint8[1,3,4,4] = ledge.QAdd(q, %2) {a_zero=120, b_zero=127, a_scale=1, "
+                     "b_scale=0.428571, y_zero=120}\n"
                      "output q2\n");
     assert_outputs_within(before, 1);
+}
+
+static void looked_up_constants_stay_bytes(void **state)
+{
+    (void)state;
+    static const char before[] = "input i i64[2,3]\n"
+                                 "const t i8[5,4]\n"
+                                 "const s f32[] = 0.03\n"
+                                 "const z i8[] = 3\n"
+                                 "d = DequantizeLinear(t, s, z)\n"
+                                 "y = Gather(d, i)\n"
+                                 "output y\n";
+    assert_optimized(before, "%0:uint8[2,3,4] = Gather(%1, i)\n"
+                             "y:float32[2,3,4] = ledge.Dequantize(%0) {scale=0.03, zero=131}\n"
+                             "output y\n");
+    assert_outputs_within(before, 0);
 }
 
 static void odd_scales_stay_in_float(void **state)
@@ -304,6 +347,8 @@ int main(void)
         cmocka_unit_test(equal_parameters_cancel),
         cmocka_unit_test(int8_becomes_uint8_between_flips),
         cmocka_unit_test(sums_and_products_of_bytes),
+        cmocka_unit_test(difference_is_a_sum_with_the_bytes_turned),
+        cmocka_unit_test(looked_up_constants_stay_bytes),
         cmocka_unit_test(odd_scales_stay_in_float),
         cmocka_unit_test(scales_that_are_not_one_constant_stay_in_float),
     };

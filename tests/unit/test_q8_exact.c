@@ -107,8 +107,7 @@ static void every_level_gives_the_same_bytes(void **state)
             const uint64_t got = answer(m, 1, 1);
             if (got != models[i].hash) {
                 print_message("%s on %s: 0x%016llx\n", models[i].name,
-                              levels[k] ? levels[k] : "this machine",
-                              (unsigned long long)got);
+                              levels[k] ? levels[k] : "this machine", (unsigned long long)got);
                 wrong++;
             }
             ran++;

@@ -221,7 +221,8 @@ static bool keeps_size(const LedgeNode *n, const Dim *d)
     const int64_t *strides = ledge__node_ints(n, "strides", &n_strides);
     const int64_t *dilations = ledge__node_ints(n, "dilations", &n_dilations);
     bool conv = strcmp(n->op_type, "Conv") == 0 || strcmp(n->op_type, "QConv") == 0;
-    if (!conv || d->v->t.rank != 4 || i < 0 || i > 1 || !w || w->t.rank != 4 || ledge__node_attr(n, "auto_pad") || (pads && n_pads != 4) ||
+    if (!conv || d->v->t.rank != 4 || i < 0 || i > 1 || !w || w->t.rank != 4 ||
+        ledge__node_attr(n, "auto_pad") || (pads && n_pads != 4) ||
         (strides && (n_strides != 2 || strides[i] != 1)) || (dilations && n_dilations != 2))
         return false;
     int64_t reach = (w->t.dims[2 + i] - 1) * (dilations ? dilations[i] : 1);

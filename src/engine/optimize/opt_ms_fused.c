@@ -1,5 +1,5 @@
-/* com.microsoft FusedConv, FusedGemm and FusedMatMul, which ONNX Runtime's optimiser leaves behind, are
- * taken apart into plain operators again, so that the other passes see them. */
+/* com.microsoft FusedConv, FusedGemm and FusedMatMul, which ONNX Runtime's optimiser leaves behind,
+ * are taken apart into plain operators again, so that the other passes see them. */
 #include "engine/optimize/pass.h"
 
 typedef struct Activation {
@@ -16,9 +16,9 @@ static bool is_ms(const LedgeNode *n, const char *op_type)
 static bool read_activation(const LedgeNode *n, Activation *a)
 {
     static const Activation known[] = {
-        {"Relu", 0, 0},          {"Tanh", 0, 0},         {"Sigmoid", 0, 0},
-        {"LeakyRelu", 0.01f, 0}, {"Elu", 1, 0},          {"HardSigmoid", 0.2f, 0.5f},
-        {"Softsign", 0, 0},      {"Softplus", 0, 0},     {"Clip", -3.402823466e38f, 3.402823466e38f}};
+        {"Relu", 0, 0},          {"Tanh", 0, 0},     {"Sigmoid", 0, 0},
+        {"LeakyRelu", 0.01f, 0}, {"Elu", 1, 0},      {"HardSigmoid", 0.2f, 0.5f},
+        {"Softsign", 0, 0},      {"Softplus", 0, 0}, {"Clip", -3.402823466e38f, 3.402823466e38f}};
     const char *name = ledge__node_string(n, "activation", "");
     size_t count;
     const float *p = ledge__node_floats(n, "activation_params", &count);
@@ -95,7 +95,8 @@ static LedgeStatus split(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, bool conv,
     LedgeValue *z = conv ? ledge__node_in(n, 3) : NULL;
     if (!read_activation(n, &a))
         return LEDGE_OK;
-    LedgeNode *last = plain(g, n, conv ? "Conv" : "Gemm", conv ? 11 : 13, n->n_in < 3 ? n->n_in : 3);
+    const uint32_t n_in = n->n_in < 3 ? n->n_in : 3;
+    LedgeNode *last = plain(g, n, conv ? "Conv" : "Gemm", conv ? 11 : 13, n_in);
     if (last && z) {
         LedgeNode *sum = ledge__opt_onnx(g, "Add", 7, 2, &n->out[0]->t, n);
         if (!sum)

@@ -22,6 +22,9 @@ typedef struct LedgeQ8 {
 bool ledge__q8_params(const LedgeNode *n, LedgeType type, LedgeQ8 *q);
 /* The uint8 tensor that float `v` is read from. */
 bool ledge__q8_read(const LedgeValue *v, LedgeQ8 *q);
+/* The same, int8 constants included, which are copied as uint8. *no_memory is set when that fails.
+ */
+bool ledge__q8_operand(LedgeGraph *g, const LedgeValue *v, LedgeQ8 *q, bool *no_memory);
 /* The uint8 tensor that QuantizeLinear `n` makes of its float input. */
 bool ledge__q8_write(const LedgeNode *n, LedgeQ8 *q);
 static inline bool ledge__q8_equal(const LedgeQ8 *a, const LedgeQ8 *b)

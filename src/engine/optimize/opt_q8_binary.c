@@ -1,25 +1,26 @@
-/* Add and Mul of bytes: DequantizeLinear twice, Add or Mul, clamps and QuantizeLinear become
+/* Add, Sub and Mul of bytes: DequantizeLinear twice, the operator, clamps and QuantizeLinear become
  * ledge.QAdd or ledge.QMul. One side may be a constant. */
 #include "engine/optimize/opt_q8.h"
 
-/* An operand, constants of int8 included. */
-static bool operand(LedgeGraph *g, const LedgeValue *v, LedgeQ8 *q, bool *no_memory)
+/* -b for b: the byte counted from the other end, and the zero point too. A constant is turned
+ * now, a tensor by ledge.QMap. False: no memory. */
+static bool negate(LedgeGraph *g, LedgeQ8 *q, LedgeNode *before)
 {
-    const LedgeNode *dq = ledge__opt_made_by(v, "DequantizeLinear");
-    LedgeValue *x = dq ? ledge__node_in(dq, 0) : NULL;
-    if (ledge__q8_read(v, q))
-        return true;
-    if (!x || !ledge__value_is_constant(x) || x->t.type != LEDGE_INT8 ||
-        v->t.type != LEDGE_FLOAT || !ledge__q8_params(dq, LEDGE_INT8, q))
-        return false;
-    LedgeTensor t = x->t;
-    t.type = LEDGE_UINT8;
+    uint8_t table[256];
+    for (int i = 0; i < 256; i++)
+        table[i] = (uint8_t)(255 - i);
+    q->zero = 255 - q->zero;
+    if (!ledge__value_is_constant(q->v)) {
+        LedgeNode *map = ledge__q8_map(g, q->v, table, LEDGE_UINT8, before);
+        q->v = map ? map->out[0] : NULL;
+        return map != NULL;
+    }
+    const LedgeValue *old = q->v;
+    LedgeTensor t = old->t;
     t.data = NULL;
-    q->zero += 128;
     q->v = ledge__value_constant(g, NULL, &t, false);
-    *no_memory = q->v == NULL;
     for (int64_t i = 0; q->v && i < ledge_tensor_count(&t); i++)
-        ((uint8_t *)q->v->t.data)[i] = ((const uint8_t *)x->t.data)[i] ^ 0x80;
+        ((uint8_t *)q->v->t.data)[i] = table[((const uint8_t *)old->t.data)[i]];
     return q->v != NULL;
 }
 
@@ -42,13 +43,15 @@ static LedgeStatus convert(LedgeGraph *g, LedgeOptCtx *c, const LedgeQ8Tail *t, 
 {
     LedgeNode *n = t->x->producer, *q = t->quantize;
     LedgeQ8 a, b;
-    bool add = ledge__node_is(n, "Add"), no_memory = false;
-    bool fits = n->n_in == 2 && operand(g, n->in[0].value, &a, &no_memory) &&
-                operand(g, n->in[1].value, &b, &no_memory);
+    bool sub = ledge__node_is(n, "Sub"), add = sub || ledge__node_is(n, "Add"), no_memory = false;
+    bool fits = n->n_in == 2 && ledge__q8_operand(g, n->in[0].value, &a, &no_memory) &&
+                ledge__q8_operand(g, n->in[1].value, &b, &no_memory);
     if (no_memory)
         return ledge__no_memory(c->err);
     if (!fits || !scales_are_sound(&a, &b, &t->y, add))
         return LEDGE_OK;
+    if (sub && !negate(g, &b, q))
+        return ledge__no_memory(c->err);
     LedgeNode *made = ledge__opt_internal(g, add ? "QAdd" : "QMul", 2, &q->out[0]->t, q);
     if (!made || !ledge__node_set_int(g, made, "a_zero", a.zero) ||
         !ledge__node_set_int(g, made, "b_zero", b.zero) ||
@@ -72,7 +75,8 @@ LedgeStatus ledge__opt_q8_binary(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
         next = n->next;
         LedgeQ8Tail t;
         if (ledge__node_is(n, "QuantizeLinear") && ledge__q8_tail(n, &t) && t.x->t.rank >= 0 &&
-            (ledge__opt_made_by(t.x, "Add") || ledge__opt_made_by(t.x, "Mul")))
+            (ledge__opt_made_by(t.x, "Add") || ledge__opt_made_by(t.x, "Sub") ||
+             ledge__opt_made_by(t.x, "Mul")))
             LEDGE_TRY(convert(g, c, &t, changed));
     }
     return LEDGE_OK;

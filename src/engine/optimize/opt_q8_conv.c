@@ -26,8 +26,8 @@ static LedgeStatus match(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, float y_sc
     if (*ok)
         LEDGE_TRY(ledge__q8_scales(g, c, &m->w, m->x.scale, y_scale, &m->scale, ok));
     if (*ok)
-        LEDGE_TRY(ledge__q8_bias(g, c, ledge__node_in(n, 2), 1, &m->w, m->x.scale,
-                                 w->t.dims[0], &m->bias, ok));
+        LEDGE_TRY(ledge__q8_bias(g, c, ledge__node_in(n, 2), 1, &m->w, m->x.scale, w->t.dims[0],
+                                 &m->bias, ok));
     return LEDGE_OK;
 }
 

@@ -26,7 +26,14 @@ static const Form forms[] = {
     {"com.microsoft", "QLinearSigmoid", "Sigmoid", 1, {{0, 1, 2}}, 3, 4, NONE, false},
     {"com.microsoft", "QLinearLeakyRelu", "LeakyRelu", 1, {{0, 1, 2}}, 3, 4, NONE, false},
     {"com.microsoft", "QLinearAveragePool", "AveragePool", 1, {{0, 1, 2}}, 3, 4, NONE, false},
-    {"com.microsoft", "QLinearGlobalAveragePool", "GlobalAveragePool", 1, {{0, 1, 2}}, 3, 4, NONE,
+    {"com.microsoft",
+     "QLinearGlobalAveragePool",
+     "GlobalAveragePool",
+     1,
+     {{0, 1, 2}},
+     3,
+     4,
+     NONE,
      false},
     {"com.microsoft", "QLinearConcat", "Concat", 0, {{0, 0, 0}}, 0, 1, NONE, false},
 };
@@ -134,7 +141,7 @@ static LedgeValue *opened(LedgeGraph *g, const Form *f, LedgeNode *n, uint32_t i
     LedgeTensor like = x->t;
     like.type = LEDGE_FLOAT;
     LedgeNode *dq = zero ? linear(g, "DequantizeLinear", x, scale, zero, &like, n) : NULL;
-    int64_t axis = strcmp(f->float_op, "Conv") == 0   ? 0
+    int64_t axis = strcmp(f->float_op, "Conv") == 0  ? 0
                    : ledge__node_int(n, "transB", 0) ? 0
                                                      : x->t.rank - 1;
     if (!dq || (ledge_tensor_count(&scale->t) > 1 && !ledge__node_set_int(g, dq, "axis", axis)))
@@ -146,8 +153,8 @@ static LedgeValue *opened(LedgeGraph *g, const Form *f, LedgeNode *n, uint32_t i
 static LedgeValue *opened_bias(LedgeGraph *g, const Form *f, LedgeNode *n)
 {
     LedgeValue *b = in(n, f->bias), *w = in(n, f->in[1].scale);
-    double x_scale = ledge__value_as_double(in(n, f->in[0].scale), 0) *
-                     (double)ledge__node_float(n, "alpha", 1);
+    double x_scale =
+        ledge__value_as_double(in(n, f->in[0].scale), 0) * (double)ledge__node_float(n, "alpha", 1);
     float *scale;
     LedgeValue *s = ledge__opt_floats(g, NULL, w->t.rank, w->t.dims, &scale);
     for (int64_t i = 0; s && i < ledge_tensor_count(&w->t); i++)

@@ -65,8 +65,7 @@ static LedgeStatus match_weights(LedgeGraph *g, LedgeOptCtx *c, const LedgeValue
     double beta = gemm ? (double)ledge__node_float(n, "beta", 1) : 1;
     const LedgeValue *bias = gemm ? ledge__node_in(n, 2) : addend;
     if (*ok && bias && beta != 0)
-        LEDGE_TRY(
-            ledge__q8_bias(g, c, bias, beta, &m->w, factor, b->dims[axis], &m->bias, ok));
+        LEDGE_TRY(ledge__q8_bias(g, c, bias, beta, &m->w, factor, b->dims[axis], &m->bias, ok));
     return LEDGE_OK;
 }
 

@@ -204,9 +204,8 @@ static LedgeStatus map_net(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, bool *ch
 static LedgeStatus join_maps(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, bool *changed)
 {
     LedgeValue *x = n->in[0].value;
-    LedgeNode *first = x && x->producer && ledge__node_is_ledge(x->producer, "QMap")
-                           ? x->producer
-                           : NULL;
+    LedgeNode *first =
+        x && x->producer && ledge__node_is_ledge(x->producer, "QMap") ? x->producer : NULL;
     const uint8_t *a = first ? ledge__q8_table(first) : NULL, *b = ledge__q8_table(n);
     uint8_t table[256];
     if (!a || !b)

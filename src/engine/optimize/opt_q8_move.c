@@ -25,6 +25,14 @@ static LedgeStatus sink(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const Ledge
     return LEDGE_OK;
 }
 
+/* The bytes that `n` moves. A table of constants that is looked up in may be int8: it stays bytes,
+ * where weights of floats would be kept as floats. */
+static bool reads(LedgeGraph *g, const LedgeNode *n, LedgeQ8 *q, bool *no_memory)
+{
+    return ledge__q8_read(n->in[0].value, q) ||
+           (ledge__node_is(n, "Gather") && ledge__q8_operand(g, n->in[0].value, q, no_memory));
+}
+
 static LedgeStatus sink_mover(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const LedgeQ8 *q)
 {
     LedgeNode *dq = n->in[0].value->producer;
@@ -81,8 +89,7 @@ static LedgeNode *risable(const LedgeNode *quantize)
 static bool all_known(const LedgeNode *n)
 {
     for (uint32_t i = 0; i < n->n_in; i++)
-        if (!n->in[i].value || n->in[i].value->t.rank < 0 ||
-            n->in[i].value->t.type != LEDGE_FLOAT)
+        if (!n->in[i].value || n->in[i].value->t.rank < 0 || n->in[i].value->t.type != LEDGE_FLOAT)
             return false;
     return true;
 }
@@ -93,8 +100,7 @@ static LedgeStatus rise(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *quantize, Ledg
 {
     uint32_t data = ledge__node_is(n, "Concat") ? n->n_in : 1;
     for (uint32_t i = 0; i < data; i++) {
-        LedgeNode *made =
-            ledge__q8_linear(g, "QuantizeLinear", n->in[i].value, LEDGE_UINT8, q, n);
+        LedgeNode *made = ledge__q8_linear(g, "QuantizeLinear", n->in[i].value, LEDGE_UINT8, q, n);
         if (!made)
             return ledge__no_memory(c->err);
         ledge__node_set_input(n, i, made->out[0]);
@@ -114,10 +120,13 @@ LedgeStatus ledge__opt_q8_move(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
         next = n->next;
         LedgeQ8 q;
         LedgeNode *maker;
+        bool no_memory = false;
         if (n->n_in == 0 || n->n_out == 0 || !n->out[0])
             continue;
-        if (ledge__q8_moves(n) && works_on_bytes(n) && ledge__q8_read(n->in[0].value, &q))
+        if (ledge__q8_moves(n) && works_on_bytes(n) && reads(g, n, &q, &no_memory))
             LEDGE_TRY(sink_mover(g, c, n, &q));
+        else if (no_memory)
+            return ledge__no_memory(c->err);
         else if (concat_agrees(n, &q))
             LEDGE_TRY(sink_concat(g, c, n, &q));
         else if (ledge__q8_write(n, &q) && (maker = risable(n)) &&

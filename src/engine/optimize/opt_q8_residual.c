@@ -7,8 +7,7 @@ static LedgeNode *maker(const LedgeValue *v)
 {
     LedgeNode *n = ledge__opt_made_only_by_ledge(v, "QConv");
     n = n ? n : ledge__opt_made_only_by_ledge(v, "QGemm");
-    return n && !ledge__node_in(n, 4) && !ledge__node_in(n, 5) &&
-                   !ledge__node_int(n, "to_float", 0)
+    return n && !ledge__node_in(n, 4) && !ledge__node_in(n, 5) && !ledge__node_int(n, "to_float", 0)
                ? n
                : NULL;
 }
@@ -27,16 +26,14 @@ static bool set(LedgeGraph *g, LedgeNode *p, const LedgeNode *add, int side)
 
 static bool agrees(const LedgeNode *p, const LedgeNode *add, int side)
 {
-    return ledge__node_int(p, "y_zero", 0) ==
-           ledge__node_int(add, side ? "b_zero" : "a_zero", 0);
+    return ledge__node_int(p, "y_zero", 0) == ledge__node_int(add, side ? "b_zero" : "a_zero", 0);
 }
 
 LedgeStatus ledge__opt_q8_residual(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
 {
     for (LedgeNode *n = g->first, *next; n; n = next) {
         next = n->next;
-        if (!ledge__node_is_ledge(n, "QAdd") || n->n_in != 2 || !n->in[0].value ||
-            !n->in[1].value)
+        if (!ledge__node_is_ledge(n, "QAdd") || n->n_in != 2 || !n->in[0].value || !n->in[1].value)
             continue;
         int side = maker(n->in[0].value) ? 0 : 1;
         LedgeNode *p = maker(n->in[side].value);

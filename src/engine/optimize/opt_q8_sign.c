@@ -38,8 +38,7 @@ static LedgeStatus convert_quantize(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
 }
 
 /* DequantizeLinear of int8: of the flipped bytes, or of what was flipped to get them. */
-static LedgeStatus convert_dequantize(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n,
-                                      const LedgeQ8 *q)
+static LedgeStatus convert_dequantize(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, const LedgeQ8 *q)
 {
     LedgeValue *x = n->in[0].value, *bytes = flipped(x);
     LedgeQ8 to = {.scale = q->scale, .zero = q->zero + 128};

@@ -35,6 +35,29 @@ bool ledge__q8_read(const LedgeValue *v, LedgeQ8 *q)
     return true;
 }
 
+bool ledge__q8_operand(LedgeGraph *g, const LedgeValue *v, LedgeQ8 *q, bool *no_memory)
+{
+    const LedgeNode *dq = ledge__opt_made_by(v, "DequantizeLinear");
+    LedgeValue *x = dq ? ledge__node_in(dq, 0) : NULL;
+    LedgeQ8 r;
+    if (ledge__q8_read(v, q))
+        return true;
+    if (!x || !ledge__value_is_constant(x) || x->t.type != LEDGE_INT8 || v->t.type != LEDGE_FLOAT ||
+        !ledge__q8_params(dq, LEDGE_INT8, &r))
+        return false;
+    LedgeTensor t = x->t;
+    t.type = LEDGE_UINT8;
+    t.data = NULL;
+    r.zero += 128;
+    r.v = ledge__value_constant(g, NULL, &t, false);
+    *no_memory = r.v == NULL;
+    for (int64_t i = 0; r.v && i < ledge_tensor_count(&t); i++)
+        ((uint8_t *)r.v->t.data)[i] = ((const uint8_t *)x->t.data)[i] ^ 0x80;
+    if (r.v)
+        *q = r;
+    return r.v != NULL;
+}
+
 bool ledge__q8_write(const LedgeNode *n, LedgeQ8 *q)
 {
     if (!ledge__node_is(n, "QuantizeLinear") || !n->in[0].value || !n->out[0] ||
@@ -132,10 +155,10 @@ static int64_t middle(LedgeType t)
     return t == LEDGE_UINT8 ? 128 : t == LEDGE_UINT4 ? 8 : 0;
 }
 
-/* The constant as int8: less its zero points, or, where `whole`, with them, moved from the middle of
- * an unsigned range to 0. *fits false where a result is no int8. */
-static LedgeValue *as_int8(LedgeGraph *g, const LedgeValue *w, const LedgeValue *zero,
-                           int32_t axis, bool whole, bool *fits)
+/* The constant as int8: less its zero points, or, where `whole`, with them, moved from the middle
+ * of an unsigned range to 0. *fits false where a result is no int8. */
+static LedgeValue *as_int8(LedgeGraph *g, const LedgeValue *w, const LedgeValue *zero, int32_t axis,
+                           bool whole, bool *fits)
 {
     LedgeTensor t = w->t;
     int64_t inner = 1, count = ledge_tensor_count(&t), zeros = ledge_tensor_count(&zero->t);

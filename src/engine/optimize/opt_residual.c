@@ -14,12 +14,11 @@ static bool takes_residual(const LedgeValue *v)
     const LedgeNode *n = ledge__opt_single_use(v) ? v->producer : NULL;
     if (n && (ledge__node_is_ledge(n, "QConv") || ledge__node_is_ledge(n, "QGemm")))
         return ledge__node_int(n, "to_float", 0) && !ledge__node_in(n, 4) &&
-               !ledge__node_in(n, 5) &&
-               strcmp(ledge__node_string(n, "act", "none"), "none") == 0;
-    return n && (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
-                 ledge__node_is_ledge(n, "MatMulInteger") ||
-                 ledge__node_is_ledge(n, "ConvInteger") ||
-                 ledge__node_is_ledge(n, "MatMulBlocks")) &&
+               !ledge__node_in(n, 5) && strcmp(ledge__node_string(n, "act", "none"), "none") == 0;
+    return n &&
+           (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
+            ledge__node_is_ledge(n, "MatMulInteger") || ledge__node_is_ledge(n, "ConvInteger") ||
+            ledge__node_is_ledge(n, "MatMulBlocks")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 && !ledge__node_in(n, 3) &&
            !(ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4));
 }
