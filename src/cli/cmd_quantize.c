@@ -11,6 +11,7 @@
 
 #include "base/out_file.h"
 #include "cli/model_io.h"
+#include "cli/quantize_more.h"
 #include "compress/quantize/quant_record.h"
 #include "compress/quantize/samples.h"
 #include "monitor/collect.h"
@@ -26,6 +27,7 @@ typedef struct Options {
     const char *out, *mode, *calibrate, *labels, *dataset, *preprocess, *calibrator, *percentile,
         *target, *weights, *format;
     CliList inputs, exclude;
+    QuantizeMoreOptions more;
 } Options;
 
 static const CliOption options[] = {
@@ -58,6 +60,7 @@ static const CliOption options[] = {
      offsetof(Options, block), 16, 256},
     {"format", 0, CLI_TEXT, "F", "int4: nbits (default, MatMulNBits) or onnx (opset 21)",
      offsetof(Options, format), 0, 0},
+    QUANTIZE_MORE_OPTIONS(Options),
     CLI_OPTION_THREADS(Options),
     CLI_OPTION_JSON(Options),
 };
@@ -68,6 +71,7 @@ typedef struct Job {
     LedgeQuantOptions q;
     LedgeQuantizer *quantizer;
     LedgeSamples *samples;
+    QuantizeMore more;
     LedgeCollector *collector; /* of the drift baseline */
     json_t *warnings;
     uint64_t in_bytes, out_bytes;
@@ -270,13 +274,17 @@ static int observe_one(Job *j, size_t index)
     }
     if (!ledge__samples_are_pictures(j->samples))
         look_at_range(j, &s);
-    return collect(j, &s.inputs[0], &outputs[0]);
+    const int code = collect(j, &s.inputs[0], &outputs[0]);
+    return code == CLI_GO
+               ? quantize_more_sample(&j->more, s.inputs, s.n_inputs, outputs,
+                                      j->quantizer->graph->n_outputs, s.label)
+               : code;
 }
 
 static int observe_all(Job *j)
 {
     const size_t n = ledge__samples_count(j->samples);
-    int code = CLI_GO;
+    int code = quantize_more_begin(&j->more, n);
     for (size_t i = 0; i < n && code == CLI_GO; i++) {
         code = interrupted ? was_interrupted() : observe_one(j, i);
         if (code == CLI_GO)
@@ -336,6 +344,9 @@ static int open_samples(Job *j)
                                     .dataset = o->dataset, .arrays = o->inputs.items,
                                     .n_arrays = o->inputs.n, .preprocess = o->preprocess,
                                     .limit = (size_t)o->samples};
+    const int code = quantize_more_equalize(&j->more, j->quantizer);
+    if (code != CLI_GO)
+        return code;
     if (ledge__quantizer_observe_start(j->quantizer, &err))
         return cli_fail(j->path, &err);
     if (ledge__samples_open(ledge__quantizer_model(j->quantizer), &so, &err, &j->samples))
@@ -391,7 +402,7 @@ static int calibrate(Job *j)
     ledge__samples_free(j->samples);
     j->samples = NULL;
     ledge__quantizer_observe_end(j->quantizer);
-    return code;
+    return code == CLI_GO ? quantize_more_search(&j->more, j->quantizer) : code;
 }
 
 /* ---- writing ---- */
@@ -436,6 +447,8 @@ static json_t *job_json(const Job *j)
         (json_int_t)layers(j, true), "layers_float", (json_int_t)layers(j, false), "seconds",
         j->seconds, "float_nodes", ledge__quant_float_nodes_json(j->quantizer), "warnings",
         j->warnings, "quantization", ledge__quant_record_json(j->quantizer));
+    if (o)
+        json_object_set_new(o, "search", quantize_more_json(&j->more, j->quantizer));
     return o;
 }
 
@@ -494,6 +507,7 @@ static int report(const Job *j)
     printf(", %.1f s\n", j->seconds);
     printf("%u of %u layers with weights on integers\n", layers(j, true),
            layers(j, true) + layers(j, false));
+    quantize_more_print(&j->more, j->quantizer);
     print_float_nodes(j);
     return cli_finish();
 }
@@ -511,6 +525,9 @@ static int with_interrupts(Job *j)
         code = calibrate(j);
     if (code == CLI_GO)
         code = write_model(j);
+    if (code == CLI_GO)
+        code = quantize_more_report(&j->more, j->quantizer, j->o->out, j->in_bytes, j->out_bytes,
+                                    j->warnings);
     sigaction(SIGINT, &old, NULL);
     j->seconds = (double)(cli_now_ns() - start) / 1e9;
     return code;
@@ -518,7 +535,7 @@ static int with_interrupts(Job *j)
 
 static int run(const CliCommand *c, int argc, char **argv)
 {
-    Options o = {.block = 32};
+    Options o = {.block = 32, .more.seed = 1};
     CliArgs args;
     Job j = {.o = &o};
     int code = cli_parse(c, argc, argv, 1, 1, &o, &args);
@@ -527,6 +544,11 @@ static int run(const CliCommand *c, int argc, char **argv)
     code = check(c, &o, &j.q);
     if (code == CLI_GO) {
         j.path = args.items[0];
+        j.more = (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path,
+                                .interrupted = &interrupted};
+        code = quantize_more_check(c, &j.more, o.calibrate || o.dataset || o.inputs.n);
+    }
+    if (code == CLI_GO) {
         j.warnings = json_array();
         code = check_output(&j);
     }
@@ -537,6 +559,7 @@ static int run(const CliCommand *c, int argc, char **argv)
     if (code == CLI_GO)
         code = report(&j);
     ledge__samples_free(j.samples);
+    quantize_more_free(&j.more);
     ledge__quantizer_free(j.quantizer);
     ledge__collector_free(j.collector);
     json_decref(j.warnings);

@@ -49,7 +49,10 @@ OnnxNode *ledge__quant_add_node(LedgeQuantBuild *b, const char *op_type, LedgeSt
 {
     LedgeStr *in = ledge__arena_alloc(b->arena, n_inputs + 1, sizeof *in);
     LedgeStr *out = ledge__arena_alloc(b->arena, 1, sizeof *out);
-    OnnxNode *n = in && out ? append_node(b) : NULL;
+    bool named = output.p != NULL; /* no memory for a name: it would be an omitted input */
+    for (size_t i = 0; i < n_inputs; i++)
+        named &= inputs[i].p != NULL;
+    OnnxNode *n = in && out && named ? append_node(b) : NULL;
     if (!n)
         return NULL;
     memcpy(in, inputs, n_inputs * sizeof *in);

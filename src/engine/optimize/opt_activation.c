@@ -1,5 +1,5 @@
-/* An activation behind ledge.Conv, ledge.Gemm or another product, ledge.Affine, or the 8-bit ones
- * where they give floats, becomes their `act` attribute. */
+/* An activation behind a convolution or product of the internal kind, or behind ledge.Affine, becomes
+ * its `act` attribute; behind the 8-bit ones where they give floats. */
 #include "engine/optimize/pass.h"
 
 #include <math.h>
