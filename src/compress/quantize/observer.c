@@ -5,7 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 16, CHUNK = 2048 };
+/* A block is walked twice while it is in the cache; its counters cannot wrap at 32 bits. */
+enum { LANES = 16, CHUNK = 2048, BLOCK = 65536 };
 
 void ledge__observer_start(LedgeObserver *o, bool bins)
 {
@@ -122,31 +123,24 @@ static void count(LedgeObserver *o, const float *x, size_t n)
         count_few(o, x, n);
         return;
     }
-    static const size_t MOST = 1u << 30; /* so that no 32-bit counter wraps */
     uint32_t sets[4][LEDGE_OBSERVER_BINS];
     const float inverse = (float)ldexp(1, -o->exponent), first = (float)o->first;
-    for (size_t done = 0; done < n;) {
-        const size_t part = n - done < MOST ? n - done : MOST;
-        uint64_t zeros = 0;
-        memset(sets, 0, sizeof sets);
-        for (size_t at = 0; at < part; at += CHUNK) {
-            const size_t m = part - at < CHUNK ? part - at : CHUNK;
-            const float *v = x + done + at;
-            int32_t index[CHUNK];
-            uint32_t zero = 0;
-            for (size_t i = 0; i < m; i++) {
-                index[i] = (int32_t)(v[i] * inverse - first);
-                zero += v[i] == 0;
-            }
-            for (size_t i = 0; i < m; i++)
-                sets[i & 3][clamp_bin(index[i])]++;
-            zeros += zero;
+    memset(sets, 0, sizeof sets);
+    for (size_t at = 0; at < n; at += CHUNK) {
+        const size_t m = n - at < CHUNK ? n - at : CHUNK;
+        const float *v = x + at;
+        int32_t index[CHUNK];
+        uint32_t zeros = 0;
+        for (size_t i = 0; i < m; i++) {
+            index[i] = (int32_t)(v[i] * inverse - first);
+            zeros += v[i] == 0;
         }
-        for (size_t k = 0; k < LEDGE_OBSERVER_BINS; k++)
-            o->bins[k] += (uint64_t)sets[0][k] + sets[1][k] + sets[2][k] + sets[3][k];
+        for (size_t i = 0; i < m; i++)
+            sets[i & 3][clamp_bin(index[i])]++;
         o->zeros += zeros;
-        done += part;
     }
+    for (size_t k = 0; k < LEDGE_OBSERVER_BINS; k++)
+        o->bins[k] += (uint64_t)sets[0][k] + sets[1][k] + sets[2][k] + sets[3][k];
 }
 
 static void count_odd(LedgeObserver *o, const float *x, size_t n)
@@ -157,11 +151,9 @@ static void count_odd(LedgeObserver *o, const float *x, size_t n)
     }
 }
 
-void ledge__observer_add(LedgeObserver *o, const float *x, size_t n)
+static void add_block(LedgeObserver *o, const float *x, size_t n)
 {
     float min, max;
-    if (n == 0)
-        return;
     if (!bounds(x, n, &min, &max)) {
         count_odd(o, x, n);
         return;
@@ -175,4 +167,10 @@ void ledge__observer_add(LedgeObserver *o, const float *x, size_t n)
     if (wider)
         make_room(o, empty);
     count(o, x, n);
+}
+
+void ledge__observer_add(LedgeObserver *o, const float *x, size_t n)
+{
+    for (size_t at = 0; at < n; at += BLOCK)
+        add_block(o, x + at, n - at < BLOCK ? n - at : BLOCK);
 }
