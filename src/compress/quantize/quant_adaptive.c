@@ -259,7 +259,7 @@ static LedgeStatus round_group(const Adapt *a, const Layer *y, size_t g, const f
     return LEDGE_OK;
 }
 
-/* Scales stay those of rounding to nearest, so that the bias fits as it does there. */
+/* Scales are those of rounding to nearest, the bias fits as it does there. */
 static LedgeStatus round_layer(const Adapt *a, const Layer *y, LedgeError *err, double *gain)
 {
     LedgeQuantizer *q = a->q;
@@ -279,6 +279,9 @@ static LedgeStatus round_layer(const Adapt *a, const Layer *y, LedgeError *err, 
         p.scale = p.w + cells;
         p.adapted = p.nearest + y->rows;
         ledge__quantizer_weight_scales(q, &y->l, scales);
+        const float in_scale = q->tensors[n->node->in[0].value->id].scale;
+        if (q->o.mode == LEDGE_QUANT_STATIC)
+            status = ledge__quant_fit_bias(q, y->node, &y->l, in_scale, scales, err);
     }
     for (size_t g = 0; g < y->groups && !status; g++)
         status = round_group(a, y, g, weights, scales, rounded, &p, error, err);
