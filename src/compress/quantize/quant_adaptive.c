@@ -33,6 +33,8 @@ typedef struct Adapt {
     size_t n;
     LedgePool *pool;
     float *patch;
+    const LedgeQuantTick *tick;
+    size_t done, total; /* layers */
 } Adapt;
 
 /* ---- which layers ---- */
@@ -186,9 +188,8 @@ static LedgeStatus look_at_sample(void *arg, size_t sample, const LedgeTensor *t
                                   LedgeError *err)
 {
     Look look = {arg, sample, taps};
-    (void)err;
     ledge__pool_run(look.a->pool, look.a->n, 1, look_at_some, &look);
-    return LEDGE_OK;
+    return ledge__quant_tick(look.a->tick, "adaptive rounding", look.a->done, look.a->total, err);
 }
 
 static LedgeStatus look_at_batch(Adapt *a, LedgeError *err)
@@ -299,8 +300,7 @@ static LedgeStatus round_layer(const Adapt *a, const Layer *y, LedgeError *err, 
 
 /* ---- batches ---- */
 
-static LedgeStatus adapt_batch(Adapt *a, size_t done, size_t total, const LedgeQuantTick *tick,
-                               LedgeError *err, double *gain)
+static LedgeStatus adapt_batch(Adapt *a, LedgeError *err, double *gain)
 {
     size_t floats = 0;
     for (size_t i = 0; i < a->n; i++)
@@ -315,28 +315,27 @@ static LedgeStatus adapt_batch(Adapt *a, size_t done, size_t total, const LedgeQ
     }
     LedgeStatus status = look_at_batch(a, err);
     for (size_t i = 0; i < a->n && !status; i++) {
-        status = ledge__quant_tick(tick, "adaptive rounding", done + i, total + 1, err);
+        status = round_layer(a, &a->batch[i], err, gain);
         if (!status)
-            status = round_layer(a, &a->batch[i], err, gain);
+            status = ledge__quant_tick(a->tick, "adaptive rounding", ++a->done, a->total, err);
     }
     ledge__free(a->q->allocator, grams);
     return status;
 }
 
-static LedgeStatus adapt_all(Adapt *a, Layer *layers, size_t n, const LedgeQuantTick *tick,
-                             LedgeError *err, double *gain)
+static LedgeStatus adapt_all(Adapt *a, Layer *layers, size_t n, LedgeError *err, double *gain)
 {
-    for (size_t at = 0; at < n;) {
+    a->total = n;
+    for (size_t at = 0; at < n; at += a->n) {
         size_t floats = 0, count = 0;
         while (at + count < n &&
                (!count || floats + gram_floats(&layers[at + count]) < BATCH_FLOATS))
             floats += gram_floats(&layers[at + count++]);
         a->batch = &layers[at];
         a->n = count;
-        LEDGE_TRY(adapt_batch(a, at, n, tick, err, gain));
-        at += count;
+        LEDGE_TRY(adapt_batch(a, err, gain));
     }
-    return ledge__quant_tick(tick, "adaptive rounding", n + 1, n + 1, err);
+    return LEDGE_OK;
 }
 
 LedgeStatus ledge__quant_adapt(LedgeQuantizer *q, const LedgeJudge *j,
@@ -344,7 +343,7 @@ LedgeStatus ledge__quant_adapt(LedgeQuantizer *q, const LedgeJudge *j,
                                LedgeError *err, LedgeAdapted *out)
 {
     LedgeAdapted result = {0};
-    Adapt a = {.q = q, .j = j, .o = o};
+    Adapt a = {.q = q, .j = j, .o = o, .tick = tick};
     Layer *layers = ledge__calloc(q->allocator, (size_t)q->n_nodes + 1, sizeof *layers);
     LedgeStatus status =
         layers ? ledge__pool_new(q->allocator, j->threads, &a.pool) : ledge__no_memory(err);
@@ -359,7 +358,7 @@ LedgeStatus ledge__quant_adapt(LedgeQuantizer *q, const LedgeJudge *j,
     if (!status) {
         a.patch = ledge__alloc(q->allocator, (size_t)ledge__pool_threads(a.pool) * MOST_K,
                                sizeof *a.patch);
-        status = a.patch ? adapt_all(&a, layers, result.layers, tick, err, &result.gain_db)
+        status = a.patch ? adapt_all(&a, layers, result.layers, err, &result.gain_db)
                          : ledge__no_memory(err);
     }
     ledge__free(q->allocator, a.patch);
