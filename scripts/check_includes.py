@@ -37,7 +37,7 @@ RIGHT |= {
                  "monitor"},
     "monitor": set(),
     "wasm": {"image"},
-    "serve": {"image", "monitor"},
+    "serve": {"image", "monitor", "trust"},
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "trust"},
     "fleet/agent": {"fleet", "monitor", "trust"},

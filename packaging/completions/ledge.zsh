@@ -10,9 +10,10 @@ if (( CURRENT == 2 )); then
         'quantize:make a model of 8-bit integers, or of 4-bit weights, as standard ONNX'
         'certify:measure a compressed model against its parent and sign the result, or check that'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
+        'serve:answer inference requests over HTTP (Open Inference Protocol v2)'
         'drift:record what a model usually sees and answers, or check that it still does'
         'key:make or show the keys that certificates are signed with'
-        'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
+        'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
         'help:print this, or what a command takes'
     )
     _describe command commands
@@ -36,6 +37,9 @@ run)
         '--input=[a tensor for the named input]:value:_files' \
         '--output=[write every output there as .npy]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \
         '--json[print one JSON object and nothing else]' \
@@ -51,7 +55,11 @@ bench)
         '--input=[input from a file instead of random numbers]:value:_files' \
         '--shape=[dimensions of an input whose own are free]:value:_files' \
         '--seed=[seed of the random inputs (1)]:value:_files' \
+        '--pixels[bytes of a picture as input, normalised by the model]' \
         '--profile[show where the time goes, step by step]' \
+        '--provider=[who runs it (cpu); A,B are timed side by side]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \
         '--json[print one JSON object and nothing else]' \
@@ -70,6 +78,9 @@ eval)
         '--predictions=[write each picture'\''s classes as CSV]:value:_files' \
         '--min-top1=[exit with 5 if a model'\''s top-1 is below]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
@@ -145,6 +156,29 @@ preprocess)
         '--help[print this]' \
         '*:file:_files'
     ;;
+serve)
+    _arguments \
+        '--host=[address to listen on (127.0.0.1)]:value:_files' \
+        '--port=[port to listen on (8000); 0 takes one that is free]:value:_files' \
+        '--repository=[also serve NAME.onnx and NAME/VERSION/model.onnx of it]:value:_files' \
+        '--workers=[requests answered side by side; 0 takes every fast core]:value:_files' \
+        '--threads=[threads of one request (1)]:value:_files' \
+        '--batch=[most requests answered in one run (1)]:value:_files' \
+        '--delay=[milliseconds a batch may wait to fill (0)]:value:_files' \
+        '--queue=[requests that may wait before others are refused (256)]:value:_files' \
+        '--deadline=[seconds that a request may wait (30)]:value:_files' \
+        '--body=[largest request in megabytes (64)]:value:_files' \
+        '--connections=[most connections at a time (1000)]:value:_files' \
+        '--token-file=[bearer token that every POST must carry]:value:_files' \
+        '--tls-cert=[certificate chain in PEM, for HTTPS]:value:_files' \
+        '--tls-key=[its private key in PEM]:value:_files' \
+        '--no-drift[do not watch for drift]' \
+        '--drain=[seconds to finish requests after SIGTERM (30)]:value:_files' \
+        '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
 drift)
     _arguments \
         '--images=[folder of .jpg and .png pictures]:value:_files' \
@@ -169,9 +203,13 @@ key)
     ;;
 doctor)
     _arguments \
+        '--provider=[with MODEL\: who is to run it, e.g. cuda,ort,cpu or auto]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key doctor help ;;
 esac

@@ -145,7 +145,8 @@ bool cli_is_number(LedgeType type);
 
 /* ---- the commands ---- */
 
-extern const CliCommand cli_inspect, cli_run, cli_bench, cli_eval, cli_compile, cli_preprocess,
-    cli_drift, cli_doctor, cli_quantize, cli_key, cli_certify;
+#define COMMAND(name) extern const CliCommand cli_##name;
+#include "cli/commands.def"
+#undef COMMAND
 
 #endif

@@ -5,8 +5,9 @@
 #include <string.h>
 
 static const CliCommand *const commands[] = {
-    &cli_inspect, &cli_run,        &cli_bench, &cli_eval, &cli_compile, &cli_quantize,
-    &cli_certify, &cli_preprocess, &cli_drift, &cli_key,  &cli_doctor,
+#define COMMAND(name) &cli_##name,
+#include "cli/commands.def"
+#undef COMMAND
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 

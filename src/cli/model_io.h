@@ -30,7 +30,17 @@ typedef struct CliOpen {
     const char *path, *cpu;
     bool no_optimize;
     int64_t threads;
+    bool (*pixels)(void *arg, const LedgeModel *m, size_t input, LedgePixels *out); /* or NULL */
+    void *pixels_arg;
+    const char *provider; /* list, or NULL */
+    CliList provider_options;
+    bool strict;
 } CliOpen;
+/* The model alone. */
+int cli_open_model(const CliOpen *o, LedgeModel **model);
+/* A session on `provider`, whatever `o` has in its place. */
+int cli_open_session(const CliOpen *o, const char *provider, LedgeModel *model,
+                     LedgeSession **session);
 int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session);
 /* Threads that a session with this option really runs on. */
 int cli_threads(int64_t asked);

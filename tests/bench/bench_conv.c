@@ -161,7 +161,8 @@ static double peak_gmacs_q8(uint32_t cpu)
     const LedgeQ8Out o = {.kind = LEDGE_Q8_BYTES, .y_hi = 255};
     const LedgeQ8Tile t = {.a = rows, .taps = 1, .kc = DEPTH, .b = (const int8_t *)b,
                            .init = (const int32_t *)(void *)b, .scale = b, .c = c, .ldc = columns,
-                           .out = &o, .mr = mr, .nv = nv, .n = (uint32_t)columns};
+                           .out = &o, .mr = mr, .nv = nv, .n = (uint32_t)columns,
+                           .repeat = 1};
     double best = INFINITY;
     for (int r = 0; r < 50; r++) {
         const double t0 = now();

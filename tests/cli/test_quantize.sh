@@ -31,6 +31,10 @@ done
 expect 0 quantize --json "$data/classifier.onnx" -o "$work/q.onnx" -i "picture=$work/picture.npy" --target tensorrt
 json 'o["quantization"]["target"] == "tensorrt"'
 expect 0 quantize --json "$data/classifier.onnx" -o "$work/q.onnx" -d "$work/picture.npy"
+expect 0 quantize --json "$data/classifier.onnx" -o "$work/q.onnx" -i "picture=$work/mixed.npy"
+json 'any("unlike each other" in w and "sample 2" in w for w in o["warnings"])'
+expect 0 quantize --json "$data/classifier.onnx" -o "$work/q.onnx" -i "picture=$work/zeros.npy"
+json 'any("one value in all samples" in w for w in o["warnings"])'
 for mode in dynamic weights int4 'int4 --format onnx --block 16'; do
     expect 0 quantize "$data/classifier.onnx" -o "$work/q.onnx" --mode $mode
     expect 0 inspect --json "$work/q.onnx"

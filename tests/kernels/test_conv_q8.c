@@ -115,7 +115,9 @@ static void buffers_make(Buffers *b, const LedgeConvShape *s, const LedgeConvQ8P
     const float typical = 60.0f / (sqrtf((float)each + 1) * 74 * 74);
     for (size_t m = 0; m < s->m; m++) {
         ((int32_t *)b->bias.p)[m] /= 65536;
-        b->scales[m] = typical * (0.5f + (float)(m % 7) / 4);
+        b->scales[m] = fill == LOWEST    ? 1e30f /* floats beyond all integers */
+                       : fill == HIGHEST ? 0.97f
+                                         : typical * (0.5f + (float)(m % 7) / 4);
         b->zeros[m] = (int32_t)(m * 37 % 256) - 128;
         b->fb[m] = (float)m * 0.37f - 3;
     }

@@ -306,6 +306,24 @@ static void pools_are_exact_for_any_channels(void **state)
     }
 }
 
+static void sums_are_exact_for_any_length(void **state)
+{
+    (void)state;
+    EACH_TABLE(v)
+    for (size_t n = 0; n <= 40000; n = n < 300 ? n + 1 : n * 2 + 7)
+        for (int flip = 0; flip < 256; flip += 0x80) {
+            Guarded g = guarded_new(n);
+            int32_t want = 0;
+            fill(g.p, n);
+            if (n % 5 == 0 && n > 0)
+                memset(g.p, 255, n);
+            for (size_t i = 0; i < n; i++)
+                want += ((uint8_t *)g.p)[i] ^ flip;
+            assert_int_equal(v->byte_sum(g.p, n, (uint8_t)flip), want);
+            guarded_free(&g);
+        }
+}
+
 static void transpose_moves_every_byte(void **state)
 {
     (void)state;
@@ -422,6 +440,7 @@ int main(void)
         cmocka_unit_test(map_looks_up_every_byte),
         cmocka_unit_test(sums_and_products_are_exact_in_every_form),
         cmocka_unit_test(pools_are_exact_for_any_channels),
+        cmocka_unit_test(sums_are_exact_for_any_length),
         cmocka_unit_test(transpose_moves_every_byte),
         cmocka_unit_test(range_ignores_nan_and_takes_in_zero),
         cmocka_unit_test(threads_and_instruction_sets_change_no_bit),

@@ -74,7 +74,7 @@ static LedgeTensor type(Reader *r)
         LedgeType type;
     } names[] = {{"f32", LEDGE_FLOAT}, {"i64", LEDGE_INT64}, {"i32", LEDGE_INT32},
                  {"u8", LEDGE_UINT8},  {"i8", LEDGE_INT8},   {"bool", LEDGE_BOOL},
-                 {"i16", LEDGE_INT16}};
+                 {"i16", LEDGE_INT16}, {"i4", LEDGE_INT4},   {"u4", LEDGE_UINT4}};
     LedgeTensor t = {.rank = 0};
     const char *name = word(r);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -106,6 +106,8 @@ static void put_number(LedgeTensor *t, int64_t i, double x)
         ((int32_t *)(void *)p)[i] = (int32_t)x;
     else if (t->type == LEDGE_INT16)
         ((int16_t *)(void *)p)[i] = (int16_t)x;
+    else if (t->type == LEDGE_INT4 || t->type == LEDGE_UINT4)
+        p[i / 2] = (char)(p[i / 2] | ((int)x & 15) << (i % 2 * 4));
     else
         p[i] = (char)(int)x;
 }
@@ -114,6 +116,7 @@ static void put_number(LedgeTensor *t, int64_t i, double x)
 static double spread(LedgeType type, double x)
 {
     return type == LEDGE_INT8 ? 127 * x : type == LEDGE_UINT8 ? 127.5 + 127.5 * x
+           : type == LEDGE_INT4 ? 7.9 * x : type == LEDGE_UINT4 ? 7.5 + 7.5 * x
                                       : type == LEDGE_INT32 ? 1000 * x : x;
 }
 

@@ -2,7 +2,7 @@
  *
  *   opset 13
  *   input x f32[?,8,6,6]
- *   const w f32[4,8,3,3]            numbers in -1 … 1, always the same (i8, u8: all bytes;
+ *   const w f32[4,8,3,3]            numbers in -1 … 1, always the same (i8, u8, i4, u4: all codes;
  *                                   i32: -1000 … 1000)
  *   const v f32[4] positive         numbers in 0.5 … 1.5
  *   const a i64[2] = 1,2

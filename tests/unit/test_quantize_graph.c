@@ -316,8 +316,10 @@ static void symmetric_targets_keep_relu(void **state)
     for (uint32_t i = 0; i < c.q->n_tensors; i++)
         if (c.q->tensors[i].quantized)
             assert_int_equal(c.q->tensors[i].zero, 0);
-    for (size_t i = 0; i < c.built->graph.n_initializers; i++)
+    for (size_t i = 0; i < c.built->graph.n_initializers; i++) {
         assert_int_not_equal(c.built->graph.initializers[i].data_type, LEDGE_UINT8);
+        assert_int_not_equal(c.built->graph.initializers[i].data_type, LEDGE_INT32);
+    }
     assert_true(quality(&c) > 20);
     end(&c);
 }

@@ -235,7 +235,10 @@ static LedgeStatus read_integers(LedgeQuantBuild *b, uint32_t index, OnnxNode *t
     LEDGE_TRY(ledge__quant_weight_dq(b, index, in_scale, &to->inputs[1]));
     if (ledge__node_is(n->node, "MatMul"))
         return LEDGE_OK;
-    LEDGE_TRY(add_bias(b, index, in_scale, &to->inputs[2]));
+    /* TensorRT takes no integers but of 8 bits and fewer: its biases stay float. */
+    LEDGE_TRY(b->q->o.target == LEDGE_QUANT_TENSORRT
+                  ? ledge__quant_float_bias(b, index, &to->inputs[2])
+                  : add_bias(b, index, in_scale, &to->inputs[2]));
     to->n_inputs = to->inputs[2].p ? 3 : 2;
     return LEDGE_OK;
 }

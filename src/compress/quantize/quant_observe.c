@@ -343,6 +343,10 @@ static LedgeStatus seen_range(const LedgeQuantizer *q, LedgeQuantTensor *t, Ledg
         constant_range(t);
         return LEDGE_OK;
     }
+    if (t->observer && q->samples && !t->observer->count) { /* it had no elements */
+        t->seen_lo = t->seen_hi = 0;
+        return LEDGE_OK;
+    }
     if (!t->observer || !t->observer->count)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, t->value->name,
                            "no sample was seen for this tensor");

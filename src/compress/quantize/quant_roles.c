@@ -138,6 +138,17 @@ static void classify_clip(LedgeQuantNode *q)
         stay(q, "its bounds are no constants");
 }
 
+/* Runtimes do not know dilations in pools of integers. */
+static bool is_dilated(const LedgeNode *n)
+{
+    size_t count;
+    const int64_t *v = ledge__node_ints(n, "dilations", &count);
+    for (size_t i = 0; i < count; i++)
+        if (v[i] != 1)
+            return true;
+    return false;
+}
+
 static bool pads_zero(const LedgeNode *n)
 {
     const LedgeValue *v = ledge__node_in(n, 2);
@@ -168,7 +179,7 @@ static void classify_plain(const LedgeQuantizer *z, LedgeQuantNode *q)
     else if (strcmp(op, "Add") == 0 || strcmp(op, "Mul") == 0)
         classify_binary(q);
     else if (strcmp(op, "AveragePool") == 0 || strcmp(op, "GlobalAveragePool") == 0)
-        q->role = LEDGE_QUANT_OWN;
+        q->role = is_dilated(n) ? LEDGE_QUANT_FLOAT : LEDGE_QUANT_OWN;
     else if (strcmp(op, "MaxPool") == 0)
         q->role = n->n_out > 1 && n->out[1] ? LEDGE_QUANT_FLOAT : LEDGE_QUANT_MOVE;
     else if (strcmp(op, "Resize") == 0)

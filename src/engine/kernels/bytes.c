@@ -1,6 +1,7 @@
 /* Shares the kernels over 8-bit numbers among the threads of a pool; see bytes.h. */
 #include "engine/kernels/bytes.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "engine/kernels/pool_span.h"
@@ -200,6 +201,80 @@ static void pair_piece(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
+/* ---- a short row against many: the row is laid out several times, so that calls are long ---- */
+
+enum { SPREAD = 2048, SPREAD_MOST = 512 };
+
+typedef struct SpreadArgs {
+    PairKernel kernel;
+    const LedgeBytePair *shape;
+    const LedgeByteMix *m;
+    const uint8_t *a, *b; /* b's row stands still along the last axis but one; or a's */
+    uint8_t *y;
+    bool a_still;
+    size_t inner, rows, tile; /* rows of the last axis but one, and of one call */
+    size_t part, parts;       /* rows of one work item */
+} SpreadArgs;
+
+/* Offsets of both operands at combination `i` of all axes but the last two. */
+static void locate(const LedgeBytePair *s, size_t i, size_t *a, size_t *b)
+{
+    *a = *b = 0;
+    for (int32_t d = s->rank - 3; d >= 0; d--) {
+        *a += i % s->dims[d] * s->a_stride[d];
+        *b += i % s->dims[d] * s->b_stride[d];
+        i /= s->dims[d];
+    }
+}
+
+static void spread_item(void *arg, size_t begin, size_t end, int thread)
+{
+    const SpreadArgs *p = arg;
+    uint8_t still[SPREAD];
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const size_t outer = i / p->parts, first = i % p->parts * p->part;
+        const size_t last = p->rows - first < p->part ? p->rows : first + p->part;
+        size_t a, b;
+        locate(p->shape, outer, &a, &b);
+        for (size_t k = 0; k < p->tile; k++)
+            memcpy(still + k * p->inner, p->a_still ? p->a + a : p->b + b, p->inner);
+        for (size_t r = first; r < last; r += p->tile) {
+            const size_t n = (last - r < p->tile ? last - r : p->tile) * p->inner;
+            uint8_t *y = p->y + (outer * p->rows + r) * p->inner;
+            if (p->a_still)
+                p->kernel(LEDGE_VV, still, p->b + b + r * p->inner, y, n, p->m);
+            else
+                p->kernel(LEDGE_VV, p->a + a + r * p->inner, still, y, n, p->m);
+        }
+    }
+}
+
+/* Does it where the shape is such a one. */
+static bool run_spread(LedgeRunner r, PairKernel kernel, const LedgeBytePair *s,
+                       const LedgeByteMix *m, const uint8_t *a, const uint8_t *b, uint8_t *y)
+{
+    const int32_t last = s->rank - 1;
+    const size_t inner = s->dims[last];
+    if (last < 1 || inner > SPREAD_MOST || !s->a_stride[last] || !s->b_stride[last])
+        return false;
+    const size_t sa = s->a_stride[last - 1], sb = s->b_stride[last - 1];
+    if (!(sa == inner && sb == 0) && !(sa == 0 && sb == inner))
+        return false;
+    SpreadArgs p = {.kernel = kernel, .shape = s, .m = m, .a = a, .b = b, .y = y};
+    size_t outer = 1;
+    p.a_still = sa == 0;
+    p.inner = inner;
+    p.rows = s->dims[last - 1];
+    p.tile = SPREAD / inner;
+    p.part = PIECE / SPREAD * p.tile;
+    p.parts = pieces(p.rows, p.part);
+    for (int32_t d = 0; d < last - 1; d++)
+        outer *= s->dims[d];
+    ledge__pool_run(r.pool, outer * p.parts, 1, spread_item, &p);
+    return true;
+}
+
 /* Neighbouring axes along which both operands go on alike become one. */
 static LedgeBytePair merge_axes(const LedgeBytePair *s)
 {
@@ -235,7 +310,7 @@ static void run_pair(LedgeRunner r, PairKernel kernel, const LedgeBytePair *shap
     p.one = s.a_stride[last] == 0 && s.b_stride[last] == 0;
     for (int32_t d = 0; d < last; d++)
         p.outer *= s.dims[d];
-    if (p.inner == 0 || p.outer == 0)
+    if (p.inner == 0 || p.outer == 0 || run_spread(r, kernel, &s, m, a, b, y))
         return;
     p.rows = p.inner < PIECE ? PIECE / p.inner : 1;
     p.row_parts = pieces(p.inner, PIECE);
@@ -368,6 +443,39 @@ void ledge__bytes_global_average(LedgeRunner r, size_t batch, size_t pixels, siz
                                  const LedgeByteMean *m, const uint8_t *x, uint8_t *y)
 {
     run_global(r, batch, pixels, channels, m, x, y);
+}
+
+typedef struct PlaneArgs {
+    const LedgeVec *v;
+    const LedgeByteMean *mean;
+    size_t pixels;
+    uint8_t x_flip, y_flip;
+    const uint8_t *x;
+    uint8_t *y;
+} PlaneArgs;
+
+static void plane_average(void *arg, size_t begin, size_t end, int thread)
+{
+    const PlaneArgs *p = arg;
+    const LedgeByteMean *m = p->mean;
+    const float scale = m->scale / (float)p->pixels;
+    const int32_t zeros = (int32_t)p->pixels * m->x_zero;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        const int32_t sum = p->v->byte_sum(p->x + i * p->pixels, p->pixels, p->x_flip) - zeros;
+        const float v = (float)sum * scale, low = (float)(m->lo - m->y_zero);
+        const float high = (float)(m->hi - m->y_zero);
+        const float q = rintf(v < low ? low : v < high ? v : high);
+        p->y[i] = (uint8_t)((int32_t)q + m->y_zero) ^ p->y_flip;
+    }
+}
+
+void ledge__bytes_plane_average(LedgeRunner r, size_t planes, size_t pixels, const LedgeByteMean *m,
+                                uint8_t x_flip, uint8_t y_flip, const uint8_t *x, uint8_t *y)
+{
+    PlaneArgs p = {ledge__vec(r.cpu), m, pixels, x_flip, y_flip, x, y};
+    ledge__pool_run(r.pool, planes, pixels < 65536 ? 65536 / (pixels + 1) + 1 : 1, plane_average,
+                    &p);
 }
 
 /* ---- the range of floats ---- */

@@ -24,6 +24,19 @@ void ledge__bytes_dequantize_nchw(LedgeRunner r, const uint8_t *x, float *y, siz
 /* y[i] = table[x[i]]. y may be x. */
 void ledge__bytes_map(LedgeRunner r, const uint8_t *x, uint8_t *y, size_t n, const uint8_t *table);
 
+/* Interleaved bytes of 1 … 4 channels, as pictures are, each channel through its own table of 256
+ * entries. `reversed`: result channel c is read from byte channels - 1 - c. The first gives
+ * pixels again; the second floats, as pixels or as planes, one image of many. */
+typedef struct LedgePixelTables {
+    size_t channels;
+    bool reversed;
+    const void *entries; /* [channels][256], uint8_t or float, in the order of the result */
+} LedgePixelTables;
+void ledge__bytes_pixels(LedgeRunner r, const LedgePixelTables *t, const uint8_t *x, uint8_t *y,
+                         size_t pixels);
+void ledge__bytes_pixel_floats(LedgeRunner r, const LedgePixelTables *t, const uint8_t *x, float *y,
+                               size_t images, size_t pixels, bool planes);
+
 /* A broadcast pair of byte arrays: dims of the result, and the strides of a and b along each,
  * 0 where one is broadcast; along the last axis 0 or 1. */
 typedef struct LedgeBytePair {
@@ -49,6 +62,9 @@ void ledge__bytes_global_max(LedgeRunner r, size_t batch, size_t pixels, size_t 
                              const uint8_t *x, uint8_t *y);
 void ledge__bytes_global_average(LedgeRunner r, size_t batch, size_t pixels, size_t channels,
                                  const LedgeByteMean *m, const uint8_t *x, uint8_t *y);
+/* The average over each of `planes` runs of `pixels` bytes; flips as in LedgeByteScale. */
+void ledge__bytes_plane_average(LedgeRunner r, size_t planes, size_t pixels, const LedgeByteMean *m,
+                                uint8_t x_flip, uint8_t y_flip, const uint8_t *x, uint8_t *y);
 enum { LEDGE_BYTE_SUM_MOST = 1 << 22 }; /* bytes whose sum, zero points off, fits an int32 */
 
 /* The least and the largest of 0 and all x that are not NaN. */

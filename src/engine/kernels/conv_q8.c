@@ -66,7 +66,7 @@ static bool gemm_plan(LedgeConvQ8Plan *plan)
         !ledge__mul(runs ? plan->p.depth : 0, LEDGE_Q8_MR_MAX, &border))
         return false;
     plan->mr = ledge__q8_panels_mr(&plan->p);
-    plan->border_bytes = kc;
+    plan->border_bytes = ledge__round_up(kc, plan->k->step);
     plan->thread_bytes = ledge__gemm_q8_thread_bytes(taps, border);
     return plan->thread_bytes > 0 && ledge__mul(plan->p.columns, s->group, &plan->columns) &&
            ledge__mul(ledge__q8_panels_bytes(&plan->p), s->group, &plan->packed_bytes);
@@ -105,6 +105,7 @@ void ledge__conv_q8_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *p
         }
         /* a tap is a filter row here: kw pixels of c channels, which are not evenly spaced */
         const LedgeQ8Panels *p = &plan->p;
+        const size_t step = p->k->step;
         memset(packed, 0, ledge__q8_panels_bytes(p));
         for (size_t i = 0; i < p->count; i++) {
             const size_t first = ledge__q8_panel_start(p, i) * p->k->lanes;
@@ -113,8 +114,8 @@ void ledge__conv_q8_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *p
             for (size_t m = first; m < first + width && m < mg; m++)
                 for (size_t t = 0; t < s->kh; t++)
                     for (size_t k = 0; k < p->kc; k++) {
-                        const size_t four = t * ((p->kc + 3) / 4) + k / 4;
-                        to[(four * width + m - first) * 4 + k % 4] =
+                        const size_t steps = t * ((p->kc + step - 1) / step) + k / step;
+                        to[(steps * width + m - first) * step + k % step] =
                             from[((m * cg + k % cg) * s->kh + t) * s->kw + k / cg];
                     }
         }
@@ -145,19 +146,33 @@ void ledge__conv_q8_sums_matrix(const LedgeConvQ8Plan *plan, const void *w, size
     const uint8_t *from = w;
     const size_t n = plan->s.m, k = plan->s.c;
     memset(sums, 0, n * sizeof(*sums));
-    for (size_t i = 0; i < k; i++)
-        for (size_t j = 0; j < n; j++) {
-            const int8_t x = (int8_t)(from[j * sn + i * sk] ^ flip);
-            sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)(int32_t)x);
+    if (sk == 1) { /* columns are contiguous */
+        for (size_t j = 0; j < n; j++, from += sn) {
+            uint32_t sum = 0;
+            for (size_t i = 0; i < k; i++)
+                sum += (uint32_t)(int32_t)(int8_t)(from[i] ^ flip);
+            sums[j] = (int32_t)sum;
         }
+        return;
+    }
+    for (size_t i = 0; i < k; i++, from += sk)
+        for (size_t j = 0; j < n; j++)
+            sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)(int32_t)(int8_t)(from[j * sn] ^ flip));
 }
 
-/* Where output channel m stands among packed init and scale. */
-static size_t place_of(const LedgeConvQ8Plan *plan, size_t m)
+/* The output channel at `place` of packed init and scale; s.m or more: none. */
+static size_t channel_at(const LedgeConvQ8Plan *plan, size_t place)
 {
-    const size_t mg = plan->s.m / plan->s.group;
-    return plan->path == LEDGE_CONV_DEPTHWISE ? ledge__conv_q8_dw_place(plan, m)
-                                              : m / mg * plan->p.columns + m % mg;
+    if (plan->path == LEDGE_CONV_DEPTHWISE)
+        return ledge__conv_q8_dw_channel(plan, place);
+    const size_t mg = plan->s.m / plan->s.group, in = place % plan->p.columns;
+    return in < mg ? place / plan->p.columns * mg + in : SIZE_MAX;
+}
+
+/* Whether channels keep their order: done at each run, loops without a place to find are fast. */
+static bool is_plain(const LedgeConvQ8Plan *plan)
+{
+    return plan->path != LEDGE_CONV_DEPTHWISE && plan->s.group == 1;
 }
 
 void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
@@ -166,39 +181,55 @@ void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
 {
     const LedgeConvShape *s = &plan->s;
     const uint32_t each = (uint32_t)(s->c / s->group * s->kh * s->kw);
-    const uint32_t flip = plan->k->flip;
-    memset(packed, 0, plan->columns * sizeof(*packed));
-    for (size_t m = 0; m < s->m; m++) {
-        const uint32_t z = b_zero ? (uint32_t)b_zero[b_zero_count == 1 ? 0 : m] : 0;
-        const uint32_t sum = (uint32_t)sums[m], x = (uint32_t)x_zero;
-        packed[place_of(plan, m)] =
-            (int32_t)((bias ? (uint32_t)bias[m] : 0) - (x - flip) * sum + x * each * z);
+    const uint32_t x = (uint32_t)x_zero, less = x - plan->k->flip;
+    if (is_plain(plan) && !bias && !b_zero) {
+        memset(packed + s->m, 0, (plan->columns - s->m) * sizeof(*packed));
+        for (size_t m = 0; m < s->m; m++)
+            packed[m] = (int32_t)(0 - less * (uint32_t)sums[m]);
+        return;
+    }
+    for (size_t i = 0; i < plan->columns; i++) {
+        const size_t m = channel_at(plan, i);
+        const uint32_t z = b_zero && m < s->m ? (uint32_t)b_zero[b_zero_count == 1 ? 0 : m] : 0;
+        packed[i] = m < s->m ? (int32_t)((bias ? (uint32_t)bias[m] : 0) -
+                                         less * (uint32_t)sums[m] + x * each * z)
+                             : 0;
     }
 }
 
 void ledge__conv_q8_pack_ints(const LedgeConvQ8Plan *plan, const int32_t *v, size_t count,
                               int32_t *packed)
 {
-    memset(packed, 0, plan->columns * sizeof(*packed));
-    for (size_t m = 0; m < plan->s.m; m++)
-        packed[place_of(plan, m)] = v[count == 1 ? 0 : m];
+    for (size_t i = 0; i < plan->columns; i++) {
+        const size_t m = channel_at(plan, i);
+        packed[i] = m < plan->s.m ? v[count == 1 ? 0 : m] : 0;
+    }
 }
 
 void ledge__conv_q8_pack_floats(const LedgeConvQ8Plan *plan, const float *v, size_t count,
                                 float factor, float *packed)
 {
-    memset(packed, 0, plan->columns * sizeof(*packed));
-    for (size_t m = 0; m < plan->s.m; m++)
-        packed[place_of(plan, m)] = v[count == 1 ? 0 : m] * factor;
+    const size_t all = plan->s.m, step = count == 1 ? 0 : 1;
+    if (is_plain(plan)) {
+        memset(packed + all, 0, (plan->columns - all) * sizeof(*packed));
+        for (size_t m = 0; m < all; m++)
+            packed[m] = v[m * step] * factor;
+        return;
+    }
+    for (size_t i = 0; i < plan->columns; i++) {
+        const size_t m = channel_at(plan, i);
+        packed[i] = m < all ? v[m * step] * factor : 0.0f;
+    }
 }
 
 typedef struct RowsArg {
     const LedgeConvQ8Plan *plan;
-    const uint8_t *x, *border;
+    const uint8_t *x, *border, *end; /* end of x */
+    size_t whole;                    /* kc rounded up to steps */
 } RowsArg;
 
-static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
-                           const uint8_t **out, uint8_t *border)
+static bool pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
+                           const uint8_t **out, uint8_t *border, size_t *repeat)
 {
     const RowsArg *a = arg;
     const size_t ld = a->plan->s.c;
@@ -206,6 +237,7 @@ static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr
     (void)border;
     for (uint32_t i = 0; i < mr; i++)
         out[i] = x + i * ld;
+    return a->whole <= (size_t)(a->end - (out[mr - 1] + (*repeat - 1) * mr * ld));
 }
 
 /* An output pixel as a place in the image, stepped along. */
@@ -232,13 +264,15 @@ static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
     }
 }
 
-static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
-                          const uint8_t **out, uint8_t *border)
+static bool indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
+                          const uint8_t **out, uint8_t *border, size_t *repeat)
 {
     const RowsArg *a = arg;
     const LedgeConvShape *s = &a->plan->s;
     (void)border;
+    *repeat = 1;
     Pixel p = pixel_at(s, m0);
+    size_t room = a->whole; /* behind the row that is nearest to the end */
     for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
         const uint8_t **to = out + i;
         const uint8_t *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->p.kc;
@@ -247,10 +281,14 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
             const size_t y = p.y * s->sh + ky * s->dh - s->pt;
             for (size_t kx = 0; kx < s->kw; kx++, to += mr) {
                 const size_t x = p.x * s->sw + kx * s->dw - s->pl;
-                *to = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : a->border;
+                const bool inside = y < s->h && x < s->w;
+                *to = inside ? image + (y * s->w + x) * s->c : a->border;
+                if (inside && (size_t)(a->end - *to) < room)
+                    room = (size_t)(a->end - *to);
             }
         }
     }
+    return room == a->whole;
 }
 
 /* A filter row over pixels x … x + kw - 1 that leaves the image: its part inside, and x_zero. */
@@ -268,15 +306,41 @@ static const uint8_t *border_run(const LedgeConvShape *s, const uint8_t *row, si
     return to;
 }
 
-static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const uint8_t **out,
-                     uint8_t *border)
+/* All `mr` pixels in one output row with their filter rows inside the image: the usual case. More
+ * tiles to the right of them may be so, too. */
+static bool run_rows_inside(const RowsArg *a, const Pixel *p, uint32_t mr, const uint8_t **out,
+                            size_t *repeat)
+{
+    const LedgeConvShape *s = &a->plan->s;
+    const size_t x = p->x * s->sw - s->pl, step = s->sw * s->c;
+    const size_t y0 = p->y * s->sh - s->pt, last = x + (mr - 1) * s->sw + s->kw;
+    if (p->x + mr > s->ow || x >= s->w || last > s->w || y0 >= s->h)
+        return false;
+    const uint8_t *image = a->x + p->n * s->h * s->w * s->c + (y0 * s->w + x) * s->c;
+    for (size_t ky = 0; ky < s->kh; ky++, image += s->dh * s->w * s->c)
+        for (uint32_t i = 0; i < mr; i++)
+            *out++ = image + i * step;
+    const size_t by_output = (s->ow - p->x) / mr, by_image = (s->w - last) / (mr * s->sw) + 1;
+    const size_t most = by_output < by_image ? by_output : by_image;
+    *repeat = *repeat < most ? *repeat : most;
+    return true;
+}
+
+static bool run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const uint8_t **out,
+                     uint8_t *border, size_t *repeat)
 {
     const RowsArg *a = arg;
     const LedgeConvShape *s = &a->plan->s;
     (void)group;
     Pixel p = pixel_at(s, m0);
+    /* only the last rows of the last image are near the end */
+    const size_t line = s->w * s->c, below = p.y * s->sh + (s->kh - 1) * s->dh - s->pt + s->sh;
+    const bool loose = s->n == 1 && below < s->h && a->whole <= line;
+    if (loose && run_rows_inside(a, &p, mr, out, repeat))
+        return true;
+    *repeat = 1;
     for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
-        const uint8_t *image = a->x + p.n * s->h * s->w * s->c;
+        const uint8_t *image = a->x + p.n * s->h * line;
         const size_t x = p.x * s->sw - s->pl;
         const bool inside = x < s->w && x + s->kw <= s->w;
         for (size_t ky = 0; ky < s->kh; ky++) {
@@ -287,11 +351,12 @@ static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
             } else if (inside) {
                 *to = image + (y * s->w + x) * s->c;
             } else {
-                *to = border_run(s, image + y * s->w * s->c, x, a->border[0], border);
-                border += a->plan->p.kc;
+                *to = border_run(s, image + y * line, x, a->border[0], border);
+                border += a->whole;
             }
         }
     }
+    return false;
 }
 
 void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *given,
@@ -307,7 +372,8 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *give
         ledge__conv_q8_dw_run(plan, a, pool);
         return;
     }
-    const RowsArg rows = {plan, a->x, a->border};
+    const RowsArg rows = {plan, a->x, a->border, a->x + s->n * s->h * s->w * s->c,
+                          ledge__round_up(plan->p.kc, plan->k->step)};
     const LedgeQ8Run g = {.p = plan->p,
                           .m = s->n * s->oh * s->ow,
                           .groups = s->group,
@@ -316,6 +382,7 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *give
                                   : plan->path == LEDGE_CONV_RUNS    ? run_rows
                                                                      : indirect_rows,
                           .rows_arg = &rows,
+                          .a_step = plan->path == LEDGE_CONV_POINTWISE ? s->c : s->sw * s->c,
                           .b = a->packed,
                           .init = a->init,
                           .b_zero = a->b_zero,

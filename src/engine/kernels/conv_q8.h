@@ -13,8 +13,10 @@
 typedef struct LedgeConvQ8Plan {
     LedgeConvShape s;
     const LedgeQ8Kernels *k;
-    const LedgeQ8Kernels *tail; /* depthwise: for what channels are left after whole blocks of k … */
-    size_t wide;                /* … of which there are so many */
+    /* Depthwise: the first `wide` channels go by whole blocks of k, what is left by one block of
+     * `tail` from tail_first on, which overlaps them where there are enough. */
+    const LedgeQ8Kernels *tail;
+    size_t wide, tail_first;
     LedgeConvPath path; /* POINTWISE, INDIRECT, RUNS or DEPTHWISE */
     LedgeQ8Panels p;    /* of one group */
     const LedgeF32Kernels *act_kernels;
@@ -22,7 +24,7 @@ typedef struct LedgeConvQ8Plan {
     int threads;
     size_t packed_bytes;  /* weights */
     size_t columns;       /* int32 or floats of packed init, b_zero, scale and fbias each */
-    size_t border_bytes;  /* bytes of value x_zero that padding points to */
+    size_t border_bytes;  /* bytes of value x_zero that padding points to, and the room of fours */
     size_t thread_bytes;  /* scratch of one thread … */
     size_t scratch_bytes; /* … and of all */
 } LedgeConvQ8Plan;
@@ -74,8 +76,8 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, L
 bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan);
 void ledge__conv_q8_dw_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed);
 void ledge__conv_q8_dw_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool);
-/* Where channel c stands among packed init and scale. */
-size_t ledge__conv_q8_dw_place(const LedgeConvQ8Plan *plan, size_t c);
+/* The channel that stands at `place` among packed init and scale; s.c or more: none. */
+size_t ledge__conv_q8_dw_channel(const LedgeConvQ8Plan *plan, size_t place);
 /* A set with narrower vectors for the CPU of `best`, or `best`. */
 const LedgeQ8Kernels *ledge__q8_narrower(const LedgeQ8Kernels *best);
 

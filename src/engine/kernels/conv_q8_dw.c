@@ -26,7 +26,9 @@ bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
     plan->wide = s->c / block * block;
     if (s->c - plan->wide > 4 * (size_t)plan->tail->lanes)
         plan->tail = plan->k; /* as good in one piece */
-    plan->columns = plan->wide + ledge__round_up(s->c - plan->wide, 4 * (size_t)plan->tail->lanes);
+    const size_t rest = s->c > plan->wide ? 4 * (size_t)plan->tail->lanes : 0;
+    plan->tail_first = s->c > rest ? s->c - rest : 0;
+    plan->columns = plan->wide + rest;
     plan->border_bytes = s->c;
     if (s->kh > SIZE_MAX / 2 || !ledge__mul(ledge__round_up(s->kh, 4), s->kw, &taps) ||
         !ledge__mul(plan->columns, taps, &plan->packed_bytes))
@@ -39,15 +41,13 @@ bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
     return true;
 }
 
-static size_t lanes_at(const LedgeConvQ8Plan *plan, size_t c)
+size_t ledge__conv_q8_dw_channel(const LedgeConvQ8Plan *plan, size_t place)
 {
-    return c < plan->wide ? plan->k->lanes : plan->tail->lanes;
-}
-
-size_t ledge__conv_q8_dw_place(const LedgeConvQ8Plan *plan, size_t c)
-{
-    const size_t lanes = lanes_at(plan, c), in = (c < plan->wide ? c : c - plan->wide) % (4 * lanes);
-    return c - in + in / 4 % 4 * lanes + in / 16 * 4 + in % 4;
+    const bool wide = place < plan->wide;
+    const size_t lanes = wide ? plan->k->lanes : plan->tail->lanes;
+    const size_t in = (wide ? place : place - plan->wide) % (4 * lanes);
+    return (wide ? place - in : plan->tail_first) +
+           ledge__q8_dw_channel((uint32_t)(in / lanes), (uint32_t)(in % lanes));
 }
 
 void ledge__conv_q8_dw_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed)
@@ -55,11 +55,13 @@ void ledge__conv_q8_dw_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t
     const LedgeConvShape *s = &plan->s;
     const size_t fours = (s->kh + 3) / 4;
     memset(packed, 0, plan->packed_bytes);
-    for (size_t c = 0; c < s->c; c++) {
-        const size_t place = ledge__conv_q8_dw_place(plan, c), block = 4 * lanes_at(plan, c);
-        const size_t in = (c < plan->wide ? place : place - plan->wide) % block;
+    for (size_t place = 0; place < plan->columns; place++) {
+        const size_t c = ledge__conv_q8_dw_channel(plan, place);
+        const bool wide = place < plan->wide;
+        const size_t block = 4 * (size_t)(wide ? plan->k : plan->tail)->lanes;
+        const size_t in = (wide ? place : place - plan->wide) % block;
         int8_t *to = packed + (place - in) * fours * 4 * s->kw + in * 4;
-        for (size_t j = 0; j < s->kw; j++)
+        for (size_t j = 0; c < s->c && j < s->kw; j++)
             for (size_t i = 0; i < s->kh; i++)
                 to[(j * fours + i / 4) * block * 4 + i % 4] = w[(c * s->kh + i) * s->kw + j];
     }
@@ -132,7 +134,7 @@ static void run_rows(void *arg, size_t begin, size_t end, int thread)
         if (plan->wide)
             plan->k->dw(&t);
         if (plan->wide < s->c) {
-            t.first = plan->wide;
+            t.first = plan->tail_first;
             t.c = s->c;
             t.w += plan->wide * ((s->kh + 3) / 4 * 4) * s->kw;
             t.init += plan->wide;

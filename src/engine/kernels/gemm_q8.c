@@ -12,6 +12,7 @@ enum {
     NEAR_BYTES = 48 * 1024, /* of packed B that come into cache by themselves */
     L2_BYTES = 512 * 1024,  /* of packed B in a block: half of a usual L2 of 1 MiB */
     SMALL_WORK = 512 * 1024, /* multiply-adds too few to be shared out */
+    NEAR_ROWS = 8 * 1024,    /* bytes of rows that stay in L1 while panels go by */
     ITEMS_PER_THREAD = 4
 };
 
@@ -26,7 +27,7 @@ bool ledge__q8_panels_init(LedgeQ8Panels *p, const LedgeQ8Kernels *k, size_t n, 
     p->count = (uint32_t)((vectors + k->nv - 1) / k->nv);
     p->base = p->count ? (uint32_t)(vectors / p->count) : 0;
     p->wide = p->count ? (uint32_t)(vectors % p->count) : 0;
-    return ledge__mul(taps, ledge__round_up(kc, 4), &p->depth) &&
+    return ledge__mul(taps, ledge__round_up(kc, k->step), &p->depth) &&
            ledge__mul(p->columns, p->depth, &bytes);
 }
 
@@ -45,20 +46,65 @@ bool ledge__q8_scales_tame(const float *scale, size_t n, const LedgeQ8Out *o)
     return tame;
 }
 
-/* Four of k, zeros beyond, for `cols` columns, zeros up to `width`. */
-static void pack_fours(const uint8_t *w, size_t sn, size_t sc, size_t k, size_t cols, size_t width,
-                       uint8_t flip, uint8_t *to)
+typedef uint8_t Bytes __attribute__((vector_size(16)));
+
+static inline Bytes load_bytes(const uint8_t *p)
 {
-    memset(to, 0, width * 4);
-    for (size_t j = 0; j < cols; j++)
+    Bytes x;
+    memcpy(&x, p, sizeof(x));
+    return x;
+}
+
+/* Four rows of 16 columns each, turned into four bytes of each column. */
+static void turn_rows(const uint8_t *w, size_t row, uint8_t flip, uint8_t *to)
+{
+    Bytes f;
+    memset(&f, flip, sizeof(f));
+    const Bytes r0 = load_bytes(w) ^ f, r1 = load_bytes(w + row) ^ f;
+    const Bytes r2 = load_bytes(w + 2 * row) ^ f, r3 = load_bytes(w + 3 * row) ^ f;
+#define LOW  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+    const Bytes a = __builtin_shufflevector(r0, r1, LOW), b = __builtin_shufflevector(r2, r3, LOW);
+    const Bytes c = __builtin_shufflevector(r0, r1, HIGH), d = __builtin_shufflevector(r2, r3, HIGH);
+#undef LOW
+#undef HIGH
+#define LOW  0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23
+#define HIGH 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31
+    const Bytes out[4] = {
+        __builtin_shufflevector(a, b, LOW), __builtin_shufflevector(a, b, HIGH),
+        __builtin_shufflevector(c, d, LOW), __builtin_shufflevector(c, d, HIGH)};
+#undef LOW
+#undef HIGH
+    memcpy(to, out, sizeof(out));
+}
+
+/* One step of k, zeros beyond, for `cols` columns, zeros up to `width`. Matrices that are not
+ * constants are packed at each run: whole steps of contiguous rows or columns go fast. */
+static void pack_step(const uint8_t *w, size_t sn, size_t sc, size_t k, size_t step, size_t cols,
+                      size_t width, uint8_t flip, uint8_t *to)
+{
+    size_t j = 0;
+    if (sc == 1 && k == step && step == 4) {
+        for (; j < cols; j++) {
+            uint32_t x;
+            memcpy(&x, w + j * sn, sizeof(x));
+            x ^= 0x01010101u * flip;
+            memcpy(to + j * 4, &x, sizeof(x));
+        }
+    } else if (sn == 1 && k == step && step == 4) {
+        for (; j + 16 <= cols; j += 16)
+            turn_rows(w + j, sc, flip, to + j * 4);
+    }
+    memset(to + j * step, 0, (width - j) * step);
+    for (; j < cols; j++)
         for (size_t i = 0; i < k; i++)
-            to[j * 4 + i] = w[j * sn + i * sc] ^ flip;
+            to[j * step + i] = w[j * sn + i * sc] ^ flip;
 }
 
 void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, size_t st, size_t sc,
                            uint8_t flip, int8_t *packed)
 {
-    const size_t lanes = p->k->lanes;
+    const size_t lanes = p->k->lanes, step = p->k->step;
     uint8_t *to = (uint8_t *)packed;
     for (size_t i = 0; i < p->count; i++) {
         const size_t first = ledge__q8_panel_start(p, i) * lanes;
@@ -66,9 +112,9 @@ void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, siz
         const size_t cols = p->n - first < width ? p->n - first : width;
         const uint8_t *from = (const uint8_t *)w + first * sn;
         for (size_t t = 0; t < p->taps; t++)
-            for (size_t c = 0; c < p->kc; c += 4, to += width * 4)
-                pack_fours(from + t * st + c * sc, sn, sc, p->kc - c < 4 ? p->kc - c : 4, cols,
-                           width, flip, to);
+            for (size_t c = 0; c < p->kc; c += step, to += width * step)
+                pack_step(from + t * st + c * sc, sn, sc, p->kc - c < step ? p->kc - c : step, step,
+                          cols, width, flip, to);
     }
 }
 
@@ -99,24 +145,32 @@ static void sum_rows(const uint8_t *const *rows, size_t taps, size_t kc, uint32_
     }
 }
 
-/* All panels of [p0, p1) for one tile of rows whose pointers are ready. */
-static void run_tile(const LedgeQ8Run *g, size_t group, size_t m0, uint32_t mr, size_t p0,
-                     size_t p1, const uint8_t *const *rows)
+/* `repeat` tiles whose pointers are ready. */
+typedef struct Rows {
+    const uint8_t *const *at;
+    size_t group, m0, kc, repeat;
+    uint32_t mr;
+} Rows;
+
+/* All panels of [p0, p1) for these tiles. */
+static void run_tiles(const LedgeQ8Run *g, const Rows *rows, size_t p0, size_t p1)
 {
     const LedgeQ8Panels *p = &g->p;
     const size_t lanes = p->k->lanes, element = g->out->kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
-    const size_t columns = group * p->columns, bytes = p->columns * p->depth;
-    const size_t c = m0 * g->ldc + group * p->n, r = m0 * g->ldr + group * p->n;
+    const size_t columns = rows->group * p->columns, bytes = p->columns * p->depth;
+    const size_t c = rows->m0 * g->ldc + rows->group * p->n;
+    const size_t r = rows->m0 * g->ldr + rows->group * p->n;
     int32_t sums[LEDGE_Q8_MR_MAX];
-    LedgeQ8Tile t = {.a = rows, .taps = p->taps, .kc = p->kc, .mr = mr, .ldc = g->ldc,
-                     .ldr = g->ldr, .out = g->out, .row_sum = sums};
+    LedgeQ8Tile t = {.a = rows->at, .taps = p->taps, .kc = rows->kc, .mr = rows->mr,
+                     .ldc = g->ldc, .ldr = g->ldr, .out = g->out, .row_sum = sums,
+                     .repeat = rows->repeat, .a_step = rows->mr * g->a_step};
     if (g->b_zero)
-        sum_rows(rows, p->taps, p->kc, mr, sums);
+        sum_rows(rows->at, p->taps, p->kc, rows->mr, sums);
     for (size_t i = p0; i < p1; i++) {
         const size_t first = ledge__q8_panel_start(p, i) * lanes, at = columns + first;
         t.nv = ledge__q8_panel_nv(p, i);
         t.n = (uint32_t)(p->n - first < t.nv * lanes ? p->n - first : t.nv * lanes);
-        t.b = g->b + group * bytes + first * p->depth;
+        t.b = g->b + rows->group * bytes + first * p->depth;
         t.ahead = bytes > NEAR_BYTES ? t.nv * lanes * p->depth : 0; /* the next panel */
         t.init = g->init + at;
         t.scale = g->scale + at;
@@ -125,35 +179,57 @@ static void run_tile(const LedgeQ8Run *g, size_t group, size_t m0, uint32_t mr, 
         t.c = (char *)g->c + (c + first) * element;
         t.r = g->r ? (const char *)g->r + (r + first) * element : NULL;
         p->k->gemm(&t);
-        if (g->act && g->act->kind != LEDGE_ACT_CLAMP)
-            ledge__act_f32(g->act_kernels, t.c, mr, g->ldc, t.n, g->act);
+    }
+    /* Over all panels at once: long rows are worth the constants that an activation loads. */
+    const size_t n0 = ledge__q8_panel_start(p, p0) * lanes;
+    const size_t n1 = ledge__q8_panel_start(p, p1) * lanes;
+    if (g->act && g->act->kind != LEDGE_ACT_CLAMP)
+        ledge__act_f32(g->act_kernels, (float *)g->c + c + n0, rows->mr * rows->repeat, g->ldc,
+                       (n1 < p->n ? n1 : p->n) - n0, g->act);
+}
+
+/* `tiles` of rows.mr rows each, from row rows.m0 on. */
+static void run_strip(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, Rows rows,
+                      size_t tiles)
+{
+    const uint8_t **at = (const uint8_t **)(void *)scratch;
+    const size_t pointers = g->p.taps * LEDGE_Q8_MR_MAX * sizeof(uint8_t *);
+    uint8_t *border = (uint8_t *)scratch + ledge__round_up(pointers, LEDGE_ALIGN);
+    const size_t near = NEAR_ROWS / (g->p.kc * rows.mr + 1), most = g->b_zero || !near ? 1 : near;
+    const size_t padded = ledge__round_up(g->p.kc, g->p.k->step);
+    rows.at = at;
+    while (tiles > 0) {
+        rows.repeat = tiles < most ? tiles : most;
+        const bool loose = g->rows(g->rows_arg, rows.group, rows.m0, rows.mr, at, border,
+                                   &rows.repeat);
+        rows.kc = loose ? padded : g->p.kc;
+        run_tiles(g, &rows, p0, p1);
+        rows.m0 += rows.mr * rows.repeat;
+        tiles -= rows.repeat;
     }
 }
 
 /* Item = (block of panels, group, chunk of rows), in this order. Rows are dealt out evenly, so
- * that no tile is much smaller than the others. */
+ * that no tile is much smaller than the others: first those with one row more. */
 static void run_items(void *arg, size_t begin, size_t end, int thread)
 {
     const Walk *w = arg;
     const LedgeQ8Run *g = w->g;
     char *scratch = (char *)g->scratch + (size_t)thread * g->thread_bytes;
-    const uint8_t **rows = (const uint8_t **)(void *)scratch;
-    const size_t pointers = g->p.taps * LEDGE_Q8_MR_MAX * sizeof(uint8_t *);
-    uint8_t *border = (uint8_t *)scratch + ledge__round_up(pointers, LEDGE_ALIGN);
     const size_t tiles = (g->m + g->mr - 1) / g->mr;
+    const size_t share = g->m / tiles, more = g->m % tiles;
     for (size_t item = begin; item < end; item++) {
         const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
         const size_t p0 = item / w->chunks / g->groups * w->block;
         const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
-        const size_t t1 = (chunk + 1) * tiles / w->chunks;
-        size_t t = chunk * tiles / w->chunks, m0 = t * g->m / tiles;
-        for (; t < t1; t++) {
-            const size_t next = (t + 1) * g->m / tiles;
-            const uint32_t mr = (uint32_t)(next - m0);
-            g->rows(g->rows_arg, group, m0, mr, rows, border);
-            run_tile(g, group, m0, mr, p0, p1, rows);
-            m0 = next;
-        }
+        const size_t t0 = chunk * tiles / w->chunks, t1 = (chunk + 1) * tiles / w->chunks;
+        const size_t middle = t1 < more ? t1 : t0 > more ? t0 : more;
+        Rows rows = {.group = group, .m0 = t0 * share + (t0 < more ? t0 : more),
+                     .mr = (uint32_t)share + 1};
+        run_strip(g, scratch, p0, p1, rows, middle - t0);
+        rows.m0 += (middle - t0) * rows.mr;
+        rows.mr = (uint32_t)share;
+        run_strip(g, scratch, p0, p1, rows, t1 - middle);
     }
 }
 

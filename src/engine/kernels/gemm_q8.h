@@ -17,7 +17,7 @@ typedef struct LedgeQ8Panels {
     size_t n;       /* columns */
     size_t columns; /* rounded up to whole vectors */
     size_t taps, kc;
-    size_t depth;   /* bytes of a packed column: taps × kc rounded up to four */
+    size_t depth;   /* bytes of a packed column: taps × kc rounded up to steps */
     uint32_t count; /* panels */
     uint32_t base, wide;
 } LedgeQ8Panels;
@@ -50,9 +50,12 @@ void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, siz
 bool ledge__q8_scales_tame(const float *scale, size_t n, const LedgeQ8Out *o);
 
 /* Row pointers of rows m0 … m0 + mr - 1, tap by tap (out[tap * mr + i]). `border` is this
- * thread's room for rows that must be put together. */
-typedef void (*LedgeQ8RowsFn)(const void *arg, size_t group, size_t m0, uint32_t mr,
-                              const uint8_t **out, uint8_t *border);
+ * thread's room for rows that must be put together. *repeat is how many tiles of mr rows are
+ * wanted, one below the other, and becomes how many of them these pointers serve when all of them
+ * advance by mr × a_step from one to the next. Gives whether all rows can be read up to whole
+ * steps, whatever stands there. */
+typedef bool (*LedgeQ8RowsFn)(const void *arg, size_t group, size_t m0, uint32_t mr,
+                              const uint8_t **out, uint8_t *border, size_t *repeat);
 
 typedef struct LedgeQ8Run {
     LedgeQ8Panels p;
@@ -60,6 +63,7 @@ typedef struct LedgeQ8Run {
     uint32_t mr; /* rows of a tile, at most ledge__q8_panels_mr */
     LedgeQ8RowsFn rows;
     const void *rows_arg;
+    size_t a_step; /* bytes from a row's pointer to the next one's */
     const int8_t *b; /* of group 0; the others follow, here and below */
     const int32_t *init, *b_zero;
     const float *scale, *fbias;

@@ -3,15 +3,16 @@
 
 #include "base/cpu.h"
 
-#define Q8_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4, flip)                              \
+#define Q8_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4, step, flip)                        \
     void ledge__gemm_q8_##isa(const LedgeQ8Tile *t);                                       \
     void ledge__dw_q8_##isa(const LedgeQ8DwTile *t);
 #include "engine/kernels/q8.def"
 #undef Q8_KERNELS
 
 static const LedgeQ8Kernels sets[] = {
-#define Q8_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4, flip)                              \
-    {#isa, cpu, lanes, nv, {m1, m2, m3, m4}, flip, ledge__gemm_q8_##isa, ledge__dw_q8_##isa},
+#define Q8_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4, step, flip)                        \
+    {#isa, cpu, lanes, nv, {m1, m2, m3, m4}, step, flip, ledge__gemm_q8_##isa,             \
+     ledge__dw_q8_##isa},
 #include "engine/kernels/q8.def"
 #undef Q8_KERNELS
 };

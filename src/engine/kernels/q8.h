@@ -29,11 +29,11 @@ typedef struct LedgeQ8Out {
     bool tame; /* every scale is so small that no float exceeds an int32; drivers set it */
 } LedgeQ8Out;
 
-/* One tile of mr rows by n columns.
+/* One tile of mr rows by n columns, or `repeat` of them one below the other.
  *
  * `a` holds taps × mr row pointers, tap by tap; each row has kc readable bytes. `b` is a packed
- * panel: for each tap, for each four of k (the last padded with zeros), nv vectors of columns
- * with their four bytes in a lane. */
+ * panel: for each tap, for each `step` bytes of k (the last padded with zeros), nv vectors of
+ * columns, one column's bytes after the other's. */
 typedef struct LedgeQ8Tile {
     const uint8_t *const *a;
     size_t taps, kc;
@@ -50,6 +50,8 @@ typedef struct LedgeQ8Tile {
     size_t ldr;
     const LedgeQ8Out *out;
     uint32_t mr, nv, n; /* rows, vectors and columns (n ≤ nv × lanes) of this tile */
+    size_t repeat;      /* at least 1; more only without b_zero */
+    size_t a_step;      /* what all row pointers advance by from one to the next */
 } LedgeQ8Tile;
 
 /* A run of `ow` neighbouring outputs of a depthwise convolution, over `c` channels.
@@ -77,6 +79,7 @@ typedef struct LedgeQ8Kernels {
     uint32_t lanes; /* int32 in a vector; panels are padded to whole vectors */
     uint32_t nv;    /* most vectors of a GEMM tile */
     uint32_t mr[4]; /* most rows of a GEMM tile of 1 … nv vectors */
+    uint32_t step;  /* bytes of k that stand together in a packed column: 4 or 8 */
     uint32_t flip;  /* 128 where x - 128 is what it multiplies: `init` then has 128 * sum w more */
     void (*gemm)(const LedgeQ8Tile *t);
     void (*dw)(const LedgeQ8DwTile *t);

@@ -1,5 +1,22 @@
-/* What becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
+/* Template: what becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
  * q8_set.h. */
+
+#ifdef VQ_ROUND_SATURATES
+#define Q8_SATURATES 1
+#else
+#define Q8_SATURATES 0
+#endif
+
+#ifndef VQ_STORE_ROWS
+/* rows × nv vectors as bytes, ld from row to row. */
+VQ_INLINE void vq_store_rows(uint8_t *p, size_t ld, const vqi *a, const int rows, const int nv,
+                             const VqPack *f, const bool bare)
+{
+    VQ_UNROLL
+    for (int i = 0; i < rows; i++, p += ld)
+        vq_store_bytes(p, a + i * nv, nv, f, bare);
+}
+#endif
 
 /* Constants of requantising; bounds are less the zero point, which is added to integers. */
 typedef struct Q8Bytes {
@@ -13,12 +30,18 @@ VQ_INLINE Q8Bytes q8_bytes_of(const LedgeQ8Out *o)
                      vq_pack_of(o->y_zero, o->y_lo, o->y_hi)};
 }
 
+/* Whether a byte's own range is all that bytes are bound by. */
+VQ_INLINE bool q8_bare(const LedgeQ8Out *o)
+{
+    return o->y_zero == 0 && o->y_lo == 0 && o->y_hi == 255;
+}
+
 /* To be packed: the zero point is still to be added, saturating, and the bounds applied. Unless
  * scales are tame the upper bound comes first, so that no float is too large for an int32. */
 VQ_INLINE vqi q8_requantise(const Q8Bytes *f, vqi sum, vqf scale, const bool tame)
 {
     const vqf y = vq_mul_f(vq_float(sum), scale);
-    return vq_round(tame ? y : vq_min_f(y, f->hi));
+    return vq_round(tame || Q8_SATURATES ? y : vq_min_f(y, f->hi));
 }
 
 typedef struct Q8Sum {
@@ -43,7 +66,7 @@ VQ_INLINE vqi q8_requantise_sum(const Q8Sum *f, vqi sum, vqf scale, vqi r, const
     const vqf y = vq_max_f(vq_min_f(vq_mul_f(vq_float(sum), scale), f->hi), f->lo);
     const vqf z = vq_add_f(vq_mul_f(vq_nearest(y), f->y_scale),
                            vq_mul_f(vq_float(vq_sub_i(r, f->r_zero)), f->r_scale));
-    return vq_round(tame ? z : vq_min_f(z, f->z_hi));
+    return vq_round(tame || Q8_SATURATES ? z : vq_min_f(z, f->z_hi));
 }
 
 /* n columns (at most a vector) of one row. */
@@ -89,17 +112,101 @@ VQ_INLINE void q8_finish_vector(const LedgeQ8Tile *t, const Q8Bytes *bytes, cons
     }
     const VqPack *pack = t->out->kind == LEDGE_Q8_SUM ? &with_r->pack : &bytes->pack;
     if (n == VQ_LANES)
-        vq_store_bytes(c, &q, 1, pack);
+        vq_store_rows(c, 0, &q, 1, 1, pack, false);
     else
         vq_store_bytes_n(c, q, n, pack);
+}
+
+/* Floats of whole vectors; `bias` and `with_r` are constants where it is called. */
+VQ_INLINE void q8_float_tile(const LedgeQ8Tile *t, const vqi *sum, size_t nv, bool bias,
+                             bool with_r)
+{
+    const vqf lo = vq_set_f(t->out->lo), hi = vq_set_f(t->out->hi);
+    const size_t mr = t->mr, ldc = t->ldc, ldr = t->ldr;
+    const float *const scale = t->scale, *const fbias = t->fbias, *r = t->r;
+    float *c = t->c;
+    for (size_t i = 0; i < mr; i++, c += ldc, r += with_r ? ldr : 0)
+        for (size_t v = 0; v < nv; v++, sum++) {
+            const size_t at = v * VQ_LANES;
+            vqf x = vq_mul_f(vq_float(*sum), vq_load_f(scale + at));
+            if (bias)
+                x = vq_add_f(x, vq_load_f(fbias + at));
+            if (with_r)
+                x = vq_add_f(x, vq_load_f(r + at));
+            vq_store_f(c + at, vq_clamp_f(x, lo, hi));
+        }
+}
+
+static void q8_finish_floats(const LedgeQ8Tile *t, const vqi *sum, size_t nv)
+{
+    if (t->fbias && t->r)
+        q8_float_tile(t, sum, nv, true, true);
+    else if (t->fbias)
+        q8_float_tile(t, sum, nv, true, false);
+    else if (t->r)
+        q8_float_tile(t, sum, nv, false, true);
+    else
+        q8_float_tile(t, sum, nv, false, false);
 }
 
 /* Everything that a tile does not do by itself: residuals, floats, part of a vector. */
 static void q8_finish_any(const LedgeQ8Tile *t, const vqi *sum, size_t nv)
 {
+    if (t->out->kind == LEDGE_Q8_FLOAT && t->n == nv * VQ_LANES && !t->b_zero) {
+        q8_finish_floats(t, sum, nv);
+        return;
+    }
     const Q8Bytes bytes = q8_bytes_of(t->out);
     const Q8Sum with_r = q8_sum_of(t->out);
     for (size_t i = 0; i < t->mr; i++)
         for (size_t v = 0; v < nv; v++)
             q8_finish_vector(t, &bytes, &with_r, i, v, sum[i * nv + v]);
+}
+
+/* Where a tile goes and what is added to it. */
+typedef struct Q8Place {
+    void *c;
+    const void *r;
+} Q8Place;
+
+/* A tile of mr × nv sums, both constants: what is usual stays in registers. Gives the place of the
+ * tile below. */
+VQ_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *sum, const int mr,
+                                 const int nv)
+{
+    const float *const scale = t->scale;
+    const size_t ldc = t->ldc, ldr = t->ldr, rows = (size_t)mr;
+    const LedgeQ8Out *const o = t->out;
+    const size_t element = o->kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
+    const bool plain = t->n == (size_t)nv * VQ_LANES && !t->b_zero && o->tame;
+    if (plain && o->kind == LEDGE_Q8_BYTES) {
+        const Q8Bytes f = q8_bytes_of(o);
+        vqi q[32];
+        VQ_EACH(i, mr)
+        VQ_EACH(v, nv)
+        q[i * nv + v] = q8_requantise(&f, sum[i * nv + v], vq_load_f(scale + v * VQ_LANES), true);
+        if (q8_bare(o))
+            vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, true);
+        else
+            vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, false);
+    } else if (plain && o->kind == LEDGE_Q8_SUM) {
+        const Q8Sum f = q8_sum_of(o);
+        const uint8_t *r = at.r;
+        vqi q[32];
+        VQ_UNROLL
+        for (int i = 0; i < mr; i++, r += ldr)
+            VQ_EACH(v, nv)
+        q[i * nv + v] = q8_requantise_sum(&f, sum[i * nv + v], vq_load_f(scale + v * VQ_LANES),
+                                          vq_load_bytes(r + v * VQ_LANES), true);
+        vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, false);
+    } else {
+        vqi stored[32];
+        LedgeQ8Tile here = *t;
+        here.c = at.c;
+        here.r = at.r;
+        VQ_EACH(i, mr * nv) stored[i] = sum[i];
+        q8_finish_any(&here, stored, (size_t)nv);
+    }
+    return (Q8Place){(char *)at.c + rows * ldc * element,
+                     at.r ? (const char *)at.r + rows * ldr * element : NULL};
 }

@@ -4,14 +4,8 @@
 #include <string.h>
 
 #include "engine/kernels/q8.h"
+#include "engine/kernels/vq_unroll.h"
 
-#if defined(__clang__)
-#define VQ_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define VQ_UNROLL _Pragma("GCC unroll 36")
-#endif
-#define VQ_EACH(i, n) VQ_UNROLL for (int i = 0; i < (n); i++)
-#define VQ_INLINE __attribute__((always_inline)) static inline
 #define VQ_BYTES (VQ_LANES * 4)
 
 #define VQ_CAT2_(a, b) a##b
@@ -19,6 +13,20 @@
 #define VQ_CAT3_(a, b, c) a##b##x##c
 #define VQ_CAT3(a, b, c) VQ_CAT3_(a, b, c)
 
+#ifdef VQ_PAIRS
+/* The last kc % 8 bytes of a row likewise. */
+VQ_INLINE uint64_t q8_last_eight(const uint8_t *row, size_t kc)
+{
+    uint64_t x = 0;
+    if (kc > 8) {
+        memcpy(&x, row + kc - 8, 8);
+        return x >> (8 * (8 - kc % 8));
+    }
+    for (size_t i = 0; i < kc; i++)
+        x |= (uint64_t)row[i] << (8 * i);
+    return x;
+}
+#else
 /* The last kc % 4 bytes of a row, zeros above; touches nothing outside the row. */
 VQ_INLINE uint32_t q8_last_bytes(const uint8_t *row, size_t kc)
 {
@@ -31,6 +39,7 @@ VQ_INLINE uint32_t q8_last_bytes(const uint8_t *row, size_t kc)
         x |= (uint32_t)row[i] << (8 * i);
     return x;
 }
+#endif
 
 VQ_INLINE float q8_clamp_one(float x, float lo, float hi)
 {
@@ -56,80 +65,86 @@ VQ_INLINE uint8_t q8_sum_one(const LedgeQ8Out *o, float y, uint8_t r)
 
 #include "engine/kernels/q8_out.h"
 
+#ifdef VQ_PAIRS /* two rows by two columns, eight bytes of k at once */
+#define VQ_TILE "engine/kernels/gemm_q8_pair_tile.h"
+#else
+#define VQ_TILE "engine/kernels/gemm_q8_tile.h"
+#endif
+
 #define Q8_NV 1
 #define Q8_MR 1
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 2
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 3
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 4
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #if VQ_REGISTERS > 4
 #define Q8_MR 5
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 6
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 7
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 8
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #endif
 #undef Q8_NV
 #if VQ_REGISTERS >= 16
 #define Q8_NV 2
 #define Q8_MR 1
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 2
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 3
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 4
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 5
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 6
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #if VQ_REGISTERS >= 32
 #define Q8_MR 7
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 8
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #endif
 #undef Q8_NV
 #endif
 #if VQ_REGISTERS >= 32
 #define Q8_NV 3
 #define Q8_MR 1
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 2
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 3
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 4
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 5
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 6
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 7
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 8
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #undef Q8_NV
 #define Q8_NV 4
 #define Q8_MR 1
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 2
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 3
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 4
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 5
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #define Q8_MR 6
-#include "engine/kernels/gemm_q8_tile.h"
+#include VQ_TILE
 #undef Q8_NV
 #endif
 

@@ -297,22 +297,20 @@ typedef struct NormArgs {
 static void norm_rows(void *arg, size_t begin, size_t end, int thread)
 {
     const NormArgs *p = arg;
+    LedgeNorm row = p->row;
+    const size_t at = begin * row.n;
     (void)thread;
-    for (size_t i = begin; i < end; i++) {
-        LedgeNorm row = p->row;
-        const size_t at = i * row.n;
-        row.x += at;
-        row.y += at;
-        if (row.skip)
-            row.skip += at;
-        if (row.sum)
-            row.sum += at;
-        if (row.mean)
-            row.mean += i;
-        if (row.inv_std)
-            row.inv_std += i;
-        p->v->norm(&row);
-    }
+    row.x += at;
+    row.y += at;
+    if (row.skip)
+        row.skip += at;
+    if (row.sum)
+        row.sum += at;
+    if (row.mean)
+        row.mean += begin;
+    if (row.inv_std)
+        row.inv_std += begin;
+    p->v->norm(&row, end - begin);
 }
 
 void ledge__vec_norm(LedgeRunner r, const LedgeNorm *p, size_t rows)

@@ -45,7 +45,7 @@ typedef enum LedgeFold {
     LEDGE_R_COUNT
 } LedgeFold;
 
-/* One row of LayerNorm (or RMSNorm): t = x + skip + bias, kept in `sum` if that is wanted;
+/* A row of LayerNorm (or RMSNorm); more rows follow it: t = x + skip + bias, kept in `sum` if that is wanted;
  * y = (t - mean) / sqrt(variance + eps) * gamma + beta. All pointers but x, gamma and y may
  * be NULL. y may be x or skip. */
 typedef struct LedgeNorm {

@@ -432,6 +432,32 @@ static void vec_byte_mean(const LedgeByteTaps *t, const LedgeByteMean *m, float 
         store_bytes(y + c, mean_of(t, m, s, c, channels - c), channels - c);
 }
 
+/* The tail's zeros, flipped, count as well, and are taken off again. */
+static int32_t vec_byte_sum(const uint8_t *x, size_t n, uint8_t flip)
+{
+    const vb f = vb_set(flip);
+    vs s = vs_zero();
+    vi sum[VB_PARTS];
+    size_t room = SUM_TAPS, i = 0;
+    int32_t lanes[VB_LANES], total = 0;
+    VB_UNROLL
+    for (int k = 0; k < VB_PARTS; k++)
+        sum[k] = vi_set(0);
+    for (; i < n; i += VB_LANES) {
+        s = vs_add(s, vb_xor(load_bytes(x + i, n - i), f));
+        if (--room == 0) {
+            vs_add_to(s, sum);
+            s = vs_zero();
+            room = SUM_TAPS;
+        }
+    }
+    vs_add_to(s, sum);
+    memcpy(lanes, sum, sizeof lanes);
+    for (size_t k = 0; k < VB_LANES; k++)
+        total += lanes[k];
+    return total - (int32_t)(i - n) * flip;
+}
+
 /* ---- the range of floats ---- */
 
 static void vec_range(const float *x, size_t n, float *low, float *high)

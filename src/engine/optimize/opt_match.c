@@ -160,6 +160,7 @@ static bool keeps_all_dims(const LedgeNode *n)
                                        "QMap",
                                        "Quantize",
                                        "Dequantize",
+                                       "DynamicQuantizeLinear",
                                        NULL};
     return is_one_of(n->op_type, list) && !ledge__node_attr(n, "layout");
 }
@@ -305,6 +306,8 @@ static bool step_up(Dim *d, int depth)
         return true;
     }
     bool is_gemm = internal && (strcmp(n->op_type, "Gemm") == 0 ||
+                                strcmp(n->op_type, "MatMulInteger") == 0 ||
+                                strcmp(n->op_type, "MatMulBlocks") == 0 ||
                                 (strcmp(n->op_type, "QGemm") == 0 && n->n_in > 1 &&
                                  ledge__value_is_constant(n->in[1].value)));
     bool same = keeps_all_dims(n) || (keeps_batch(n) && d->axis == 0) || keeps_size(n, d) ||

@@ -6,7 +6,7 @@
 
 bool ledge__q8_scale_is_sound(float scale)
 {
-    return isfinite(scale) && scale >= FLT_MIN;
+    return scale >= FLT_MIN && scale <= 1e30f; /* as the operators over bytes take them */
 }
 
 bool ledge__q8_params(const LedgeNode *n, LedgeType type, LedgeQ8 *q)

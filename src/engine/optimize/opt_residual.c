@@ -1,5 +1,6 @@
-/* Add of a value of the same shape to what ledge.Conv or ledge.Gemm gives, or the 8-bit ones where
- * they give floats, becomes their residual input, added while the sum is still in registers. */
+/* Add of a value of the same shape to what a convolution or product of the internal kind gives, or
+ * the 8-bit ones where they give floats, becomes their residual input, added while the sum is still in
+ * registers. */
 #include "engine/optimize/pass.h"
 
 /* Where the residual stands among the inputs. */
@@ -15,7 +16,10 @@ static bool takes_residual(const LedgeValue *v)
         return ledge__node_int(n, "to_float", 0) && !ledge__node_in(n, 4) &&
                !ledge__node_in(n, 5) &&
                strcmp(ledge__node_string(n, "act", "none"), "none") == 0;
-    return n && (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm")) &&
+    return n && (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
+                 ledge__node_is_ledge(n, "MatMulInteger") ||
+                 ledge__node_is_ledge(n, "ConvInteger") ||
+                 ledge__node_is_ledge(n, "MatMulBlocks")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 && !ledge__node_in(n, 3) &&
            !(ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4));
 }

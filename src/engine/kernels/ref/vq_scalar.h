@@ -8,6 +8,7 @@
 #ifndef LEDGE_KERNELS_VQ_SCALAR_H
 #define LEDGE_KERNELS_VQ_SCALAR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #define VQ_ISA scalar
 #define VQ_LANES 4
 #define VQ_REGISTERS 4
+#define VQ_ROUND_SATURATES
 
 typedef struct vqi {
     int32_t v[4];
@@ -138,16 +140,16 @@ static inline vqf vq_nearest(vqf x) /* ties to even; |x| < 2^22 */
         x.v[i] = (x.v[i] + 12582912.0f) - 12582912.0f;
     return x;
 }
-static inline vqi vq_round(vqf x) /* ties to even; x < 2^22, and far below anything negative */
+static inline vqi vq_round(vqf x) /* ties to even; saturates, far beyond bytes */
 {
     vqi y;
-    x = vq_nearest(vq_max_f(x, vq_set_f(-65536.0f)));
+    x = vq_nearest(vq_clamp_f(x, vq_set_f(-65536.0f), vq_set_f(65536.0f)));
     for (int i = 0; i < 4; i++)
         y.v[i] = (int32_t)x.v[i];
     return y;
 }
 
-/* Bytes: saturate(a + zero), from lo to hi. */
+/* Bytes: saturate(a + zero), from lo to hi. `bare` tells that zero and lo are 0, hi is 255. */
 static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
 {
     return (VqPack){zero, lo, hi};
@@ -159,14 +161,16 @@ static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f
         p[i] = (uint8_t)(y < f->hi ? y : f->hi);
     }
 }
-static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
+static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f,
+                                  const bool bare)
 {
+    (void)bare; /* others skip zero point and bounds then */
     for (int v = 0; v < nv; v++)
         vq_store_bytes_n(p + v * 4, a[v], 4, f);
 }
-static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
+static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f, const bool bare)
 {
-    vq_store_bytes(p, a, 4, f);
+    vq_store_bytes(p, a, 4, f, bare);
 }
 
 static inline vqa vq_begin(vqi init)

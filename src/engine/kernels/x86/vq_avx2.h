@@ -5,6 +5,7 @@
 #define LEDGE_KERNELS_VQ_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -114,30 +115,34 @@ static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
     return (VqPack){_mm256_set1_epi16((int16_t)zero), _mm256_set1_epi8((char)lo),
                     _mm256_set1_epi8((char)hi)};
 }
-/* Two vectors to words with the zero point, in 128-bit pieces: a0 b0 a1 b1. */
-static inline __m256i vq_words(vqi a, vqi b, const VqPack *f)
+/* Two vectors to words with the zero point, in 128-bit pieces: a0 b0 a1 b1. `bare`: there is no
+ * zero point and no bound but a byte's own. */
+static inline __m256i vq_words(vqi a, vqi b, const VqPack *f, const bool bare)
 {
-    return _mm256_adds_epi16(_mm256_packs_epi32(a, b), f->zero);
+    const __m256i x = _mm256_packs_epi32(a, b);
+    return bare ? x : _mm256_adds_epi16(x, f->zero);
 }
-static inline __m256i vq_bytes(__m256i ab, __m256i cd, const VqPack *f)
+static inline __m256i vq_bytes(__m256i ab, __m256i cd, const VqPack *f, const bool bare)
 {
-    return _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(ab, cd), f->lo), f->hi);
+    const __m256i x = _mm256_packus_epi16(ab, cd);
+    return bare ? x : _mm256_min_epu8(_mm256_max_epu8(x, f->lo), f->hi);
 }
-static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
+static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f, const bool bare)
 {
-    const __m256i x = vq_bytes(vq_words(a[0], a[1], f), vq_words(a[2], a[3], f), f);
-    _mm256_storeu_si256((__m256i *)(void *)p, x);
+    const __m256i ab = vq_words(a[0], a[1], f, bare), cd = vq_words(a[2], a[3], f, bare);
+    _mm256_storeu_si256((__m256i *)(void *)p, vq_bytes(ab, cd, f, bare));
 }
-static inline __m256i vq_in_order(const vqi *a, const int nv, const VqPack *f)
+static inline __m256i vq_in_order(const vqi *a, const int nv, const VqPack *f, const bool bare)
 {
-    const __m256i ab = vq_words(a[0], a[nv > 1 ? 1 : 0], f);
-    const __m256i cd = nv > 2 ? vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f) : ab;
-    return _mm256_permutevar8x32_epi32(vq_bytes(ab, cd, f),
+    const __m256i ab = vq_words(a[0], a[nv > 1 ? 1 : 0], f, bare);
+    const __m256i cd = nv > 2 ? vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f, bare) : ab;
+    return _mm256_permutevar8x32_epi32(vq_bytes(ab, cd, f, bare),
                                        _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
-static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
+static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f,
+                                  const bool bare)
 {
-    const __m256i x = vq_in_order(a, nv, f);
+    const __m256i x = vq_in_order(a, nv, f, bare);
     if (nv == 4) {
         _mm256_storeu_si256((__m256i *)(void *)p, x);
         return;
@@ -153,7 +158,7 @@ static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const 
 static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f)
 {
     uint8_t x[8];
-    vq_store_bytes(x, &a, 1, f);
+    vq_store_bytes(x, &a, 1, f, false);
     memcpy(p, x, n);
 }
 
@@ -173,11 +178,15 @@ static inline vqb vq_load_b(const uint8_t *p)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
-static inline vqb vq_load_b_n(const uint8_t *p, size_t n)
+static inline vqb vq_load_b_n(const uint8_t *p, size_t n) /* n < 32 */
 {
+#ifdef __AVX512VL__
+    return _mm256_maskz_loadu_epi8(((__mmask32)1 << n) - 1, p);
+#else
     uint8_t x[32] = {0};
     memcpy(x, p, n);
     return vq_load_b(x);
+#endif
 }
 static inline __m256i vq_four_all(const uint8_t *p)
 {

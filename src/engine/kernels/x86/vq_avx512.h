@@ -4,9 +4,12 @@
 #define LEDGE_KERNELS_VQ_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "engine/kernels/vq_unroll.h"
 
 #define VQ_LANES 16
 #define VQ_REGISTERS 32
@@ -113,45 +116,73 @@ static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
     return (VqPack){_mm512_set1_epi16((int16_t)zero), _mm512_set1_epi8((char)lo),
                     _mm512_set1_epi8((char)hi)};
 }
-/* Two vectors to words with the zero point, in 128-bit pieces: a0 b0 a1 b1 … */
-static inline __m512i vq_words(vqi a, vqi b, const VqPack *f)
+/* Two vectors to words with the zero point, in 128-bit pieces: a0 b0 a1 b1 … `bare`: there is no
+ * zero point and no bound but a byte's own. */
+static inline __m512i vq_words(vqi a, vqi b, const VqPack *f, const bool bare)
 {
-    return _mm512_adds_epi16(_mm512_packs_epi32(a, b), f->zero);
+    const __m512i x = _mm512_packs_epi32(a, b);
+    return bare ? x : _mm512_adds_epi16(x, f->zero);
 }
-static inline __m512i vq_bytes(__m512i ab, __m512i cd, const VqPack *f)
+static inline __m512i vq_bytes(const vqi a[4], const VqPack *f, const bool bare)
 {
-    return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(ab, cd), f->lo), f->hi);
+    const __m512i x =
+        _mm512_packus_epi16(vq_words(a[0], a[1], f, bare), vq_words(a[2], a[3], f, bare));
+    return bare ? x : _mm512_min_epu8(_mm512_max_epu8(x, f->lo), f->hi);
 }
-static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
+static inline __m512i vq_in_order(const vqi a[4], const VqPack *f, const bool bare)
 {
-    _mm512_storeu_si512(p, vq_bytes(vq_words(a[0], a[1], f), vq_words(a[2], a[3], f), f));
+    return _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+        vq_bytes(a, f, bare));
 }
-static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
+static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f, const bool bare)
 {
-    const __m512i ab = vq_words(a[0], a[nv > 1 ? 1 : 0], f);
-    const __m512i cd = nv > 2 ? vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f) : ab;
-    __m512i x = vq_bytes(ab, cd, f);
-    x = _mm512_permutexvar_epi32(
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), x);
-    if (nv == 4) {
-        _mm512_storeu_si512(p, x);
-        return;
-    }
-    if (nv == 1) {
-        _mm_storeu_si128((__m128i *)(void *)p, _mm512_castsi512_si128(x));
-        return;
-    }
-    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_castsi512_si256(x));
-    if (nv == 3)
-        _mm_storeu_si128((__m128i *)(void *)(p + 32), _mm512_extracti32x4_epi32(x, 2));
+    _mm512_storeu_si512(p, vq_bytes(a, f, bare));
+}
+static inline void vq_store_128(uint8_t *p, __m128i x)
+{
+    _mm_storeu_si128((__m128i *)(void *)p, x);
+}
+static inline void vq_store_256(uint8_t *p, __m256i x)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, x);
 }
 static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f)
 {
-    const __m512i w = vq_words(a, a, f);
-    __m512i x = vq_bytes(w, w, f);
-    x = _mm512_permutexvar_epi32(
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), x);
-    _mm_mask_storeu_epi8(p, vq_mask(n), _mm512_castsi512_si128(x));
+    const vqi four[4] = {a, a, a, a};
+    _mm_mask_storeu_epi8(p, vq_mask(n), _mm512_castsi512_si128(vq_in_order(four, f, false)));
+}
+/* rows × nv vectors, four at a time, whichever rows they are of. */
+#define VQ_STORE_ROWS
+static inline void vq_store_rows(uint8_t *p, size_t ld, const vqi *a, const int rows, const int nv,
+                                 const VqPack *f, const bool bare)
+{
+    const int at_once = nv == 1 ? 4 : nv == 2 ? 2 : 1, count = rows * nv;
+    VQ_UNROLL
+    for (int i = 0; i < rows; i += at_once, p += (size_t)at_once * ld) {
+        vqi four[4];
+        VQ_EACH(j, 4)
+        four[j] = a[i * nv + (j < at_once * nv && i * nv + j < count ? j : 0)];
+        const __m512i x = vq_in_order(four, f, bare);
+        if (nv == 4) {
+            _mm512_storeu_si512(p, x);
+        } else if (nv == 3) {
+            vq_store_256(p, _mm512_castsi512_si256(x));
+            vq_store_128(p + 32, _mm512_extracti32x4_epi32(x, 2));
+        } else if (nv == 2) {
+            vq_store_256(p, _mm512_castsi512_si256(x));
+            if (i + 1 < rows)
+                vq_store_256(p + ld, _mm512_extracti64x4_epi64(x, 1));
+        } else {
+            vq_store_128(p, _mm512_castsi512_si128(x));
+            if (i + 1 < rows)
+                vq_store_128(p + ld, _mm512_extracti32x4_epi32(x, 1));
+            if (i + 2 < rows)
+                vq_store_128(p + 2 * ld, _mm512_extracti32x4_epi32(x, 2));
+            if (i + 3 < rows)
+                vq_store_128(p + 3 * ld, _mm512_extracti32x4_epi32(x, 3));
+        }
+    }
 }
 
 static inline vqa vq_begin(vqi init)

@@ -4,6 +4,7 @@
 #define LEDGE_KERNELS_VQ_SSE41_H
 
 #include <smmintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -118,29 +119,35 @@ static inline VqPack vq_pack_of(int32_t zero, int32_t lo, int32_t hi)
     return (VqPack){_mm_set1_epi16((int16_t)zero), _mm_set1_epi8((char)lo),
                     _mm_set1_epi8((char)hi)};
 }
-static inline __m128i vq_packed(const vqi *a, const int nv, const VqPack *f)
+static inline __m128i vq_words(vqi a, vqi b, const VqPack *f, const bool bare)
 {
-    const __m128i ab = _mm_adds_epi16(_mm_packs_epi32(a[0], a[nv > 1 ? 1 : 0]), f->zero);
-    const __m128i cd =
-        nv > 2 ? _mm_adds_epi16(_mm_packs_epi32(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0]), f->zero)
-               : ab;
-    return _mm_min_epu8(_mm_max_epu8(_mm_packus_epi16(ab, cd), f->lo), f->hi);
+    const __m128i x = _mm_packs_epi32(a, b);
+    return bare ? x : _mm_adds_epi16(x, f->zero);
 }
-static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f)
+/* `bare`: there is no zero point and no bound but a byte's own. */
+static inline __m128i vq_packed(const vqi *a, const int nv, const VqPack *f, const bool bare)
+{
+    const __m128i ab = vq_words(a[0], a[nv > 1 ? 1 : 0], f, bare);
+    const __m128i cd = nv > 2 ? vq_words(a[nv > 2 ? 2 : 0], a[nv > 3 ? 3 : 0], f, bare) : ab;
+    const __m128i x = _mm_packus_epi16(ab, cd);
+    return bare ? x : _mm_min_epu8(_mm_max_epu8(x, f->lo), f->hi);
+}
+static inline void vq_store_bytes(uint8_t *p, const vqi *a, const int nv, const VqPack *f,
+                                  const bool bare)
 {
     uint8_t x[16];
-    _mm_storeu_si128((__m128i *)(void *)x, vq_packed(a, nv, f));
+    _mm_storeu_si128((__m128i *)(void *)x, vq_packed(a, nv, f, bare));
     memcpy(p, x, (size_t)nv * 4);
 }
 static inline void vq_store_bytes_n(uint8_t *p, vqi a, size_t n, const VqPack *f)
 {
     uint8_t x[4];
-    vq_store_bytes(x, &a, 1, f);
+    vq_store_bytes(x, &a, 1, f, false);
     memcpy(p, x, n);
 }
-static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f)
+static inline void vq_store_block(uint8_t *p, const vqi *a, const VqPack *f, const bool bare)
 {
-    vq_store_bytes(p, a, 4, f);
+    vq_store_bytes(p, a, 4, f, bare);
 }
 
 static inline vqa vq_begin(vqi init)

@@ -74,3 +74,28 @@ void ledge__byte_pair_shape(const LedgeTensor *a, const LedgeTensor *b, const Le
     strides_of(a, y, out->a_stride);
     strides_of(b, y, out->b_stride);
 }
+
+LedgePoolWindow ledge__byte_pool_window(const LedgeWindow *w, const int64_t *dims, bool count_pad)
+{
+    const int v = w->nd - 1;
+#define OF(field, absent) (v == 0 ? (absent) : (size_t)w->field[0])
+    const LedgePoolWindow p = {.batch = (size_t)dims[0],
+                               .channels = (size_t)dims[1],
+                               .h = v == 0 ? 1 : (size_t)dims[2],
+                               .w = (size_t)dims[2 + v],
+                               .out_h = OF(out, 1),
+                               .out_w = (size_t)w->out[v],
+                               .kernel_h = OF(kernel, 1),
+                               .kernel_w = (size_t)w->kernel[v],
+                               .stride_h = OF(stride, 1),
+                               .stride_w = (size_t)w->stride[v],
+                               .dilation_h = OF(dilation, 1),
+                               .dilation_w = (size_t)w->dilation[v],
+                               .pad_top = OF(pad, 0),
+                               .pad_left = (size_t)w->pad[v],
+                               .pad_bottom = OF(pad_end, 0),
+                               .pad_right = (size_t)w->pad_end[v],
+                               .count_pad = count_pad};
+#undef OF
+    return p;
+}

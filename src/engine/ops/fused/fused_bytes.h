@@ -4,6 +4,7 @@
 
 #include "engine/graph/op.h"
 #include "engine/kernels/bytes.h"
+#include "engine/kernels/ref/nn_ref.h"
 
 /* INT attribute `name` in 0 … 255; fails otherwise. */
 LedgeStatus ledge__byte_attr(LedgeOpCtx *c, const char *name, int64_t absent, uint8_t *out);
@@ -18,5 +19,8 @@ LedgeStatus ledge__byte_type_attr(LedgeOpCtx *c, LedgeType absent, LedgeType *ou
 /* How a and b are broadcast to y, whose shapes are known. */
 void ledge__byte_pair_shape(const LedgeTensor *a, const LedgeTensor *b, const LedgeTensor *y,
                             LedgeBytePair *out);
+/* The window over pixels of one or two spatial dimensions (one is a row), for images of `dims`
+ * [N, C, spatial …]. */
+LedgePoolWindow ledge__byte_pool_window(const LedgeWindow *w, const int64_t *dims, bool count_pad);
 
 #endif

@@ -208,13 +208,13 @@ LedgeStatus ledge__fused_q8_prepare(LedgeOpCtx *c, LedgeFusedQ8 *f, bool moving)
         c->scratch_bytes = f->at + weights_bytes(f) + rest_bytes(f);
         return LEDGE_OK;
     }
-    char key[112];
+    char key[128];
     const LedgeConvQ8Plan *p = &f->plan;
     const void *weights;
     PackArg arg = {f, c->in[f->in_w]->data};
-    snprintf(key, sizeof(key), "q8 %s lanes=%u nv=%u group=%zu sn=%zu sk=%zu flip=%u",
-             ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->s.group, f->sn, f->sk,
-             f->flip);
+    snprintf(key, sizeof(key), "q8 %s lanes=%u nv=%u step=%u group=%zu sn=%zu sk=%zu flip=%u",
+             ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->k->step, p->s.group,
+             f->sn, f->sk, f->flip);
     LEDGE_TRY(c->host->packed(c, f->in_w, key, weights_bytes(f), pack_weights, &arg, &weights));
     use_weights(f, weights);
     char *rest = ledge__op_alloc(c, rest_bytes(f) + LEDGE_ALIGN);

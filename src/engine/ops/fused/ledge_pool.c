@@ -114,23 +114,9 @@ static LedgeStatus pool_prepare(LedgeOpCtx *c)
     }
     LEDGE_TRY(get_window(c, &w));
     LEDGE_TRY(check_sum(c, w.kernel[0], w.kernel[1]));
-    s->w = (LedgePoolWindow){.batch = (size_t)x->dims[0],
-                             .h = (size_t)x->dims[1],
-                             .w = (size_t)x->dims[2],
-                             .channels = (size_t)x->dims[3],
-                             .out_h = (size_t)w.out[0],
-                             .out_w = (size_t)w.out[1],
-                             .kernel_h = (size_t)w.kernel[0],
-                             .kernel_w = (size_t)w.kernel[1],
-                             .stride_h = (size_t)w.stride[0],
-                             .stride_w = (size_t)w.stride[1],
-                             .dilation_h = (size_t)w.dilation[0],
-                             .dilation_w = (size_t)w.dilation[1],
-                             .pad_top = (size_t)w.pad[0],
-                             .pad_left = (size_t)w.pad[1],
-                             .pad_bottom = (size_t)w.pad_end[0],
-                             .pad_right = (size_t)w.pad_end[1],
-                             .count_pad = ledge__node_int(c->node, "count_include_pad", 0) == 1};
+    const int64_t nchw[4] = {x->dims[0], x->dims[3], x->dims[1], x->dims[2]};
+    s->w =
+        ledge__byte_pool_window(&w, nchw, ledge__node_int(c->node, "count_include_pad", 0) == 1);
     if (x->type == LEDGE_UINT8)
         return LEDGE_OK;
     c->scratch_bytes = ledge__vec_pool_scratch(&s->w, s->threads);

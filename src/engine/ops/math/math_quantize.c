@@ -477,29 +477,23 @@ static LedgeStatus infer_dynamic(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+/* All zeros (and NaN, which does not count) have scale 1, as in ONNX Runtime. */
 static LedgeStatus run_dynamic(LedgeOpCtx *c)
 {
     const LedgeTensor *x = c->in[0], *y = ledge__op_out(c, 0);
-    const float *v = x->data;
-    size_t n = (size_t)ledge_tensor_count(x);
-    float low = 0, high = 0;
-    for (size_t i = 0; i < n; i++) {
-        low = v[i] < low ? v[i] : low;
-        high = v[i] > high ? v[i] : high;
-    }
-    float scale = high == low ? 1.0f / 255 : (high - low) / 255;
-    float start = nearbyintf(-low / scale);
-    uint8_t zero = (uint8_t)(start > 0 ? start < 255 ? start : 255 : 0); /* NaN is 0 */
+    const LedgeRunner r = {c->pool, c->cpu};
+    const size_t n = (size_t)ledge_tensor_count(x);
+    float low, high;
+    ledge__bytes_range(r, x->data, n, &low, &high);
+    const float scale = high == low ? 1.0f : (high - low) / 255;
+    const float start = nearbyintf(-low / scale);
+    const uint8_t zero = (uint8_t)(start > 0 ? start < 255 ? start : 255 : 0); /* NaN is 0 */
     if (ledge__op_out(c, 1))
         *(float *)c->out[1]->data = scale;
     if (ledge__op_out(c, 2))
         *(uint8_t *)c->out[2]->data = zero;
-    if (!y)
-        return LEDGE_OK;
-    LedgeTensor s = {.type = LEDGE_FLOAT, .data = &scale}, z = {.type = LEDGE_UINT8, .data = &zero};
-    QuantJob j = {.grid = {.whole = true}, .x = x, .scale = &s, .zero = &z, .y = y,
-                  .precision = LEDGE_FLOAT, .lowest = 0, .highest = 255};
-    walk(c, &j, LEDGE_UINT8, true);
+    if (y)
+        ledge__bytes_quantize(r, x->data, y->data, n, (LedgeByteScale){.scale = scale, .zero = zero});
     return LEDGE_OK;
 }
 
