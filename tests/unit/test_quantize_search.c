@@ -355,7 +355,8 @@ static void mixed_precision_holds_its_budget_with_few_layers(void **state)
     LedgeQuantizer *q = open_network("Relu");
     LedgeJudge *j = observe(q);
     assert_int_equal(ledge__quant_damage(q, j, 0, NULL, &err, &d), LEDGE_OK);
-    assert_int_equal(ledge__quant_mixed(q, j, &d, 0, NULL, &err, &m), LEDGE_OK);
+    assert_int_equal(ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){0, 0}, NULL, &err, &m),
+                     LEDGE_OK);
     const LedgeScore s = score(j, q);
     assert_true(m.holds && m.after <= 0 && m.after <= m.before);
     assert_int_equal(s.agreement, SAMPLES);
@@ -366,8 +367,14 @@ static void mixed_precision_holds_its_budget_with_few_layers(void **state)
         assert_int_equal(q->nodes[d.items[i].node].integer, !d.items[i].kept);
     }
     assert_int_equal(kept, m.kept);
+    /* Agreement alone as the budget asks for the same here, where labels are the float model's. */
+    assert_int_equal(ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){100, 100}, NULL, &err, &m),
+                     LEDGE_OK);
+    assert_true(m.holds && m.agreed_after == 100);
+    assert_int_equal(m.kept, kept);
     /* A budget that anything holds needs no layer in float. */
-    assert_int_equal(ledge__quant_mixed(q, j, &d, 100, NULL, &err, &m), LEDGE_OK);
+    assert_int_equal(ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){100, 0}, NULL, &err, &m),
+                     LEDGE_OK);
     assert_int_equal(m.kept, 0);
     assert_true(m.holds);
     ledge__judge_free(j);
@@ -390,7 +397,8 @@ static void a_budget_that_cannot_be_held_is_told(void **state)
     j->n_labelled = j->n;
     j->float_top1 = j->n + 5; /* more than can be right */
     assert_int_equal(ledge__quant_damage(q, j, 4, NULL, &err, &d), LEDGE_OK);
-    assert_int_equal(ledge__quant_mixed(q, j, &d, 0, NULL, &err, &m), LEDGE_OK);
+    assert_int_equal(ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){0, 0}, NULL, &err, &m),
+                     LEDGE_OK);
     assert_false(m.holds);
     assert_true(m.after > 0);
     ledge__judge_free(j);
@@ -466,7 +474,7 @@ static LedgeStatus search_all(LedgeQuantizer *q, LedgeJudge *j, LedgeError *err)
     LEDGE_TRY(feed(q, j, err));
     LEDGE_TRY(ledge__quant_adapt(q, j, &o, NULL, err, &done));
     LEDGE_TRY(ledge__quant_damage(q, j, 1, NULL, err, &d));
-    return ledge__quant_mixed(q, j, &d, 100, NULL, err, &m);
+    return ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){100, 0}, NULL, err, &m);
 }
 
 /* Each allocation in turn fails; no leak (ASan), no crash, and the right status. */
