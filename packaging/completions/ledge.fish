@@ -88,6 +88,7 @@ complete -c ledge -n "__fish_seen_subcommand_from quantize" -l rounding -r -d 'o
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l seed -r -d 'of the places that adaptive rounding looks at (1)'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l mixed -d 'leave the fewest layers in float that hold --max-drop'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l max-drop -r -d 'percentage points that --mixed may lose (0.3)'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l min-agreement -r -d 'and of samples whose class must stay (0)'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l compare-modes -d 'measure the other modes and calibrators too'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l report -r -d 'write a page on what was lost and won'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l threads -r -d 'threads to run on; 0 takes every fast core'

@@ -117,6 +117,7 @@ quantize)
         '--seed=[of the places that adaptive rounding looks at (1)]:value:_files' \
         '--mixed[leave the fewest layers in float that hold --max-drop]' \
         '--max-drop=[percentage points that --mixed may lose (0.3)]:value:_files' \
+        '--min-agreement=[and of samples whose class must stay (0)]:value:_files' \
         '--compare-modes[measure the other modes and calibrators too]' \
         '--report=[write a page on what was lost and won]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \

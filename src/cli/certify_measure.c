@@ -346,6 +346,19 @@ static int measure_latency(Certify *m)
     return code;
 }
 
+/* A certificate of a busy machine would hold for that machine alone. */
+static void warn_of_noise(const Certify *m)
+{
+    const LedgeCertifiedModel *c[] = {&m->c.model, &m->c.reference};
+    for (int k = 0; k < 2; k++)
+        if (c[k]->p90_ns > c[k]->p50_ns / 2 * 3) {
+            cli_warn("latencies of %s scatter (p90 is %.1f times p50): this machine is busy, and "
+                     "the figures say little; certify again on a quiet one",
+                     c[k]->name, (double)c[k]->p90_ns / (double)c[k]->p50_ns);
+            return;
+        }
+}
+
 /* ---- fresh starts ---- */
 
 /* NAME=1x3x224x224 of the first picture, for inputs whose own dimensions are free. */
@@ -427,6 +440,8 @@ int certify_measure(Certify *m)
         code = measure_accuracy(m);
     if (code == CLI_GO)
         code = measure_latency(m);
+    if (code == CLI_GO)
+        warn_of_noise(m);
     for (int k = 0; k < 2 && code == CLI_GO; k++)
         code = start_afresh(m, k);
     return code == CLI_GO ? describe_cpu(m) : code;

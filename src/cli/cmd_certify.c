@@ -158,6 +158,19 @@ static int check_private(const CertifyOptions *o, LedgeKey **keys)
     return CLI_GO;
 }
 
+/* Before minutes of measuring: can the certificate be written at all? */
+static int check_output(const CertifyOptions *o)
+{
+    LedgeError err = {0};
+    LedgeOutFile *f = NULL;
+    if (!o->out)
+        return CLI_GO;
+    if (ledge__out_file_open(NULL, o->out, &err, &f))
+        return cli_fail_writing(o->out, &err);
+    ledge__out_file_abort(f);
+    return CLI_GO;
+}
+
 static int make(const CliCommand *c, const CertifyOptions *o, const char *path)
 {
     Certify m = {.o = o};
@@ -167,6 +180,8 @@ static int make(const CliCommand *c, const CertifyOptions *o, const char *path)
         code = certify_keys(o, &keys);
     if (code == CLI_GO)
         code = check_private(o, keys);
+    if (code == CLI_GO)
+        code = check_output(o);
     if (code == CLI_GO) {
         m.side[CERTIFY_MODEL].path = path;
         m.side[CERTIFY_REFERENCE].path = o->reference;

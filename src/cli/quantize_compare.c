@@ -283,10 +283,12 @@ static size_t list_settings(const QuantizeMore *m, const LedgeQuantizer *q, char
         to[n++] = (LedgeHtmlPair){"rounding", text[3]};
     }
     if (m->o->mixed) {
-        snprintf(text[5], 200,
-                 "%zu layer%s in float, %.2f points lost instead of %.2f, %.2f allowed",
-                 m->mixed.kept, m->mixed.kept == 1 ? "" : "s", m->mixed.after, m->mixed.before,
-                 m->mixed.budget);
+        snprintf(
+            text[5], 200,
+            "%zu layer%s in float: %.2f points lost instead of %.2f, agreement %.1f%% instead of "
+            "%.1f%%",
+            m->mixed.kept, m->mixed.kept == 1 ? "" : "s", m->mixed.after, m->mixed.before,
+            m->mixed.agreed_after, m->mixed.agreed_before);
         to[n++] = (LedgeHtmlPair){"mixed precision", text[5]};
     }
     return n;

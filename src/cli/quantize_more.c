@@ -31,16 +31,28 @@ static bool measures(const QuantizeMore *m)
     return m->o->mixed || m->o->report || m->o->compare;
 }
 
+/* NULL: what is there stays. */
+static bool percentage(const char *text, double *out)
+{
+    char *end;
+    errno = 0;
+    const double v = text ? strtod(text, &end) : *out;
+    if (text && (end == text || *end || errno || !(v >= 0 && v <= 100)))
+        return false;
+    *out = v;
+    return true;
+}
+
 int quantize_more_check(const CliCommand *c, QuantizeMore *m, bool has_data)
 {
     const QuantizeMoreOptions *o = m->o;
-    char *end = NULL;
-    errno = 0;
-    m->max_drop = o->max_drop ? strtod(o->max_drop, &end) : 0.3;
-    if (end && (end == o->max_drop || *end || errno || !(m->max_drop >= 0 && m->max_drop <= 100)))
+    m->budget = (LedgeMixedBudget){0.3, 0};
+    if (!percentage(o->max_drop, &m->budget.max_drop))
         return cli_usage(c, "--max-drop takes percentage points from 0 to 100");
-    if (o->max_drop && !o->mixed)
-        return cli_usage(c, "--max-drop goes with --mixed");
+    if (!percentage(o->min_agreement, &m->budget.min_agreement))
+        return cli_usage(c, "--min-agreement takes a percentage from 0 to 100");
+    if ((o->max_drop || o->min_agreement) && !o->mixed)
+        return cli_usage(c, "--max-drop and --min-agreement go with --mixed");
     m->adaptive = o->rounding && strcmp(o->rounding, "adaptive") == 0;
     if (o->rounding && !m->adaptive && strcmp(o->rounding, "nearest") != 0)
         return cli_usage(c, "--rounding takes nearest or adaptive");
@@ -119,17 +131,18 @@ static int mix(QuantizeMore *m, LedgeQuantizer *q, const LedgeQuantTick *t)
     if (!m->o->mixed)
         return CLI_GO;
     const size_t n = m->judge->n_labelled == m->judge->n ? m->judge->n_labelled : m->judge->n;
-    if (m->max_drop > 0 && 100 / (double)n > m->max_drop)
+    if (m->budget.max_drop > 0 && 100 / (double)n > m->budget.max_drop)
         cli_warn(
             "one of %zu samples is %.2f points: a budget of %.2f allows no change at all; more "
             "samples judge finer",
-            n, 100 / (double)n, m->max_drop);
-    if (ledge__quant_mixed(q, m->judge, &m->damages, m->max_drop, t, &err, &m->mixed))
+            n, 100 / (double)n, m->budget.max_drop);
+    if (ledge__quant_mixed(q, m->judge, &m->damages, m->budget, t, &err, &m->mixed))
         return failed(m->path, &err);
     if (!m->mixed.holds)
-        cli_warn("%.2f points are lost even with all layers in float that were tried; what else is "
-                 "quantized costs that",
-                 m->mixed.after);
+        cli_warn(
+            "the budget is not held even with all %zu layers in float: %.2f points are lost and "
+            "%.2f%% agree; what else is quantized costs that",
+            m->mixed.kept, m->mixed.after, m->mixed.agreed_after);
     tell_why(m, q);
     return CLI_GO;
 }
@@ -166,9 +179,9 @@ static double share(size_t part, size_t whole)
 static void print_mixed(const QuantizeMore *m, const LedgeQuantizer *q)
 {
     printf("mixed precision: %zu of %zu layers stay in float; %.2f points lost instead of %.2f "
-           "(%.2f allowed, %zu samples, %zu trials)\n",
-           m->mixed.kept, m->damages.n, m->mixed.after, m->mixed.before, m->mixed.budget,
-           m->judge->n, m->mixed.trials);
+           "(%.2f allowed), agreement %.2f%% instead of %.2f%%, %zu samples, %zu trials\n",
+           m->mixed.kept, m->damages.n, m->mixed.after, m->mixed.before, m->mixed.budget.max_drop,
+           m->mixed.agreed_after, m->mixed.agreed_before, m->judge->n, m->mixed.trials);
     for (size_t i = 0; i < m->damages.n; i++)
         if (m->damages.items[i].kept)
             printf("  %s: alone %.1f dB, same answer for %.1f%%\n",
@@ -229,12 +242,14 @@ static json_t *variants_json(const QuantizeMore *m)
 
 json_t *quantize_more_json(const QuantizeMore *m, const LedgeQuantizer *q)
 {
-    json_t *mixed = m->o->mixed
-                        ? json_pack("{s:f, s:f, s:f, s:I, s:I, s:b}", "max_drop", m->mixed.budget,
-                                    "drop_before", m->mixed.before, "drop", m->mixed.after,
-                                    "layers_float", (json_int_t)m->mixed.kept, "trials",
-                                    (json_int_t)m->mixed.trials, "holds", (int)m->mixed.holds)
-                        : json_null();
+    json_t *mixed =
+        m->o->mixed
+            ? json_pack("{s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:b}", "max_drop",
+                        m->mixed.budget.max_drop, "agreement_before", m->mixed.agreed_before / 100,
+                        "agreement", m->mixed.agreed_after / 100, "drop_before", m->mixed.before,
+                        "drop", m->mixed.after, "layers_float", (json_int_t)m->mixed.kept, "trials",
+                        (json_int_t)m->mixed.trials, "holds", (int)m->mixed.holds)
+            : json_null();
     return json_pack("{s:o, s:I, s:o, s:o, s:o, s:o}", "equalized_pairs",
                      m->o->equalize ? json_integer((json_int_t)m->equalized.pairs) : json_null(),
                      "adapted_layers", (json_int_t)m->adapted.layers, "adapted_gain_db",

@@ -14,7 +14,7 @@
 typedef struct QuantizeMoreOptions {
     bool mixed, equalize, compare;
     int64_t seed;
-    const char *rounding, *max_drop, *report;
+    const char *rounding, *max_drop, *min_agreement, *report;
 } QuantizeMoreOptions;
 
 /* Rows for the command's table; S has a QuantizeMoreOptions called `more`. */
@@ -30,6 +30,8 @@ typedef struct QuantizeMoreOptions {
      offsetof(S, more.mixed), 0, 0}, \
     {"max-drop", 0, CLI_TEXT, "POINTS", "percentage points that --mixed may lose (0.3)", \
      offsetof(S, more.max_drop), 0, 0}, \
+    {"min-agreement", 0, CLI_TEXT, "PERCENT", "and of samples whose class must stay (0)", \
+     offsetof(S, more.min_agreement), 0, 0}, \
     {"compare-modes", 0, CLI_FLAG, NULL, "measure the other modes and calibrators too", \
      offsetof(S, more.compare), 0, 0}, \
     {"report", 0, CLI_TEXT, "R.html", "write a page on what was lost and won", \
@@ -43,7 +45,7 @@ typedef struct QuantizeMore {
     const LedgeQuantOptions *q;
     const char *path;
     volatile const sig_atomic_t *interrupted; /* Ctrl-C was pressed */
-    double max_drop;
+    LedgeMixedBudget budget;
     bool adaptive;
     LedgeJudge *judge; /* NULL: nothing here needs samples */
     LedgeEqualized equalized;

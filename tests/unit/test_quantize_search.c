@@ -23,6 +23,8 @@ static const LedgeQuantOptions options = {.percentile = 99.99, .block = 32, .thr
 
 /* Conv -> activation -> depthwise Conv -> Conv -> pool -> classes; the first convolution's
  * channels are of very different size, which one scale for the activations bears badly. */
+static bool has_silent_channel; /* hardly any weights, but a bias */
+
 static TestModel *network(const char *activation)
 {
     static float w1[8 * 3 * 9], w2[8 * 9], w3[12 * 8], b1[8];
@@ -38,6 +40,12 @@ static TestModel *network(const char *activation)
             w3[m * 8 + i] /= size;
         b1[i] = 0.1f * size;
     }
+    for (int k = 0; k < 27 && has_silent_channel; k++)
+        w1[k] *= 1e-13f;
+    for (int k = 0; k < 9 && has_silent_channel; k++)
+        w2[k] = fabsf(w2[k]); /* so that Relu lets it through */
+    if (has_silent_channel)
+        b1[0] = 3;
     test_input(t, "x", LEDGE_FLOAT, 4, (int64_t[]){1, 3, SIDE, SIDE});
     test_floats(t, "w1", 4, (int64_t[]){8, 3, 3, 3}, w1);
     test_floats(t, "b1", 1, (int64_t[]){8}, b1);
@@ -293,6 +301,27 @@ static void adapting_a_model_raises_its_sqnr_and_repeats(void **state)
     ledge__quantizer_free(r);
 }
 
+/* In steps of such small weights a bias of 3 would not fit 32 bits. */
+static void adapting_leaves_room_for_biases(void **state)
+{
+    (void)state;
+    LedgeError err = {0};
+    LedgeAdapted done;
+    const LedgeAdaptiveOptions o = {.seed = 1, .iterations = 20, .work = 1e9};
+    has_silent_channel = true;
+    LedgeQuantizer *q = open_network("Relu");
+    has_silent_channel = false;
+    LedgeJudge *j = observe(q);
+    const double before = score(j, q).sqnr_db;
+    assert_true(before > 20);
+    assert_int_equal(ledge__quant_adapt(q, j, &o, NULL, &err, &done), LEDGE_OK);
+    const double after = score(j, q).sqnr_db;
+    if (!(after > before - 1))
+        fail_msg("%.2f dB before, %.2f dB after", before, after);
+    ledge__judge_free(j);
+    ledge__quantizer_free(q);
+}
+
 /* ---- mixed precision ---- */
 
 static void damage_is_least_without_rounding_and_choices_come_back(void **state)
@@ -326,7 +355,8 @@ static void mixed_precision_holds_its_budget_with_few_layers(void **state)
     LedgeQuantizer *q = open_network("Relu");
     LedgeJudge *j = observe(q);
     assert_int_equal(ledge__quant_damage(q, j, 0, NULL, &err, &d), LEDGE_OK);
-    assert_int_equal(ledge__quant_mixed(q, j, &d, 0, NULL, &err, &m), LEDGE_OK);
+    assert_int_equal(ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){0, 0}, NULL, &err, &m),
+                     LEDGE_OK);
     const LedgeScore s = score(j, q);
     assert_true(m.holds && m.after <= 0 && m.after <= m.before);
     assert_int_equal(s.agreement, SAMPLES);
@@ -337,8 +367,14 @@ static void mixed_precision_holds_its_budget_with_few_layers(void **state)
         assert_int_equal(q->nodes[d.items[i].node].integer, !d.items[i].kept);
     }
     assert_int_equal(kept, m.kept);
+    /* Agreement alone as the budget asks for the same here, where labels are the float model's. */
+    assert_int_equal(ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){100, 100}, NULL, &err, &m),
+                     LEDGE_OK);
+    assert_true(m.holds && m.agreed_after == 100);
+    assert_int_equal(m.kept, kept);
     /* A budget that anything holds needs no layer in float. */
-    assert_int_equal(ledge__quant_mixed(q, j, &d, 100, NULL, &err, &m), LEDGE_OK);
+    assert_int_equal(ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){100, 0}, NULL, &err, &m),
+                     LEDGE_OK);
     assert_int_equal(m.kept, 0);
     assert_true(m.holds);
     ledge__judge_free(j);
@@ -361,7 +397,8 @@ static void a_budget_that_cannot_be_held_is_told(void **state)
     j->n_labelled = j->n;
     j->float_top1 = j->n + 5; /* more than can be right */
     assert_int_equal(ledge__quant_damage(q, j, 4, NULL, &err, &d), LEDGE_OK);
-    assert_int_equal(ledge__quant_mixed(q, j, &d, 0, NULL, &err, &m), LEDGE_OK);
+    assert_int_equal(ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){0, 0}, NULL, &err, &m),
+                     LEDGE_OK);
     assert_false(m.holds);
     assert_true(m.after > 0);
     ledge__judge_free(j);
@@ -437,7 +474,7 @@ static LedgeStatus search_all(LedgeQuantizer *q, LedgeJudge *j, LedgeError *err)
     LEDGE_TRY(feed(q, j, err));
     LEDGE_TRY(ledge__quant_adapt(q, j, &o, NULL, err, &done));
     LEDGE_TRY(ledge__quant_damage(q, j, 1, NULL, err, &d));
-    return ledge__quant_mixed(q, j, &d, 100, NULL, err, &m);
+    return ledge__quant_mixed(q, j, &d, (LedgeMixedBudget){100, 0}, NULL, err, &m);
 }
 
 /* Each allocation in turn fails; no leak (ASan), no crash, and the right status. */
@@ -524,6 +561,7 @@ int main(void)
         cmocka_unit_test(adaptive_rounding_beats_rounding_to_nearest),
         cmocka_unit_test(rounding_stays_in_range_and_bears_silence),
         cmocka_unit_test(adapting_a_model_raises_its_sqnr_and_repeats),
+        cmocka_unit_test(adapting_leaves_room_for_biases),
         cmocka_unit_test(damage_is_least_without_rounding_and_choices_come_back),
         cmocka_unit_test(mixed_precision_holds_its_budget_with_few_layers),
         cmocka_unit_test(a_budget_that_cannot_be_held_is_told),

@@ -33,6 +33,8 @@ typedef struct Adapt {
     size_t n;
     LedgePool *pool;
     float *patch;
+    const LedgeQuantTick *tick;
+    size_t done, total; /* layers */
 } Adapt;
 
 /* ---- which layers ---- */
@@ -186,9 +188,8 @@ static LedgeStatus look_at_sample(void *arg, size_t sample, const LedgeTensor *t
                                   LedgeError *err)
 {
     Look look = {arg, sample, taps};
-    (void)err;
     ledge__pool_run(look.a->pool, look.a->n, 1, look_at_some, &look);
-    return LEDGE_OK;
+    return ledge__quant_tick(look.a->tick, "adaptive rounding", look.a->done, look.a->total, err);
 }
 
 static LedgeStatus look_at_batch(Adapt *a, LedgeError *err)
@@ -259,7 +260,7 @@ static LedgeStatus round_group(const Adapt *a, const Layer *y, size_t g, const f
     return LEDGE_OK;
 }
 
-/* Scales stay those of rounding to nearest, so that the bias fits as it does there. */
+/* Scales are those of rounding to nearest, the bias fits as it does there. */
 static LedgeStatus round_layer(const Adapt *a, const Layer *y, LedgeError *err, double *gain)
 {
     LedgeQuantizer *q = a->q;
@@ -279,6 +280,9 @@ static LedgeStatus round_layer(const Adapt *a, const Layer *y, LedgeError *err, 
         p.scale = p.w + cells;
         p.adapted = p.nearest + y->rows;
         ledge__quantizer_weight_scales(q, &y->l, scales);
+        const float in_scale = q->tensors[n->node->in[0].value->id].scale;
+        if (q->o.mode == LEDGE_QUANT_STATIC)
+            status = ledge__quant_fit_bias(q, y->node, &y->l, in_scale, scales, err);
     }
     for (size_t g = 0; g < y->groups && !status; g++)
         status = round_group(a, y, g, weights, scales, rounded, &p, error, err);
@@ -296,8 +300,7 @@ static LedgeStatus round_layer(const Adapt *a, const Layer *y, LedgeError *err, 
 
 /* ---- batches ---- */
 
-static LedgeStatus adapt_batch(Adapt *a, size_t done, size_t total, const LedgeQuantTick *tick,
-                               LedgeError *err, double *gain)
+static LedgeStatus adapt_batch(Adapt *a, LedgeError *err, double *gain)
 {
     size_t floats = 0;
     for (size_t i = 0; i < a->n; i++)
@@ -312,28 +315,27 @@ static LedgeStatus adapt_batch(Adapt *a, size_t done, size_t total, const LedgeQ
     }
     LedgeStatus status = look_at_batch(a, err);
     for (size_t i = 0; i < a->n && !status; i++) {
-        status = ledge__quant_tick(tick, "adaptive rounding", done + i, total + 1, err);
+        status = round_layer(a, &a->batch[i], err, gain);
         if (!status)
-            status = round_layer(a, &a->batch[i], err, gain);
+            status = ledge__quant_tick(a->tick, "adaptive rounding", ++a->done, a->total, err);
     }
     ledge__free(a->q->allocator, grams);
     return status;
 }
 
-static LedgeStatus adapt_all(Adapt *a, Layer *layers, size_t n, const LedgeQuantTick *tick,
-                             LedgeError *err, double *gain)
+static LedgeStatus adapt_all(Adapt *a, Layer *layers, size_t n, LedgeError *err, double *gain)
 {
-    for (size_t at = 0; at < n;) {
+    a->total = n;
+    for (size_t at = 0; at < n; at += a->n) {
         size_t floats = 0, count = 0;
         while (at + count < n &&
                (!count || floats + gram_floats(&layers[at + count]) < BATCH_FLOATS))
             floats += gram_floats(&layers[at + count++]);
         a->batch = &layers[at];
         a->n = count;
-        LEDGE_TRY(adapt_batch(a, at, n, tick, err, gain));
-        at += count;
+        LEDGE_TRY(adapt_batch(a, err, gain));
     }
-    return ledge__quant_tick(tick, "adaptive rounding", n + 1, n + 1, err);
+    return LEDGE_OK;
 }
 
 LedgeStatus ledge__quant_adapt(LedgeQuantizer *q, const LedgeJudge *j,
@@ -341,7 +343,7 @@ LedgeStatus ledge__quant_adapt(LedgeQuantizer *q, const LedgeJudge *j,
                                LedgeError *err, LedgeAdapted *out)
 {
     LedgeAdapted result = {0};
-    Adapt a = {.q = q, .j = j, .o = o};
+    Adapt a = {.q = q, .j = j, .o = o, .tick = tick};
     Layer *layers = ledge__calloc(q->allocator, (size_t)q->n_nodes + 1, sizeof *layers);
     LedgeStatus status =
         layers ? ledge__pool_new(q->allocator, j->threads, &a.pool) : ledge__no_memory(err);
@@ -356,7 +358,7 @@ LedgeStatus ledge__quant_adapt(LedgeQuantizer *q, const LedgeJudge *j,
     if (!status) {
         a.patch = ledge__alloc(q->allocator, (size_t)ledge__pool_threads(a.pool) * MOST_K,
                                sizeof *a.patch);
-        status = a.patch ? adapt_all(&a, layers, result.layers, tick, err, &result.gain_db)
+        status = a.patch ? adapt_all(&a, layers, result.layers, err, &result.gain_db)
                          : ledge__no_memory(err);
     }
     ledge__free(q->allocator, a.patch);

@@ -131,14 +131,15 @@ static bool same_weights(const LedgeQuantBuild *b, uint32_t index, const LedgeQu
 /* A bias is int32 in steps of (input scale * weight scale): it must fit,
  * with room in the 32 bits for what is added to it, and where a channel has no weights but a bias
  * the steps must be fine enough for it. */
-static LedgeStatus fit_bias(LedgeQuantBuild *b, uint32_t index, const LedgeQuantLayer *l,
-                            float in_scale, float *scales)
+LedgeStatus ledge__quant_fit_bias(const LedgeQuantizer *q, uint32_t index,
+                                  const LedgeQuantLayer *l, float in_scale, float *scales,
+                                  LedgeError *err)
 {
     int64_t n_bias;
     float *bias;
-    LEDGE_TRY(ledge__quant_bias(b->q, index, b->err, &bias, &n_bias));
-    float *weights = n_bias ? ledge__quant_floats(b->q->allocator, l->weight) : NULL;
-    bool *filled = ledge__calloc(b->q->allocator, (size_t)l->channels, sizeof *filled);
+    LEDGE_TRY(ledge__quant_bias(q, index, err, &bias, &n_bias));
+    float *weights = n_bias ? ledge__quant_floats(q->allocator, l->weight) : NULL;
+    bool *filled = ledge__calloc(q->allocator, (size_t)l->channels, sizeof *filled);
     const bool ok = filled && (weights || !n_bias);
     for (int64_t i = 0; ok && n_bias && i < l->count; i++)
         filled[i / l->inner % l->channels] |= weights[i] != 0;
@@ -151,10 +152,10 @@ static LedgeStatus fit_bias(LedgeQuantBuild *b, uint32_t index, const LedgeQuant
         if (!filled[c] && l->channels > 1)
             scales[c] = (float)fmax(step * 0x1p-24, 0x1p-100);
     }
-    ledge__free(b->q->allocator, bias);
-    ledge__free(b->q->allocator, weights);
-    ledge__free(b->q->allocator, filled);
-    return ok ? LEDGE_OK : ledge__no_memory(b->err);
+    ledge__free(q->allocator, bias);
+    ledge__free(q->allocator, weights);
+    ledge__free(q->allocator, filled);
+    return ok ? LEDGE_OK : ledge__no_memory(err);
 }
 
 static LedgeStatus make_weights(LedgeQuantBuild *b, uint32_t index, const LedgeQuantLayer *l,
@@ -193,7 +194,7 @@ LedgeStatus ledge__quant_weights(LedgeQuantBuild *b, uint32_t index, const Ledge
     else
         ledge__quantizer_weight_scales(b->q, l, scales);
     if (in_scale > 0 && !n->weight_q)
-        LEDGE_TRY(fit_bias(b, index, l, in_scale, scales));
+        LEDGE_TRY(ledge__quant_fit_bias(b->q, index, l, in_scale, scales, b->err));
     for (uint32_t i = 0; i < index && !n->weight_q; i++)
         if (same_weights(b, i, l, scales)) {
             b->weight_name[index] = b->weight_name[i];

@@ -34,6 +34,12 @@ LedgeStatus ledge__quant_expect_means(LedgeQuantizer *q, LedgeError *err);
 /* Elements of a float constant, which may be misaligned; the caller frees by ledge__free. */
 float *ledge__quant_floats(const LedgeAllocator *a, const LedgeValue *v);
 
+/* Widens weight scales where int32 biases in steps of (in_scale * scale) would not fit, or be too
+ * coarse for a channel without weights. */
+LedgeStatus ledge__quant_fit_bias(const LedgeQuantizer *q, uint32_t index,
+                                  const LedgeQuantLayer *l, float in_scale, float *scales,
+                                  LedgeError *err);
+
 /* ---- building ---- */
 
 /* The growing lists of the model being built. */

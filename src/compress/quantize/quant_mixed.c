@@ -92,8 +92,14 @@ static int most_harmful_first(const void *a, const void *b)
     return x->node < y->node ? -1 : 1;
 }
 
-/* Points lost with the layers that are marked as kept in float. */
-static LedgeStatus measure(Search *s, double *drop)
+/* How a trial did. */
+typedef struct Trial {
+    double drop, agreed;
+    bool holds;
+} Trial;
+
+/* With the layers in float that are marked as kept. */
+static LedgeStatus measure(Search *s, Trial *out)
 {
     LedgeScore score;
     for (size_t i = 0; i < s->n; i++)
@@ -101,59 +107,58 @@ static LedgeStatus measure(Search *s, double *drop)
     LEDGE_TRY(settle(s->q, s->err));
     LEDGE_TRY(ledge__judge_score(s->j, s->q, 0, s->err, &score));
     s->result->trials++;
-    *drop = ledge__judge_drop(s->j, &score);
+    out->drop = ledge__judge_drop(s->j, &score);
+    out->agreed = score.n ? 100 * (double)score.agreement / (double)score.n : 0;
+    out->holds =
+        out->drop <= s->result->budget.max_drop && out->agreed >= s->result->budget.min_agreement;
     return LEDGE_OK;
 }
 
-static LedgeStatus measure_prefix(Search *s, size_t k, double *drop)
+static LedgeStatus measure_prefix(Search *s, size_t k, Trial *out)
 {
     for (size_t i = 0; i < s->n; i++)
         s->order[i]->kept = i < k;
-    LEDGE_TRY(measure(s, drop));
+    LEDGE_TRY(measure(s, out));
     return ledge__quant_tick(s->tick, "mixed precision", k, s->n + 1, s->err);
 }
 
 /* Smallest k found whose first k layers in float hold the budget; s->n when none does. */
-static LedgeStatus shortest_prefix(Search *s, size_t *out, double *drop)
+static LedgeStatus shortest_prefix(Search *s, size_t *out, bool *found)
 {
+    Trial t;
     size_t fails = 0, holds = 0;
-    LEDGE_TRY(measure_prefix(s, 0, drop));
-    s->result->before = *drop;
-    double best = *drop;
-    for (size_t k = 1; best > s->result->budget && fails < s->n; k *= 2) {
+    LEDGE_TRY(measure_prefix(s, 0, &t));
+    s->result->before = t.drop;
+    s->result->agreed_before = t.agreed;
+    for (size_t k = 1; !t.holds && fails < s->n; k *= 2) {
         holds = k < s->n ? k : s->n;
-        LEDGE_TRY(measure_prefix(s, holds, &best));
-        if (best > s->result->budget)
+        LEDGE_TRY(measure_prefix(s, holds, &t));
+        if (!t.holds)
             fails = holds;
     }
-    while (holds > fails + 1) {
+    *found = t.holds;
+    while (*found && holds > fails + 1) {
         const size_t middle = (fails + holds) / 2;
-        LEDGE_TRY(measure_prefix(s, middle, drop));
-        if (*drop <= s->result->budget) {
+        LEDGE_TRY(measure_prefix(s, middle, &t));
+        if (t.holds)
             holds = middle;
-            best = *drop;
-        } else {
+        else
             fails = middle;
-        }
     }
     for (size_t i = 0; i < s->n; i++)
         s->order[i]->kept = i < holds;
     *out = holds;
-    *drop = best;
     return LEDGE_OK;
 }
 
 /* Back to integers with those that are not needed. */
-static LedgeStatus prune(Search *s, size_t k, double *drop)
+static LedgeStatus prune(Search *s, size_t k)
 {
     for (size_t i = k; i-- > 0 && k > 1;) {
-        double without;
+        Trial without;
         s->order[i]->kept = false;
         LEDGE_TRY(measure(s, &without));
-        if (without <= s->result->budget)
-            *drop = without;
-        else
-            s->order[i]->kept = true;
+        s->order[i]->kept = !without.holds;
         LEDGE_TRY(ledge__quant_tick(s->tick, "fewer in float", k - i, k, s->err));
     }
     return LEDGE_OK;
@@ -162,20 +167,22 @@ static LedgeStatus prune(Search *s, size_t k, double *drop)
 static LedgeStatus search(Search *s)
 {
     size_t k;
-    double drop, again;
-    LEDGE_TRY(shortest_prefix(s, &k, &drop));
-    if (drop <= s->result->budget)
-        LEDGE_TRY(prune(s, k, &drop));
+    bool found;
+    Trial t;
+    LEDGE_TRY(shortest_prefix(s, &k, &found));
+    if (found)
+        LEDGE_TRY(prune(s, k));
     for (size_t i = 0; i < s->n; i++)
         s->result->kept += s->order[i]->kept;
-    LEDGE_TRY(measure(s, &again)); /* leaves the quantizer as the result says */
-    s->result->after = again;
-    s->result->holds = again <= s->result->budget;
+    LEDGE_TRY(measure(s, &t)); /* leaves the quantizer as the result says */
+    s->result->after = t.drop;
+    s->result->agreed_after = t.agreed;
+    s->result->holds = t.holds;
     return LEDGE_OK;
 }
 
 LedgeStatus ledge__quant_mixed(LedgeQuantizer *q, const LedgeJudge *j, LedgeDamages *damages,
-                               double budget, const LedgeQuantTick *tick, LedgeError *err,
+                               LedgeMixedBudget budget, const LedgeQuantTick *tick, LedgeError *err,
                                LedgeMixed *out)
 {
     LedgeMixed result = {.budget = budget};

@@ -17,22 +17,28 @@ typedef struct LedgeDamages {
     size_t n;
 } LedgeDamages;
 
+typedef struct LedgeMixedBudget {
+    double max_drop;      /* points that may be lost (ledge__judge_drop) */
+    double min_agreement; /* percent of the samples with the float model's class; 0: any */
+} LedgeMixedBudget;
+
 typedef struct LedgeMixed {
-    double budget;        /* points that may be lost */
+    LedgeMixedBudget budget;
     double before, after; /* points lost with all layers quantized, and with the result */
-    size_t kept;          /* layers */
-    size_t trials;        /* models that were measured */
-    bool holds;           /* the budget is held */
+    double agreed_before, agreed_after; /* percent, likewise */
+    size_t kept;                        /* layers */
+    size_t trials;                      /* models that were measured */
+    bool holds;                         /* the budget is held */
 } LedgeMixed;
 
 /* Each layer (product, or with weights) that runs on integers now, alone, on the first `most`
  * samples. Observation must have happened; the quantizer's choices come back as they were. */
 LedgeStatus ledge__quant_damage(LedgeQuantizer *q, const LedgeJudge *j, size_t most,
                                 const LedgeQuantTick *tick, LedgeError *err, LedgeDamages *out);
-/* Sets keep_float of the fewest layers, most damaging first, that hold `budget` points on all
+/* Sets keep_float of the fewest layers, most damaging first, that hold the budget on all
  * samples of the judge; decides and picks ranges anew. Status UNSUPPORTED: no classifier. */
 LedgeStatus ledge__quant_mixed(LedgeQuantizer *q, const LedgeJudge *j, LedgeDamages *damages,
-                               double budget, const LedgeQuantTick *tick, LedgeError *err,
+                               LedgeMixedBudget budget, const LedgeQuantTick *tick, LedgeError *err,
                                LedgeMixed *out);
 
 #endif
