@@ -32,12 +32,27 @@ typedef struct LedgeSession LedgeSession;
 
 /* ---- model ---- */
 
+/* A picture's bytes instead of prepared floats: an input float32 [N,C,H,W] (or [N,H,W,C]) becomes
+ * uint8 [N,H,W,C]. In channel c byte b stands for (b * scale - mean[c]) / std[c], computed in
+ * double and rounded to float32: the answers are those of such floats, to the bit. Before a model
+ * that quantises its input first, bytes go in and bytes come out. */
+typedef struct LedgePixels {
+    bool channels_last; /* the layout of the model's own input is [N,H,W,C] */
+    bool reversed;      /* the model's channels are in the opposite order of the bytes (BGR) */
+    double scale, mean[4], std[4]; /* in the order of the model's channels; preset to 1, 0, 1 */
+} LedgePixels;
+
 typedef struct LedgeModelOptions {
     const LedgeAllocator *allocator; /* NULL: the C library's */
     bool no_optimize; /* run the graph as it stands in the file, with reference kernels */
     /* Highest CPU level whose kernels may be chosen ("avx2", "neon", ... as LEDGE_CPU); NULL: this
      * CPU's. A higher one than this CPU's serves ledge_model_compile alone. */
     const char *cpu;
+    /* Asked about each input before the graph is optimised, when the model's metadata and inputs can
+     * be queried; true: the input takes pixels as *out says. NULL: none does. Up to 4 channels,
+     * whose number the model must fix; else loading fails with TYPE, SHAPE or ARGUMENT. */
+    bool (*pixels)(void *arg, const LedgeModel *model, size_t input, LedgePixels *out);
+    void *pixels_arg;
     /* For sessions with providers: an operator that ledge lacks does not refuse the model here but
      * the session that would have to run it. The CPU's graph is made when a session needs it. */
     bool for_providers;

@@ -38,6 +38,7 @@ typedef struct LedgeReportPair {
 typedef struct LedgeReportStep {
     const char *name, *domain, *op_type; /* domain "ledge": fused by ledge */
     int64_t macs;                        /* multiply-accumulates; 0 where none are counted */
+    bool integer;                        /* … of 8-bit integers, summed exactly */
 } LedgeReportStep;
 
 /* All that it points to belongs to it. Arrays may be NULL where their count is 0. */
@@ -69,8 +70,12 @@ typedef struct LedgeReport {
     const char *cpu;          /* level of the kernels chosen, "avx2" */
     LedgeReportStep *steps;   /* when runnable */
     size_t n_steps;
-    int64_t macs;             /* of one run, free dimensions taken as 1 */
+    int64_t macs;             /* of one run, free dimensions taken as 1 … */
+    int64_t integer_macs;     /* … and how many of them really run in 8-bit integers */
     uint64_t arena_bytes;     /* activations of one run */
+
+    const char **external_files; /* that hold tensors, relative to the model's folder */
+    size_t n_external_files;
 } LedgeReport;
 
 /* path: .onnx or .ledge. options may be NULL. Statuses: IO, FORMAT, LIMIT, MISMATCH, MEMORY;

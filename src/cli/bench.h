@@ -6,7 +6,7 @@
 #include "cli/placement.h"
 
 typedef struct BenchOptions {
-    bool json, profile, first_answer, no_optimize, strict;
+    bool json, profile, first_answer, no_optimize, strict, pixels;
     int64_t threads, runs, warmup, seed, cold;
     const char *cpu, *provider;
     CliList inputs, shapes, provider_options;

@@ -2,17 +2,15 @@
  *
  * The first answer is timed from outside: a fresh child process is started that loads the
  * model, runs once and reports its peak memory, the way a device starts a program. */
-#include <fcntl.h>
 #include <math.h>
 #include <inttypes.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cpu.h"
 #include "cli/bench.h"
+#include "cli/pictures.h"
 #include "ledge/report.h"
 
 static const CliOption options[] = {
@@ -28,6 +26,8 @@ static const CliOption options[] = {
     CLI_OPTION_SHAPE(BenchOptions),
     {"seed", 0, CLI_INT, "N", "seed of the random inputs (1)", offsetof(BenchOptions, seed), 0,
      INT64_MAX},
+    {"pixels", 0, CLI_FLAG, NULL, "bytes of a picture as input, normalised by the model",
+     offsetof(BenchOptions, pixels), 0, 0},
     {"profile", 'p', CLI_FLAG, NULL, "show where the time goes, step by step",
      offsetof(BenchOptions, profile), 0, 0},
     CLI_OPTIONS_PROVIDER(BenchOptions, "who runs it (cpu); A,B are timed side by side"),
@@ -66,10 +66,17 @@ CliOpen cli_bench_open(const Bench *b)
 
 int cli_bench_inputs(Bench *b)
 {
-    const CliOpen open = cli_bench_open(b);
+    CliPictures pictures = {.preprocess = NULL};
+    CliOpen open = cli_bench_open(b);
+    open.pixels = b->o->pixels ? cli_pictures_ask : NULL;
+    open.pixels_arg = &pictures;
     int code = cli_open_model(&open, &b->model);
     if (code != CLI_GO)
         return code;
+    if (b->o->pixels && !pictures.bytes)
+        return cli_fail_with(b->path, LEDGE_ERROR_TYPE,
+                             "takes no pictures: one input, float32 [N,C,H,W] or [N,H,W,C] with 1 "
+                             "or 3 channels");
     b->n_outputs = ledge_model_output_count(b->model);
     b->outputs = calloc(b->n_outputs + 1, sizeof *b->outputs);
     if (!b->outputs || !cli_inputs_new(b->model, &b->inputs))
@@ -159,69 +166,41 @@ static int first_answer(Bench *b)
     return write(STDOUT_FILENO, &peak, sizeof peak) == (ssize_t)sizeof peak ? CLI_OK : CLI_FAILED;
 }
 
-/* This program again, for the first answer alone; of options given twice the last one counts. */
-static pid_t spawn(const Bench *b, const char *provider, int out)
+/* The words of this command line again, for a fresh process; of options given twice the last one
+ * counts. NULL: no memory. */
+static char **words_again(const Bench *b, const char *provider)
 {
-    static char name[] = "ledge", first[] = "--first-answer", choose[] = "--provider";
-    char **args = calloc((size_t)b->argc + 6, sizeof *args);
-    posix_spawn_file_actions_t actions;
-    pid_t pid = -1;
-    if (!args || posix_spawn_file_actions_init(&actions) != 0) {
-        free(args);
-        return -1;
-    }
+    static char choose[] = "--provider";
+    char **words = calloc((size_t)b->argc + 3, sizeof *words);
     size_t n = 0;
-    args[n++] = name;
-    args[n++] = b->argv[0];
-    args[n++] = first;
-    for (int i = 1; i < b->argc; i++) {
+    for (int i = 1; words && i < b->argc; i++) {
         if (provider && strcmp(b->argv[i], "--") == 0)
             break;
-        args[n++] = b->argv[i];
+        words[n++] = b->argv[i];
     }
-    if (provider) {
-        args[n++] = choose;
-        args[n++] = (char *)(uintptr_t)provider;
+    if (words && provider) {
+        words[n++] = choose;
+        words[n++] = (char *)(uintptr_t)provider;
     }
-    extern char **environ;
-    if (posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO) != 0 ||
-        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) != 0 ||
-        posix_spawn(&pid, "/proc/self/exe", &actions, NULL, args, environ) != 0)
-        pid = -1;
-    posix_spawn_file_actions_destroy(&actions);
-    free(args);
-    return pid;
-}
-
-/* Milliseconds from exec to the first answer; NaN when that did not work. */
-static double cold_start(const Bench *b, const char *provider, uint64_t *peak)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return NAN;
-    const uint64_t start = cli_now_ns();
-    pid_t pid = spawn(b, provider, ends[1]);
-    close(ends[1]);
-    const bool ok = pid > 0 && read(ends[0], peak, sizeof *peak) == (ssize_t)sizeof *peak;
-    const uint64_t end = cli_now_ns();
-    close(ends[0]);
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
-    return ok ? (double)(end - start) / 1e6 : NAN;
+    return words;
 }
 
 int cli_bench_cold(Bench *b, const char *provider, double **ms, size_t *n, uint64_t *peak)
 {
+    char **words = words_again(b, provider);
     *ms = malloc(((size_t)b->o->cold + 1) * sizeof **ms);
-    if (!*ms)
+    if (!*ms || !words) {
+        free(words);
         return no_memory();
+    }
     for (int64_t i = 0; i < b->o->cold; i++) {
         uint64_t bytes = 0;
-        const double t = cold_start(b, provider, &bytes);
+        const double t = cli_cold_start(words, &bytes);
         if (t >= 0)
             (*ms)[(*n)++] = t;
         *peak = bytes > *peak ? bytes : *peak;
     }
+    free(words);
     qsort(*ms, *n, sizeof **ms, cli_compare_doubles);
     if (b->o->cold && !*n)
         cli_warn("the cold start%s%s could not be timed", provider ? " of " : "",

@@ -70,7 +70,7 @@ static bool first_line(const char *path, char *to, int size)
 
 /* ---- processor ---- */
 
-static void check_cpu(Doctor *d)
+size_t cli_cpu_features(uint32_t flags, const char **names, size_t most)
 {
     static const struct {
         uint32_t flag;
@@ -84,12 +84,21 @@ static void check_cpu(Doctor *d)
                  {LEDGE_CPU_FP16, "fp16"},
                  {LEDGE_CPU_DOTPROD, "dotprod"},
                  {LEDGE_CPU_I8MM, "i8mm"}};
-    const uint32_t flags = ledge__cpu_flags_uncapped();
-    char text[200] = "";
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof known / sizeof *known && n < most; i++)
         if (flags & known[i].flag)
-            snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", *text ? " " : "",
-                     known[i].name);
+            names[n++] = known[i].name;
+    return n;
+}
+
+static void check_cpu(Doctor *d)
+{
+    const uint32_t flags = ledge__cpu_flags_uncapped();
+    const char *names[32];
+    const size_t n = cli_cpu_features(flags, names, 32);
+    char text[200] = "";
+    for (size_t i = 0; i < n; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "", names[i]);
     say(d, "cpu", false, "%s", cli_clean(ledge__cpu_model_name()));
     say(d, "features", !*text, "%s", *text ? text : "none that ledge has kernels for");
     if (ledge__cpu_flags() != flags)

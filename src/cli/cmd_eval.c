@@ -7,10 +7,9 @@
 
 #include "base/alloc.h"
 #include "base/out_file.h"
-#include "cli/model_io.h"
+#include "cli/pictures.h"
 #include "cli/placement.h"
 #include "image/dataset.h"
-#include "image/preprocess.h"
 
 typedef struct Options {
     bool json, strict;
@@ -54,7 +53,7 @@ typedef struct Judged {
     const char *path;
     LedgeModel *model;
     LedgeSession *session;
-    LedgePreprocess pre;
+    CliPictures pictures;
     int32_t *answers; /* per picture */
     size_t top1, top5;
     double total_ms;
@@ -111,13 +110,16 @@ static int open_data(Eval *e)
 static int open_model(Eval *e, Judged *j)
 {
     LedgeError err = {0};
-    const char *from = NULL;
+    CliPictures *p = &j->pictures;
     const CliOpen open = {.path = j->path,
                           .cpu = e->o->cpu,
                           .threads = e->o->threads,
+                          .pixels = cli_pictures_ask,
+                          .pixels_arg = p,
                           .provider = e->o->provider,
                           .provider_options = e->o->provider_options,
                           .strict = e->o->strict};
+    p->preprocess = e->o->preprocess;
     const int code = cli_open(&open, &j->model, &j->session);
     if (code != CLI_GO)
         return code;
@@ -125,9 +127,10 @@ static int open_model(Eval *e, Judged *j)
         return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
                              "eval takes classifiers of one input; this model has %zu",
                              ledge_model_input_count(j->model));
-    if (ledge__preprocess_for_model(j->model, 0, e->o->preprocess, &err, &j->pre, &from))
+    if (!p->bytes &&
+        ledge__preprocess_for_model(j->model, 0, p->preprocess, &err, &p->pre, &p->from))
         return cli_fail(j->path, &err);
-    if (strcmp(from, "default") == 0)
+    if (strcmp(p->from, "default") == 0)
         cli_warn("%s says nothing of its preprocessing, so pixels go in as they are, 0 to 255; "
                  "--preprocess names another way",
                  j->path);
@@ -164,7 +167,7 @@ static int judge(Judged *j, const LedgeSample *sample, size_t index)
     if (n_out < 1 || n_out > 8)
         return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
                              "a classifier has one output; this has %zu", n_out);
-    if (ledge__preprocess_tensor(&j->pre, NULL, &sample->image, &err, &in))
+    if (cli_pictures_tensor(&j->pictures, &sample->image, &err, &in))
         return cli_fail(sample->name, &err);
     const uint64_t start = cli_now_ns();
     LedgeStatus status = ledge_session_run(j->session, &in, 1, out, n_out, &err);

@@ -18,8 +18,12 @@ static int no_memory(void)
 int cli_open_model(const CliOpen *o, LedgeModel **model)
 {
     LedgeError err = {0};
-    const LedgeModelOptions mo = {
-        .cpu = o->cpu, .no_optimize = o->no_optimize, .for_providers = o->provider != NULL};
+    /* Bytes of pictures are normalised by ledge's own graph: with providers floats go in. */
+    const LedgeModelOptions mo = {.cpu = o->cpu,
+                                  .no_optimize = o->no_optimize,
+                                  .pixels = o->provider ? NULL : o->pixels,
+                                  .pixels_arg = o->pixels_arg,
+                                  .for_providers = o->provider != NULL};
     LedgeProviderInfo ort;
     *model = NULL;
     const LedgeStatus status = ledge_model_load(o->path, &mo, &err, model);

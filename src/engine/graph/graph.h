@@ -95,6 +95,8 @@ struct LedgeGraph {
     uint32_t n_outputs;
     int opset;                /* of the default domain */
     size_t folded_bytes;      /* of constants that folding made */
+    bool keeps_dequantize;    /* at the top: inference leaves DequantizeLinear of constants, the
+                                 optimiser has use for their bytes */
 };
 
 /* Builds the graph and binds no operators. `model` must outlive it. Statuses: FORMAT

@@ -5,6 +5,7 @@
 #include "engine/onnx/onnx_map.h"
 #include "engine/optimize/optimize.h"
 #include "engine/session/ledge_file.h"
+#include "engine/session/pixels.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -73,17 +74,27 @@ static LedgeStatus describe_all(LedgeModel *m, LedgeError *err)
     return LEDGE_OK;
 }
 
-static LedgeStatus make_native(LedgeModel *m, LedgeGraph **g, LedgeError *err)
+/* o NULL: no pixels. */
+static LedgeStatus make_native(LedgeModel *m, const LedgeModelOptions *o, LedgeGraph **g,
+                               LedgeError *err)
 {
+    const bool pixels = o && o->pixels, optimize = !m->no_optimize && !m->file;
+    const LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LEDGE_LOAD_FOLD_LIMIT};
     LEDGE_TRY(ledge__graph_build(m->allocator, m->onnx, err, g));
     LEDGE_TRY(ledge__ops_bind(*g, err));
     if (m->file) /* optimised already; its packed weights stand in for the raw ones */
         LEDGE_TRY(ledge__file_adopt(m->file, *g, m->weights, err));
+    if (pixels) {
+        LEDGE_TRY(describe_all(m, err));
+        LEDGE_TRY(ledge__model_pixels(m, o, err));
+    }
+    (*g)->keeps_dequantize = optimize;
     LEDGE_TRY(ledge__graph_infer(*g, m->file ? 0 : LEDGE_LOAD_FOLD_LIMIT, err));
-    if (m->no_optimize || m->file)
-        return LEDGE_OK;
-    LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LEDGE_LOAD_FOLD_LIMIT};
-    return ledge__graph_optimize(*g, &opt, err);
+    if (pixels && m->file) {
+        bool changed = false;
+        LEDGE_TRY(ledge__opt_run_pass(*g, &opt, "pixels", &changed, err));
+    }
+    return optimize ? ledge__graph_optimize(*g, &opt, err) : LEDGE_OK;
 }
 
 /* As the file has it, with room for operators that only a provider knows. */
@@ -100,9 +111,12 @@ static LedgeStatus prepare_graph(LedgeModel *m, const LedgeModelOptions *o, Ledg
     if (!m->weights)
         return ledge__no_memory(err);
     if (o->for_providers && !m->file) {
+        if (o->pixels)
+            return ledge__fail(err, LEDGE_ERROR_ARGUMENT, "",
+                               "pixels are taken by models without providers only");
         LEDGE_TRY(make_plain(m, err));
     } else {
-        LedgeStatus status = make_native(m, &m->graph, err);
+        LedgeStatus status = make_native(m, o, &m->graph, err);
         m->native = m->graph;
         LEDGE_TRY(status);
     }
@@ -115,7 +129,7 @@ LedgeStatus ledge__model_native(LedgeModel *m, LedgeError *err, LedgeGraph **out
     ledge__lock_take(&m->lock);
     if (!m->native) {
         LedgeGraph *g = NULL;
-        status = make_native(m, &g, err);
+        status = make_native(m, NULL, &g, err);
         if (status == LEDGE_OK)
             m->native = g;
         else
