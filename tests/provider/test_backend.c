@@ -117,6 +117,36 @@ static void a_session_without_providers_has_a_placement_too(void **state)
     test_model_free(t);
 }
 
+static bool plain_pixels(void *arg, const LedgeModel *m, size_t input, LedgePixels *out)
+{
+    (void)arg, (void)m, (void)out;
+    return input == 0;
+}
+
+/* Its inputs are not the file's, so no provider could run the file in its place. */
+static void a_model_that_takes_pixels_stays_on_the_cpu(void **state)
+{
+    (void)state;
+    TestModel *t = convs();
+    size_t size;
+    LedgeError err = {0};
+    LedgeModel *m = NULL;
+    LedgeSession *s = NULL;
+    const void *bytes = test_bytes(t, &size);
+    const LedgeModelOptions mo = {.pixels = plain_pixels};
+    assert_int_equal(ledge_model_load_memory(bytes, size, &mo, &err, &m), LEDGE_OK);
+    LedgeSessionOptions o = {.threads = 1, .providers = blas};
+    assert_int_equal(ledge_session_create(m, &o, &err, &s), LEDGE_OK);
+    const LedgePlacement *p = ledge_session_placement(s);
+    assert_string_equal(p->got, "cpu");
+    assert_non_null(strstr(p->providers[0].reason, "pixels"));
+    ledge_session_free(s);
+    o.strict = true;
+    assert_int_equal(ledge_session_create(m, &o, &err, &s), LEDGE_ERROR_PROVIDER);
+    ledge_model_free(m);
+    test_model_free(t);
+}
+
 static void outputs_go_to_the_callers_buffer_or_say_its_size(void **state)
 {
     (void)state;
@@ -275,6 +305,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_and_whole_models_answer_alike_for_any_batch),
         cmocka_unit_test(a_session_without_providers_has_a_placement_too),
+        cmocka_unit_test(a_model_that_takes_pixels_stays_on_the_cpu),
         cmocka_unit_test(outputs_go_to_the_callers_buffer_or_say_its_size),
         cmocka_unit_test(every_failed_allocation_is_told_and_leaks_nothing),
         cmocka_unit_test(sessions_of_several_threads_share_a_model),

@@ -25,4 +25,17 @@ for model in "$root"/models/*.onnx "$models"/mixed.onnx "$data"/classifier.onnx 
 done
 expect 0 run --json "$models/mixed.onnx" --provider ort --strict --input x="$work/picture.npy"
 json 'o["placement"]["macs"] == 64 * 9 * (12 + 3 * 16 + 8)'
+# So does each accelerator that this library has and this machine lets it use.
+expect 0 doctor --json
+usable=$(python3 -c 'import json, sys
+print(*[p["name"] for p in json.load(open(sys.argv[1]))["providers"] if p["usable"]][2:])' "$work/out")
+for name in $usable; do
+    for model in "$root"/models/signs.onnx "$models"/mixed.onnx; do
+        expect 0 bench --json "$model" --provider "cpu,$name" --runs 2 --warmup 1 --cold 0 -t 1
+        json 'o["comparisons"][0]["nmse"] < 1e-4 and o["sides"][1]["placement"]["settled"]'
+        json '(lambda p: sum(q["nodes"] for q in p["providers"]) == p["nodes"] > 0 and sum(q["macs"] for q in p["providers"]) == p["macs"])(o["sides"][1]["placement"])'
+        json '(lambda p: len(p["fallbacks"]) == p["nodes"] - p["providers"][0]["nodes"])(o["sides"][1]["placement"])'
+    done
+done
+echo "accelerators tried: ${usable:-none}"
 finish

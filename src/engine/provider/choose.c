@@ -42,8 +42,10 @@ static LedgeStatus file_graph(const LedgeBackend *b, bool free_dims_are_one, Led
         for (int32_t d = 0; d < (*out)->inputs[i]->t.rank; d++)
             if ((*out)->inputs[i]->t.type < LEDGE_SEQUENCE && (*out)->inputs[i]->t.dims[d] < 0)
                 (*out)->inputs[i]->t.dims[d] = 1;
-    if (status == LEDGE_OK)
+    if (status == LEDGE_OK) {
+        (*out)->keeps_dequantize = !b->model->no_optimize; /* for the CPU's 8-bit operators */
         status = ledge__graph_infer(*out, LEDGE_LOAD_FOLD_LIMIT, err);
+    }
     if (status != LEDGE_OK) {
         ledge__graph_free(*out);
         *out = NULL;
@@ -357,14 +359,21 @@ static LedgeStatus nobody(const LedgeBackend *b, LedgeStatus status, LedgeError 
     return status;
 }
 
-static void refuse_compiled(LedgeBackend *b)
+static void leave_to_cpu(LedgeBackend *b, const char *why)
 {
     b->n_nodes = b->model->onnx->graph.n_nodes;
     for (size_t i = 0; i < b->n_asked; i++)
         if (!b->asked[i].known || b->asked[i].known->ort_name)
-            ledge__asked_refuse(&b->asked[i], LEDGE_ERROR_PROVIDER,
-                                "a compiled model (.ledge) runs on the CPU alone; use the .onnx "
-                                "that it came from");
+            ledge__asked_refuse(&b->asked[i], LEDGE_ERROR_PROVIDER, "%s", why);
+}
+
+/* A model that was loaded to take pixels has other inputs than its file. */
+static bool takes_pixels(const LedgeModel *m, const LedgeGraph *g)
+{
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        if (m->inputs[i].type != g->inputs[i]->t.type)
+            return true;
+    return false;
 }
 
 LedgeStatus ledge__choose(LedgeBackend *b, LedgeError *err)
@@ -377,10 +386,16 @@ LedgeStatus ledge__choose(LedgeBackend *b, LedgeError *err)
     if (!b->choice)
         return ledge__no_memory(err);
     if (b->model->file) {
-        refuse_compiled(b);
+        leave_to_cpu(b, "a compiled model (.ledge) runs on the CPU alone; use the .onnx that it "
+                        "came from");
         return LEDGE_OK;
     }
     LEDGE_TRY(file_graph(b, false, &g, err));
+    if (takes_pixels(b->model, g)) {
+        ledge__graph_free(g);
+        leave_to_cpu(b, "a model loaded to take pixels runs on the CPU alone");
+        return LEDGE_OK;
+    }
     b->graph = g; /* freed with the choice */
     LEDGE_TRY(count_costs(b, g, err));
     for (size_t i = 0; i < b->n_asked; i++)

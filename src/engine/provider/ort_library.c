@@ -319,9 +319,9 @@ static LedgeStatus append_flags(const OrtLibrary *o, OrtSessionOptions *so,
     return ledge__ort_check(o, call(so, (uint32_t)number), LEDGE_ERROR_PROVIDER, during, err);
 }
 
-LedgeStatus ledge__ort_append(const OrtLibrary *o, OrtSessionOptions *so,
-                              const KnownProvider *known, const char *const *keys,
-                              const char *const *values, size_t n, LedgeError *err)
+static LedgeStatus append(const OrtLibrary *o, OrtSessionOptions *so, const KnownProvider *known,
+                          const char *const *keys, const char *const *values, size_t n,
+                          LedgeError *err)
 {
     char during[64];
     snprintf(during, sizeof during, "%s", known->ort_name);
@@ -341,15 +341,36 @@ LedgeStatus ledge__ort_append(const OrtLibrary *o, OrtSessionOptions *so,
     return LEDGE_OK;
 }
 
+/* The provider's own library, beside ONNX Runtime's. */
+static void provider_library(const char *ort, const KnownProvider *known, char *path, size_t size)
+{
+    const char *slash = strrchr(ort, '/');
+    snprintf(path, size, "%.*slibonnxruntime_providers_%s.so", slash ? (int)(slash + 1 - ort) : 0,
+             ort, known->name);
+}
+
+LedgeStatus ledge__ort_append(const OrtLibrary *o, OrtSessionOptions *so,
+                              const KnownProvider *known, const char *const *keys,
+                              const char *const *values, size_t n, LedgeError *err)
+{
+    char path[400];
+    LEDGE_TRY(append(o, so, known, keys, values, n, err));
+    if (known->append == ORT_APPEND_NONE)
+        return LEDGE_OK;
+    /* ONNX Runtime unloads it when the process ends, while threads that it started still run in it:
+     * oneDNN's crashed one exit in fifteen. It stays. */
+    provider_library(o->path, known, path, sizeof path);
+    (void)dlopen(path, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    return LEDGE_OK;
+}
+
 /* ---- the look in the child ---- */
 
 /* ONNX Runtime tells its log, not its caller, which library a provider misses; the loader does. */
 static void name_missing_library(const OrtLook *look, ProbeAnswer *out)
 {
     char path[400];
-    const char *slash = strrchr(look->path, '/');
-    snprintf(path, sizeof path, "%.*slibonnxruntime_providers_%s.so",
-             slash ? (int)(slash + 1 - look->path) : 0, look->path, look->known->name);
+    provider_library(look->path, look->known, path, sizeof path);
     const bool nvidia =
         look->known->append == ORT_APPEND_CUDA || look->known->append == ORT_APPEND_TENSORRT;
     const char *missing = NULL;
