@@ -283,27 +283,6 @@ static void activate(const LedgeGemmRun *g, const LedgeGemmTile *t)
         ledge__act_f32(g->p.k, t->c, t->mr, t->ldc, t->n, &g->act);
 }
 
-/* A run of K for one panel, rows k … k + depth - 1: of several, the first adds bias and residual and
- * the last clamps. A panel that is unfit for it is left to the first run. */
-static void strassen_panel(const LedgePanels *p, const LedgeGemmTile *t, size_t k, size_t depth,
-                           const float *packed)
-{
-    const size_t width = t->nv * p->k->lanes;
-    const bool first = k == 0, last = k + depth == p->depth;
-    const LedgeStrassenTile s = {.s = packed, .b = t->b + (1 + k) * width, .half = depth / 2,
-                                 .ahead = t->ahead, .scale = t->b, .bias = first ? t->bias : NULL,
-                                 .c = t->c, .ldc = t->ldc, .r = first ? t->r : NULL, .ldr = t->ldr,
-                                 .lo = last ? t->lo : -INFINITY, .hi = last ? t->hi : INFINITY,
-                                 .rows = t->mr, .n = t->n};
-    if (t->b[0] != 0.0f) {
-        p->k->strassen->tile(&s);
-    } else if (first) {
-        LedgeGemmTile plain = *t;
-        plain.b += width;
-        p->k->gemm(&plain);
-    }
-}
-
 /* A tile of rows with numbers that are not finite, which must not meet other rows. */
 static void run_apart(const LedgeGemmRun *g, size_t group, size_t m0, size_t p0, size_t p1,
                       LedgeGemmTile *t)
@@ -318,6 +297,47 @@ static void run_apart(const LedgeGemmRun *g, size_t group, size_t m0, size_t p0,
         else
             run_unscaled(t, width, scale);
         activate(g, t);
+    }
+}
+
+/* Rows k … k + depth - 1 of K for the panels of a tile whose rows are packed: of several such runs
+ * the first adds bias and residual and the last clamps. A panel that is unfit for it is left to the
+ * first run. */
+static void strassen_panels(const LedgeGemmRun *g, const LedgeGemmTile *from, size_t p0, size_t p1,
+                            size_t k, size_t depth, const float *packed)
+{
+    const LedgePanels *p = &g->p;
+    const bool first = k == 0, last = k + depth == p->depth;
+    LedgeGemmTile t = *from;
+    LedgeStrassenTile s = {.s = packed, .half = depth / 2, .ldc = t.ldc, .ldr = t.ldr,
+                           .lo = last ? t.lo : -INFINITY, .hi = last ? t.hi : INFINITY,
+                           .rows = t.mr};
+    size_t left = p->n - ledge__panel_start(p, p0) * p->k->lanes;
+    for (size_t i = p0; i < p1; i++) {
+        const size_t width = ledge__panel_nv(p, i) * p->k->lanes;
+        const float *const b = t.b;
+        t.nv = ledge__panel_nv(p, i);
+        t.n = (uint32_t)(left < width ? left : width);
+        if (b[0] != 0.0f) {
+            s.b = b + (1 + k) * width;
+            s.ahead = t.ahead;
+            s.scale = b;
+            s.bias = first ? t.bias : NULL;
+            s.c = t.c;
+            s.r = first ? t.r : NULL;
+            s.n = t.n;
+            p->k->strassen->tile(&s);
+        } else if (first) {
+            t.b += width;
+            p->k->gemm(&t);
+        }
+        if (last)
+            activate(g, &t);
+        t.b = b + p->rows * width;
+        t.bias += width;
+        t.c += width;
+        t.r = t.r ? t.r + width : NULL;
+        left -= t.n;
     }
 }
 
@@ -336,12 +356,8 @@ static void run_strassen(const LedgeGemmRun *g, size_t group, size_t m0, size_t 
             run_apart(g, group, m0, p0, p1, t);
             return;
         }
-        for (size_t i = p0; i < p1; i++) {
-            set_panel(g, group, m0, i, t);
-            strassen_panel(p, t, k, n, room);
-            if (k + n == p->depth)
-                activate(g, t);
-        }
+        set_panel(g, group, m0, p0, t);
+        strassen_panels(g, t, p0, p1, k, n, room);
     }
 }
 
