@@ -32,12 +32,30 @@ typedef struct LedgeSession LedgeSession;
 
 /* ---- model ---- */
 
+/* A picture's bytes instead of prepared floats: an input float32 [N,C,H,W] (or [N,H,W,C]) becomes
+ * uint8 [N,H,W,C]. In channel c byte b stands for (b * scale - mean[c]) / std[c], computed in
+ * double and rounded to float32: the answers are those of such floats, to the bit. Before a model
+ * that quantises its input first, bytes go in and bytes come out. */
+typedef struct LedgePixels {
+    bool channels_last; /* the layout of the model's own input is [N,H,W,C] */
+    bool reversed;      /* the model's channels are in the opposite order of the bytes (BGR) */
+    double scale, mean[4], std[4]; /* in the order of the model's channels; preset to 1, 0, 1 */
+} LedgePixels;
+
 typedef struct LedgeModelOptions {
     const LedgeAllocator *allocator; /* NULL: the C library's */
     bool no_optimize; /* run the graph as it stands in the file, with reference kernels */
     /* Highest CPU level whose kernels may be chosen ("avx2", "neon", ... as LEDGE_CPU); NULL: this
      * CPU's. A higher one than this CPU's serves ledge_model_compile alone. */
     const char *cpu;
+    /* Asked about each input before the graph is optimised, when the model's metadata and inputs can
+     * be queried; true: the input takes pixels as *out says. NULL: none does. Up to 4 channels,
+     * whose number the model must fix; else loading fails with TYPE, SHAPE or ARGUMENT. */
+    bool (*pixels)(void *arg, const LedgeModel *model, size_t input, LedgePixels *out);
+    void *pixels_arg;
+    /* For sessions with providers: an operator that ledge lacks does not refuse the model here but
+     * the session that would have to run it. The CPU's graph is made when a session needs it. */
+    bool for_providers;
 } LedgeModelOptions;
 
 /* What the model says of one input or output. Owned by the model. */
@@ -84,6 +102,13 @@ typedef struct LedgeSessionOptions {
     int threads;        /* 0: every fast core; 1: only the calling thread */
     size_t arena_limit; /* most bytes for activations, 0: no limit but memory */
     const LedgeAllocator *allocator;
+    /* Who runs the model, in order of preference: "tensorrt,cuda,cpu", a provider's path (see
+     * provider.h), "auto" for the fastest that is here. NULL: ledge's own CPU kernels. What the
+     * list leaves over runs on the CPU, and ledge_session_placement says what and why. */
+    const char *providers;
+    const char *const *provider_options; /* "tensorrt.fp16=1" */
+    size_t n_provider_options;
+    bool strict; /* PROVIDER unless every node runs on the first provider of the list */
 } LedgeSessionOptions;
 
 /* options may be NULL. The plan for fully fixed input shapes is made here, else at the
@@ -104,7 +129,7 @@ LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_session_run(LedgeSession *session,
                                                          LedgeTensor *outputs, size_t n_outputs,
                                                          LedgeError *error);
 
-/* Bytes of activations that the plan last used needs. */
+/* Bytes of activations that the plan last used needs; 0 where a provider keeps its own. */
 LEDGE_API size_t ledge_session_arena_bytes(const LedgeSession *session);
 
 #ifdef __cplusplus

@@ -7,14 +7,16 @@
 
 #include "base/alloc.h"
 #include "base/out_file.h"
-#include "cli/model_io.h"
+#include "cli/pictures.h"
+#include "cli/placement.h"
 #include "image/dataset.h"
-#include "image/preprocess.h"
 
 typedef struct Options {
-    bool json;
+    bool json, strict;
     int64_t limit, threads, confused;
-    const char *images, *labels, *dataset, *names, *preprocess, *predictions, *min_top1, *cpu;
+    const char *images, *labels, *dataset, *names, *preprocess, *predictions, *min_top1, *cpu,
+        *provider;
+    CliList provider_options;
 } Options;
 
 static const CliOption options[] = {
@@ -37,6 +39,7 @@ static const CliOption options[] = {
     {"min-top1", 0, CLI_TEXT, "PERCENT", "exit with 5 if a model's top-1 is below",
      offsetof(Options, min_top1), 0, 0},
     CLI_OPTION_THREADS(Options),
+    CLI_OPTIONS_PROVIDER(Options, CLI_PROVIDER_HELP),
     CLI_OPTION_CPU(Options),
     CLI_OPTION_JSON(Options),
 };
@@ -50,7 +53,7 @@ typedef struct Judged {
     const char *path;
     LedgeModel *model;
     LedgeSession *session;
-    LedgePreprocess pre;
+    CliPictures pictures;
     int32_t *answers; /* per picture */
     size_t top1, top5;
     double total_ms;
@@ -107,8 +110,16 @@ static int open_data(Eval *e)
 static int open_model(Eval *e, Judged *j)
 {
     LedgeError err = {0};
-    const char *from = NULL;
-    const CliOpen open = {j->path, e->o->cpu, false, e->o->threads};
+    CliPictures *p = &j->pictures;
+    const CliOpen open = {.path = j->path,
+                          .cpu = e->o->cpu,
+                          .threads = e->o->threads,
+                          .pixels = cli_pictures_ask,
+                          .pixels_arg = p,
+                          .provider = e->o->provider,
+                          .provider_options = e->o->provider_options,
+                          .strict = e->o->strict};
+    p->preprocess = e->o->preprocess;
     const int code = cli_open(&open, &j->model, &j->session);
     if (code != CLI_GO)
         return code;
@@ -116,9 +127,10 @@ static int open_model(Eval *e, Judged *j)
         return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
                              "eval takes classifiers of one input; this model has %zu",
                              ledge_model_input_count(j->model));
-    if (ledge__preprocess_for_model(j->model, 0, e->o->preprocess, &err, &j->pre, &from))
+    if (!p->bytes &&
+        ledge__preprocess_for_model(j->model, 0, p->preprocess, &err, &p->pre, &p->from))
         return cli_fail(j->path, &err);
-    if (strcmp(from, "default") == 0)
+    if (strcmp(p->from, "default") == 0)
         cli_warn("%s says nothing of its preprocessing, so pixels go in as they are, 0 to 255; "
                  "--preprocess names another way",
                  j->path);
@@ -155,7 +167,7 @@ static int judge(Judged *j, const LedgeSample *sample, size_t index)
     if (n_out < 1 || n_out > 8)
         return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
                              "a classifier has one output; this has %zu", n_out);
-    if (ledge__preprocess_tensor(&j->pre, NULL, &sample->image, &err, &in))
+    if (cli_pictures_tensor(&j->pictures, &sample->image, &err, &in))
         return cli_fail(sample->name, &err);
     const uint64_t start = cli_now_ns();
     LedgeStatus status = ledge_session_run(j->session, &in, 1, out, n_out, &err);
@@ -279,7 +291,9 @@ static json_t *model_json(const Eval *e, const Judged *j)
                                                   class_json(e, j->pairs[i].answer), "count",
                                                   (json_int_t)j->pairs[i].count));
     const bool known = e->n_labelled > 0;
-    return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "model", cli_json_text(j->path),
+    return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "placement",
+                     cli_placement_json(ledge_session_placement(j->session)), "model",
+                     cli_json_text(j->path),
                      "top1_count", (json_int_t)j->top1, "top5_count", (json_int_t)j->top5, "top1",
                      known ? json_real(share(j->top1, e->n_labelled)) : json_null(), "top5",
                      known ? json_real(share(j->top5, e->n_labelled)) : json_null(),
@@ -345,6 +359,7 @@ static int report(Eval *e)
 {
     bool passed = true;
     for (size_t m = 0; m < e->n_models; m++) {
+        cli_placement_warn(ledge_session_placement(e->models[m].session));
         const int code = count_mistakes(e, &e->models[m]);
         if (code != CLI_GO)
             return code;

@@ -85,6 +85,35 @@ static void print_steps(const LedgeReport *r)
     }
 }
 
+/* The steps of a quantized model that multiply floats all the same. */
+static void print_left_in_float(const LedgeReport *r, bool all)
+{
+    enum { SOME = 8 };
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_steps; i++) {
+        const LedgeReportStep *s = &r->steps[i];
+        if (s->integer || !s->macs)
+            continue;
+        if (all || n < SOME)
+            printf("%-12s %s (%s)\n", n ? "" : "in float", cli_clean(s->name),
+                   cli_clean(s->op_type));
+        n++;
+    }
+    if (n > SOME && !all)
+        printf("%-12s and %zu more; --steps lists them\n", "", n - SOME);
+}
+
+static void print_work(const LedgeReport *r, bool steps)
+{
+    printf("%-12s %s multiply-accumulates a run", "work", cli_count((uint64_t)r->macs));
+    if (r->integer_macs || r->n_dequantize)
+        printf(", %.1f %% of them in 8-bit integers",
+               r->macs ? 100.0 * (double)r->integer_macs / (double)r->macs : 0.0);
+    printf("\n");
+    if (r->integer_macs || r->n_dequantize)
+        print_left_in_float(r, steps);
+}
+
 static void print_run(const LedgeReport *r, bool steps)
 {
     if (r->runnable) {
@@ -97,7 +126,7 @@ static void print_run(const LedgeReport *r, bool steps)
         fused += *r->steps[i].domain != '\0';
     printf("%-12s all %zu steps on cpu (%s kernels), %zu of them fused\n", "runs", r->n_steps,
            r->cpu, fused);
-    printf("%-12s %s multiply-accumulates a run\n", "work", cli_count((uint64_t)r->macs));
+    print_work(r, steps);
     printf("%-12s %s for activations\n", "memory", cli_bytes(r->arena_bytes));
     if (steps)
         print_steps(r);
@@ -166,14 +195,16 @@ static json_t *run_json(const LedgeReport *r)
                          "message", cli_json_text(r->problem.message));
     }
     for (size_t i = 0; i < r->n_steps; i++)
-        json_array_append_new(steps, json_pack("{s:o, s:o, s:o, s:s, s:I}", "name",
+        json_array_append_new(steps, json_pack("{s:o, s:o, s:o, s:s, s:I, s:b}", "name",
                                                cli_json_text(r->steps[i].name), "domain",
                                                cli_json_text(r->steps[i].domain), "op_type",
                                                cli_json_text(r->steps[i].op_type), "provider",
-                                               "cpu", "macs", (json_int_t)r->steps[i].macs));
-    return json_pack("{s:b, s:s, s:s, s:I, s:I, s:o}", "runnable", 1, "provider", "cpu",
-                     "cpu_level", r->cpu, "macs", (json_int_t)r->macs, "arena_bytes",
-                     (json_int_t)r->arena_bytes, "steps", steps);
+                                               "cpu", "macs", (json_int_t)r->steps[i].macs,
+                                               "integer", (int)r->steps[i].integer));
+    return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:o}", "runnable", 1, "provider", "cpu",
+                     "cpu_level", r->cpu, "macs", (json_int_t)r->macs, "integer_macs",
+                     (json_int_t)r->integer_macs, "arena_bytes", (json_int_t)r->arena_bytes,
+                     "steps", steps);
 }
 
 static json_t *report_json(const char *path, const LedgeReport *r)

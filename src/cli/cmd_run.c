@@ -9,15 +9,15 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
-#include "cli/model_io.h"
+#include "cli/pictures.h"
+#include "cli/placement.h"
 #include "image/npy.h"
-#include "image/preprocess.h"
 
 typedef struct Options {
-    bool json, no_optimize;
+    bool json, no_optimize, strict;
     int64_t threads, top;
-    const char *labels, *preprocess, *output, *cpu;
-    CliList inputs;
+    const char *labels, *preprocess, *output, *cpu, *provider;
+    CliList inputs, provider_options;
 } Options;
 
 static const CliOption options[] = {
@@ -31,6 +31,7 @@ static const CliOption options[] = {
     {"output", 'o', CLI_TEXT, "DIR", "write every output there as .npy", offsetof(Options, output),
      0, 0},
     CLI_OPTION_THREADS(Options),
+    CLI_OPTIONS_PROVIDER(Options, CLI_PROVIDER_HELP),
     CLI_OPTION_CPU(Options),
     {"no-optimize", 0, CLI_FLAG, NULL, "run the graph as it stands in the file",
      offsetof(Options, no_optimize), 0, 0},
@@ -48,6 +49,7 @@ typedef struct Run {
     size_t n_files; /* positional inputs, each a run of its own */
     json_t *results;
     bool told_default;
+    CliPictures pictures;
 } Run;
 
 static void run_free(Run *r)
@@ -78,25 +80,25 @@ static size_t first_empty(const CliInputs *in)
 static int load_picture(Run *r, const char *file, CliInputs *in)
 {
     LedgeError err = {0};
-    LedgePreprocess pre;
+    CliPictures *p = &r->pictures;
     LedgeImage image = {0};
-    const char *from = NULL;
     const size_t index = first_empty(in);
     if (index >= in->n)
         return cli_fail_with(file, LEDGE_ERROR_SHAPE,
                              "the model takes %zu inputs; this is one too "
                              "many",
                              in->n);
-    if (ledge__preprocess_for_model(r->model, index, r->o->preprocess, &err, &pre, &from))
+    if (!p->bytes &&
+        ledge__preprocess_for_model(r->model, index, r->o->preprocess, &err, &p->pre, &p->from))
         return cli_fail(r->path, &err);
-    if (strcmp(from, "default") == 0 && !r->told_default)
+    if (strcmp(p->from, "default") == 0 && !r->told_default)
         cli_warn("%s says nothing of its preprocessing, so pixels go in as they are, 0 to 255; "
                  "--preprocess names another way",
                  r->path);
     r->told_default = true;
     LedgeStatus status = ledge__image_load(NULL, file, &err, &image);
     if (!status)
-        status = ledge__preprocess_tensor(&pre, NULL, &image, &err, &in->tensors[index]);
+        status = cli_pictures_tensor(p, &image, &err, &in->tensors[index]);
     ledge__image_free(&image);
     return status ? cli_fail(file, &err) : CLI_GO;
 }
@@ -307,9 +309,27 @@ static int run_file(Run *r, const char *file)
     return code;
 }
 
+/* Every input is a picture, so the model may take bytes. */
+static bool only_pictures(const Run *r, const CliArgs *args)
+{
+    for (size_t i = 1; i < args->n; i++)
+        if (is_npy(args->items[i]))
+            return false;
+    return args->n > 1 && r->o->inputs.n == 0;
+}
+
 static int run_all(Run *r, const CliArgs *args)
 {
-    const CliOpen open = {r->path, r->o->cpu, r->o->no_optimize, r->o->threads};
+    const CliOpen open = {.path = r->path,
+                          .cpu = r->o->cpu,
+                          .no_optimize = r->o->no_optimize,
+                          .threads = r->o->threads,
+                          .pixels = only_pictures(r, args) ? cli_pictures_ask : NULL,
+                          .pixels_arg = &r->pictures,
+                          .provider = r->o->provider,
+                          .provider_options = r->o->provider_options,
+                          .strict = r->o->strict};
+    r->pictures.preprocess = r->o->preprocess;
     int code = cli_open(&open, &r->model, &r->session);
     if (code == CLI_GO)
         code = cli_labels_load(r->model, r->o->labels, &r->labels);
@@ -326,11 +346,16 @@ static int run_all(Run *r, const CliArgs *args)
         code = run_file(r, args->items[i]);
     if (code != CLI_GO)
         return code;
-    if (!r->o->json)
+    const LedgePlacement *placement = ledge_session_placement(r->session);
+    cli_placement_warn(placement);
+    if (!r->o->json) {
+        printf("%s\n", cli_placement_line(placement));
         return cli_finish();
+    }
     json_incref(r->results);
-    return cli_print_json(json_pack("{s:o, s:s, s:o}", "model", cli_json_text(r->path), "provider",
-                                    "cpu", "results", r->results));
+    return cli_print_json(json_pack("{s:o, s:o, s:o, s:o}", "model", cli_json_text(r->path),
+                                    "provider", cli_json_text(placement->got), "placement",
+                                    cli_placement_json(placement), "results", r->results));
 }
 
 static int run(const CliCommand *c, int argc, char **argv)

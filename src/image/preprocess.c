@@ -80,8 +80,7 @@ LedgeStatus ledge__preprocess_parse(const char *what, LedgeError *err, LedgePrep
     return status;
 }
 
-/* Size after the resize step. */
-static void resized(const LedgePreprocess *pre, uint32_t *width, uint32_t *height)
+void ledge__preprocess_size(const LedgePreprocess *pre, uint32_t *width, uint32_t *height)
 {
     if (pre->resize == LEDGE_RESIZE_EXACT) {
         *width = pre->resize_width;
@@ -98,7 +97,7 @@ static void resized(const LedgePreprocess *pre, uint32_t *width, uint32_t *heigh
 LedgeStatus ledge__preprocess_dims(const LedgePreprocess *pre, uint32_t width, uint32_t height,
                                    LedgeError *err, int64_t dims[4])
 {
-    resized(pre, &width, &height);
+    ledge__preprocess_size(pre, &width, &height);
     if (pre->crop_width > width || pre->crop_height > height)
         return ledge__fail(err, LEDGE_ERROR_SHAPE, NULL,
                            "the picture is %ux%u, smaller than the crop of %ux%u; add a resize "
@@ -127,19 +126,13 @@ static void fill_table(const LedgePreprocess *pre, float table[3][256])
             table[c][v] = (float)((v * pre->scale - pre->mean[c]) / pre->std[c]);
 }
 
-/* Luma by ITU-R BT.601 in 16-bit fixed point, rounded, as Pillow's convert("L") has it. */
-static uint8_t luma(const uint8_t *p)
-{
-    return (uint8_t)((p[0] * 19595u + p[1] * 38470u + p[2] * 7471u + 0x8000u) >> 16);
-}
-
 /* Byte of output channel c of the pixel at p. */
 static uint8_t channel_of(const uint8_t *p, int channels, LedgeColor color, int c)
 {
     if (channels == 1)
         return p[0];
     if (color == LEDGE_COLOR_GRAY)
-        return luma(p);
+        return ledge__luma(p);
     return p[color == LEDGE_COLOR_BGR ? 2 - c : c];
 }
 
@@ -172,7 +165,7 @@ LedgeStatus ledge__preprocess_run(const LedgePreprocess *pre, const LedgeImage *
     LedgeImage sized = {0};
     uint32_t width = image->width, height = image->height;
     LEDGE_TRY(ledge__preprocess_dims(pre, width, height, err, dims));
-    resized(pre, &width, &height);
+    ledge__preprocess_size(pre, &width, &height);
     bool same = width == image->width && height == image->height;
     if (!same)
         LEDGE_TRY(ledge__image_resize(image, width, height, pre->filter, err, &sized));

@@ -76,4 +76,22 @@ LEDGE_MUST_CHECK LedgeStatus ledge__preprocess_tensor(const LedgePreprocess *pre
                                                       const LedgeImage *image, LedgeError *err,
                                                       LedgeTensor *out);
 
+/* Size of a picture after the resize step. */
+void ledge__preprocess_size(const LedgePreprocess *pre, uint32_t *width, uint32_t *height);
+/* Luma by ITU-R BT.601 in 16-bit fixed point, rounded, as Pillow's convert("L") has it. */
+static inline uint8_t ledge__luma(const uint8_t *rgb)
+{
+    return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+}
+
+/* What to ask of the engine (LedgeModelOptions.pixels) so that the model takes what
+ * ledge__preprocess_bytes gives, with the answers of ledge__preprocess_tensor. */
+void ledge__preprocess_pixels(const LedgePreprocess *pre, LedgePixels *out);
+/* The picture resized and cropped, as uint8 [1,H,W,C]; the channels stay in the picture's order.
+ * The caller frees out->data. Statuses: SHAPE, LIMIT, MEMORY. */
+LEDGE_MUST_CHECK LedgeStatus ledge__preprocess_bytes(const LedgePreprocess *pre,
+                                                     const LedgeAllocator *a,
+                                                     const LedgeImage *image, LedgeError *err,
+                                                     LedgeTensor *out);
+
 #endif

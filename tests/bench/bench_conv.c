@@ -1,8 +1,8 @@
 /* Times every distinct convolution layer of MobileNetV2, ResNet-50 and SqueezeNet 1.1, one
  * by one: milliseconds, GMAC/s and the share of this core's measured multiply-add peak.
  *
- * usage: bench_conv [-t THREADS] [-n ROUNDS] [-f PATH] [-l LAYER] [NET...]
- * PATH is winograd, indirect, ...; LAYER the number of a line, from 0. */
+ * usage: bench_conv [-8] [-t THREADS] [-n ROUNDS] [-f PATH] [-l LAYER] [NET...]
+ * -8: with 8-bit kernels. PATH is winograd, indirect, ...; LAYER the number of a line, from 0. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/cpu.h"
-#include "engine/kernels/conv_f32.h"
+#include "engine/kernels/conv_q8.h"
 
 typedef struct Layer {
     const char *net;
@@ -99,6 +99,7 @@ static const Layer layers[] = {
 };
 enum { N_LAYERS = sizeof(layers) / sizeof(layers[0]) };
 static int rounds = 15; /* of each layer; the best counts */
+static bool eight;      /* bits */
 
 static double now(void)
 {
@@ -147,39 +148,126 @@ static double peak_gmacs(uint32_t cpu)
     return (double)mr * DEPTH * (double)columns / best * 1e-9;
 }
 
+static double peak_gmacs_q8(uint32_t cpu)
+{
+    const LedgeQ8Kernels *k = ledge__q8_kernels(cpu);
+    enum { DEPTH = 1024 };
+    const uint32_t nv = k->mr[3] ? 4 : k->mr[2] ? 3 : k->mr[1] ? 2 : 1, mr = k->mr[nv - 1];
+    const size_t columns = nv * k->lanes;
+    float *a = filled(DEPTH), *b = filled(DEPTH * columns / 4), *c = filled(mr * columns);
+    const uint8_t *rows[LEDGE_Q8_MR_MAX];
+    for (uint32_t i = 0; i < mr; i++)
+        rows[i] = (const uint8_t *)a;
+    const LedgeQ8Out o = {.kind = LEDGE_Q8_BYTES, .y_hi = 255};
+    const LedgeQ8Tile t = {.a = rows, .taps = 1, .kc = DEPTH, .b = (const int8_t *)b,
+                           .init = (const int32_t *)(void *)b, .scale = b, .c = c, .ldc = columns,
+                           .out = &o, .mr = mr, .nv = nv, .n = (uint32_t)columns,
+                           .repeat = 1};
+    double best = INFINITY;
+    for (int r = 0; r < 50; r++) {
+        const double t0 = now();
+        for (int i = 0; i < 200; i++)
+            k->gemm(&t);
+        const double s = (now() - t0) / 200;
+        best = s < best ? s : best;
+    }
+    ledge__free(ledge__allocator_or_default(NULL), a);
+    ledge__free(ledge__allocator_or_default(NULL), b);
+    ledge__free(ledge__allocator_or_default(NULL), c);
+    return (double)mr * DEPTH * (double)columns / best * 1e-9;
+}
+
+static LedgeConvShape shape_of(const Layer *l)
+{
+    const size_t out = (size_t)((l->size + l->stride - 1) / l->stride);
+    return (LedgeConvShape){.n = 1, .h = (size_t)l->size, .w = (size_t)l->size,
+                            .c = (size_t)l->c, .oh = out, .ow = out, .m = (size_t)l->m,
+                            .ldc = (size_t)l->m, .kh = (size_t)l->k, .kw = (size_t)l->k,
+                            .sh = (size_t)l->stride, .sw = (size_t)l->stride, .dh = 1, .dw = 1,
+                            .pt = (size_t)l->k / 2, .pl = (size_t)l->k / 2,
+                            .group = (size_t)l->group};
+}
+
+/* The best of `rounds` runs. */
+static double best_of(void (*run)(const void *plan, const void *args, LedgePool *pool),
+                      const void *plan, const void *args, LedgePool *pool)
+{
+    double best = INFINITY;
+    for (int i = 0; i < rounds; i++) {
+        const double t0 = now();
+        run(plan, args, pool);
+        const double t = now() - t0;
+        best = t < best ? t : best;
+    }
+    return best;
+}
+
+static void run_f32(const void *plan, const void *args, LedgePool *pool)
+{
+    ledge__conv_f32_run(plan, args, pool);
+}
+
+static void run_q8(const void *plan, const void *args, LedgePool *pool)
+{
+    ledge__conv_q8_run(plan, args, pool);
+}
+
+static double layer_seconds_q8(const Layer *l, uint32_t cpu, LedgePool *pool, LedgeConvPath force,
+                               LedgeConvPath *path)
+{
+    const LedgeConvShape s = shape_of(l);
+    const size_t out = s.oh * s.ow * s.m;
+    LedgeConvQ8Plan plan;
+    if (!ledge__conv_q8_plan(&s, cpu, ledge__pool_threads(pool), force, false, &plan))
+        exit(1);
+    *path = plan.path;
+    const size_t weights = s.m * (s.c / s.group) * s.kh * s.kw;
+    const float scale = 0.001f;
+    float *buffers[] = {filled(s.h * s.w * s.c / 4), filled(weights / 4), filled(out / 4),
+                        filled(out / 4), filled(plan.packed_bytes / 4), filled(plan.columns),
+                        filled(plan.columns), filled(plan.border_bytes / 4), filled(s.m),
+                        filled(plan.scratch_bytes / 4)};
+    ledge__conv_q8_pack(&plan, (int8_t *)buffers[1], (int8_t *)buffers[4]);
+    ledge__conv_q8_sums(&plan, (int8_t *)buffers[1], (int32_t *)(void *)buffers[8]);
+    ledge__conv_q8_pack_init(&plan, NULL, (int32_t *)(void *)buffers[8], 128, NULL, 0,
+                             (int32_t *)(void *)buffers[5]);
+    ledge__conv_q8_pack_floats(&plan, &scale, 1, 1.0f, buffers[6]);
+    LedgeConvQ8Args a = {.x = (uint8_t *)buffers[0], .packed = (int8_t *)buffers[4],
+                         .init = (int32_t *)(void *)buffers[5], .scale = buffers[6],
+                         .border = (uint8_t *)buffers[7], .r = l->residual ? buffers[2] : NULL,
+                         .ldr = s.m, .y = buffers[3], .scratch = buffers[9],
+                         .out = {.kind = l->residual ? LEDGE_Q8_SUM : LEDGE_Q8_BYTES,
+                                 .y_hi = 255, .z_hi = 255, .y_scale = 0.5f, .r_scale = 0.5f}};
+    const double best = best_of(run_q8, &plan, &a, pool);
+    for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++)
+        ledge__free(ledge__allocator_or_default(NULL), buffers[i]);
+    return best;
+}
+
 static double layer_seconds(const Layer *l, uint32_t cpu, LedgePool *pool, LedgeConvPath force,
-                            LedgeConvPlan *plan)
+                            LedgeConvPath *path)
 {
     const LedgeAllocator *al = ledge__allocator_or_default(NULL);
-    const size_t out = (size_t)((l->size + l->stride - 1) / l->stride);
-    const LedgeConvShape s = {.n = 1, .h = (size_t)l->size, .w = (size_t)l->size,
-                              .c = (size_t)l->c, .oh = out, .ow = out, .m = (size_t)l->m,
-                              .ldc = (size_t)l->m, .kh = (size_t)l->k, .kw = (size_t)l->k,
-                              .sh = (size_t)l->stride, .sw = (size_t)l->stride, .dh = 1, .dw = 1,
-                              .pt = (size_t)l->k / 2, .pl = (size_t)l->k / 2,
-                              .group = (size_t)l->group};
-    if (!ledge__conv_f32_plan(&s, cpu, ledge__pool_threads(pool), force, plan))
+    const LedgeConvShape s = shape_of(l);
+    const size_t out = s.oh;
+    LedgeConvPlan plan;
+    if (!ledge__conv_f32_plan(&s, cpu, ledge__pool_threads(pool), force, &plan))
         exit(1);
+    *path = plan.path;
     float *x = filled(s.h * s.w * s.c), *w = filled(s.m * (s.c / s.group) * s.kh * s.kw);
     float *y = filled(out * out * s.m), *r = l->residual ? filled(out * out * s.m) : NULL;
-    float *packed = filled(plan->packed_floats), *bias = filled(plan->bias_floats);
-    float *zeros = ledge__calloc(al, plan->zeros_floats + 16, sizeof(float));
-    void *scratch = ledge__alloc(al, plan->scratch_bytes + 64, 1);
+    float *packed = filled(plan.packed_floats), *bias = filled(plan.bias_floats);
+    float *zeros = ledge__calloc(al, plan.zeros_floats + 16, sizeof(float));
+    void *scratch = ledge__alloc(al, plan.scratch_bytes + 64, 1);
     if (!zeros || !scratch)
         exit(1);
-    ledge__conv_f32_pack(plan, w, NULL, packed);
-    ledge__conv_f32_pack_bias(plan, NULL, bias);
+    ledge__conv_f32_pack(&plan, w, NULL, packed);
+    ledge__conv_f32_pack_bias(&plan, NULL, bias);
     const LedgeConvArgs a = {.x = x, .packed = packed, .bias = bias, .zeros = zeros, .r = r,
                              .ldr = s.m, .y = y,
                              .act = {.kind = LEDGE_ACT_CLAMP, .lo = 0, .hi = 6},
                              .scratch = scratch};
-    double best = INFINITY;
-    for (int i = 0; i < rounds; i++) {
-        const double t0 = now();
-        ledge__conv_f32_run(plan, &a, pool);
-        const double t = now() - t0;
-        best = t < best ? t : best;
-    }
+    const double best = best_of(run_f32, &plan, &a, pool);
     float *all[] = {x, w, y, r, packed, bias, zeros};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         ledge__free(al, all[i]);
@@ -196,15 +284,15 @@ static void bench_net(const char *net, uint32_t cpu, LedgePool *pool, LedgeConvP
         const Layer *l = &layers[i];
         if (strcmp(l->net, net) != 0 || (only >= 0 && index++ != only))
             continue;
-        LedgeConvPlan plan;
-        const double s = layer_seconds(l, cpu, pool, force, &plan);
+        LedgeConvPath path;
+        const double s = (eight ? layer_seconds_q8 : layer_seconds)(l, cpu, pool, force, &path);
         const double out = (l->size + l->stride - 1) / l->stride;
         const double macs = out * out * l->m * (l->c / l->group) * l->k * l->k;
         total += s * l->count;
         macs_total += macs * l->count;
         printf("%-12s %d x %3d^2 %4d -> %4d %dx%d/%d %-10s %8.4f ms %6.1f GMAC/s %4.0f%%\n", net,
                l->count, l->size, l->c, l->m, l->k, l->k, l->stride,
-               ledge__conv_f32_path_name(plan.path), s * 1e3, macs / s * 1e-9,
+               ledge__conv_f32_path_name(path), s * 1e3, macs / s * 1e-9,
                macs / s * 1e-7 / peak);
     }
     printf("%-12s all layers %.3f ms, %.1f GMAC/s, %.0f%% of %d x %.1f\n", net, total * 1e3,
@@ -219,9 +307,13 @@ int main(int argc, char **argv)
     LedgeConvPath force = LEDGE_CONV_PATHS;
     LedgePool *pool = NULL;
     int named = 0, only = -1;
-    const double peak = peak_gmacs(cpu);
+    for (int i = 1; i < argc; i++)
+        eight |= strcmp(argv[i], "-8") == 0;
+    const double peak = eight ? peak_gmacs_q8(cpu) : peak_gmacs(cpu);
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-t") == 0 && i + 1 < argc) {
+        if (strcmp(argv[i], "-8") == 0) {
+            continue;
+        } else if (strcmp(argv[i], "-t") == 0 && i + 1 < argc) {
             if (ledge__pool_new(NULL, atoi(argv[++i]), &pool) != LEDGE_OK)
                 return 1;
         } else if (strcmp(argv[i], "-n") == 0 && i + 1 < argc) {

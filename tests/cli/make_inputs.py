@@ -42,6 +42,10 @@ write("b.npy", npy([3, 5], [1, 2]))
 write("wrong_shape.npy", npy([1, 2, 3], [1, 3]))
 write("wrong_type.npy", npy([1, 2], [1, 2], "<i4", "i"))
 write("picture.npy", npy([0.0] * 128 + [1.0] * 64, [1, 3, 8, 8]))
+write("rows.npy", npy([(i * 7) % 11 - 5.0 for i in range(20)], [5, 4]))
+write("mixed.npy", npy([0.5] * 192 + [1.0 if i % 2 else 0.0 for i in range(192)] + [255.0] * 192, [3, 3, 8, 8]))
+write("zeros.npy", npy([0.0] * 384, [2, 3, 8, 8]))
+write("nan.npy", npy([float("nan")] * 192, [1, 3, 8, 8]))
 write("no_picture.png", b"this is text")
 write("cut.png", png(1, 2, 3)[:60])
 write("text.onnx", b"this is no model at all")
@@ -49,3 +53,11 @@ write("empty.onnx", b"")
 write("bad.json", b"{ not json")
 # CIFAR-10's format: a label byte and three planes of 32x32.
 write("cifar.bin", b"".join(bytes([k]) + b"".join(bytes([250 if c == k else 10]) * 1024 for c in range(3)) for k in range(3)))
+# 400 pictures of three colours with some noise, and 400 that are darker and mostly of one colour.
+def speckled(k, i, light):
+    return bytes([k]) + b"".join(bytes((int((230 if c == k else 30) * light) + (i * 7 + p * 13 + c * 5) % 20)
+                                       for p in range(1024)) for c in range(3))
+
+
+write("usual.bin", b"".join(speckled(i % 3, i, 1) for i in range(400)))
+write("changed.bin", b"".join(speckled(0 if i % 4 else i % 3, i, 0.4) for i in range(400)))

@@ -23,6 +23,12 @@ out 'Gemm'
 expect 2 inspect --graph --json "$data/classifier.onnx"
 expect 0 inspect --json "$data/qdq.onnx"
 json 'o["quantization"] == {"weighted_operators": 1, "quantized": 1, "quantize_linear": 1, "dequantize_linear": 2}'
+# What really runs in integers: all of a quantized model's work, or what is left in float by name.
+expect 0 inspect "$data/qdq.onnx"
+out '^work .*100.0 % of them in 8-bit integers'
+expect 0 inspect --json "$data/qdq.onnx"
+json 'o["run"]["integer_macs"] == o["run"]["macs"] > 0'
+json 'any(s["integer"] for s in o["run"]["steps"])'
 expect 0 inspect --json "$data/subgraph.onnx"
 json 'o["subgraphs"] == 4 and o["nodes"] == 5'
 expect 0 inspect --json "$data/external.onnx"

@@ -10,7 +10,7 @@ import tempfile
 
 import numpy as np
 import onnxruntime as ort
-from onnx import helper as H, numpy_helper as NH
+from onnx import TensorProto, helper as H, numpy_helper as NH
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = tempfile.mkdtemp()
@@ -220,6 +220,101 @@ for op, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
             case(name + "_linear", op, given + state, n_out, linear_before_reset=1, **common)
         if op == "LSTM":
             case(name + "_coupled", op, given, n_out, input_forget=1, **common)
+
+
+
+def graph_case(name, nodes, feeds, inits, out, opset=21):
+    """Several nodes; feeds and inits: arrays by name, packed ones as TensorProto."""
+    tensors = [t if isinstance(t, TensorProto) else NH.from_array(t, n) for n, t in inits.items()]
+    opsets = [H.make_opsetid("", opset), H.make_opsetid(MS, 1)]
+
+    def model(outputs):
+        graph = H.make_graph(nodes, name, [value_info(n, a) for n, a in feeds.items()], outputs,
+                             tensors)
+        return H.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+
+    options = ort.SessionOptions() # as the nodes say: fused, it would round x to int8
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(model([H.make_empty_tensor_value_info(out)]), options,
+                                   providers=["CPUExecutionProvider"])
+    answer = np.asarray(session.run(None, feeds)[0])
+    folder = os.path.join(OUT, "test_" + name, "test_data_set_0")
+    os.makedirs(folder)
+    write(os.path.join(folder, "..", "model.onnx"), model([value_info(out, answer)]))
+    for i, (n, v) in enumerate(feeds.items()):
+        write(os.path.join(folder, f"input_{i}.pb"), NH.from_array(v, n).SerializeToString())
+    write(os.path.join(folder, "output_0.pb"), NH.from_array(answer, out).SerializeToString())
+
+
+# Constant weights of a few bits, which ledge keeps packed: few and many rows, and A as int8.
+for bits, zp, rows, level, half in ((4, None, 1, 0, 0), (4, 'u', 3, 1, 0), (4, 'u', 9, 0, 0),
+                                    (8, 'u', 2, 0, 0), (8, None, 17, 0, 0), (4, 'f', 2, 0, 0),
+                                    (4, None, 1, 4, 0), (4, 'u', 6, 4, 0), (8, None, 3, 4, 0),
+                                    (4, None, 2, 0, 1)):
+    K, N, bs, nb = 150, 21, 32, 5
+    Bq = rng.integers(0, 256, (N, nb, bs * bits // 8)).astype(np.uint8)
+    sc = (np.abs(f(N, nb)) * 0.1 + 0.01).astype(np.float16 if half else F)
+    z = None if zp is None else rng.integers(0, 256, (N,
+         (nb * bits + 7) // 8)).astype(np.uint8) if zp == 'u' else f(N, nb)
+    A = f(1, rows, K)
+    case('ms_nbits_packed_%d_%s_%d_%d_%d' % (bits, zp, rows, level, half), 'MatMulNBits',
+         [A.astype(np.float16) if half else A, Bq, sc, z, None,
+          None if half else f(N)], domain=MS, const=(1, 2, 3, 5), K=K, N=N, bits=bits,
+         block_size=bs, accuracy_level=level)
+
+
+def packed(name, kind, values):
+    """4-bit values of any shape as a TensorProto."""
+    flat = values.flatten().astype(np.int64) & 15
+    flat = np.append(flat, np.zeros(len(flat) % 2, np.int64))
+    return H.make_tensor(name, kind, values.shape, (flat[::2] | flat[1::2] << 4).astype(np.uint8)
+                         .tobytes(), raw=True)
+
+
+for kind, low in ((TensorProto.INT4, -8), (TensorProto.UINT4, 0)):
+    for rows in (2, 12):
+        name = f"dequantized_{'uint4' if low == 0 else 'int4'}_{rows}"
+        W = rng.integers(low, low + 16, (64, 18))
+        Z = rng.integers(low, low + 16, (4, 18))
+        graph_case(name, [H.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=0,
+                                      block_size=16),
+                          H.make_node("MatMul", ["x", "d"], ["m"]),
+                          H.make_node("Add", ["m", "b"], ["y"])],
+                   {"x": f(rows, 64)},
+                   {"w": packed("w", kind, W), "s": np.abs(f(4, 18)) * F(.1),
+                    "z": packed("z", kind, Z), "b": f(18)}, "y")
+graph_case("dequantized_int8_columns",
+           [H.make_node("DequantizeLinear", ["w", "s"], ["d"], axis=0),
+            H.make_node("Gemm", ["x", "d", "b"], ["y"], transB=1)],
+           {"x": f(3, 70)}, {"w": i8(9, 70), "s": np.abs(f(9)) * F(.1), "b": f(9)}, "y")
+
+# What ONNX Runtime's dynamic quantiser writes. The bytes are the same; the order in which scales
+# are multiplied is not always.
+for sign, each in ((i8, False), (i8, True), (u8, True)):
+    name = f"dynamic_{'s' if sign is i8 else 'u'}8_{'each' if each else 'one'}"
+    scale = np.abs(f(13)) * F(.02) if each else np.array(.013, F)
+    zero = sign(13) if each else np.array(3, np.int8)
+    graph_case(name, [H.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]),
+                      H.make_node("MatMulInteger", ["q", "w", "qz", "wz"], ["m"]),
+                      H.make_node("Cast", ["m"], ["c"], to=TensorProto.FLOAT),
+                      H.make_node("Mul", ["qs", "ws"], ["k"]),
+                      H.make_node("Mul", ["c", "k"], ["p"]),
+                      H.make_node("Add", ["p", "b"], ["a"]),
+                      H.make_node("Relu", ["a"], ["y"])],
+               {"x": f(2, 5, 37)},
+               {"w": sign(37, 13), "ws": scale, "wz": zero, "b": f(13)}, "y")
+for group in (1, 4):
+    graph_case(f"dynamic_conv_{group}",
+               [H.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]),
+                H.make_node("ConvInteger", ["q", "w", "qz", "wz"], ["m"], group=group,
+                            pads=[1, 1, 1, 1], strides=[2, 1]),
+                H.make_node("Cast", ["m"], ["c"], to=TensorProto.FLOAT),
+                H.make_node("Mul", ["qs", "ws"], ["k"]),
+                H.make_node("Mul", ["c", "k"], ["p"]),
+                H.make_node("Add", ["p", "b"], ["y"])],
+               {"x": f(1, 4, 9, 8)},
+               {"w": i8(8, 4 // group, 3, 3), "ws": np.array(.02, F), "wz": np.array(0, np.int8),
+                "b": f(1, 8, 1, 1)}, "y")
 
 archive = os.path.join(HERE, "ops_ort.tar.zst")
 if os.path.exists(archive):

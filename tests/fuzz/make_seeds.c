@@ -56,6 +56,85 @@ static TestModel *shapes(void)
     return t;
 }
 
+/* value -> bytes -> value, with scale and zero point `s` and `z` */
+static void through_bytes(TestModel *t, const char *x, const char *s_z, const char *q,
+                          const char *y)
+{
+    char in[64];
+    snprintf(in, sizeof in, "%s %s", x, s_z);
+    test_node(t, "QuantizeLinear", in, q);
+    snprintf(in, sizeof in, "%s %s", q, s_z);
+    test_node(t, "DequantizeLinear", in, y);
+}
+
+/* One of each rewrite of quantized graphs: uint8 where `zero_type` says so, else int8. */
+static TestModel *quantized(LedgeType zero_type)
+{
+    TestModel *t = test_model_new(17);
+    int8_t w1[4 * 3 * 9], w2[16], wf[8];
+    const uint8_t zero = 100;
+    const float scale = 0.02f, scales[4] = {0.01f, 0.02f, 0.005f, 0.01f};
+    const int32_t bias[4] = {100, -200, 300, 0};
+    for (int i = 0; i < 108; i++)
+        w1[i] = (int8_t)(i * 37);
+    for (int i = 0; i < 16; i++)
+        w2[i] = (int8_t)(i * 53);
+    for (int i = 0; i < 8; i++)
+        wf[i] = (int8_t)(i * 71);
+    test_input(t, "x", LEDGE_FLOAT, 4, (int64_t[]){-1, 3, 6, 6});
+    test_tensor(t, "w1", LEDGE_INT8, 4, (int64_t[]){4, 3, 3, 3}, w1);
+    test_tensor(t, "w2", LEDGE_INT8, 4, (int64_t[]){4, 4, 1, 1}, w2);
+    test_tensor(t, "wf", LEDGE_INT8, 2, (int64_t[]){8, 1}, wf);
+    test_tensor(t, "b", LEDGE_INT32, 1, (int64_t[]){4}, bias);
+    test_floats(t, "s", 0, NULL, &scale);
+    test_floats(t, "sw", 1, (int64_t[]){4}, scales);
+    test_tensor(t, "z", zero_type, 0, NULL, &zero);
+    test_attr_int(t, test_node(t, "DequantizeLinear", "w1 sw", "w1d"), "axis", 0);
+    test_attr_int(t, test_node(t, "DequantizeLinear", "w2 sw", "w2d"), "axis", 0);
+    test_node(t, "DequantizeLinear", "wf s", "wfd");
+    test_node(t, "DequantizeLinear", "b s", "bd");
+    through_bytes(t, "x", "s z", "q0", "d0");
+    test_attr_ints(t, test_node(t, "Conv", "d0 w1d bd", "c1"), "pads", 4, (int64_t[]){1, 1, 1, 1});
+    test_node(t, "Relu", "c1", "r1");
+    through_bytes(t, "r1", "s z", "q1", "d1");
+    test_node(t, "Conv", "d1 w2d", "c2");
+    through_bytes(t, "c2", "s z", "q2", "d2");
+    test_node(t, "Add", "d2 d1", "a");
+    through_bytes(t, "a", "s z", "q3", "d3");
+    test_node(t, "HardSwish", "d3", "h");
+    through_bytes(t, "h", "s z", "q4", "d4");
+    test_attr_ints(t, test_node(t, "MaxPool", "d4", "p"), "kernel_shape", 2, (int64_t[]){2, 2});
+    test_attr_int(t, test_node(t, "Concat", "p p", "k"), "axis", 1);
+    test_node(t, "GlobalAveragePool", "k", "g");
+    through_bytes(t, "g", "s z", "q5", "d5");
+    test_node(t, "Flatten", "d5", "f");
+    test_node(t, "MatMul", "f wfd", "m");
+    through_bytes(t, "m", "s z", "q6", "y");
+    test_output(t, "y");
+    return t;
+}
+
+static TestModel *linear(void)
+{
+    TestModel *t = test_model_new(17);
+    int8_t w[16];
+    const uint8_t zero = 100;
+    const int8_t none = 0;
+    const float scale = 0.02f;
+    for (int i = 0; i < 16; i++)
+        w[i] = (int8_t)(i * 53);
+    test_input(t, "x", LEDGE_UINT8, 4, (int64_t[]){1, 4, 5, 5});
+    test_tensor(t, "w", LEDGE_INT8, 4, (int64_t[]){4, 4, 1, 1}, w);
+    test_floats(t, "s", 0, NULL, &scale);
+    test_tensor(t, "z", LEDGE_UINT8, 0, NULL, &zero);
+    test_tensor(t, "n", LEDGE_INT8, 0, NULL, &none);
+    test_node(t, "QLinearConv", "x s z w s n s z", "c");
+    test_attr_ints(t, test_node(t, "Transpose", "c", "t"), "perm", 4, (int64_t[]){0, 1, 3, 2});
+    test_node(t, "QLinearMatMul", "c s z t s z s z", "y");
+    test_output(t, "y");
+    return t;
+}
+
 static TestModel *branch(TestModel **then, TestModel **other)
 {
     TestModel *t = test_model_new(17), *a = test_model_new(17), *b = test_model_new(17);
@@ -109,6 +188,9 @@ int main(int argc, char **argv)
     TestModel *then, *other;
     write_seed(cnn(), argv[1], "cnn");
     write_seed(shapes(), argv[1], "shapes");
+    write_seed(quantized(LEDGE_UINT8), argv[1], "quantized");
+    write_seed(quantized(LEDGE_INT8), argv[1], "quantized_s8");
+    write_seed(linear(), argv[1], "qlinear");
     write_seed(branch(&then, &other), argv[1], "branch");
     test_model_free(then);
     test_model_free(other);

@@ -328,12 +328,50 @@ static void inputs_that_take_no_picture_are_refused(void **state)
     assert_non_null(strstr(err.message, "int64"));
 }
 
+/* A table over the bytes must give the numbers of the tensor. */
+static void bytes_stand_for_the_same_numbers(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 12; k++) {
+        LedgePreprocess pre = preset("imagenet");
+        LedgePixels pixels = {.scale = 0};
+        LedgeTensor bytes, floats;
+        LedgeError err = {0};
+        pre.color = (LedgeColor)(k % 3);
+        pre.layout = k % 2 ? LEDGE_LAYOUT_NHWC : LEDGE_LAYOUT_NCHW;
+        pre.shorter = k < 6 ? 200 : 260; /* with and without a resize of the 260 rows */
+        pre.crop_width = 190;
+        pre.crop_height = 170;
+        const int from = k % 4 < 2 ? 3 : 1;
+        floats = run(&pre, ramp(280, 260, from));
+        LedgeImage im = ramp(280, 260, from);
+        assert_int_equal(ledge__preprocess_bytes(&pre, NULL, &im, &err, &bytes), LEDGE_OK);
+        ledge__image_free(&im);
+        ledge__preprocess_pixels(&pre, &pixels);
+        assert_int_equal(pixels.channels_last, k % 2);
+        const int c = ledge__color_channels(pre.color), plane = 190 * 170;
+        assert_int_equal(bytes.type, LEDGE_UINT8);
+        assert_int_equal(bytes.dims[1], 170);
+        assert_int_equal(bytes.dims[2], 190);
+        assert_int_equal(bytes.dims[3], c);
+        for (int i = 0; i < plane * c; i++) {
+            const int p = i / c, ch = i % c, at = pixels.reversed ? c - 1 - ch : ch;
+            const uint8_t b = ((uint8_t *)bytes.data)[p * c + at];
+            const float want = (float)((b * pixels.scale - pixels.mean[ch]) / pixels.std[ch]);
+            assert_true(((float *)floats.data)[k % 2 ? i : ch * plane + p] == want);
+        }
+        done(&bytes);
+        done(&floats);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(presets_scale_as_their_families_do),
         cmocka_unit_test(nhwc_interleaves_channels),
         cmocka_unit_test(grey_is_luma_and_grey_pictures_fill_three_channels),
+        cmocka_unit_test(bytes_stand_for_the_same_numbers),
         cmocka_unit_test(shorter_side_keeps_the_shape),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(json_sets_each_key),

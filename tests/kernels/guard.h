@@ -15,6 +15,8 @@ typedef struct Guarded {
  * depend on `seed`, or with zeros for seed 0. Fails the test on lack of memory. */
 Guarded guarded(size_t floats, unsigned seed);
 void guarded_free(Guarded *g);
+/* The same for bytes, seed 0 giving zeros; `p` is then to be taken as bytes. */
+Guarded guarded_bytes(size_t bytes, unsigned seed);
 
 /* Sum of squared differences over sum of squared `size`s: the reference values, or for sums
  * that may cancel the sums of their terms' magnitudes (NULL: the reference values). 0 for

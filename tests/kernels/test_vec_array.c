@@ -366,7 +366,7 @@ static void norms_match_double(void **state)
                                  form & 4,
                                  &mean,
                                  &inv};
-            v->norm(&p);
+            v->norm(&p, 1);
             for (size_t i = 0; i < n; i++) {
                 t[i] = (double)x[i] + (form & 1 ? (double)skip[i] + (double)bias[i] : 0);
                 m += form & 4 ? 0 : t[i] / (double)n;

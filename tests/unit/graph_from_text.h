@@ -2,7 +2,8 @@
  *
  *   opset 13
  *   input x f32[?,8,6,6]
- *   const w f32[4,8,3,3]            numbers in -1 … 1, always the same
+ *   const w f32[4,8,3,3]            numbers in -1 … 1, always the same (i8, u8, i4, u4: all codes;
+ *                                   i32: -1000 … 1000)
  *   const v f32[4] positive         numbers in 0.5 … 1.5
  *   const a i64[2] = 1,2
  *   y = Conv(x, w, _) {strides=[2,2], group=1, alpha=0.5, mode="linear"}
@@ -31,5 +32,7 @@ void assert_optimized_portable(const char *before, const char *after);
 /* Runs the graph as it is and optimised, on the same inputs (free dims are 2): the outputs'
  * normalised mean squared error must be at most 1e-10. */
 void assert_outputs_agree(const char *text);
+/* The same, but no number may differ by more than `within`; 0: equal. */
+void assert_outputs_within(const char *text, double within);
 
 #endif

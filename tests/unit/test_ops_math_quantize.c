@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -153,6 +154,86 @@ static void empty_tensors_are_quantized(void **state)
     op_done(t);
 }
 
+/* ---- every integer type in every arrangement of scales ---- */
+
+enum { A = 3, B = 50, C = 37, ALL = A * B * C };
+
+typedef struct Arrangement {
+    int rank, axis, block;
+    int64_t dims[3]; /* of the scales */
+} Arrangement;
+
+static const Arrangement arrangements[] = {
+    {0, 1, 0, {1}},        {1, 0, 0, {A}},        {1, 1, 0, {B}},         {1, 2, 0, {C}},
+    {3, 1, 16, {A, 4, C}}, {3, 2, 16, {A, B, 3}}, {3, 0, 2, {2, B, C}},
+};
+
+static const struct {
+    LedgeType type;
+    int low, high;
+} integers[] = {
+    {LEDGE_UINT8, 0, 255},        {LEDGE_INT8, -128, 127}, {LEDGE_UINT16, 0, 65535},
+    {LEDGE_INT16, -32768, 32767}, {LEDGE_UINT4, 0, 15},    {LEDGE_INT4, -8, 7},
+};
+
+static double random_in(double low, double high)
+{
+    static uint32_t seed = 1;
+    seed = seed * 1664525u + 1013904223u;
+    return low + (high - low) * (double)(seed >> 8) / (1 << 24);
+}
+
+/* Which scale element i of [A, B, C] has. */
+static int scale_of(const Arrangement *a, int i)
+{
+    int at[3] = {i / (B * C), i / C % B, i % C}, k = 0;
+    if (a->rank == 1)
+        return at[a->axis];
+    for (int d = 0; d < a->rank; d++)
+        k = k * (int)a->dims[d] + (d == a->axis ? at[d] / a->block : at[d]);
+    return k;
+}
+
+static void check_both(size_t type, const Arrangement *a, bool has_zero)
+{
+    static double x[ALL], q[ALL], back[ALL], scale[ALL], zero[ALL];
+    const LedgeType t = integers[type].type;
+    for (int i = 0; i < ALL; i++) {
+        scale[i] = (double)(float)random_in(0.01, 0.1);
+        zero[i] = has_zero ? rint(random_in(integers[type].low, integers[type].high)) : 0;
+    }
+    for (int i = 0; i < ALL; i++) {
+        const int k = scale_of(a, i);
+        const double span = integers[type].high - integers[type].low;
+        x[i] = (double)(float)(random_in(-span, span) * 0.05);
+        q[i] = rint((double)((float)x[i] / (float)scale[k])) + zero[k];
+        q[i] = fmin(fmax(q[i], integers[type].low), integers[type].high);
+        back[i] = (double)((float)(q[i] - zero[k]) * (float)scale[k]);
+    }
+    for (int quantize = 0; quantize < 2; quantize++) {
+        OpCase *o = op_case(quantize ? "QuantizeLinear" : "DequantizeLinear", 21);
+        op_int(o, "axis", a->axis);
+        op_int(o, "block_size", a->block);
+        op_in(o, quantize ? LEDGE_FLOAT : t, 3, DIMS(A, B, C), quantize ? x : q);
+        op_in(o, LEDGE_FLOAT, a->rank, a->dims, scale);
+        if (has_zero)
+            op_in(o, t, a->rank, a->dims, zero);
+        else if (quantize)
+            op_int(o, "output_dtype", t);
+        op_expect(o, 0, quantize ? t : LEDGE_FLOAT, 3, DIMS(A, B, C), quantize ? q : back);
+        op_done(o);
+    }
+}
+
+static void every_type_in_every_arrangement(void **state)
+{
+    (void)state;
+    for (size_t type = 0; type < sizeof integers / sizeof integers[0]; type++)
+        for (size_t k = 0; k < sizeof arrangements / sizeof arrangements[0]; k++)
+            for (int has_zero = 0; has_zero < 2; has_zero++)
+                check_both(type, &arrangements[k], has_zero);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +246,7 @@ int main(void)
         cmocka_unit_test(dynamic_quantization_covers_zero),
         cmocka_unit_test(scales_of_another_shape_are_refused),
         cmocka_unit_test(empty_tensors_are_quantized),
+        cmocka_unit_test(every_type_in_every_arrangement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

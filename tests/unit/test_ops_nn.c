@@ -280,6 +280,42 @@ static void quantized_product_rounds_half_to_even(void **state)
     nn_free(&m);
 }
 
+/* Signed and unsigned, over rows and over planes. */
+static void max_pool_of_bytes_takes_both_types(void **state)
+{
+    (void)state;
+    static const LedgeType types[2] = {LEDGE_UINT8, LEDGE_INT8};
+    for (int k = 0; k < 4; k++) {
+        const int rank = 3 + k / 2, h = rank == 4 ? 5 : 1, w = 6, planes = 2 * 3;
+        const LedgeType type = types[k % 2];
+        uint8_t x[6 * 5 * 6], want[6 * 2 * 2];
+        for (size_t i = 0; i < sizeof x; i++)
+            x[i] = (uint8_t)(i * 89 + 7);
+        for (int p = 0, n = 0; p < planes; p++)
+            for (int i = 0; i < (rank == 4 ? 2 : 1); i++)
+                for (int j = 0; j < 2; j++) {
+                    int top = k % 2 ? -128 : 0;
+                    for (int a = 2 * i; a < (rank == 4 ? 2 * i + 3 : 1); a++)
+                        for (int b = 4 * j - 1; b < 4 * j + 2; b++) {
+                            const uint8_t v = b < 0 || b >= w ? 0 : x[(p * h + a) * w + b];
+                            const int t = k % 2 ? (int8_t)v : v;
+                            top = b >= 0 && b < w && t > top ? t : top;
+                        }
+                    want[n++] = (uint8_t)top;
+                }
+        NnModel m = {.t = test_model_new(17)};
+        nn_input(&m, type, rank, rank == 4 ? DIMS(2, 3, 5, 6) : DIMS(2, 3, 6), x);
+        OnnxNode *o = test_node(m.t, "MaxPool", "x0", "y0");
+        test_attr_ints(m.t, o, "kernel_shape", rank - 2, DIMS(3, 3));
+        test_attr_ints(m.t, o, "strides", rank - 2, rank == 4 ? DIMS(2, 4) : DIMS(4));
+        test_attr_ints(m.t, o, "pads", 2 * (rank - 2), rank == 4 ? DIMS(0, 1, 0, 0) : DIMS(1, 0));
+        must_run(&m, 1);
+        assert_int_equal(ledge_tensor_count(&m.out[0]), planes * (rank == 4 ? 4 : 2));
+        assert_memory_equal(m.out[0].data, want, (size_t)ledge_tensor_count(&m.out[0]));
+        nn_free(&m);
+    }
+}
+
 /* ---- softmax and attention ---- */
 
 static void softmax_of_minus_infinity(void **state)
@@ -442,6 +478,7 @@ int main(void)
         cmocka_unit_test(gemm_takes_either_order_of_b),
         cmocka_unit_test(integer_product_wraps),
         cmocka_unit_test(quantized_product_rounds_half_to_even),
+        cmocka_unit_test(max_pool_of_bytes_takes_both_types),
         cmocka_unit_test(softmax_of_minus_infinity),
         cmocka_unit_test(softmax_before_opset_13_flattens),
         cmocka_unit_test(attention_row_without_keys_is_zero),

@@ -189,6 +189,38 @@ static void hard_sigmoid_is_found(void **state)
     assert_outputs_agree(before);
 }
 
+static void fused_operators_of_onnx_runtime_are_taken_apart(void **state)
+{
+    (void)state;
+    static const char before[] =
+        "input x f32[1,4,6,6]\n"
+        "input a f32[2,5,8]\n"
+        "const w f32[4,4,3,3]\n"
+        "const b f32[4]\n"
+        "const m f32[2,6,8]\n"
+        "const k f32[36,3]\n"
+        "y = com.microsoft.FusedConv(x, w, b, x) {pads=[1,1,1,1], activation=\"Relu\"}\n"
+        "z = com.microsoft.FusedMatMul(a, m) {transB=1, alpha=0.5}\n"
+        "const s i64[2] = 4,36\n"
+        "f = Reshape(y, s)\n"
+        "g = com.microsoft.FusedGemm(f, k) {activation=\"LeakyRelu\", activation_alpha=0.2}\n"
+        "output z\n"
+        "output g\n";
+    assert_pass("ms_fused", before,
+                "%0:float32[1,4,6,6] = Conv(x, w, b) {pads=[1,1,1,1]}\n"
+                "%1:float32[1,4,6,6] = Add(%0, x)\n"
+                "y:float32[1,4,6,6] = Relu(%1)\n"
+                "%2:float32[2,8,6] = Transpose(m) {perm=[0,2,1]}\n"
+                "%3:float32[2,5,6] = MatMul(a, %2)\n"
+                "z:float32[2,5,6] = Mul(%3, %4)\n"
+                "f:float32[4,36] = Reshape(y, s)\n"
+                "%5:float32[4,3] = Gemm(f, k)\n"
+                "g:float32[4,3] = LeakyRelu(%5) {alpha=0.2}\n"
+                "output z\n"
+                "output g\n");
+    assert_outputs_agree(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +233,7 @@ int main(void)
         cmocka_unit_test(gelu_with_a_wrong_constant_is_left),
         cmocka_unit_test(hard_swish_is_found),
         cmocka_unit_test(hard_sigmoid_is_found),
+        cmocka_unit_test(fused_operators_of_onnx_runtime_are_taken_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "engine/onnx/onnx.h"
 
 struct LedgeOp;
+struct LedgeExternal;
 
 typedef struct LedgeNode LedgeNode;
 typedef struct LedgeValue LedgeValue;
@@ -66,6 +67,7 @@ struct LedgeNode {
     LedgeAttr *attrs;
     size_t n_attrs;
     LedgeNode *next, *prev;
+    const struct LedgeExternal *external; /* of ledge.External: who runs the node */
     uint32_t mark; /* scratch of whoever walks the graph */
     bool removed;
 };
@@ -93,6 +95,8 @@ struct LedgeGraph {
     uint32_t n_outputs;
     int opset;                /* of the default domain */
     size_t folded_bytes;      /* of constants that folding made */
+    bool keeps_dequantize;    /* at the top: inference leaves DequantizeLinear of constants, the
+                                 optimiser has use for their bytes */
 };
 
 /* Builds the graph and binds no operators. `model` must outlive it. Statuses: FORMAT

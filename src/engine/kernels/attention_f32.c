@@ -78,6 +78,16 @@ static void pack_keys(const LedgeAttentionPlan *p, const float *k, size_t ld, fl
     }
 }
 
+/* Rows are short: a call of memcpy would take longer than the copy. */
+static inline void copy_row(const float *from, size_t n, float *to)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        memcpy(to + i, from + i, 64);
+    for (; i < n; i++)
+        to[i] = from[i];
+}
+
 static void pack_values(const LedgeAttentionPlan *p, const float *v, size_t ld, float *to)
 {
     const size_t lanes = p->v.k->lanes, depth = p->s.keys;
@@ -87,8 +97,9 @@ static void pack_values(const LedgeAttentionPlan *p, const float *v, size_t ld, 
         const size_t n = p->s.v_head - first < width ? p->s.v_head - first : width;
         float *panel = to + first * depth;
         for (size_t t = 0; t < depth; t++, panel += width) {
-            memcpy(panel, v + t * ld + first, n * sizeof *panel);
-            memset(panel + n, 0, (width - n) * sizeof *panel);
+            copy_row(v + t * ld + first, n, panel);
+            if (n < width)
+                memset(panel + n, 0, (width - n) * sizeof *panel);
         }
     }
 }
@@ -147,19 +158,34 @@ static const float *mask_row(const LedgeAttentionArgs *a, size_t b, size_t h, si
     return room;
 }
 
+static void normalise(const Walk *w, size_t b, size_t h, size_t row, size_t rows, float *scores)
+{
+    const LedgeAttentionPlan *p = w->p;
+    const LedgeAttentionArgs *a = w->a;
+    const size_t ld = ledge__panels_columns(&p->k);
+    const float *masks[LEDGE_GEMM_MR_MAX * MOST_TILES];
+    float *room = scores + p->block * ld; /* of one mask row */
+    if (a->mask && !a->mask_key) {
+        for (size_t r = 0; r < rows; r++)
+            p->vec->softmax(scores + r * ld, mask_row(a, b, h, row + r, p->s.keys, room), a->scale,
+                            scores + r * ld, p->s.keys, false);
+        return;
+    }
+    for (size_t r = 0; a->mask && r < rows; r++)
+        masks[r] = mask_row(a, b, h, row + r, p->s.keys, room);
+    p->vec->softmax_rows(scores, ld, rows, p->s.keys, a->scale, a->mask ? masks : NULL);
+}
+
 static void run_block(const Walk *w, size_t head, size_t row, size_t rows, float *scores)
 {
     const LedgeAttentionPlan *p = w->p;
     const LedgeAttentionArgs *a = w->a;
     const size_t b = head / p->s.heads, h = head % p->s.heads;
     const size_t ld = ledge__panels_columns(&p->k), ldy = p->s.heads * p->s.v_head;
-    float *room = scores + p->block * ld;
     const float *q = head_of(&a->q, b, h, p->s.head) + row * a->q.row;
     float *y = a->y + (b * p->s.queries + row) * ldy + h * p->s.v_head;
     multiply(&p->k, p->mr, w->zeros, q, a->q.row, rows, w->k + head * p->k_floats, scores, ld);
-    for (size_t r = 0; r < rows; r++)
-        p->vec->softmax(scores + r * ld, mask_row(a, b, h, row + r, p->s.keys, room), a->scale,
-                        scores + r * ld, p->s.keys, false);
+    normalise(w, b, h, row, rows, scores);
     multiply(&p->v, p->mr, w->zeros, scores, ld, rows, w->v + head * p->v_floats, y, ldy);
 }
 

@@ -297,22 +297,20 @@ typedef struct NormArgs {
 static void norm_rows(void *arg, size_t begin, size_t end, int thread)
 {
     const NormArgs *p = arg;
+    LedgeNorm row = p->row;
+    const size_t at = begin * row.n;
     (void)thread;
-    for (size_t i = begin; i < end; i++) {
-        LedgeNorm row = p->row;
-        const size_t at = i * row.n;
-        row.x += at;
-        row.y += at;
-        if (row.skip)
-            row.skip += at;
-        if (row.sum)
-            row.sum += at;
-        if (row.mean)
-            row.mean += i;
-        if (row.inv_std)
-            row.inv_std += i;
-        p->v->norm(&row);
-    }
+    row.x += at;
+    row.y += at;
+    if (row.skip)
+        row.skip += at;
+    if (row.sum)
+        row.sum += at;
+    if (row.mean)
+        row.mean += begin;
+    if (row.inv_std)
+        row.inv_std += begin;
+    p->v->norm(&row, end - begin);
 }
 
 void ledge__vec_norm(LedgeRunner r, const LedgeNorm *p, size_t rows)
@@ -379,7 +377,6 @@ typedef struct TransposeArgs {
                 for (size_t r = r0; r < rows && r < r0 + 32; r++)                                  \
                     y[c * ldy + r] = x[r * ldx + c];                                               \
     }
-TRANSPOSE_BLOCKS(uint8_t)
 TRANSPOSE_BLOCKS(uint16_t)
 TRANSPOSE_BLOCKS(uint64_t)
 #undef TRANSPOSE_BLOCKS
@@ -395,7 +392,7 @@ static void transpose_part(void *arg, size_t begin, size_t end, int thread)
         void *y = p->y + (image + c * p->rows) * p->bytes;
         switch (p->bytes) {
         case 1:
-            transpose_uint8_t(x, p->cols, y, p->rows, p->rows, cols);
+            p->v->transpose_8(x, p->cols, y, p->rows, p->rows, cols);
             break;
         case 2:
             transpose_uint16_t(x, p->cols, y, p->rows, p->rows, cols);

@@ -45,7 +45,7 @@ typedef enum LedgeFold {
     LEDGE_R_COUNT
 } LedgeFold;
 
-/* One row of LayerNorm (or RMSNorm): t = x + skip + bias, kept in `sum` if that is wanted;
+/* A row of LayerNorm (or RMSNorm); more rows follow it: t = x + skip + bias, kept in `sum` if that is wanted;
  * y = (t - mean) / sqrt(variance + eps) * gamma + beta. All pointers but x, gamma and y may
  * be NULL. y may be x or skip. */
 typedef struct LedgeNorm {
@@ -76,6 +76,32 @@ typedef struct LedgeGruGates {
     size_t n;
     float clip;
 } LedgeGruGates;
+
+/* ---- 8-bit numbers; bytes.h says what the kernels do ---- */
+
+typedef struct LedgeByteScale {
+    float scale;
+    int32_t zero; /* 0 … 255 */
+    uint8_t flip; /* 0: uint8, 0x80: int8 */
+} LedgeByteScale;
+
+typedef struct LedgeByteMix {
+    LedgeByteScale a, b; /* of a product a.scale is the whole factor */
+    int32_t y_zero;
+    uint8_t y_flip, lo, hi; /* lo and hi before the flip */
+} LedgeByteMix;
+
+typedef struct LedgeByteMean {
+    int32_t x_zero, y_zero;
+    float scale;
+    uint8_t lo, hi;
+} LedgeByteMean;
+
+/* The bytes that one output pixel of a pool sees, for its first channel. */
+typedef struct LedgeByteTaps {
+    const uint8_t *x;
+    size_t rows, row_step, cols, col_step;
+} LedgeByteTaps;
 
 typedef struct LedgeVec {
     const char *isa;

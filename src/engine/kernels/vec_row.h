@@ -229,6 +229,56 @@ static void vec_softmax(const float *x, const float *mask, float scale, float *y
     }
 }
 
+/* The largest element; NaN does not count. */
+static inline float top_of(const float *x, size_t n)
+{
+    vf m0 = vf_set(-INFINITY), m1 = m0;
+    size_t i = 0;
+    for (; i + 2 * VF_LANES <= n; i += 2 * VF_LANES) {
+        m0 = vf_max(vf_load(x + i), m0);
+        m1 = vf_max(vf_load(x + i + VF_LANES), m1);
+    }
+    for (; i < n; i++) {
+        const vf v = vf_set(x[i]);
+        m0 = vf_max(v, m0);
+    }
+    return vf_hmax(vf_max(m0, m1));
+}
+
+/* Softmax of scale * y + mask in place, several rows side by side; for why see norm_some. A NaN
+ * makes its whole row NaN by way of the sum. */
+static void vec_softmax_rows(float *y, size_t ld, size_t rows, size_t n, float scale,
+                             const float *const *masks)
+{
+    enum { MOST = 4 };
+    float top[MOST], sum[MOST];
+    const float *row_masks[MOST] = {NULL};
+    if (n == 0)
+        return;
+    for (size_t r0 = 0; r0 < rows; r0 += MOST) {
+        const size_t some = rows - r0 < MOST ? rows - r0 : MOST;
+        float *const part = y + r0 * ld;
+        float s = scale;
+        for (size_t r = 0; masks && r < some; r++)
+            row_masks[r] = masks[r0 + r];
+        if (masks || !(scale > 0.0f)) {
+            for (size_t r = 0; r < some; r++)
+                scale_and_mask(part + r * ld, row_masks[r], scale, part + r * ld, n);
+            s = 1.0f;
+        }
+        for (size_t r = 0; r < some; r++)
+            top[r] = top_of(part + r * ld, n) * s;
+        for (size_t r = 0; r < some; r++)
+            sum[r] = exp_row(part + r * ld, part + r * ld, n, s, top[r]);
+        for (size_t r = 0; r < some; r++) {
+            const vf f = vf_set(1.0f / sum[r]);
+            float *const row = part + r * ld;
+            MAP_LOOP(n, vf_store(row + i, vf_mul(vf_load(row + i), f)),
+                     vf_store_n(row + i, vf_mul(vf_load_n(row + i, left), f), left));
+        }
+    }
+}
+
 static inline void softmax_some(const float *x, float *y, size_t rows, size_t ld, size_t n,
                                 bool log)
 {
@@ -260,11 +310,11 @@ static void vec_softmax_cols(const float *x, float *y, size_t rows, size_t ld, s
 
 /* ---- norms ---- */
 
-static inline vf norm_term(const LedgeNorm *p, size_t i, size_t left)
+static inline vf norm_term(const LedgeNorm *p, size_t row, size_t i, size_t left)
 {
-    vf t = load_some(p->x + i, left);
+    vf t = load_some(p->x + row + i, left);
     if (p->skip)
-        t = vf_add(t, load_some(p->skip + i, left));
+        t = vf_add(t, load_some(p->skip + row + i, left));
     if (p->bias)
         t = vf_add(t, load_some(p->bias + i, left));
     return t;
@@ -294,30 +344,57 @@ static float sum_square_around(const float *x, size_t n, float shift)
     return vf_hsum(vf_add(s0, s1));
 }
 
-static void vec_norm(const LedgeNorm *p)
+enum { SIDE_BY_SIDE = 4, SIDE_FLOATS = 1024 }; /* rows, of at most so many floats */
+
+/* A few rows stage by stage: a sum over the lanes takes long but little, so that the rows hide
+ * each other's. */
+static void norm_some(const LedgeNorm *p, size_t rows)
 {
     const size_t n = p->n;
     const float *t = p->x;
+    float mean[SIDE_BY_SIDE], inv[SIDE_BY_SIDE];
     if (p->skip || p->bias || p->sum) {
         float *keep = p->sum ? p->sum : p->y;
-        for (size_t i = 0; i < n; i += VF_LANES) {
-            const size_t left = n - i < VF_LANES ? n - i : VF_LANES;
-            store_some(keep + i, norm_term(p, i, left), left);
-        }
+        for (size_t r = 0; r < rows; r++)
+            for (size_t i = 0; i < n; i += VF_LANES) {
+                const size_t left = n - i < VF_LANES ? n - i : VF_LANES;
+                store_some(keep + r * n + i, norm_term(p, r * n, i, left), left);
+            }
         t = keep;
     }
-    const float mean = p->rms ? 0.0f : sum_row(LEDGE_R_SUM, t, n) / (float)n;
-    const float inv = 1.0f / sqrtf(sum_square_around(t, n, mean) / (float)n + p->eps);
-    const vf m = vf_set(mean), s = vf_set(inv);
-    for (size_t i = 0; i < n; i += VF_LANES) {
-        const size_t left = n - i < VF_LANES ? n - i : VF_LANES;
-        vf v = vf_mul(vf_mul(vf_sub(load_some(t + i, left), m), s), load_some(p->gamma + i, left));
-        if (p->beta)
-            v = vf_add(v, load_some(p->beta + i, left));
-        store_some(p->y + i, v, left);
+    for (size_t r = 0; r < rows; r++)
+        mean[r] = p->rms ? 0.0f : sum_row(LEDGE_R_SUM, t + r * n, n) / (float)n;
+    for (size_t r = 0; r < rows; r++)
+        inv[r] = 1.0f / sqrtf(sum_square_around(t + r * n, n, mean[r]) / (float)n + p->eps);
+    for (size_t r = 0; r < rows; r++) {
+        const vf m = vf_set(mean[r]), s = vf_set(inv[r]);
+        for (size_t i = 0; i < n; i += VF_LANES) {
+            const size_t left = n - i < VF_LANES ? n - i : VF_LANES;
+            vf v = vf_mul(vf_mul(vf_sub(load_some(t + r * n + i, left), m), s),
+                          load_some(p->gamma + i, left));
+            if (p->beta)
+                v = vf_add(v, load_some(p->beta + i, left));
+            store_some(p->y + r * n + i, v, left);
+        }
+        if (p->mean)
+            p->mean[r] = mean[r];
+        if (p->inv_std)
+            p->inv_std[r] = inv[r];
     }
-    if (p->mean)
-        *p->mean = mean;
-    if (p->inv_std)
-        *p->inv_std = inv;
+}
+
+static void vec_norm(const LedgeNorm *p, size_t rows)
+{
+    const size_t most = p->n > SIDE_FLOATS ? 1 : SIDE_BY_SIDE;
+    for (size_t r = 0, some; r < rows; r += some) {
+        LedgeNorm part = *p;
+        some = rows - r < most ? rows - r : most;
+        part.x += r * p->n;
+        part.y += r * p->n;
+        part.skip = p->skip ? p->skip + r * p->n : NULL;
+        part.sum = p->sum ? p->sum + r * p->n : NULL;
+        part.mean = p->mean ? p->mean + r : NULL;
+        part.inv_std = p->inv_std ? p->inv_std + r : NULL;
+        norm_some(&part, some);
+    }
 }

@@ -6,9 +6,11 @@
 
 #include "base/cpu.h"
 
+#include "engine/kernels/vec_bytes.h"
 #include "engine/kernels/vec_map.h"
 #include "engine/kernels/vec_row.h"
 #include "engine/kernels/vec_transpose.h"
+#include "engine/kernels/vec_transpose8.h"
 #include "engine/kernels/vec_window.h"
 
 #define VEC_JOIN_(a, b) a##b

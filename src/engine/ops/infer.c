@@ -176,9 +176,17 @@ static bool fully_known(const LedgeTensor *t)
            ledge_tensor_count(t) >= 0;
 }
 
+static bool is_kept(const Infer *s, const LedgeNode *n)
+{
+    const LedgeGraph *top = s->g;
+    while (top->parent)
+        top = top->parent;
+    return top->keeps_dequantize && ledge__node_is(n, "DequantizeLinear");
+}
+
 static bool may_fold(const Infer *s, const LedgeNode *n)
 {
-    if ((n->op->flags & LEDGE_OP_IMPURE) || ledge__node_has_bodies(n))
+    if (is_kept(s, n) || (n->op->flags & LEDGE_OP_IMPURE) || ledge__node_has_bodies(n))
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i].value && (!s->in_constant[i] || n->in[i].value->t.type == LEDGE_STRING))

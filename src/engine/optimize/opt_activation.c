@@ -1,4 +1,5 @@
-/* An activation behind ledge.Conv, ledge.Gemm or ledge.Affine becomes its `act` attribute. */
+/* An activation behind a convolution or product of the internal kind, or behind ledge.Affine, becomes
+ * its `act` attribute; behind the 8-bit ones where they give floats. */
 #include "engine/optimize/pass.h"
 
 #include <math.h>
@@ -57,8 +58,13 @@ static bool describe(const LedgeNode *n, Act *a)
 
 static bool takes_activation(const LedgeNode *n)
 {
+    if ((ledge__node_is_ledge(n, "QConv") || ledge__node_is_ledge(n, "QGemm")) &&
+        ledge__node_int(n, "to_float", 0) && !ledge__node_in(n, 5))
+        return strcmp(ledge__node_string(n, "act", "none"), "none") == 0;
     return (ledge__node_is_ledge(n, "Conv") || ledge__node_is_ledge(n, "Gemm") ||
-            ledge__node_is_ledge(n, "Affine")) &&
+            ledge__node_is_ledge(n, "Affine") || ledge__node_is_ledge(n, "MatMulInteger") ||
+            ledge__node_is_ledge(n, "ConvInteger") ||
+            ledge__node_is_ledge(n, "MatMulBlocks")) &&
            strcmp(ledge__node_string(n, "act", "none"), "none") == 0 &&
            !(ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4));
 }
@@ -75,7 +81,7 @@ LedgeStatus ledge__opt_activation(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
         LedgeValue *x = ledge__node_in(n, 0);
         Act a;
         if (!ledge__opt_single_use(x) || !x->producer || !takes_activation(x->producer) ||
-            x->t.rank != n->out[0]->t.rank || !describe(n, &a))
+            !describe(n, &a) || !n->out[0] || x->t.rank != n->out[0]->t.rank)
             continue;
         LedgeNode *p = x->producer;
         if (!ledge__node_set_string(g, p, "act", a.name) || !set(g, p, "act_min", a.min) ||

@@ -1,14 +1,21 @@
-/* Concat over the channels of ledge.Conv outputs goes: each Conv writes its channels into the
- * one tensor, handed from the first to the last as their `dest` input. */
+/* Concat over the channels of ledge.Conv or ledge.QConv outputs goes: each of them writes its
+ * channels into the one tensor, handed from the first to the last as their `dest` input. */
 #include "engine/optimize/pass.h"
 
 enum { MOST_PARTS = 64 };
 
+/* Where the memory to write to stands among the inputs. */
+static uint32_t slot(const LedgeNode *n)
+{
+    return n->op_type[0] == 'Q' ? 5 : 4;
+}
+
 static LedgeNode *part(const LedgeValue *v)
 {
     LedgeNode *n = ledge__opt_made_only_by_ledge(v, "Conv");
-    return n && !ledge__node_in(n, 4) && !ledge__node_attr(n, "out_channels") && v->t.rank == 4 &&
-                   v->t.dims[3] > 0
+    n = n ? n : ledge__opt_made_only_by_ledge(v, "QConv");
+    return n && !ledge__node_in(n, slot(n)) && !ledge__node_attr(n, "out_channels") &&
+                   v->t.rank == 4 && v->t.dims[3] > 0
                ? n
                : NULL;
 }
@@ -19,7 +26,7 @@ static bool fits(const LedgeNode *n)
         n->out[0]->t.rank != 4 || ledge__opt_axis(ledge__node_int(n, "axis", 0), 4) != 3)
         return false;
     for (uint32_t i = 0; i < n->n_in; i++)
-        if (!part(n->in[i].value) ||
+        if (!part(n->in[i].value) || n->in[i].value->t.type != n->out[0]->t.type ||
             (i && !(ledge__opt_same_dim(n->in[0].value, 0, n->in[i].value, 0) &&
                     ledge__opt_same_dim(n->in[0].value, 1, n->in[i].value, 1) &&
                     ledge__opt_same_dim(n->in[0].value, 2, n->in[i].value, 2))))
@@ -54,7 +61,7 @@ static bool prepare(LedgeGraph *g, LedgeNode *concat)
         if (!ledge__node_set_int(g, n, "out_channels", all) ||
             !ledge__node_set_int(g, n, "out_offset", offset))
             return false;
-        while (n->n_in < 5) {
+        while (n->n_in <= slot(n)) {
             if (!ledge__node_add_input(g, n, NULL))
                 return false;
             n->n_explicit = n->n_in;
@@ -76,7 +83,7 @@ static LedgeStatus chain(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *concat)
         ledge__node_set_input(concat, i, NULL);
         order[i]->out[0]->t.dims[3] = all;
         if (i)
-            ledge__node_set_input(order[i], 4, order[i - 1]->out[0]);
+            ledge__node_set_input(order[i], slot(order[i]), order[i - 1]->out[0]);
     }
     ledge__opt_take_over(g, order[parts - 1], concat);
     return LEDGE_OK;

@@ -48,7 +48,8 @@ static bool is_candidate(const LedgeNode *n)
     if (!n->op || (n->op->flags & (LEDGE_OP_IMPURE | LEDGE_OP_OWN_VALUES)) ||
         n->n_explicit != n->n_in || n->n_in == 0)
         return false;
-    if (ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4))
+    if ((ledge__node_is_ledge(n, "Conv") && ledge__node_in(n, 4)) ||
+        (ledge__node_is_ledge(n, "QConv") && ledge__node_in(n, 5)))
         return false; /* writes into another node's output */
     for (size_t i = 0; i < n->n_attrs; i++)
         if (!is_plain_attr(&n->attrs[i]))

@@ -36,6 +36,7 @@ static LedgeNode *new_gemm(LedgeGraph *g, LedgeNode *n, LedgeValue *a, int64_t t
     LedgeNode *made = ledge__opt_internal(g, "Gemm", 4, &like, n);
     if (!made || (trans_b && !ledge__node_set_int(g, made, "transB", 1)))
         return NULL;
+    made->name = n->name;
     ledge__node_set_input(made, 0, a);
     ledge__node_set_input(made, 1, n->in[1].value);
     return made;

@@ -15,6 +15,9 @@ bool ledge__layout_is_flexible(const LedgeOptCtx *c, const LedgeNode *n);
 bool ledge__layout_is_data(const LedgeNode *n, uint32_t i);
 /* Remaps attributes and axis-like inputs of a flexible node to NHWC. */
 LedgeStatus ledge__layout_remap(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n);
+/* kernel_shape, strides, dilations, group and pads of a Conv of 3 or 4 dimensions as the internal
+ * convolutions take them. false: no memory. */
+bool ledge__layout_conv_attrs(LedgeGraph *g, const LedgeNode *conv, LedgeNode *made);
 /* The ledge.Conv for a native node, before it, without its input 0. NULL: no memory. */
 LedgeNode *ledge__layout_conv(LedgeGraph *g, LedgeNode *n);
 

@@ -28,6 +28,24 @@ static bool is_reduction(const LedgeNode *n)
     return is_in(n->op_type, list);
 }
 
+/* Bytes to bytes, or to float and back, element by element: the axes do not matter. */
+static bool is_bytewise(const LedgeNode *n)
+{
+    static const char *const list[] = {"QMap", "Quantize", "Dequantize", NULL};
+    return strcmp(n->domain, "ledge") == 0 && is_in(n->op_type, list) &&
+           !ledge__node_attr(n, "layout");
+}
+
+static bool is_byte_pair(const LedgeNode *n)
+{
+    return ledge__node_is_ledge(n, "QAdd") || ledge__node_is_ledge(n, "QMul");
+}
+
+static bool broadcasts(const LedgeNode *n)
+{
+    return ledge__opt_is_broadcasting(n) || is_byte_pair(n);
+}
+
 /* One `axis` attribute is all that there is to remap. */
 static bool has_one_axis(const LedgeNode *n)
 {
@@ -57,7 +75,7 @@ bool ledge__layout_is_native(const LedgeOptCtx *c, const LedgeNode *n)
 
 bool ledge__layout_is_data(const LedgeNode *n, uint32_t i)
 {
-    if (ledge__opt_is_broadcasting(n) || strcmp(n->op_type, "Concat") == 0 ||
+    if (broadcasts(n) || strcmp(n->op_type, "Concat") == 0 ||
         strcmp(n->op_type, "PRelu") == 0)
         return true;
     return i == 0;
@@ -66,7 +84,7 @@ bool ledge__layout_is_data(const LedgeNode *n, uint32_t i)
 /* Inputs that are permuted: rank 4, or constants and single numbers that broadcast. */
 static bool data_fits(const LedgeNode *n)
 {
-    bool any = false, spread = ledge__opt_is_broadcasting(n) || strcmp(n->op_type, "PRelu") == 0;
+    bool any = false, spread = broadcasts(n) || strcmp(n->op_type, "PRelu") == 0;
     for (uint32_t i = 0; i < n->n_in; i++) {
         const LedgeValue *v = n->in[i].value;
         if (!ledge__layout_is_data(n, i))
@@ -159,14 +177,18 @@ static bool resize_fits(const LedgeNode *n)
 
 bool ledge__layout_is_flexible(const LedgeOptCtx *c, const LedgeNode *n)
 {
-    if (n->domain[0] || n->n_explicit != n->n_in || !outputs_fit(n) || !data_fits(n))
+    bool bytes = is_bytewise(n) || is_byte_pair(n);
+    if ((n->domain[0] && !bytes) || n->n_explicit != n->n_in || !outputs_fit(n) || !data_fits(n))
         return false;
+    if (bytes)
+        return true;
     if (ledge__opt_is_unary(n) || ledge__opt_is_broadcasting(n) ||
         (strcmp(n->op_type, "PRelu") == 0 && ledge__value_is_constant(n->in[1].value)))
         return true;
     if (is_pool(n))
-        return n->n_out == 1 && n->in[0].value->t.type == LEDGE_FLOAT &&
-               ledge__opt_has(c, n->op_type);
+        return n->n_out == 1 && ledge__opt_has(c, n->op_type) &&
+               (n->in[0].value->t.type == LEDGE_FLOAT ||
+                (n->in[0].value->t.type == LEDGE_UINT8 && strcmp(n->op_type, "MaxPool") == 0));
     if (has_one_axis(n))
         return one_axis_fits(n);
     if (is_reduction(n))
@@ -299,6 +321,16 @@ LedgeStatus ledge__layout_remap(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n)
 
 /* ---- Conv ---- */
 
+/* Height and width of a window; a 1-D convolution is one of height 1. */
+static void pair_or(const LedgeNode *n, const char *name, int64_t absent, int64_t *out)
+{
+    size_t count;
+    const int64_t *v = ledge__node_ints(n, name, &count);
+    bool one = n->in[0].value->t.rank == 3;
+    out[0] = v && count == 2 && !one ? v[0] : absent;
+    out[1] = v && count == 2 && !one ? v[1] : v && count == 1 && one ? v[0] : absent;
+}
+
 /* pads for auto_pad where the input's size decides nothing or is known; false: it stays. */
 static bool resolve_pads(const LedgeNode *n, const int64_t *kernel, const int64_t *strides,
                          const int64_t *dilations, int64_t *pads)
@@ -306,14 +338,18 @@ static bool resolve_pads(const LedgeNode *n, const int64_t *kernel, const int64_
     const char *mode = ledge__node_string(n, "auto_pad", "NOTSET");
     size_t count;
     const int64_t *own = ledge__node_ints(n, "pads", &count);
+    const LedgeTensor *x = &n->in[0].value->t;
+    bool one = x->rank == 3;
     memset(pads, 0, 4 * sizeof *pads);
     if (strncmp(mode, "SAME_", 5) != 0) {
-        if (own && count == 4 && strcmp(mode, "VALID") != 0)
-            memcpy(pads, own, 4 * sizeof *pads);
+        if (own && count == (one ? 2 : 4) && strcmp(mode, "VALID") != 0)
+            for (size_t i = 0; i < count; i++)
+                pads[one ? 2 * i + 1 : i] = own[i];
         return true;
     }
     for (int d = 0; d < 2; d++) {
-        int64_t size = n->in[0].value->t.dims[2 + d], reach = (kernel[d] - 1) * dilations[d];
+        int64_t size = one && d == 0 ? 1 : x->dims[one ? 2 : 2 + d];
+        int64_t reach = (kernel[d] - 1) * dilations[d];
         if (size <= 0 && strides[d] != 1)
             return false;
         int64_t total = reach;
@@ -329,35 +365,35 @@ static bool resolve_pads(const LedgeNode *n, const int64_t *kernel, const int64_
     return true;
 }
 
-static void pair_or(const LedgeNode *n, const char *name, int64_t absent, int64_t *out)
+bool ledge__layout_conv_attrs(LedgeGraph *g, const LedgeNode *n, LedgeNode *made)
 {
-    size_t count;
-    const int64_t *v = ledge__node_ints(n, name, &count);
-    out[0] = v && count == 2 ? v[0] : absent;
-    out[1] = v && count == 2 ? v[1] : absent;
+    const LedgeTensor *w = &n->in[1].value->t;
+    int64_t strides[2], dilations[2], pads[4], kernel[2] = {1, w->dims[w->rank - 1]};
+    if (w->rank == 4)
+        kernel[0] = w->dims[2];
+    pair_or(n, "strides", 1, strides);
+    pair_or(n, "dilations", 1, dilations);
+    if (!ledge__node_set_ints(g, made, "kernel_shape", kernel, 2) ||
+        !ledge__node_set_ints(g, made, "strides", strides, 2) ||
+        !ledge__node_set_ints(g, made, "dilations", dilations, 2) ||
+        !ledge__node_set_int(g, made, "group", ledge__node_int(n, "group", 1)))
+        return false;
+    if (resolve_pads(n, kernel, strides, dilations, pads))
+        return ledge__node_set_ints(g, made, "pads", pads, 4);
+    return ledge__node_set_string(g, made, "auto_pad", ledge__node_string(n, "auto_pad", ""));
 }
 
 LedgeNode *ledge__layout_conv(LedgeGraph *g, LedgeNode *n)
 {
     const LedgeTensor *w = &n->in[1].value->t;
-    int64_t strides[2], dilations[2], pads[4];
     LedgeTensor like = {.type = LEDGE_FLOAT, .rank = 4};
     for (int d = 0; d < 4; d++)
         like.dims[d] = n->out[0]->t.rank == 4 ? n->out[0]->t.dims[ledge__to_nhwc[d]] : -1;
     like.dims[3] = w->dims[0];
-    pair_or(n, "strides", 1, strides);
-    pair_or(n, "dilations", 1, dilations);
     LedgeNode *made = ledge__opt_internal(g, "Conv", 5, &like, n);
-    bool ok = made && ledge__node_set_ints(g, made, "kernel_shape", w->dims + 2, 2) &&
-              ledge__node_set_ints(g, made, "strides", strides, 2) &&
-              ledge__node_set_ints(g, made, "dilations", dilations, 2) &&
-              ledge__node_set_int(g, made, "group", ledge__node_int(n, "group", 1));
-    if (ok && resolve_pads(n, w->dims + 2, strides, dilations, pads))
-        ok = ledge__node_set_ints(g, made, "pads", pads, 4);
-    else if (ok)
-        ok = ledge__node_set_string(g, made, "auto_pad", ledge__node_string(n, "auto_pad", ""));
-    if (!ok)
+    if (!made || !ledge__layout_conv_attrs(g, n, made))
         return NULL;
+    made->name = n->name;
     ledge__node_set_input(made, 1, n->in[1].value);
     ledge__node_set_input(made, 2, ledge__node_in(n, 2));
     return made;

@@ -155,8 +155,14 @@ static bool keeps_all_dims(const LedgeNode *n)
                                        "InstanceNormalization",
                                        "LRN",
                                        "Dropout",
+                                       "QuantizeLinear",
+                                       "DequantizeLinear",
+                                       "QMap",
+                                       "Quantize",
+                                       "Dequantize",
+                                       "DynamicQuantizeLinear",
                                        NULL};
-    return is_one_of(n->op_type, list);
+    return is_one_of(n->op_type, list) && !ledge__node_attr(n, "layout");
 }
 
 static bool keeps_batch(const LedgeNode *n)
@@ -171,6 +177,9 @@ static bool keeps_batch(const LedgeNode *n)
                                        "InvertedBottleneck",
                                        "DepthToSpace",
                                        "SpaceToDepth",
+                                       "QConv",
+                                       "QAveragePool",
+                                       "QGlobalAveragePool",
                                        NULL};
     return is_one_of(n->op_type, list) &&
            (strcmp(n->op_type, "Flatten") != 0 || ledge__node_int(n, "axis", 1) == 1);
@@ -211,8 +220,8 @@ static bool keeps_size(const LedgeNode *n, const Dim *d)
     const int64_t *pads = ledge__node_ints(n, "pads", &n_pads);
     const int64_t *strides = ledge__node_ints(n, "strides", &n_strides);
     const int64_t *dilations = ledge__node_ints(n, "dilations", &n_dilations);
-    if (strcmp(n->op_type, "Conv") != 0 || d->v->t.rank != 4 || i < 0 || i > 1 || !w ||
-        w->t.rank != 4 || ledge__node_attr(n, "auto_pad") || (pads && n_pads != 4) ||
+    bool conv = strcmp(n->op_type, "Conv") == 0 || strcmp(n->op_type, "QConv") == 0;
+    if (!conv || d->v->t.rank != 4 || i < 0 || i > 1 || !w || w->t.rank != 4 || ledge__node_attr(n, "auto_pad") || (pads && n_pads != 4) ||
         (strides && (n_strides != 2 || strides[i] != 1)) || (dilations && n_dilations != 2))
         return false;
     int64_t reach = (w->t.dims[2 + i] - 1) * (dilations ? dilations[i] : 1);
@@ -259,8 +268,8 @@ static bool through_window(const LedgeNode *n, const Dim *d)
 /* One step up; false where the origin is reached or the step is not understood. */
 static bool step_up(Dim *d, int depth)
 {
-    static const char *const broadcast[] = {"Add",   "Sub",   "Mul", "Div", "Pow",
-                                            "Where", "PRelu", "Min", "Max", NULL};
+    static const char *const broadcast[] = {"Add",   "Sub", "Mul", "Div",  "Pow",  "Where",
+                                            "PRelu", "Min", "Max", "QAdd", "QMul", NULL};
     const LedgeNode *n = d->v->producer;
     if (ledge__node_is(n, "Split") && n->in[0].value && d->axis < n->in[0].value->t.rank &&
         ledge__opt_axis(ledge__node_int(n, "axis", 0), d->v->t.rank) != d->axis) {
@@ -296,10 +305,15 @@ static bool step_up(Dim *d, int depth)
         d->v = x;
         return true;
     }
+    bool is_gemm = internal && (strcmp(n->op_type, "Gemm") == 0 ||
+                                strcmp(n->op_type, "MatMulInteger") == 0 ||
+                                strcmp(n->op_type, "MatMulBlocks") == 0 ||
+                                (strcmp(n->op_type, "QGemm") == 0 && n->n_in > 1 &&
+                                 ledge__value_is_constant(n->in[1].value)));
     bool same = keeps_all_dims(n) || (keeps_batch(n) && d->axis == 0) || keeps_size(n, d) ||
                 (ledge__node_is(n, "Concat") &&
                  ledge__opt_axis(ledge__node_int(n, "axis", 0), d->v->t.rank) != d->axis) ||
-                (internal && strcmp(n->op_type, "Gemm") == 0 && d->axis < d->v->t.rank - 1) ||
+                (is_gemm && d->axis < d->v->t.rank - 1) ||
                 (internal && strcmp(n->op_type, "Attention") == 0 && d->axis < 2);
     if (same)
         d->v = x;

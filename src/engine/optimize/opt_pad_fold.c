@@ -1,6 +1,7 @@
 /* Pad with zeros over the spatial dims, folded into the pads of the Conv, MaxPool (whose data
- * is not negative) or AveragePool (that counts padding) behind it. */
-#include "engine/optimize/pass.h"
+ * is not negative) or AveragePool (that counts padding) behind it. Between a Pad of bytes and a
+ * Conv may stand the DequantizeLinear that makes them numbers. */
+#include "engine/optimize/opt_q8.h"
 
 /* Numbers of the Pad over all axes: begins, then ends; false if not constant. */
 static bool full_pads(const LedgeNode *pad, int32_t rank, int64_t *full)
@@ -101,18 +102,48 @@ static bool fold(LedgeGraph *g, LedgeNode *n, LedgeNode *pad)
            ledge__node_set_ints(g, n, "pads", sum, 2 * (size_t)spatial);
 }
 
+/* Pad of bytes by the one that stands for 0, read as floats by a Conv. */
+static LedgeNode *byte_pad(const LedgeNode *n, LedgeQ8 *q)
+{
+    double fill = 0;
+    if (!ledge__node_is(n, "Conv") || !ledge__q8_read(n->in[0].value, q))
+        return NULL;
+    LedgeNode *pad = ledge__opt_made_by(q->v, "Pad");
+    const LedgeValue *v = pad ? ledge__node_in(pad, 2) : NULL;
+    return pad && strcmp(ledge__node_string(pad, "mode", "constant"), "constant") == 0 &&
+                   (!v || ledge__opt_scalar(v, &fill)) && fill == q->zero
+               ? pad
+               : NULL;
+}
+
+/* What `n` reads without its Pad. NULL: no memory. */
+static LedgeValue *unpadded(LedgeGraph *g, LedgeNode *n, LedgeNode *pad, bool bytes, LedgeQ8 *q)
+{
+    if (!bytes)
+        return pad->in[0].value;
+    LedgeNode *dq =
+        ledge__q8_linear(g, "DequantizeLinear", pad->in[0].value, LEDGE_UINT8, q, n);
+    return dq ? dq->out[0] : NULL;
+}
+
 LedgeStatus ledge__opt_pad_fold(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
 {
-    (void)c;
     for (LedgeNode *n = g->first; n; n = n->next) {
+        LedgeQ8 q;
         LedgeNode *pad =
             n->domain[0] || n->n_in == 0 ? NULL : ledge__opt_made_by(n->in[0].value, "Pad");
+        LedgeNode *own = pad && pads_with_zero(pad) ? pad : NULL;
+        pad = own || n->domain[0] || n->n_in == 0 ? own : byte_pad(n, &q);
         const char *auto_pad = pad ? ledge__node_string(n, "auto_pad", "NOTSET") : "";
-        if (!pad || !pad->in[0].value || !pads_with_zero(pad) ||
+        if (!pad || !pad->in[0].value ||
             (strcmp(auto_pad, "NOTSET") != 0 && strcmp(auto_pad, "VALID") != 0) || !fold(g, n, pad))
             continue;
-        ledge__node_set_input(n, 0, pad->in[0].value);
-        ledge__opt_drop(g, pad);
+        LedgeNode *before = n->in[0].value->producer;
+        LedgeValue *x = unpadded(g, n, pad, !own, &q);
+        if (!x)
+            return ledge__no_memory(c->err);
+        ledge__node_set_input(n, 0, x);
+        ledge__opt_drop(g, before);
         *changed = true;
     }
     return LEDGE_OK;

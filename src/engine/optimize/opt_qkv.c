@@ -1,6 +1,8 @@
-/* The three ledge.Gemm that make Q, K and V of one input become one by their weights side by
- * side, whose output ledge.Attention reads as it is. */
+/* The three ledge.Gemm or ledge.MatMulInteger that make Q, K and V of one input become one by
+ * their weights side by side, whose output ledge.Attention reads as it is. */
 #include "engine/optimize/pass.h"
+
+enum { IN_B = 1, IN_BIAS, IN_R, IN_A_SCALE, IN_A_ZERO, IN_B_SCALE, IN_B_ZERO }; /* from 4 on: bytes */
 
 typedef struct Match {
     LedgeNode *gemm[3];
@@ -8,28 +10,49 @@ typedef struct Match {
     bool trans_b;
 } Match;
 
+static bool is_constant_or_absent(const LedgeValue *v, LedgeType type)
+{
+    return !v || (ledge__value_is_constant(v) && v->t.type == type);
+}
+
 static bool is_plain(const LedgeNode *n)
 {
-    const LedgeValue *bias = ledge__node_in(n, 2);
-    return !ledge__node_in(n, 3) && strcmp(ledge__node_string(n, "act", "none"), "none") == 0 &&
-           ledge__opt_float_constant(n->in[1].value) && n->in[1].value->t.rank == 2 &&
-           (!bias || ledge__opt_float_constant(bias));
+    const LedgeValue *b = n->in[IN_B].value, *scale = ledge__node_in(n, IN_B_SCALE);
+    return !ledge__node_in(n, IN_R) && strcmp(ledge__node_string(n, "act", "none"), "none") == 0 &&
+           ledge__value_is_constant(b) && b->t.rank == 2 &&
+           is_constant_or_absent(ledge__node_in(n, IN_BIAS), LEDGE_FLOAT) &&
+           is_constant_or_absent(scale, LEDGE_FLOAT) &&
+           is_constant_or_absent(ledge__node_in(n, IN_B_ZERO), b->t.type);
+}
+
+/* The same input, type and size, so that the weights may lie side by side. */
+static bool fits(const LedgeNode *n, const LedgeNode *first, bool trans_b)
+{
+    const LedgeTensor *b = &n->in[IN_B].value->t, *e = &first->in[IN_B].value->t;
+    return n->in[0].value == first->in[0].value && b->type == e->type &&
+           b->dims[0] == e->dims[0] && b->dims[1] == e->dims[1] &&
+           ledge__node_int(n, "transB", 0) == trans_b &&
+           strcmp(n->op_type, first->op_type) == 0 &&
+           !ledge__node_in(n, IN_BIAS) == !ledge__node_in(first, IN_BIAS) &&
+           ledge__node_in(n, IN_A_SCALE) == ledge__node_in(first, IN_A_SCALE) &&
+           ledge__node_in(n, IN_A_ZERO) == ledge__node_in(first, IN_A_ZERO) &&
+           !ledge__node_in(n, IN_B_SCALE) == !ledge__node_in(first, IN_B_SCALE) &&
+           !ledge__node_in(n, IN_B_ZERO) == !ledge__node_in(first, IN_B_ZERO);
 }
 
 static bool match(const LedgeNode *attention, Match *m)
 {
     for (uint32_t i = 0; i < 3; i++) {
-        LedgeNode *n = ledge__opt_made_only_by_ledge(ledge__node_in(attention, i), "Gemm");
+        const LedgeValue *v = ledge__node_in(attention, i);
+        LedgeNode *n = ledge__opt_made_only_by_ledge(v, "Gemm");
+        n = n ? n : ledge__opt_made_only_by_ledge(v, "MatMulInteger");
         if (!n || !is_plain(n))
             return false;
         m->gemm[i] = n;
-        const LedgeNode *first = m->gemm[0];
-        const int64_t *d = n->in[1].value->t.dims, *e = first->in[1].value->t.dims;
-        m->trans_b = ledge__node_int(first, "transB", 0) != 0;
-        if (n->in[0].value != first->in[0].value || d[0] != e[0] || d[1] != e[1] ||
-            ledge__node_int(n, "transB", 0) != m->trans_b ||
-            !ledge__node_in(n, 2) != !ledge__node_in(first, 2))
+        m->trans_b = ledge__node_int(m->gemm[0], "transB", 0) != 0;
+        if (!fits(n, m->gemm[0], m->trans_b))
             return false;
+        const int64_t *d = n->in[IN_B].value->t.dims;
         m->k = d[m->trans_b ? 1 : 0];
         m->n = d[m->trans_b ? 0 : 1];
     }
@@ -38,42 +61,58 @@ static bool match(const LedgeNode *attention, Match *m)
 
 static LedgeValue *join_weights(LedgeGraph *g, const Match *m)
 {
-    int64_t dims[2] = {m->trans_b ? 3 * m->n : m->k, m->trans_b ? m->k : 3 * m->n};
-    int64_t rows = m->trans_b ? 1 : m->k, piece = m->trans_b ? m->n * m->k : m->n;
-    float *data;
-    LedgeValue *v = ledge__opt_floats(g, NULL, 2, dims, &data);
+    LedgeTensor t = m->gemm[0]->in[IN_B].value->t;
+    const size_t bytes = ledge_type_bits(t.type) / 8;
+    const int64_t rows = m->trans_b ? 1 : m->k, piece = m->trans_b ? m->n * m->k : m->n;
+    t.dims[m->trans_b ? 0 : 1] = 3 * m->n;
+    t.data = NULL;
+    LedgeValue *v = ledge__value_constant(g, NULL, &t, false);
     for (int64_t r = 0; v && r < rows; r++)
         for (int i = 0; i < 3; i++)
-            memcpy(data + (3 * r + i) * piece,
-                   (const char *)m->gemm[i]->in[1].value->t.data + (size_t)(r * piece) * 4,
-                   (size_t)piece * 4);
+            memcpy((char *)v->t.data + (size_t)((3 * r + i) * piece) * bytes,
+                   (const char *)m->gemm[i]->in[IN_B].value->t.data + (size_t)(r * piece) * bytes,
+                   (size_t)piece * bytes);
     return v;
 }
 
-static LedgeValue *join_biases(LedgeGraph *g, const Match *m)
+/* Input `index` of the three, each with one number or one for each column, as one vector. */
+static LedgeValue *join_vectors(LedgeGraph *g, const Match *m, uint32_t index)
 {
-    int64_t size = 3 * m->n;
-    float *data;
-    LedgeValue *v = ledge__opt_floats(g, NULL, 1, &size, &data);
-    for (int i = 0; v && i < 3; i++)
+    const LedgeType type = m->gemm[0]->in[index].value->t.type;
+    const size_t bytes = ledge_type_bits(type) / 8;
+    LedgeTensor t = {.type = type, .rank = 1, .dims = {3 * m->n}};
+    LedgeValue *v = ledge__value_constant(g, NULL, &t, false);
+    for (int i = 0; v && i < 3; i++) {
+        const LedgeTensor *from = &m->gemm[i]->in[index].value->t;
+        const int64_t step = ledge_tensor_count(from) == 1 ? 0 : 1;
         for (int64_t k = 0; k < m->n; k++)
-            data[i * m->n + k] = (float)ledge__value_as_double(m->gemm[i]->in[2].value, k);
+            memcpy((char *)v->t.data + (size_t)(i * m->n + k) * bytes,
+                   (const char *)from->data + (size_t)(step * k) * bytes, bytes);
+    }
     return v;
 }
 
 static LedgeNode *build(LedgeGraph *g, LedgeNode *attention, const Match *m)
 {
-    LedgeTensor like = m->gemm[0]->out[0]->t;
+    static const uint32_t vectors[] = {IN_BIAS, IN_B_SCALE, IN_B_ZERO};
+    const LedgeNode *first = m->gemm[0];
+    LedgeTensor like = first->out[0]->t;
     like.dims[like.rank - 1] = 3 * m->n;
-    LedgeNode *made = ledge__opt_internal(g, "Gemm", 4, &like, attention);
+    LedgeNode *made = ledge__opt_internal(g, first->op_type, first->n_in, &like, attention);
     LedgeValue *b = made ? join_weights(g, m) : NULL;
-    LedgeValue *bias = b && ledge__node_in(m->gemm[0], 2) ? join_biases(g, m) : NULL;
-    if (!b || (ledge__node_in(m->gemm[0], 2) && !bias) ||
-        (m->trans_b && !ledge__node_set_int(g, made, "transB", 1)))
+    if (!b || (m->trans_b && !ledge__node_set_int(g, made, "transB", 1)))
         return NULL;
-    ledge__node_set_input(made, 0, m->gemm[0]->in[0].value);
-    ledge__node_set_input(made, 1, b);
-    ledge__node_set_input(made, 2, bias);
+    ledge__node_set_input(made, 0, first->in[0].value);
+    ledge__node_set_input(made, IN_B, b);
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+        LedgeValue *v = ledge__node_in(first, vectors[i]) ? join_vectors(g, m, vectors[i]) : NULL;
+        if (!v && ledge__node_in(first, vectors[i]))
+            return NULL;
+        if (v)
+            ledge__node_set_input(made, vectors[i], v);
+    }
+    for (uint32_t i = IN_A_SCALE; i <= IN_A_ZERO && i < first->n_in; i++)
+        ledge__node_set_input(made, i, first->in[i].value);
     return made;
 }
 

@@ -279,6 +279,10 @@ LedgeStatus ledge_model_compile(LedgeModel *model, const LedgeTensor *inputs, si
 {
     if (!model || !path)
         return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL, "model and path must be given");
+    if (model->native != model->graph)
+        return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL,
+                           "a model that was loaded for providers is not compiled; load it without "
+                           "for_providers");
     if (model->file)
         return ledge__fail(error, LEDGE_ERROR_UNSUPPORTED, NULL,
                            "the model is compiled already; compile the .onnx file it came from");

@@ -95,9 +95,28 @@ static LedgeStatus describe_header(LedgeReportBox *box, const OnnxModel *m, Ledg
 
 /* ---- what would run ---- */
 
+/* Whether a node multiplies 8-bit integers and adds them up as integers. */
+static bool is_integer(const LedgeNode *n)
+{
+    static const char *const list[] = {"QConv",
+                                       "QGemm",
+                                       "QInvertedBottleneck",
+                                       "QLinearConv",
+                                       "QLinearMatMul",
+                                       "ConvInteger",
+                                       "MatMulInteger",
+                                       "MatMulIntegerToFloat",
+                                       "DynamicQuantizeMatMul",
+                                       NULL};
+    for (size_t i = 0; list[i]; i++)
+        if (strcmp(n->op_type, list[i]) == 0)
+            return true;
+    return false;
+}
+
 static LedgeReportStep step_of(const LedgeNode *n, int64_t macs)
 {
-    return (LedgeReportStep){n->name, n->domain, n->op_type, macs < 0 ? 0 : macs};
+    return (LedgeReportStep){n->name, n->domain, n->op_type, macs < 0 ? 0 : macs, is_integer(n)};
 }
 
 static LedgeStatus describe_plan(LedgeReportBox *box, LedgeSession *s, LedgeError *err)
@@ -115,6 +134,7 @@ static LedgeStatus describe_plan(LedgeReportBox *box, LedgeSession *s, LedgeErro
         const LedgeNode *node = ledge__plan_step(p, i, &ns, &macs);
         r->steps[r->n_steps++] = step_of(node, macs);
         r->macs += macs > 0 ? macs : 0;
+        r->integer_macs += macs > 0 && is_integer(node) ? macs : 0;
     }
     r->arena_bytes = ledge__plan_arena_bytes(p);
     return LEDGE_OK;

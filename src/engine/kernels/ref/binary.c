@@ -18,6 +18,21 @@
 /* n results from a and b, which move by 0 or 1 elements. y may be a or b. */
 typedef void (*BinaryFn)(const void *a, const void *b, void *y, size_t n, int step_a, int step_b);
 
+/* Elements of one run of a loop: a constant, so that compilers make vectors of it. */
+#define RUN 64
+
+#define RUNS(n, result)                                                                            \
+    do {                                                                                           \
+        size_t at = 0;                                                                             \
+        for (; at + RUN <= (n); at += RUN) {                                                       \
+            NO_DEPENDENCE                                                                          \
+            for (size_t i = at; i < at + RUN; i++)                                                 \
+                y[i] = result;                                                                     \
+        }                                                                                          \
+        for (size_t i = at; i < (n); i++)                                                          \
+            y[i] = result;                                                                         \
+    } while (0)
+
 /* The scalar function is inlined into one loop for each way of standing still. */
 #define DEFINE(name, T, R, expr)                                                                   \
     static inline R name##_one(T u, T v)                                                           \
@@ -29,19 +44,13 @@ typedef void (*BinaryFn)(const void *a, const void *b, void *y, size_t n, int st
         const T *a = pa, *b = pb;                                                                  \
         R *y = py;                                                                                 \
         if (step_a && step_b) {                                                                    \
-            NO_DEPENDENCE                                                                          \
-            for (size_t i = 0; i < n; i++)                                                         \
-                y[i] = name##_one(a[i], b[i]);                                                     \
+            RUNS(n, name##_one(a[i], b[i]));                                                       \
         } else if (step_a) {                                                                       \
             const T v = b[0];                                                                      \
-            NO_DEPENDENCE                                                                          \
-            for (size_t i = 0; i < n; i++)                                                         \
-                y[i] = name##_one(a[i], v);                                                        \
+            RUNS(n, name##_one(a[i], v));                                                          \
         } else if (step_b) {                                                                       \
             const T u = a[0];                                                                      \
-            NO_DEPENDENCE                                                                          \
-            for (size_t i = 0; i < n; i++)                                                         \
-                y[i] = name##_one(u, b[i]);                                                        \
+            RUNS(n, name##_one(u, b[i]));                                                          \
         } else {                                                                                   \
             const R r = name##_one(a[0], b[0]);                                                    \
             for (size_t i = 0; i < n; i++)                                                         \
@@ -95,6 +104,21 @@ static inline float mod_f32(float u, float v)
     return r != 0 && (r < 0) != (v < 0) ? r + v : r;
 }
 
+/* Cut towards zero, 0 by 0, the lowest number by -1 wraps. Where no whole number is the quotient
+ * it is at least 2^-31 of itself away from one, so that double, which errs by 2^-53, cuts it
+ * right; and doubles are divided several at a time. */
+static inline int32_t divide_one_i32(int32_t u, int32_t v)
+{
+    const bool zero = v == 0, minus = v == -1;
+    const int32_t q = (int32_t)((double)(minus ? 0 : u) / (double)(zero ? 1 : v));
+    return zero ? 0 : minus ? (int32_t)(0 - (uint32_t)u) : q;
+}
+
+static inline int64_t divide_one_i64(int64_t u, int64_t v)
+{
+    return v == 0 ? 0 : v == -1 ? (int64_t)(0 - (uint64_t)u) : u / v;
+}
+
 /* ---- the functions for each type that is computed in ---- */
 
 #define DEFINE_COMPARE(S, T)                                                                       \
@@ -123,7 +147,7 @@ static inline float mod_f32(float u, float v)
     DEFINE(or_##S, T, T, u | v)                                                                    \
     DEFINE(xor_##S, T, T, u ^ v)
 #define DEFINE_SIGNED(S, T, U)                                                                     \
-    DEFINE(divide_##S, T, T, v == 0 ? 0 : v == -1 ? (T)(0 - (U)u) : u / v)                         \
+    DEFINE(divide_##S, T, T, divide_one_##S(u, v))                                                 \
     DEFINE(prelu_##S, T, T, u < 0 ? (T)((U)u * (U)v) : u)                                          \
     DEFINE(modulo_##S, T, T, mod_i64(u, v))                                                        \
     DEFINE(fmodulo_##S, T, T, fmod_i64(u, v))                                                      \
@@ -144,6 +168,19 @@ DEFINE(modulo_u64, uint64_t, uint64_t, v == 0 ? 0 : u % v)
 DEFINE(power_u64, uint64_t, uint64_t, pow_u64(u, v))
 DEFINE(shift_left_u64, uint64_t, uint64_t, v > 63 ? 0 : u << v)
 DEFINE(shift_right_u64, uint64_t, uint64_t, v > 63 ? 0 : u >> v)
+/* Numbers of 8 and 16 bits: what wraps alike in their own size; the rest goes through int64. */
+#define DEFINE_NARROW(S, T)                                                                        \
+    DEFINE_COMPARE(S, T)                                                                           \
+    DEFINE(add_##S, T, T, (unsigned)u + (unsigned)v)                                               \
+    DEFINE(sub_##S, T, T, (unsigned)u - (unsigned)v)                                               \
+    DEFINE(mul_##S, T, T, (unsigned)u *(unsigned)v)                                                \
+    DEFINE(and_##S, T, T, u &v)                                                                    \
+    DEFINE(or_##S, T, T, u | v)                                                                    \
+    DEFINE(xor_##S, T, T, u ^ v)
+DEFINE_NARROW(u8, uint8_t)
+DEFINE_NARROW(i8, int8_t)
+DEFINE_NARROW(u16, uint16_t)
+DEFINE_NARROW(i16, int16_t)
 DEFINE(and_bool, uint8_t, uint8_t, (u != 0) & (v != 0))
 DEFINE(or_bool, uint8_t, uint8_t, (u != 0) | (v != 0))
 DEFINE(xor_bool, uint8_t, uint8_t, (u != 0) ^ (v != 0))
@@ -185,6 +222,27 @@ static const BinaryFn functions[NATIVE_COUNT][LEDGE_BINARY_COUNT] = {
               [LEDGE_BINARY_BIT_XOR] = xor_bool,
               [LEDGE_BINARY_EQUAL] = equal_bool},
 };
+
+#define NARROW_ROW(S)                                                                              \
+    {                                                                                              \
+        [LEDGE_BINARY_ADD] = add_##S, [LEDGE_BINARY_SUB] = sub_##S, [LEDGE_BINARY_MUL] = mul_##S,  \
+        [LEDGE_BINARY_MIN] = min_##S, [LEDGE_BINARY_MAX] = max_##S,                                \
+        [LEDGE_BINARY_BIT_AND] = and_##S, [LEDGE_BINARY_BIT_OR] = or_##S,                          \
+        [LEDGE_BINARY_BIT_XOR] = xor_##S, [LEDGE_BINARY_EQUAL] = equal_##S,                        \
+        [LEDGE_BINARY_LESS] = less_##S, [LEDGE_BINARY_LESS_EQUAL] = less_equal_##S,                \
+    }
+
+/* The function that takes a narrow type as it is, or NULL. */
+static BinaryFn narrow_function(LedgeBinary kind, LedgeType type)
+{
+    static const BinaryFn rows[4][LEDGE_BINARY_COUNT] = {NARROW_ROW(u8), NARROW_ROW(i8),
+                                                         NARROW_ROW(u16), NARROW_ROW(i16)};
+    static const LedgeType types[4] = {LEDGE_UINT8, LEDGE_INT8, LEDGE_UINT16, LEDGE_INT16};
+    for (int i = 0; i < 4; i++)
+        if (types[i] == type)
+            return rows[i][kind];
+    return NULL;
+}
 
 static const size_t native_size[NATIVE_COUNT] = {4, 8, 4, 8, 8, 1};
 
@@ -241,7 +299,7 @@ typedef struct BinaryJob {
     BinaryFn fn;
     Native native;
     LedgeType type, out_type;
-    size_t out_size;     /* bytes of a result element */
+    size_t size, out_size; /* bytes of an element, and of a result's */
     bool direct;         /* the type is computed in itself */
     const LedgeVec *vec; /* float32 where there is a vector map of the kind; else NULL */
     LedgePairMap map;
@@ -285,7 +343,6 @@ static void span_converted(const BinaryJob *j, const LedgeSpan *s)
 static void binary_span(void *arg, const LedgeSpan *s)
 {
     const BinaryJob *j = arg;
-    size_t size = native_size[j->native];
     if (j->vec && (s->step[0] || s->step[1]))
         j->vec->binary(j->map,
                        s->step[0] && s->step[1] ? LEDGE_VV
@@ -295,7 +352,7 @@ static void binary_span(void *arg, const LedgeSpan *s)
                        (const float *)(const void *)j->b + s->at[1], (float *)(void *)j->y + s->out,
                        s->n, -INFINITY, INFINITY);
     else if (j->direct)
-        j->fn(j->a + s->at[0] * size, j->b + s->at[1] * size, j->y + s->out * j->out_size, s->n,
+        j->fn(j->a + s->at[0] * j->size, j->b + s->at[1] * j->size, j->y + s->out * j->out_size, s->n,
               s->step[0], s->step[1]);
     else
         span_converted(j, s);
@@ -333,8 +390,11 @@ void ledge__binary(LedgeBinary kind, const LedgeTensor *a, const LedgeTensor *b,
                    .a = a->data,
                    .b = b->data,
                    .y = y->data};
-    j.fn = functions[j.native][kind];
-    j.direct = ledge_type_bits(a->type) == 8 * native_size[j.native];
+    j.size = ledge_type_bits(a->type) / 8;
+    j.fn = narrow_function(kind, a->type);
+    j.direct = j.fn || j.size == native_size[j.native];
+    if (!j.fn)
+        j.fn = functions[j.native][kind];
     if (a->type == LEDGE_FLOAT && map_of(kind, &j.map))
         j.vec = ledge__vec(r.cpu);
     LedgeBroadcast walk;

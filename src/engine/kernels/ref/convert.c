@@ -122,25 +122,32 @@ static inline float decode(const SmallFloat *s, uint32_t code)
     return code & sign_bit ? -f : f;
 }
 
+/* The code of a finite number above 0, to nearest, halves to even; max_code + 1 when too large. The
+ * number is m * 2^(e - 52); of m remain the bits above `shift`, more than a mantissa's below the
+ * smallest normal exponent. */
+static uint32_t encode_magnitude(const SmallFloat *s, uint64_t bits)
+{
+    const int64_t e = (int64_t)(bits >> 52) - 1023, least = 1 - s->bias;
+    const int64_t exponent = e > least ? e : least, shift = 52 - s->mantissa + exponent - e;
+    const uint64_t m = (bits & 0xfffffffffffffu) | (uint64_t)1 << 52;
+    if (shift > 53) /* below half of the smallest */
+        return 0;
+    const uint64_t rest = m & (((uint64_t)1 << shift) - 1), half = (uint64_t)1 << (shift - 1);
+    uint64_t q = m >> shift;
+    q += rest > half || (rest == half && (q & 1));
+    const int64_t code = ((exponent + s->bias - 1) << s->mantissa) + (int64_t)q;
+    return code > s->max_code ? s->max_code + 1u : (uint32_t)code;
+}
+
 static uint32_t encode(const SmallFloat *s, double v, bool saturate)
 {
-    uint32_t sign = signbit(v) ? 1u << (s->bits - 1) : 0;
-    if (isnan(v)) /* a format without NaN: what its largest value is to infinity, zero is here */
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    uint32_t sign = bits >> 63 ? 1u << (s->bits - 1) : 0;
+    bits &= ~((uint64_t)1 << 63);
+    if (bits > (uint64_t)0x7ff << 52) /* NaN; a format without: what the largest is to infinity */
         return s->unsigned_zero ? s->nan_code : sign | s->nan_code;
-    uint32_t code;
-    double a = fabs(v);
-    if (isinf(a)) {
-        code = s->max_code + 1u;
-    } else if (a == 0) {
-        code = 0;
-    } else {
-        int e;
-        frexp(a, &e);
-        int exponent = e - 1 > 1 - s->bias ? e - 1 : 1 - s->bias;
-        double q = nearbyint(ldexp(a, s->mantissa - exponent));
-        double base = ldexp(exponent + s->bias - 1, s->mantissa);
-        code = base + q > s->max_code ? s->max_code + 1u : (uint32_t)(base + q);
-    }
+    uint32_t code = bits >> 52 == 0x7ff ? s->max_code + 1u : encode_magnitude(s, bits);
     if (code > s->max_code)
         code = saturate ? s->max_code : s->inf_code ? s->inf_code : s->nan_code;
     if (s->unsigned_zero && (code == 0 || code == s->nan_code))

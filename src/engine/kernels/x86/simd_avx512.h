@@ -19,6 +19,8 @@
 #define VF_NEEDS   LEDGE_CPU_AVX512
 #define VF_LANES   16
 #define VF_HAS_F16 1
+#define VF_LOOKUP_32(i, t) /* element i % 32 of 32 floats, each lane its own */ \
+    _mm512_permutex2var_ps(_mm512_loadu_ps(t), i, _mm512_loadu_ps((t) + 16))
 #define VF_TILE    8
 
 typedef __m512 vf;

@@ -6,6 +6,7 @@
  * results are rounded to it), rounding is to nearest even. */
 #include <math.h>
 
+#include "engine/kernels/bytes.h"
 #include "engine/kernels/ref/broadcast.h"
 #include "engine/kernels/ref/convert.h"
 #include "engine/ops/math/math_types.h"
@@ -114,6 +115,7 @@ typedef struct QuantJob {
     LedgeType precision;                     /* of the division or the product */
     bool saturate, to_float;                 /* the quantized type is a float8 or float4 */
     int64_t lowest, highest;
+    const LedgeVec *v;
 } QuantJob;
 
 typedef void (*QuantSpan)(const QuantJob *j, size_t at, size_t n, size_t scale, size_t step);
@@ -214,26 +216,187 @@ static void dequantize_span(const QuantJob *j, size_t at, size_t n, size_t from,
     ledge__store_f32(j->y->type, j->y->data, at, n, v);
 }
 
+/* ---- float32 beside integers of 4, 8 and 16 bits: vector kernels, spans of any length ---- */
+
+static bool is_signed(LedgeType t)
+{
+    return t == LEDGE_INT8 || t == LEDGE_INT16 || t == LEDGE_INT4;
+}
+
+/* The zero point as its unsigned counterpart, for spans that share one. */
+static int32_t unsigned_zero(const QuantJob *j, size_t at, int32_t half)
+{
+    float z = 0;
+    if (j->zero)
+        ledge__load_f32(j->zero->type, j->zero->data, at, 1, &z);
+    return (int32_t)z + half;
+}
+
+static LedgeByteScale byte_scale(const QuantJob *j, LedgeType type, size_t at, uint8_t half)
+{
+    const uint8_t flip = is_signed(type) ? half : 0;
+    return (LedgeByteScale){((const float *)j->scale->data)[at], unsigned_zero(j, at, flip), flip};
+}
+
+static void quantize_bytes(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
+{
+    const float *x = (const float *)j->x->data + at, *scale = j->scale->data;
+    uint8_t *y = (uint8_t *)j->y->data + at;
+    const LedgeByteScale s = byte_scale(j, j->y->type, from, 0x80);
+    if (step)
+        j->v->quantize_each(x, y, n, scale + from,
+                            j->zero ? (const uint8_t *)j->zero->data + from : NULL, s.flip);
+    else
+        j->v->quantize(x, y, n, &s);
+}
+
+static void dequantize_bytes(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
+{
+    const uint8_t *x = (const uint8_t *)j->x->data + at;
+    const float *scale = j->scale->data;
+    float *y = (float *)j->y->data + at;
+    const LedgeByteScale s = byte_scale(j, j->x->type, from, 0x80);
+    if (step)
+        j->v->dequantize_each(x, y, n, scale + from,
+                              j->zero ? (const uint8_t *)j->zero->data + from : NULL, s.flip);
+    else
+        j->v->dequantize(x, y, n, &s);
+}
+
+/* Elements first … first+n-1 of packed nibbles, one a byte. */
+static void unpack_nibbles(const void *from, size_t first, size_t n, uint8_t *to)
+{
+    const uint8_t *p = (const uint8_t *)from + first / 2;
+    size_t i = 0;
+    if (n > 0 && first % 2)
+        to[i++] = *p++ >> 4;
+    for (; i + 2 <= n; i += 2, p++) {
+        to[i] = *p & 15;
+        to[i + 1] = *p >> 4;
+    }
+    if (i < n)
+        to[i] = *p & 15;
+}
+
+/* The reverse; of the first and the last byte only the named half changes. */
+static void pack_nibbles(const uint8_t *from, size_t n, void *to, size_t first)
+{
+    uint8_t *p = (uint8_t *)to + first / 2;
+    size_t i = 0;
+    if (n > 0 && first % 2) {
+        *p = (uint8_t)((*p & 15) | from[i++] << 4);
+        p++;
+    }
+    for (; i + 2 <= n; i += 2)
+        *p++ = (uint8_t)(from[i] | from[i + 1] << 4);
+    if (i < n)
+        *p = (uint8_t)((*p & 0xf0) | from[i]);
+}
+
+/* At most CHUNK elements; int4 plus 8 is unsigned. Bytes are cut to 15 where more came out. */
+static void quantize_nibbles(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
+{
+    uint8_t y[CHUNK], zero[CHUNK] = {0};
+    const float *x = (const float *)j->x->data + at, *scale = j->scale->data;
+    const uint8_t half = is_signed(j->y->type) ? 8 : 0;
+    if (step) {
+        if (j->zero)
+            unpack_nibbles(j->zero->data, from, n, zero);
+        for (size_t i = 0; i < n; i++)
+            zero[i] ^= half;
+        j->v->quantize_each(x, y, n, scale + from, zero, 0);
+    } else {
+        const LedgeByteScale s = {scale[from], unsigned_zero(j, from, half), 0};
+        j->v->quantize(x, y, n, &s);
+    }
+    for (size_t i = 0; i < n; i++)
+        y[i] = (uint8_t)((y[i] < 15 ? y[i] : 15) ^ half);
+    pack_nibbles(y, n, j->y->data, at);
+}
+
+/* At most CHUNK elements; flipping bit 3 makes int4 unsigned. */
+static void dequantize_nibbles(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
+{
+    uint8_t x[CHUNK], zero[CHUNK];
+    float *y = (float *)j->y->data + at;
+    const LedgeByteScale s = byte_scale(j, j->x->type, from, 8);
+    unpack_nibbles(j->x->data, at, n, x);
+    if (!step) {
+        j->v->dequantize(x, y, n, &s);
+        return;
+    }
+    if (j->zero)
+        unpack_nibbles(j->zero->data, from, n, zero);
+    j->v->dequantize_each(x, y, n, (const float *)j->scale->data + from, j->zero ? zero : NULL,
+                          s.flip);
+}
+
+static void quantize_words(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
+{
+    const uint16_t flip = j->y->type == LEDGE_INT16 ? 0x8000 : 0;
+    (void)step;
+    j->v->quantize_16((const float *)j->x->data + at, (uint16_t *)j->y->data + at, n,
+                      ((const float *)j->scale->data)[from], unsigned_zero(j, from, flip), flip);
+}
+
+static void dequantize_words(const QuantJob *j, size_t at, size_t n, size_t from, size_t step)
+{
+    const uint16_t flip = j->x->type == LEDGE_INT16 ? 0x8000 : 0;
+    (void)step;
+    j->v->dequantize_16((const uint16_t *)j->x->data + at, (float *)j->y->data + at, n,
+                        ((const float *)j->scale->data)[from], unsigned_zero(j, from, flip), flip);
+}
+
+/* A kernel for spans, and how long they may be. */
 typedef struct QuantWalk {
     const QuantJob *job;
-    QuantSpan fn;
+    QuantSpan fn, each; /* each: for spans whose scale moves with the element */
+    size_t most;
 } QuantWalk;
+
+static bool is_nibble(LedgeType t)
+{
+    return t == LEDGE_INT4 || t == LEDGE_UINT4;
+}
+
+/* Puts the kernels for float x and scale in, where there are some. */
+static void choose_kernels(QuantWalk *w, LedgeType type, bool quantize)
+{
+    const QuantJob *j = w->job;
+    const LedgeTensor *floats = quantize ? j->x : j->y;
+    if (floats->type != LEDGE_FLOAT || j->scale->type != LEDGE_FLOAT)
+        return;
+    if (type == LEDGE_UINT8 || type == LEDGE_INT8) {
+        w->fn = w->each = quantize ? quantize_bytes : dequantize_bytes;
+        w->most = SIZE_MAX;
+    } else if (type == LEDGE_UINT16 || type == LEDGE_INT16) {
+        w->fn = quantize ? quantize_words : dequantize_words;
+        w->most = SIZE_MAX;
+    } else if (is_nibble(type)) {
+        w->fn = w->each = quantize ? quantize_nibbles : dequantize_nibbles;
+    }
+}
 
 static void quant_piece(void *arg, const LedgeSpan *s)
 {
     const QuantWalk *w = arg;
     for (size_t at = s->out, end = s->out + s->n; at < end;) {
         size_t n, step, from = scale_at(&w->job->grid, at, &n, &step);
-        n = n > CHUNK ? CHUNK : n;
+        const size_t most = step && w->each != w->fn ? CHUNK : w->most;
+        n = n > most ? most : n;
         n = n > end - at ? end - at : n;
-        w->fn(w->job, at, n, from, step);
+        (step ? w->each : w->fn)(w->job, at, n, from, step);
         at += n;
     }
 }
 
-static void walk(LedgeOpCtx *c, const QuantJob *j, QuantSpan fn)
+static void walk(LedgeOpCtx *c, QuantJob *j, LedgeType type, bool quantize)
 {
-    QuantWalk w = {j, fn};
+    const QuantSpan general = quantize ? quantize_span : dequantize_span;
+    QuantWalk w = {j, general, general, CHUNK};
+    j->v = ledge__vec(c->cpu);
+    if (!quantize || j->precision == LEDGE_FLOAT)
+        choose_kernels(&w, type, quantize);
     ledge__each_piece(c->pool, (size_t)ledge_tensor_count(j->x), quant_piece, &w);
 }
 
@@ -272,7 +435,7 @@ static LedgeStatus run_quantize(LedgeOpCtx *c)
     if (!j.to_float)
         ledge__type_int_range(j.y->type, &j.lowest, &j.highest);
     ledge__math_clear_tail(j.y);
-    walk(c, &j, quantize_span);
+    walk(c, &j, j.y->type, true);
     return LEDGE_OK;
 }
 
@@ -300,7 +463,7 @@ static LedgeStatus run_dequantize(LedgeOpCtx *c)
 {
     QuantJob j = {.x = c->in[0], .scale = c->in[1], .zero = ledge__op_in(c, 2), .y = c->out[0]};
     LEDGE_TRY(make_grid(c, &j.grid));
-    walk(c, &j, dequantize_span);
+    walk(c, &j, j.x->type, false);
     return LEDGE_OK;
 }
 
@@ -314,29 +477,23 @@ static LedgeStatus infer_dynamic(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+/* All zeros (and NaN, which does not count) have scale 1, as in ONNX Runtime. */
 static LedgeStatus run_dynamic(LedgeOpCtx *c)
 {
     const LedgeTensor *x = c->in[0], *y = ledge__op_out(c, 0);
-    const float *v = x->data;
-    size_t n = (size_t)ledge_tensor_count(x);
-    float low = 0, high = 0;
-    for (size_t i = 0; i < n; i++) {
-        low = v[i] < low ? v[i] : low;
-        high = v[i] > high ? v[i] : high;
-    }
-    float scale = high == low ? 1.0f / 255 : (high - low) / 255;
-    float start = nearbyintf(-low / scale);
-    uint8_t zero = (uint8_t)(start > 0 ? start < 255 ? start : 255 : 0); /* NaN is 0 */
+    const LedgeRunner r = {c->pool, c->cpu};
+    const size_t n = (size_t)ledge_tensor_count(x);
+    float low, high;
+    ledge__bytes_range(r, x->data, n, &low, &high);
+    const float scale = high == low ? 1.0f : (high - low) / 255;
+    const float start = nearbyintf(-low / scale);
+    const uint8_t zero = (uint8_t)(start > 0 ? start < 255 ? start : 255 : 0); /* NaN is 0 */
     if (ledge__op_out(c, 1))
         *(float *)c->out[1]->data = scale;
     if (ledge__op_out(c, 2))
         *(uint8_t *)c->out[2]->data = zero;
-    if (!y)
-        return LEDGE_OK;
-    LedgeTensor s = {.type = LEDGE_FLOAT, .data = &scale}, z = {.type = LEDGE_UINT8, .data = &zero};
-    QuantJob j = {.grid = {.whole = true}, .x = x, .scale = &s, .zero = &z, .y = y,
-                  .precision = LEDGE_FLOAT, .lowest = 0, .highest = 255};
-    walk(c, &j, quantize_span);
+    if (y)
+        ledge__bytes_quantize(r, x->data, y->data, n, (LedgeByteScale){.scale = scale, .zero = zero});
     return LEDGE_OK;
 }
 

@@ -1,6 +1,7 @@
 /* com.microsoft operators on 8-bit numbers: QLinearAdd, QLinearMul, QLinearConcat,
  * QLinearAveragePool, QLinearGlobalAveragePool, QLinearSigmoid, QLinearLeakyRelu,
- * QLinearSoftmax. Each computes in float and rounds half to even at the end. */
+ * QLinearSoftmax, on the kernels of ledge's own 8-bit operators. Each rounds half to even, once. */
+#include "engine/ops/fused/fused_bytes.h"
 #include "engine/ops/nn/matmul.h"
 
 #include <math.h>
@@ -48,6 +49,21 @@ static int32_t zero_of(const LedgeOpCtx *c, const Quant *q)
     return z ? (int32_t)ledge__nn_at(z, 0) : 0;
 }
 
+/* As the kernels take it: the zero point that goes with unsigned bytes. */
+static LedgeByteScale byte_scale(const LedgeOpCtx *c, const Quant *q, LedgeType type)
+{
+    const uint8_t flip = type == LEDGE_INT8 ? 0x80 : 0;
+    return (LedgeByteScale){scale_of(c, q), zero_of(c, q) + flip, flip};
+}
+
+/* Scales of which products and quotients stay numbers. */
+static LedgeStatus check_ratio(LedgeOpCtx *c, float ratio)
+{
+    if (!(ratio > 0.0f && ratio <= 1e30f))
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "scales give a factor of %g", (double)ratio);
+    return LEDGE_OK;
+}
+
 /* All 256 values of a byte. */
 static void value_table(const LedgeOpCtx *c, const Quant *q, LedgeType type, float *table)
 {
@@ -62,11 +78,9 @@ static const uint8_t *bytes_of(const LedgeTensor *t)
     return t->data;
 }
 
-static LedgeStatus refuse_channels_last(LedgeOpCtx *c)
+static LedgeRunner runner(const LedgeOpCtx *c)
 {
-    if (ledge__node_int(c->node, "channels_last", 0))
-        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "channels_last is not supported");
-    return LEDGE_OK;
+    return (LedgeRunner){c->pool, c->cpu};
 }
 
 /* ---- QLinearSigmoid, QLinearLeakyRelu ---- */
@@ -96,9 +110,7 @@ static LedgeStatus unary_run(LedgeOpCtx *c)
         v = c->node->op_type[7] == 'S' ? 1 / (1 + expf(-v)) : v < 0 ? alpha * v : v;
         table[i] = ledge__nn_quantize(v / scale, zero_of(c, &unary_out), y->type == LEDGE_INT8);
     }
-    size_t n = (size_t)ledge_tensor_count(x);
-    for (size_t i = 0; i < n; i++)
-        ((uint8_t *)y->data)[i] = table[bytes_of(x)[i]];
+    ledge__bytes_map(runner(c), x->data, y->data, (size_t)ledge_tensor_count(x), table);
     return LEDGE_OK;
 }
 
@@ -120,43 +132,25 @@ static LedgeStatus binary_infer(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-/* Strides of t along y's dimensions, 0 where it is broadcast. */
-static void broadcast_strides(const LedgeTensor *t, const LedgeTensor *y, size_t *strides)
-{
-    size_t stride = 1;
-    for (int32_t d = y->rank - 1; d >= 0; d--) {
-        int32_t td = d - (y->rank - t->rank);
-        strides[d] = td < 0 || t->dims[td] == 1 ? 0 : stride;
-        stride *= td < 0 ? 1 : (size_t)t->dims[td];
-    }
-}
-
 static LedgeStatus binary_run(LedgeOpCtx *c)
 {
     const LedgeTensor *a = c->in[0], *b = c->in[3];
     LedgeTensor *y = c->out[0];
-    float va[256], vb[256], scale = scale_of(c, &result);
-    size_t sa[LEDGE_MAX_RANK], sb[LEDGE_MAX_RANK], total = (size_t)ledge_tensor_count(y);
-    int64_t index[LEDGE_MAX_RANK] = {0};
-    int32_t zero = zero_of(c, &result);
-    bool add = c->node->op_type[7] == 'A';
-    value_table(c, &left, a->type, va);
-    value_table(c, &right, b->type, vb);
-    broadcast_strides(a, y, sa);
-    broadcast_strides(b, y, sb);
-    for (size_t e = 0, ia = 0, ib = 0; e < total; e++) {
-        float p = va[bytes_of(a)[ia]], q = vb[bytes_of(b)[ib]];
-        ((uint8_t *)y->data)[e] =
-            ledge__nn_quantize((add ? p + q : p * q) / scale, zero, y->type == LEDGE_INT8);
-        for (int32_t d = y->rank - 1; d >= 0; d--) {
-            ia += sa[d];
-            ib += sb[d];
-            if (++index[d] < y->dims[d])
-                break;
-            ia -= sa[d] * (size_t)index[d];
-            ib -= sb[d] * (size_t)index[d];
-            index[d] = 0;
-        }
+    const LedgeByteScale to = byte_scale(c, &result, y->type);
+    LedgeByteMix m = {byte_scale(c, &left, a->type), byte_scale(c, &right, b->type), to.zero,
+                      to.flip, 0, 255};
+    LedgeBytePair shape;
+    ledge__byte_pair_shape(a, b, y, &shape);
+    if (c->node->op_type[7] == 'A') {
+        m.a.scale /= to.scale;
+        m.b.scale /= to.scale;
+        LEDGE_TRY(check_ratio(c, m.a.scale));
+        LEDGE_TRY(check_ratio(c, m.b.scale));
+        ledge__bytes_add(runner(c), &shape, &m, a->data, b->data, y->data);
+    } else {
+        m.a.scale = m.a.scale * m.b.scale / to.scale;
+        LEDGE_TRY(check_ratio(c, m.a.scale));
+        ledge__bytes_mul(runner(c), &shape, &m, a->data, b->data, y->data);
     }
     return LEDGE_OK;
 }
@@ -219,28 +213,44 @@ static LedgeStatus concat_run(LedgeOpCtx *c)
         for (int k = 0; k < 256; k++)
             table[k] = ledge__nn_quantize(values[k] / scale, zero, y->type == LEDGE_INT8);
         for (size_t o = 0; o < outer; o++)
-            for (size_t e = 0; e < n; e++)
-                ((uint8_t *)y->data)[o * row + at + e] = table[bytes_of(x)[o * n + e]];
+            ledge__bytes_map(runner(c), bytes_of(x) + o * n, (uint8_t *)y->data + o * row + at, n,
+                             table);
         at += n;
     }
     return LEDGE_OK;
 }
 
-/* ---- through float: pooling and softmax ---- */
+/* ---- pools: on pixels, which NCHW is turned into and back from ---- */
+
+/* The input's dimensions with channels first, which the window's attributes speak of. */
+static LedgeTensor channels_first(const LedgeOpCtx *c)
+{
+    LedgeTensor x = *c->in[0];
+    if (!ledge__node_int(c->node, "channels_last", 0) || x.rank < 3)
+        return x;
+    x.dims[1] = c->in[0]->dims[x.rank - 1];
+    for (int32_t d = 2; d < x.rank; d++)
+        x.dims[d] = c->in[0]->dims[d - 1];
+    return x;
+}
+
+static bool is_global(const LedgeOpCtx *c)
+{
+    return strcmp(c->node->op_type, "QLinearGlobalAveragePool") == 0;
+}
 
 static LedgeStatus window(LedgeOpCtx *c, LedgeWindow *w)
 {
-    const LedgeTensor *x = c->in[0];
-    if (strcmp(c->node->op_type, "QLinearAveragePool") == 0)
-        return ledge__nn_window(c, x, NULL, ledge__node_int(c->node, "ceil_mode", 0) != 0, w);
-    *w = (LedgeWindow){.nd = x->rank - 2};
-    if (x->rank < 3)
+    const LedgeTensor x = channels_first(c);
+    if (x.rank < 3)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "input has rank %d, must be at least 3",
-                              x->rank);
+                              x.rank);
+    if (!is_global(c))
+        return ledge__nn_window(c, &x, NULL, ledge__node_int(c->node, "ceil_mode", 0) != 0, w);
+    *w = (LedgeWindow){.nd = x.rank - 2};
     for (int d = 0; d < w->nd; d++) {
-        w->in[d] = w->kernel[d] = x->dims[2 + d];
-        w->stride[d] = w->dilation[d] = w->out[d] = 1;
-        if (w->in[d] == 0)
+        w->out[d] = 1;
+        if (x.dims[2 + d] == 0)
             return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "has nothing to pool");
     }
     return LEDGE_OK;
@@ -254,16 +264,160 @@ static LedgeStatus pool_infer(LedgeOpCtx *c)
     LEDGE_TRY(ledge__nn_need(c, 2, 0));
     LEDGE_TRY(check_in(c, &unary_in));
     LEDGE_TRY(check_out(c, &unary_out, 0, &t));
-    LEDGE_TRY(refuse_channels_last(c));
     const LedgeTensor *x = c->in[0];
     memcpy(dims, x->dims, sizeof dims);
     if (x->rank >= 0) {
         LEDGE_TRY(window(c, &w));
-        memcpy(dims + 2, w.out, (size_t)w.nd * sizeof dims[0]);
+        const bool last = ledge__node_int(c->node, "channels_last", 0) != 0;
+        memcpy(dims + (last ? 1 : 2), w.out, (size_t)w.nd * sizeof dims[0]);
     }
     ledge__op_set_out(c, 0, t, x->rank, dims);
     return LEDGE_OK;
 }
+
+/* One byte of a pool over three dimensions, in plain C: rare, and never large. */
+static uint8_t volume_mean(const LedgeWindow *w, const int64_t *at, size_t channels,
+                           const uint8_t *x, const LedgeByteMean *m, bool count_pads)
+{
+    int64_t taps = 0, all = 1, sum = 0;
+    for (int d = 0; d < 3; d++) { /* what lies on the image or its padding */
+        int64_t n = w->kernel[d];
+        while (n > 0 && at[d] + (n - 1) * w->dilation[d] >= w->in[d] + w->pad_end[d])
+            n--;
+        all *= n;
+    }
+    for (int64_t k = 0; k < w->kernel[0] * w->kernel[1] * w->kernel[2]; k++) {
+        const int64_t a = at[0] + k / w->kernel[2] / w->kernel[1] * w->dilation[0];
+        const int64_t b = at[1] + k / w->kernel[2] % w->kernel[1] * w->dilation[1];
+        const int64_t e = at[2] + k % w->kernel[2] * w->dilation[2];
+        if (a < 0 || b < 0 || e < 0 || a >= w->in[0] || b >= w->in[1] || e >= w->in[2])
+            continue;
+        sum += x[(size_t)((a * w->in[1] + b) * w->in[2] + e) * channels] - m->x_zero;
+        taps++;
+    }
+    const int64_t count = count_pads ? all : taps;
+    return ledge__nn_quantize((float)sum * (m->scale / (float)(count ? count : 1)), m->y_zero,
+                              false);
+}
+
+static LedgeStatus average_volume(LedgeOpCtx *c, const LedgeByteMean *m, const uint8_t *x,
+                                  uint8_t *y)
+{
+    const LedgeTensor t = channels_first(c);
+    const size_t channels = (size_t)t.dims[1], image = ledge__nn_product(t.dims, 1, 5);
+    const bool count_pads = ledge__node_int(c->node, "count_include_pad", 0) != 0;
+    LedgeWindow w;
+    LEDGE_TRY(window(c, &w));
+    for (int64_t i = 0; i < t.dims[0] * w.out[0] * w.out[1] * w.out[2]; i++) {
+        const int64_t o[3] = {i / w.out[2] / w.out[1] % w.out[0], i / w.out[2] % w.out[1],
+                              i % w.out[2]};
+        const size_t b = (size_t)(i / w.out[2] / w.out[1] / w.out[0]);
+        int64_t at[3];
+        for (int d = 0; d < 3; d++)
+            at[d] = o[d] * w.stride[d] - w.pad[d];
+        for (size_t k = 0; k < channels; k++)
+            *y++ = volume_mean(&w, at, channels, x + b * image + k, m, count_pads);
+    }
+    return LEDGE_OK;
+}
+
+typedef struct PoolBytes {
+    uint8_t *x, *y; /* as pixels */
+} PoolBytes;
+
+static LedgeStatus pool_layout(LedgeOpCtx *c, NnScratch *s, PoolBytes *p)
+{
+    p->x = ledge__nn_take(s, (size_t)ledge_tensor_count(c->in[0]), 1);
+    p->y = ledge__nn_take(s, (size_t)ledge_tensor_count(c->out[0]), 1);
+    if (s->overflow)
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
+                              "needs more working memory than can be counted");
+    return LEDGE_OK;
+}
+
+static LedgeStatus pool_prepare(LedgeOpCtx *c)
+{
+    NnScratch s = {0};
+    PoolBytes p;
+    LEDGE_TRY(pool_layout(c, &s, &p));
+    c->scratch_bytes = s.used;
+    return LEDGE_OK;
+}
+
+/* Signed bytes to unsigned ones, or back. */
+static void flip(LedgeOpCtx *c, uint8_t *x, size_t n)
+{
+    uint8_t table[256];
+    for (int i = 0; i < 256; i++)
+        table[i] = (uint8_t)(i ^ 0x80);
+    ledge__bytes_map(runner(c), x, x, n, table);
+}
+
+static LedgeStatus average(LedgeOpCtx *c, const LedgeByteMean *m, const uint8_t *x, uint8_t *y)
+{
+    const LedgeTensor t = channels_first(c);
+    LedgeWindow w;
+    if (is_global(c)) {
+        const size_t pixels = ledge__nn_product(t.dims, 2, t.rank);
+        if (pixels > LEDGE_BYTE_SUM_MOST)
+            return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the window is too large");
+        ledge__bytes_global_average(runner(c), (size_t)t.dims[0], pixels, (size_t)t.dims[1], m, x,
+                                    y);
+        return LEDGE_OK;
+    }
+    if (t.rank == 5)
+        return average_volume(c, m, x, y);
+    if (t.rank > 5)
+        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "pools at most three dimensions");
+    LEDGE_TRY(window(c, &w));
+    const LedgePoolWindow p =
+        ledge__byte_pool_window(&w, t.dims, ledge__node_int(c->node, "count_include_pad", 0) != 0);
+    if (p.kernel_h > LEDGE_BYTE_SUM_MOST || p.kernel_w > LEDGE_BYTE_SUM_MOST / p.kernel_h)
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the window is too large");
+    ledge__bytes_average_pool(runner(c), &p, m, x, y);
+    return LEDGE_OK;
+}
+
+static LedgeStatus pool_run(LedgeOpCtx *c)
+{
+    const LedgeTensor *x = c->in[0], t = channels_first(c);
+    LedgeTensor *y = c->out[0];
+    NnScratch s = {.base = c->scratch};
+    PoolBytes p;
+    const LedgeByteScale from = byte_scale(c, &unary_in, x->type);
+    const LedgeByteScale to = byte_scale(c, &unary_out, y->type);
+    const LedgeByteMean m = {from.zero, to.zero, from.scale / to.scale, 0, 255};
+    const size_t n = (size_t)ledge_tensor_count(x), batch = (size_t)t.dims[0];
+    const size_t channels = (size_t)t.dims[1], n_out = (size_t)ledge_tensor_count(y);
+    LEDGE_TRY(check_ratio(c, m.scale));
+    LEDGE_TRY(pool_layout(c, &s, &p));
+    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
+    if (n_out == 0)
+        return LEDGE_OK;
+    const bool last = ledge__node_int(c->node, "channels_last", 0) != 0;
+    const size_t plane = n / batch / channels;
+    if (is_global(c) && !last && plane <= LEDGE_BYTE_SUM_MOST) {
+        ledge__bytes_plane_average(runner(c), batch * channels, plane, &m, from.flip, to.flip,
+                                   x->data, y->data);
+        return LEDGE_OK;
+    }
+    if (last)
+        memcpy(p.x, x->data, n);
+    else
+        ledge__vec_transpose(runner(c), x->data, p.x, batch, channels, plane, 1);
+    if (from.flip)
+        flip(c, p.x, n);
+    LEDGE_TRY(average(c, &m, p.x, p.y));
+    if (to.flip)
+        flip(c, p.y, n_out);
+    if (last)
+        memcpy(y->data, p.y, n_out);
+    else
+        ledge__vec_transpose(runner(c), p.y, y->data, batch, n_out / batch / channels, channels, 1);
+    return LEDGE_OK;
+}
+
+/* ---- QLinearSoftmax: through float ---- */
 
 static LedgeStatus softmax_infer(LedgeOpCtx *c)
 {
@@ -274,81 +428,34 @@ static LedgeStatus softmax_infer(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
-typedef struct Floats {
-    float *x, *y;
-} Floats;
-
-static LedgeStatus layout(LedgeOpCtx *c, NnScratch *s, Floats *f)
-{
-    f->x = ledge__nn_take(s, (size_t)ledge_tensor_count(c->in[0]), 4);
-    f->y = ledge__nn_take(s, (size_t)ledge_tensor_count(c->out[0]), 4);
-    if (s->overflow)
-        return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
-                              "needs more working memory than can be counted");
-    return LEDGE_OK;
-}
-
-static LedgeStatus float_prepare(LedgeOpCtx *c)
+static LedgeStatus softmax_prepare(LedgeOpCtx *c)
 {
     NnScratch s = {0};
-    Floats f;
-    LEDGE_TRY(layout(c, &s, &f));
+    ledge__nn_take(&s, (size_t)ledge_tensor_count(c->in[0]), sizeof(float));
+    if (s.overflow)
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
+                              "needs more working memory than can be counted");
     c->scratch_bytes = s.used;
-    return LEDGE_OK;
-}
-
-static LedgeStatus load(LedgeOpCtx *c, Floats *f)
-{
-    NnScratch s = {.base = c->scratch};
-    float table[256];
-    LEDGE_TRY(layout(c, &s, f));
-    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
-    value_table(c, &unary_in, c->in[0]->type, table);
-    size_t n = (size_t)ledge_tensor_count(c->in[0]);
-    for (size_t i = 0; i < n; i++)
-        f->x[i] = table[bytes_of(c->in[0])[i]];
-    return LEDGE_OK;
-}
-
-static void store(LedgeOpCtx *c, const Floats *f)
-{
-    LedgeTensor *y = c->out[0];
-    float scale = scale_of(c, &unary_out);
-    int32_t zero = zero_of(c, &unary_out);
-    size_t n = (size_t)ledge_tensor_count(y);
-    for (size_t i = 0; i < n; i++)
-        ((uint8_t *)y->data)[i] = ledge__nn_quantize(f->y[i] / scale, zero, y->type == LEDGE_INT8);
-}
-
-static LedgeStatus pool_run(LedgeOpCtx *c)
-{
-    Floats f;
-    LedgePoolRef p = {.planes = c->in[0]->dims[0] * c->in[0]->dims[1]};
-    LEDGE_TRY(load(c, &f));
-    LEDGE_TRY(window(c, &p.w));
-    p.count_pads = ledge__node_int(c->node, "count_include_pad", 0) != 0;
-    p.x = f.x;
-    p.y = f.y;
-    ledge__average_pool_f32_ref(&p, c->pool);
-    store(c, &f);
     return LEDGE_OK;
 }
 
 static LedgeStatus softmax_run(LedgeOpCtx *c)
 {
-    Floats f;
     const LedgeTensor *x = c->in[0];
-    bool flat = ledge__node_int(c->node, "opset", 13) < 13;
+    NnScratch s = {.base = c->scratch};
+    const size_t n = (size_t)ledge_tensor_count(x);
+    float *v = ledge__nn_take(&s, n, sizeof *v);
+    const bool flat = ledge__node_int(c->node, "opset", 13) < 13;
     int32_t axis;
     LEDGE_TRY(ledge__op_axis(c, ledge__node_int(c->node, "axis", -1), x->rank, &axis));
-    LEDGE_TRY(load(c, &f));
-    LedgeRows r = {.outer = ledge__nn_product(x->dims, 0, axis),
-                   .size = flat ? ledge__nn_product(x->dims, axis, x->rank) : (size_t)x->dims[axis],
-                   .inner = flat ? 1 : ledge__nn_product(x->dims, axis + 1, x->rank),
-                   .x = f.x,
-                   .y = f.y};
-    ledge__softmax_f32_ref(&r, c->pool);
-    store(c, &f);
+    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
+    const size_t size =
+        flat ? ledge__nn_product(x->dims, axis, x->rank) : (size_t)x->dims[axis];
+    const size_t inner = flat ? 1 : ledge__nn_product(x->dims, axis + 1, x->rank);
+    ledge__bytes_dequantize(runner(c), x->data, v, n, byte_scale(c, &unary_in, x->type));
+    ledge__vec_softmax(runner(c), v, v, ledge__nn_product(x->dims, 0, axis), size, inner, false);
+    ledge__bytes_quantize(runner(c), v, c->out[0]->data, n,
+                          byte_scale(c, &unary_out, c->out[0]->type));
     return LEDGE_OK;
 }
 
@@ -362,8 +469,8 @@ const LedgeOp ledge__ops_nn_ms_qlinear[] = {
     MS("QLinearAdd", binary_infer, NULL, binary_run),
     MS("QLinearMul", binary_infer, NULL, binary_run),
     MS("QLinearConcat", concat_infer, NULL, concat_run),
-    MS("QLinearAveragePool", pool_infer, float_prepare, pool_run),
-    MS("QLinearGlobalAveragePool", pool_infer, float_prepare, pool_run),
-    MS("QLinearSoftmax", softmax_infer, float_prepare, softmax_run),
+    MS("QLinearAveragePool", pool_infer, pool_prepare, pool_run),
+    MS("QLinearGlobalAveragePool", pool_infer, pool_prepare, pool_run),
+    MS("QLinearSoftmax", softmax_infer, softmax_prepare, softmax_run),
     {0},
 };

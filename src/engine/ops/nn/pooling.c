@@ -1,5 +1,6 @@
 /* MaxPool (ONNX 1, 8, 10, 11, 12, 22), AveragePool (1, 7, 10, 11, 19, 22), LpPool (2, 11, 18,
  * 22), GlobalMaxPool, GlobalAveragePool and GlobalLpPool (1, 2, 22). */
+#include "engine/ops/fused/fused_bytes.h"
 #include "engine/ops/nn/nn.h"
 
 typedef enum Kind { KIND_MAX, KIND_AVERAGE, KIND_LP } Kind;
@@ -91,12 +92,80 @@ static LedgeStatus body(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+/* ---- MaxPool of bytes over one or two dimensions, on pixels ---- */
+
+static bool on_pixels(const LedgeOpCtx *c)
+{
+    const LedgeTensor *x = c->in[0];
+    return (x->type == LEDGE_UINT8 || x->type == LEDGE_INT8) && x->rank >= 3 && x->rank <= 4 &&
+           !ledge__op_out(c, 1);
+}
+
+typedef struct Pixels {
+    uint8_t *x, *y;
+} Pixels;
+
+static LedgeStatus pixel_layout(LedgeOpCtx *c, NnScratch *s, Pixels *p)
+{
+    p->x = ledge__nn_take(s, (size_t)ledge_tensor_count(c->in[0]), 1);
+    p->y = ledge__nn_take(s, (size_t)ledge_tensor_count(c->out[0]), 1);
+    if (s->overflow)
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
+                              "needs more working memory than can be counted");
+    return LEDGE_OK;
+}
+
+/* Signed bytes in the order of unsigned ones, or back. */
+static void flip(LedgeRunner r, uint8_t *x, size_t n)
+{
+    uint8_t table[256];
+    for (int i = 0; i < 256; i++)
+        table[i] = (uint8_t)(i ^ 0x80);
+    ledge__bytes_map(r, x, x, n, table);
+}
+
+static LedgeStatus run_pixels(LedgeOpCtx *c)
+{
+    const LedgeTensor *x = c->in[0], *y = c->out[0];
+    const LedgeRunner r = {c->pool, c->cpu};
+    const size_t n = (size_t)ledge_tensor_count(x), n_out = (size_t)ledge_tensor_count(y);
+    const size_t batch = (size_t)x->dims[0], channels = (size_t)x->dims[1];
+    NnScratch s = {.base = c->scratch};
+    Pixels p;
+    LedgeWindow w;
+    LEDGE_TRY(window(c, &w));
+    LEDGE_TRY(pixel_layout(c, &s, &p));
+    LEDGE_TRY(ledge__nn_check_scratch(c, &s));
+    if (n_out == 0)
+        return LEDGE_OK;
+    const LedgePoolWindow pool = ledge__byte_pool_window(&w, x->dims, false);
+    ledge__vec_transpose(r, x->data, p.x, batch, channels, n / batch / channels, 1);
+    if (x->type == LEDGE_INT8)
+        flip(r, p.x, n);
+    ledge__bytes_max_pool(r, &pool, p.x, p.y);
+    if (x->type == LEDGE_INT8)
+        flip(r, p.y, n_out);
+    ledge__vec_transpose(r, p.y, y->data, batch, n_out / batch / channels, channels, 1);
+    return LEDGE_OK;
+}
+
+static LedgeStatus prepare(LedgeOpCtx *c)
+{
+    NnScratch s = {0};
+    Pixels p;
+    if (!on_pixels(c) || !ledge__op_out(c, 0))
+        return ledge__nn_prepare_float(c);
+    LEDGE_TRY(pixel_layout(c, &s, &p));
+    c->scratch_bytes = s.used;
+    return LEDGE_OK;
+}
+
 /* Outputs may be not wanted: MaxPool used for its indices alone has none to write to. */
 static LedgeStatus run(LedgeOpCtx *c)
 {
     if (!ledge__op_out(c, 0))
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "must have its first output");
-    return ledge__nn_run_float(c, body);
+    return on_pixels(c) ? run_pixels(c) : ledge__nn_run_float(c, body);
 }
 
 /* ---- MaxUnpool ---- */
@@ -191,7 +260,7 @@ static LedgeStatus unpool_run(LedgeOpCtx *c)
 }
 
 const LedgeOp ledge__ops_nn_pool[] = {
-    {"", "MaxPool", 1, 0, 0, infer, ledge__nn_prepare_float, run, NULL},
+    {"", "MaxPool", 1, 0, 0, infer, prepare, run, NULL},
     {"", "AveragePool", 1, 0, 0, infer, ledge__nn_prepare_float, run, NULL},
     {"", "LpPool", 2, 0, 0, infer, ledge__nn_prepare_float, run, NULL},
     {"", "GlobalMaxPool", 1, 0, 0, infer, ledge__nn_prepare_float, run, NULL},

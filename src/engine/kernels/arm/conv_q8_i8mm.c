@@ -1,0 +1,4 @@
+/* The 8-bit kernels of convolution and GEMM for i8mm; the code is in the *_q8_tile.h. */
+#include "engine/kernels/arm/vq_neon.h"
+
+#include "engine/kernels/q8_set.h"

@@ -1,0 +1,261 @@
+/* The packing of B and the walk over 8-bit GEMM tiles; see gemm_q8.h.
+ *
+ * Order: blocks of panels that stay in the L2 cache; in a block the tiles of rows; for a tile
+ * of rows all panels of the block, so that the rows are read from L1 but once. */
+#include "engine/kernels/gemm_q8.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+enum {
+    NEAR_BYTES = 48 * 1024, /* of packed B that come into cache by themselves */
+    L2_BYTES = 512 * 1024,  /* of packed B in a block: half of a usual L2 of 1 MiB */
+    SMALL_WORK = 512 * 1024, /* multiply-adds too few to be shared out */
+    NEAR_ROWS = 8 * 1024,    /* bytes of rows that stay in L1 while panels go by */
+    ITEMS_PER_THREAD = 4
+};
+
+bool ledge__q8_panels_init(LedgeQ8Panels *p, const LedgeQ8Kernels *k, size_t n, size_t taps,
+                           size_t kc)
+{
+    size_t bytes;
+    if (n > SIZE_MAX / 2 || kc > SIZE_MAX / 2)
+        return false;
+    const size_t vectors = (n + k->lanes - 1) / k->lanes;
+    *p = (LedgeQ8Panels){.k = k, .n = n, .columns = vectors * k->lanes, .taps = taps, .kc = kc};
+    p->count = (uint32_t)((vectors + k->nv - 1) / k->nv);
+    p->base = p->count ? (uint32_t)(vectors / p->count) : 0;
+    p->wide = p->count ? (uint32_t)(vectors % p->count) : 0;
+    return ledge__mul(taps, ledge__round_up(kc, k->step), &p->depth) &&
+           ledge__mul(p->columns, p->depth, &bytes);
+}
+
+uint32_t ledge__q8_panels_mr(const LedgeQ8Panels *p)
+{
+    const uint32_t most = p->base + (p->wide > 0);
+    return most ? p->k->mr[most - 1] : 1;
+}
+
+bool ledge__q8_scales_tame(const float *scale, size_t n, const LedgeQ8Out *o)
+{
+    /* 2^31 times the largest float below 1 is an int32; sums of bytes are far from it */
+    bool tame = o->kind != LEDGE_Q8_SUM || (o->y_scale < 65536.0f && o->r_scale < 65536.0f);
+    for (size_t i = 0; i < n; i++)
+        tame &= scale[i] < 1.0f;
+    return tame;
+}
+
+typedef uint8_t Bytes __attribute__((vector_size(16)));
+
+static inline Bytes load_bytes(const uint8_t *p)
+{
+    Bytes x;
+    memcpy(&x, p, sizeof(x));
+    return x;
+}
+
+/* Four rows of 16 columns each, turned into four bytes of each column. */
+static void turn_rows(const uint8_t *w, size_t row, uint8_t flip, uint8_t *to)
+{
+    Bytes f;
+    memset(&f, flip, sizeof(f));
+    const Bytes r0 = load_bytes(w) ^ f, r1 = load_bytes(w + row) ^ f;
+    const Bytes r2 = load_bytes(w + 2 * row) ^ f, r3 = load_bytes(w + 3 * row) ^ f;
+#define LOW  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+    const Bytes a = __builtin_shufflevector(r0, r1, LOW), b = __builtin_shufflevector(r2, r3, LOW);
+    const Bytes c = __builtin_shufflevector(r0, r1, HIGH), d = __builtin_shufflevector(r2, r3, HIGH);
+#undef LOW
+#undef HIGH
+#define LOW  0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23
+#define HIGH 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31
+    const Bytes out[4] = {
+        __builtin_shufflevector(a, b, LOW), __builtin_shufflevector(a, b, HIGH),
+        __builtin_shufflevector(c, d, LOW), __builtin_shufflevector(c, d, HIGH)};
+#undef LOW
+#undef HIGH
+    memcpy(to, out, sizeof(out));
+}
+
+/* One step of k, zeros beyond, for `cols` columns, zeros up to `width`. Matrices that are not
+ * constants are packed at each run: whole steps of contiguous rows or columns go fast. */
+static void pack_step(const uint8_t *w, size_t sn, size_t sc, size_t k, size_t step, size_t cols,
+                      size_t width, uint8_t flip, uint8_t *to)
+{
+    size_t j = 0;
+    if (sc == 1 && k == step && step == 4) {
+        for (; j < cols; j++) {
+            uint32_t x;
+            memcpy(&x, w + j * sn, sizeof(x));
+            x ^= 0x01010101u * flip;
+            memcpy(to + j * 4, &x, sizeof(x));
+        }
+    } else if (sn == 1 && k == step && step == 4) {
+        for (; j + 16 <= cols; j += 16)
+            turn_rows(w + j, sc, flip, to + j * 4);
+    }
+    memset(to + j * step, 0, (width - j) * step);
+    for (; j < cols; j++)
+        for (size_t i = 0; i < k; i++)
+            to[j * step + i] = w[j * sn + i * sc] ^ flip;
+}
+
+void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, size_t st, size_t sc,
+                           uint8_t flip, int8_t *packed)
+{
+    const size_t lanes = p->k->lanes, step = p->k->step;
+    uint8_t *to = (uint8_t *)packed;
+    for (size_t i = 0; i < p->count; i++) {
+        const size_t first = ledge__q8_panel_start(p, i) * lanes;
+        const size_t width = ledge__q8_panel_nv(p, i) * lanes;
+        const size_t cols = p->n - first < width ? p->n - first : width;
+        const uint8_t *from = (const uint8_t *)w + first * sn;
+        for (size_t t = 0; t < p->taps; t++)
+            for (size_t c = 0; c < p->kc; c += step, to += width * step)
+                pack_step(from + t * st + c * sc, sn, sc, p->kc - c < step ? p->kc - c : step, step,
+                          cols, width, flip, to);
+    }
+}
+
+size_t ledge__gemm_q8_thread_bytes(size_t taps, size_t border)
+{
+    size_t pointers, sum;
+    if (!ledge__mul(taps, LEDGE_Q8_MR_MAX * sizeof(uint8_t *), &pointers) ||
+        pointers > SIZE_MAX - LEDGE_ALIGN ||
+        !ledge__add(ledge__round_up(pointers, LEDGE_ALIGN), border, &sum) ||
+        sum > SIZE_MAX - LEDGE_ALIGN)
+        return 0;
+    return ledge__round_up(sum, LEDGE_ALIGN);
+}
+
+typedef struct Walk {
+    const LedgeQ8Run *g;
+    size_t block, blocks, chunks;
+} Walk;
+
+static void sum_rows(const uint8_t *const *rows, size_t taps, size_t kc, uint32_t mr, int32_t *sums)
+{
+    for (uint32_t i = 0; i < mr; i++) {
+        uint32_t s = 0;
+        for (size_t t = 0; t < taps; t++)
+            for (size_t k = 0; k < kc; k++)
+                s += rows[t * mr + i][k];
+        sums[i] = (int32_t)s;
+    }
+}
+
+/* `repeat` tiles whose pointers are ready. */
+typedef struct Rows {
+    const uint8_t *const *at;
+    size_t group, m0, kc, repeat;
+    uint32_t mr;
+} Rows;
+
+/* All panels of [p0, p1) for these tiles. */
+static void run_tiles(const LedgeQ8Run *g, const Rows *rows, size_t p0, size_t p1)
+{
+    const LedgeQ8Panels *p = &g->p;
+    const size_t lanes = p->k->lanes, element = g->out->kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
+    const size_t columns = rows->group * p->columns, bytes = p->columns * p->depth;
+    const size_t c = rows->m0 * g->ldc + rows->group * p->n;
+    const size_t r = rows->m0 * g->ldr + rows->group * p->n;
+    int32_t sums[LEDGE_Q8_MR_MAX];
+    LedgeQ8Tile t = {.a = rows->at, .taps = p->taps, .kc = rows->kc, .mr = rows->mr,
+                     .ldc = g->ldc, .ldr = g->ldr, .out = g->out, .row_sum = sums,
+                     .repeat = rows->repeat, .a_step = rows->mr * g->a_step};
+    if (g->b_zero)
+        sum_rows(rows->at, p->taps, p->kc, rows->mr, sums);
+    for (size_t i = p0; i < p1; i++) {
+        const size_t first = ledge__q8_panel_start(p, i) * lanes, at = columns + first;
+        t.nv = ledge__q8_panel_nv(p, i);
+        t.n = (uint32_t)(p->n - first < t.nv * lanes ? p->n - first : t.nv * lanes);
+        t.b = g->b + rows->group * bytes + first * p->depth;
+        t.ahead = bytes > NEAR_BYTES ? t.nv * lanes * p->depth : 0; /* the next panel */
+        t.init = g->init + at;
+        t.scale = g->scale + at;
+        t.fbias = g->fbias ? g->fbias + at : NULL;
+        t.b_zero = g->b_zero ? g->b_zero + at : NULL;
+        t.c = (char *)g->c + (c + first) * element;
+        t.r = g->r ? (const char *)g->r + (r + first) * element : NULL;
+        p->k->gemm(&t);
+    }
+    /* Over all panels at once: long rows are worth the constants that an activation loads. */
+    const size_t n0 = ledge__q8_panel_start(p, p0) * lanes;
+    const size_t n1 = ledge__q8_panel_start(p, p1) * lanes;
+    if (g->act && g->act->kind != LEDGE_ACT_CLAMP)
+        ledge__act_f32(g->act_kernels, (float *)g->c + c + n0, rows->mr * rows->repeat, g->ldc,
+                       (n1 < p->n ? n1 : p->n) - n0, g->act);
+}
+
+/* `tiles` of rows.mr rows each, from row rows.m0 on. */
+static void run_strip(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, Rows rows,
+                      size_t tiles)
+{
+    const uint8_t **at = (const uint8_t **)(void *)scratch;
+    const size_t pointers = g->p.taps * LEDGE_Q8_MR_MAX * sizeof(uint8_t *);
+    uint8_t *border = (uint8_t *)scratch + ledge__round_up(pointers, LEDGE_ALIGN);
+    const size_t near = NEAR_ROWS / (g->p.kc * rows.mr + 1), most = g->b_zero || !near ? 1 : near;
+    const size_t padded = ledge__round_up(g->p.kc, g->p.k->step);
+    rows.at = at;
+    while (tiles > 0) {
+        rows.repeat = tiles < most ? tiles : most;
+        const bool loose = g->rows(g->rows_arg, rows.group, rows.m0, rows.mr, at, border,
+                                   &rows.repeat);
+        rows.kc = loose ? padded : g->p.kc;
+        run_tiles(g, &rows, p0, p1);
+        rows.m0 += rows.mr * rows.repeat;
+        tiles -= rows.repeat;
+    }
+}
+
+/* Item = (block of panels, group, chunk of rows), in this order. Rows are dealt out evenly, so
+ * that no tile is much smaller than the others: first those with one row more. */
+static void run_items(void *arg, size_t begin, size_t end, int thread)
+{
+    const Walk *w = arg;
+    const LedgeQ8Run *g = w->g;
+    char *scratch = (char *)g->scratch + (size_t)thread * g->thread_bytes;
+    const size_t tiles = (g->m + g->mr - 1) / g->mr;
+    const size_t share = g->m / tiles, more = g->m % tiles;
+    for (size_t item = begin; item < end; item++) {
+        const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
+        const size_t p0 = item / w->chunks / g->groups * w->block;
+        const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
+        const size_t t0 = chunk * tiles / w->chunks, t1 = (chunk + 1) * tiles / w->chunks;
+        const size_t middle = t1 < more ? t1 : t0 > more ? t0 : more;
+        Rows rows = {.group = group, .m0 = t0 * share + (t0 < more ? t0 : more),
+                     .mr = (uint32_t)share + 1};
+        run_strip(g, scratch, p0, p1, rows, middle - t0);
+        rows.m0 += (middle - t0) * rows.mr;
+        rows.mr = (uint32_t)share;
+        run_strip(g, scratch, p0, p1, rows, t1 - middle);
+    }
+}
+
+void ledge__gemm_q8_run(const LedgeQ8Run *g, LedgePool *pool)
+{
+    if (g->m == 0 || g->p.count == 0 || g->groups == 0)
+        return;
+    const size_t threads = (size_t)ledge__pool_threads(pool);
+    const size_t panel = g->p.depth * g->p.k->nv * g->p.k->lanes;
+    const size_t tiles = (g->m + g->mr - 1) / g->mr;
+    Walk w = {.g = g, .block = panel > L2_BYTES || panel == 0 ? 1 : L2_BYTES / panel, .chunks = 1};
+    if (w.block > g->p.count)
+        w.block = g->p.count;
+    const bool small =
+        (double)g->m * (double)g->p.depth * (double)g->p.n * (double)g->groups < SMALL_WORK;
+    if (threads > 1 && !small) {
+        const size_t want = threads * ITEMS_PER_THREAD;
+        if (tiles < want) { /* few rows: the columns are shared out */
+            const size_t share = g->p.count * tiles / want;
+            w.block = share < 1 ? 1 : share < w.block ? share : w.block;
+        }
+        const size_t blocks = (g->p.count + w.block - 1) / w.block * g->groups;
+        w.chunks = (want + blocks - 1) / blocks;
+        w.chunks = w.chunks > tiles ? tiles : w.chunks;
+    }
+    w.blocks = (g->p.count + w.block - 1) / w.block;
+    w.block = (g->p.count + w.blocks - 1) / w.blocks; /* of one size */
+    ledge__pool_run(small ? NULL : pool, w.blocks * w.chunks * g->groups, 1, run_items, &w);
+}

@@ -1,0 +1,159 @@
+/* Conv of bytes by constant 8-bit weights becomes ledge.QConv: with clamps and QuantizeLinear
+ * behind it where there are any, else with a float result. ledge.QConv works in NHWC: a
+ * Transpose stands on either side until the layout pass takes it away. */
+#include "engine/optimize/opt_layout.h"
+#include "engine/optimize/opt_q8.h"
+
+typedef struct Match {
+    LedgeNode *conv;
+    LedgeQ8 x;
+    LedgeQ8Weights w;
+    LedgeValue *scale, *bias;
+} Match;
+
+/* Whether all can be had; makes the constants. */
+static LedgeStatus match(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, float y_scale, Match *m,
+                         bool *ok)
+{
+    const LedgeValue *w = ledge__node_in(n, 1);
+    *ok = ledge__node_is(n, "Conv") && n->n_out == 1 && n->out[0] && w &&
+          ledge__q8_read(ledge__node_in(n, 0), &m->x) && !ledge__value_is_constant(m->x.v) &&
+          (m->x.v->t.rank == 4 || m->x.v->t.rank == 3) && w->t.rank == m->x.v->t.rank;
+    if (!*ok)
+        return LEDGE_OK;
+    m->conv = n;
+    LEDGE_TRY(ledge__q8_weights(g, c, w, 0, w->t.dims[0], &m->w, ok));
+    if (*ok)
+        LEDGE_TRY(ledge__q8_scales(g, c, &m->w, m->x.scale, y_scale, &m->scale, ok));
+    if (*ok)
+        LEDGE_TRY(ledge__q8_bias(g, c, ledge__node_in(n, 2), 1, &m->w, m->x.scale,
+                                 w->t.dims[0], &m->bias, ok));
+    return LEDGE_OK;
+}
+
+/* The same bytes as an image of height 1. */
+static LedgeValue *with_height(LedgeGraph *g, LedgeValue *v)
+{
+    LedgeTensor t = v->t;
+    t.rank = 4;
+    t.dims[3] = t.dims[2];
+    t.dims[2] = 1;
+    return ledge__value_constant(g, NULL, &t, false);
+}
+
+/* The NHWC form of the input. */
+static LedgeValue *input(LedgeGraph *g, const Match *m, LedgeNode *before)
+{
+    static const int64_t up[] = {0, 0, 1, -1};
+    LedgeValue *x = m->x.v;
+    if (x->t.rank == 3) {
+        LedgeTensor like = x->t;
+        like.rank = 4;
+        like.dims[3] = like.dims[2];
+        like.dims[2] = 1;
+        LedgeNode *r = ledge__opt_reshape(g, x, up, 4, &like, before);
+        if (!r)
+            return NULL;
+        x = r->out[0];
+    }
+    LedgeNode *t = ledge__opt_transpose(g, x, ledge__to_nhwc, before);
+    return t ? t->out[0] : NULL;
+}
+
+/* The result in the order and shape of `like`, which the Conv or the QuantizeLinear gave. */
+static LedgeNode *output(LedgeGraph *g, const Match *m, LedgeValue *y, const LedgeTensor *like,
+                         LedgeNode *before)
+{
+    static const int64_t down[] = {0, 0, -1};
+    LedgeNode *t = ledge__opt_transpose(g, y, ledge__to_nchw, before);
+    if (!t || m->x.v->t.rank == 4)
+        return t;
+    LedgeTensor flat = t->out[0]->t;
+    flat.rank = 3;
+    flat.dims[2] = like->rank == 3 ? like->dims[2] : -1;
+    return ledge__opt_reshape(g, t->out[0], down, 3, &flat, before);
+}
+
+static LedgeNode *new_conv(LedgeGraph *g, const Match *m, const LedgeTensor *out, LedgeType type,
+                           LedgeNode *before)
+{
+    LedgeTensor like = {.type = type, .rank = 4, .dims = {-1, -1, -1, m->w.w->t.dims[0]}};
+    if (out->rank == 4) {
+        like.dims[0] = out->dims[0];
+        like.dims[1] = out->dims[2];
+        like.dims[2] = out->dims[3];
+    } else if (out->rank == 3) {
+        like.dims[0] = out->dims[0];
+        like.dims[1] = 1;
+        like.dims[2] = out->dims[2];
+    }
+    LedgeValue *w = m->w.w->t.rank == 4 ? m->w.w : with_height(g, m->w.w);
+    LedgeValue *x = input(g, m, before);
+    LedgeNode *made = w && x ? ledge__opt_internal(g, "QConv", 6, &like, before) : NULL;
+    if (!made || !ledge__layout_conv_attrs(g, m->conv, made) ||
+        !ledge__node_set_int(g, made, "x_zero", m->x.zero) ||
+        (m->w.zero && !ledge__node_set_ints(g, made, "w_zero", m->w.zero, (size_t)m->w.n)))
+        return NULL;
+    made->name = m->conv->name;
+    ledge__node_set_input(made, 0, x);
+    ledge__node_set_input(made, 1, w);
+    ledge__node_set_input(made, 2, m->bias);
+    ledge__node_set_input(made, 3, m->scale);
+    return made;
+}
+
+static LedgeStatus to_bytes(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *q, bool *changed)
+{
+    LedgeQ8Tail t;
+    Match m;
+    bool ok;
+    if (!ledge__q8_tail(q, &t) || !ledge__opt_made_only_by(t.x, "Conv"))
+        return LEDGE_OK;
+    LEDGE_TRY(match(g, c, t.x->producer, t.y.scale, &m, &ok));
+    if (!ok)
+        return LEDGE_OK;
+    LedgeNode *made = new_conv(g, &m, &t.x->t, LEDGE_UINT8, q);
+    if (!made || !ledge__q8_set_output(g, made, &t))
+        return ledge__no_memory(c->err);
+    LedgeNode *last = output(g, &m, made->out[0], &t.x->t, q);
+    if (!last)
+        return ledge__no_memory(c->err);
+    ledge__opt_take_over(g, last, q);
+    *changed = true;
+    return LEDGE_OK;
+}
+
+static LedgeStatus to_float(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, bool *changed)
+{
+    Match m;
+    bool ok;
+    LEDGE_TRY(match(g, c, n, 1, &m, &ok));
+    if (!ok)
+        return LEDGE_OK;
+    LedgeNode *made = new_conv(g, &m, &n->out[0]->t, LEDGE_FLOAT, n);
+    LedgeNode *last = made && ledge__node_set_int(g, made, "to_float", 1)
+                          ? output(g, &m, made->out[0], &n->out[0]->t, n)
+                          : NULL;
+    if (!last)
+        return ledge__no_memory(c->err);
+    ledge__opt_take_over(g, last, n);
+    *changed = true;
+    return LEDGE_OK;
+}
+
+LedgeStatus ledge__opt_q8_conv(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
+{
+    if (!ledge__opt_has(c, "QConv"))
+        return LEDGE_OK;
+    for (LedgeNode *n = g->first, *next; n; n = next) { /* first those with a QuantizeLinear */
+        next = n->next;
+        if (ledge__node_is(n, "QuantizeLinear"))
+            LEDGE_TRY(to_bytes(g, c, n, changed));
+    }
+    for (LedgeNode *n = g->first, *next; n; n = next) {
+        next = n->next;
+        if (ledge__node_is(n, "Conv"))
+            LEDGE_TRY(to_float(g, c, n, changed));
+    }
+    return LEDGE_OK;
+}

@@ -1,0 +1,150 @@
+/* Alerts are told once, and metrics read back as they were written. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "monitor/alerts.h"
+#include "monitor/prom_text.h"
+
+static LedgeAlerts *table(void)
+{
+    LedgeAlerts *t = NULL;
+    LedgeError err;
+    assert_int_equal(ledge__alerts_new(NULL, ledge__allocator_or_default(NULL), &err, &t),
+                     LEDGE_OK);
+    return t;
+}
+
+static LedgeAlertEvent say(LedgeAlerts *t, double now, LedgeSeverity s, const LedgeAlert **a)
+{
+    return ledge__alerts_update(t, now, "memory", "machine", s, 0.9, 0.85, "memory is short", a);
+}
+
+static void an_alert_is_told_when_it_begins_worsens_and_ends(void **state)
+{
+    (void)state;
+    LedgeAlerts *t = table();
+    const LedgeAlert *a = NULL;
+    assert_int_equal(say(t, 0, LEDGE_FINE, &a), LEDGE_ALERT_NONE);
+    assert_int_equal(say(t, 10, LEDGE_WARNING, &a), LEDGE_ALERT_FIRING);
+    assert_string_equal(a->name, "memory");
+    assert_true(a->since == 10 && a->value == 0.9);
+    const uint64_t id = a->id;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(say(t, 11 + i, LEDGE_WARNING, &a), LEDGE_ALERT_NONE);
+    assert_int_equal(say(t, 120, LEDGE_HIGH, &a), LEDGE_ALERT_FIRING);
+    assert_int_equal(say(t, 121, LEDGE_WARNING, &a), LEDGE_ALERT_NONE);
+    assert_int_equal(say(t, 130, LEDGE_FINE, &a), LEDGE_ALERT_RESOLVED);
+    assert_true(a->id == id && a->ended == 130);
+    assert_int_equal(say(t, 131, LEDGE_FINE, &a), LEDGE_ALERT_NONE);
+    assert_null(ledge__alerts_at(t, 0));
+    ledge__alerts_free(t);
+}
+
+static void one_that_comes_and_goes_waits_for_its_cooldown(void **state)
+{
+    (void)state;
+    LedgeAlerts *t = table();
+    const LedgeAlert *a = NULL;
+    int events = 0;
+    for (int i = 0; i < 299; i++) /* flips each second */
+        events += say(t, i, i % 2 ? LEDGE_FINE : LEDGE_HIGH, &a) != LEDGE_ALERT_NONE;
+    assert_int_equal(events, 2);
+    assert_int_equal(say(t, 302, LEDGE_HIGH, &a), LEDGE_ALERT_FIRING);
+    ledge__alerts_free(t);
+}
+
+static void one_that_stays_is_told_again_after_hours(void **state)
+{
+    (void)state;
+    LedgeAlerts *t = table();
+    const LedgeAlert *a = NULL;
+    int events = 0;
+    for (int i = 0; i < 24 * 60; i++)
+        events += say(t, i * 60.0, LEDGE_HIGH, &a) == LEDGE_ALERT_FIRING;
+    assert_int_equal(events, 6);
+    ledge__alerts_free(t);
+}
+
+static void the_table_is_bounded(void **state)
+{
+    (void)state;
+    LedgeAlerts *t = table();
+    const LedgeAlert *a = NULL;
+    char subject[200];
+    for (int i = 0; i < LEDGE_ALERTS_KEPT + 44; i++) {
+        snprintf(subject, sizeof subject, "model %d", i);
+        ledge__alerts_update(t, 1, "drift", subject, LEDGE_HIGH, 1, 0, "x", &a);
+    }
+    assert_int_equal(ledge__alerts_dropped(t), 44);
+    assert_non_null(ledge__alerts_at(t, LEDGE_ALERTS_KEPT - 1));
+    assert_null(ledge__alerts_at(t, LEDGE_ALERTS_KEPT));
+    /* Names of any length are cut, and found again. */
+    memset(subject, 'x', sizeof subject - 1);
+    subject[sizeof subject - 1] = '\0';
+    ledge__alerts_update(t, 2, "drift", "model 0", LEDGE_FINE, 0, 0, "", &a);
+    ledge__alerts_update(t, 2000, "none", "none", LEDGE_FINE, 0, 0, "", &a);
+    assert_int_equal(ledge__alerts_update(t, 2001, subject, subject, LEDGE_HIGH, 1, 0, subject, &a),
+                     LEDGE_ALERT_FIRING);
+    assert_int_equal(ledge__alerts_update(t, 2002, subject, subject, LEDGE_HIGH, 1, 0, subject, &a),
+                     LEDGE_ALERT_NONE);
+    ledge__alerts_free(t);
+}
+
+static void metrics_have_prometheus_form(void **state)
+{
+    (void)state;
+    LedgePromText t;
+    ledge__prom_init(&t, ledge__allocator_or_default(NULL));
+    ledge__prom_family(&t, "ledge_inferences_total", "counter", "Answers given.\nAll of them \\.");
+    ledge__prom_sample(&t, (LedgePromLabel[]){{"model", "a\"b\\c\nd"}, {"version", "1"}, {0}}, 12);
+    ledge__prom_sample(&t, NULL, 0.25);
+    ledge__prom_sample(&t, NULL, NAN);
+    ledge__prom_sample(&t, NULL, -INFINITY);
+    assert_false(t.failed);
+    assert_string_equal(t.text,
+                        "# HELP ledge_inferences_total Answers given.\\nAll of them \\\\.\n"
+                        "# TYPE ledge_inferences_total counter\n"
+                        "ledge_inferences_total{model=\"a\\\"b\\\\c\\nd\",version=\"1\"} 12\n"
+                        "ledge_inferences_total 0.25\nledge_inferences_total NaN\n"
+                        "ledge_inferences_total -Inf\n");
+    ledge__prom_free(&t);
+}
+
+static void a_histogram_is_cumulative(void **state)
+{
+    (void)state;
+    LedgeSketch s;
+    ledge__sketch_clear(&s);
+    for (int i = 1; i <= 100; i++)
+        ledge__sketch_add(&s, i * 1e-3);
+    LedgePromText t;
+    ledge__prom_init(&t, ledge__allocator_or_default(NULL));
+    ledge__prom_family(&t, "ledge_latency_seconds", "histogram", "Latency.");
+    ledge__prom_histogram(&t, (LedgePromLabel[]){{"model", "m"}, {0}}, &s);
+    assert_non_null(strstr(t.text, "ledge_latency_seconds_bucket{model=\"m\",le=\"0.0005\"} 0\n"));
+    assert_non_null(strstr(t.text, "ledge_latency_seconds_bucket{model=\"m\",le=\"0.05\"} 5"));
+    assert_non_null(strstr(t.text, "ledge_latency_seconds_bucket{model=\"m\",le=\"+Inf\"} 100\n"));
+    assert_non_null(strstr(t.text, "ledge_latency_seconds_sum{model=\"m\"} 5.05\n"));
+    assert_non_null(strstr(t.text, "ledge_latency_seconds_count{model=\"m\"} 100\n"));
+    ledge__prom_free(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_alert_is_told_when_it_begins_worsens_and_ends),
+        cmocka_unit_test(one_that_comes_and_goes_waits_for_its_cooldown),
+        cmocka_unit_test(one_that_stays_is_told_again_after_hours),
+        cmocka_unit_test(the_table_is_bounded),
+        cmocka_unit_test(metrics_have_prometheus_form),
+        cmocka_unit_test(a_histogram_is_cumulative),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
