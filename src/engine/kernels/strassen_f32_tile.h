@@ -70,8 +70,8 @@ VF_INLINE void strassen_store(const StrassenEnd *e, const vf y0, const vf y1, fl
     vf_store_n(c + VF_LANES, vf_clamp(b, e->lo, e->hi), e->tail);
 }
 
-#define STRASSEN_PRODUCT(i, x)                                                            \
-    VF_EACH(r, pairs)                                                                     \
+#define STRASSEN_PRODUCT(i, x)                                                                     \
+    VF_EACH(r, pairs)                                                                              \
     acc[i][r] = vf_fma(vf_set(s[(i * LEDGE_STRASSEN_PAIRS + r) * VF_LANES + k]), x, acc[i][r]);
 
 /* b11 … b22: the tops and lows of the panel's two vectors. Signs are chosen so that each sum of
@@ -107,8 +107,9 @@ VF_INLINE void strassen_tile(const LedgeStrassenTile *t, const int pairs)
             STRASSEN_PRODUCT(6, y) /* s3 t3 */
         }
     }
-    const StrassenEnd e = {vf_set(t->lo), vf_set(t->hi), vf_load(t->scale),
-                           vf_load(t->scale + VF_LANES), t->bias, t->n - VF_LANES};
+    const StrassenEnd e = {vf_set(t->lo),     vf_set(t->hi),
+                           vf_load(t->scale), vf_load(t->scale + VF_LANES),
+                           t->bias,           t->n - VF_LANES};
     const size_t ldc = t->ldc, ldr = t->ldr;
     const bool even = t->rows == 2 * (uint32_t)pairs;
     float *c = t->c;
