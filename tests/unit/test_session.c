@@ -346,10 +346,9 @@ static void run_allocates_nothing_for_shapes_seen_before(void **state)
 
 static char path[64];
 
-static uint8_t *compiled(size_t *size)
+static uint8_t *compile_model(TestModel *t, size_t *size)
 {
     LedgeError err;
-    TestModel *t = small_model();
     LedgeModel *m = load(t, true);
     snprintf(path, sizeof path, "/tmp/ledge-test-%d.ledge", (int)getpid());
     LedgeStatus s = ledge_model_compile(m, NULL, 0, path, &err);
@@ -367,6 +366,11 @@ static uint8_t *compiled(size_t *size)
     assert_int_equal(fread(bytes, 1, *size, f), *size);
     fclose(f);
     return bytes;
+}
+
+static uint8_t *compiled(size_t *size)
+{
+    return compile_model(small_model(), size);
 }
 
 static void a_compiled_model_answers_like_its_source(void **state)
@@ -404,6 +408,33 @@ static void any_damaged_byte_of_a_compiled_model_is_noticed(void **state)
     for (size_t n = 0; n < size; n += 1 + n / 16) {
         LedgeModel *m = NULL;
         assert_int_not_equal(ledge_model_load_memory(bytes, n, NULL, NULL, &m), LEDGE_OK);
+    }
+    unlink(path);
+    free(bytes);
+}
+
+/* Large enough that several threads share the checksums. */
+static void a_damaged_byte_of_a_large_compiled_model_is_noticed(void **state)
+{
+    (void)state;
+    enum { K = 768, N = 1000 };
+    size_t size;
+    TestModel *t = test_model_new(17);
+    test_input(t, "x", LEDGE_FLOAT, 2, (int64_t[]){1, K});
+    test_noise(t, "w", 2, (int64_t[]){K, N}, 3);
+    test_node(t, "MatMul", "x w", "y");
+    test_output(t, "y");
+    uint8_t *bytes = compile_model(t, &size);
+    assert_true(size > (size_t)K * N * sizeof(float));
+    LedgeModel *m = NULL;
+    assert_int_equal(ledge_model_load_memory(bytes, size, NULL, NULL, &m), LEDGE_OK);
+    ledge_model_free(m);
+    for (size_t i = size / 7; i < size; i += size / 7) {
+        LedgeError err;
+        bytes[i] ^= 1;
+        assert_int_equal(ledge_model_load_memory(bytes, size, NULL, &err, &m), LEDGE_ERROR_FORMAT);
+        assert_non_null(strstr(err.message, "damaged"));
+        bytes[i] ^= 1;
     }
     unlink(path);
     free(bytes);
@@ -456,6 +487,7 @@ int main(void)
         cmocka_unit_test(run_allocates_nothing_for_shapes_seen_before),
         cmocka_unit_test(a_compiled_model_answers_like_its_source),
         cmocka_unit_test(any_damaged_byte_of_a_compiled_model_is_noticed),
+        cmocka_unit_test(a_damaged_byte_of_a_large_compiled_model_is_noticed),
         cmocka_unit_test(a_compiled_model_for_another_cpu_or_version_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,7 @@ static const float *image_row(const PlanesWalk *w, size_t n, size_t c, size_t oy
     return y < s->h ? w->a->x + ((n * s->c + c) * s->h + y) * s->w : NULL;
 }
 
-/* Filter row i of output row oy has its copy in a ring of kh, where the next output row finds it. */
+/* Filter row i of output row oy has its copy in a ring of kh; the next output row finds it there. */
 static size_t slot_of(const LedgeConvShape *s, size_t oy, size_t i)
 {
     return s->dh == 1 ? (oy * s->sh + i) % s->kh : i;
@@ -108,8 +108,13 @@ static void output_row(const PlanesWalk *w, size_t row, const float *x, const ui
     const LedgeConvShape *s = &plan->s;
     const LedgePanels *p = &plan->p;
     const size_t tiles = (s->ow + w->px - 1) / w->px;
-    LedgePlanesTile t = {.at = at, .depth = p->depth, .step = s->sw, .ldc = s->ldc,
-                         .ldr = a->ldr, .lo = a->act.lo, .hi = a->act.hi};
+    LedgePlanesTile t = {.at = at,
+                         .depth = p->depth,
+                         .step = s->sw,
+                         .ldc = s->ldc,
+                         .ldr = a->ldr,
+                         .lo = a->act.lo,
+                         .hi = a->act.hi};
     for (size_t i = 0; i < p->count; i++) {
         const size_t first = ledge__panel_start(p, i) * p->k->lanes;
         t.nv = ledge__panel_nv(p, i);
@@ -156,7 +161,7 @@ void ledge__conv_f32_planes_run(const LedgeConvPlan *plan, const LedgeConvArgs *
     if (rows == 0 || s->ow == 0 || s->m == 0 || !row_floats(plan, &w.row))
         return;
     const size_t share = rows / ((size_t)ledge__pool_threads(pool) * PLANES_ITEMS_PER_THREAD);
-    const bool small = (double)rows * (double)s->ow * (double)s->m * (double)plan->p.depth <
-                       PLANES_SMALL_WORK;
+    const bool small =
+        (double)rows * (double)s->ow * (double)s->m * (double)plan->p.depth < PLANES_SMALL_WORK;
     ledge__pool_run(small ? NULL : pool, rows, share > 1 ? share : 1, run_rows, &w);
 }

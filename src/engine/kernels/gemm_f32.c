@@ -15,8 +15,8 @@ enum {
     SMALL_WORK = 128 * 1024, /* multiply-adds too few to be shared out */
     ITEMS_PER_THREAD = 4,
     LANES_MAX = 16,
-    STRASSEN_MIN_DEPTH = 48, /* a tile's last sums would outweigh what is saved */
-    STRASSEN_RUN = 512,  /* of K: what its packed rows take stays in an L1 of 32 KiB */
+    STRASSEN_MIN_DEPTH = 48,  /* a tile's last sums would outweigh what is saved */
+    STRASSEN_RUN = 512,       /* of K: what its packed rows take stays in an L1 of 32 KiB */
     STRASSEN_MIN_COLUMNS = 96 /* the sums of A must serve some panels */
 };
 
@@ -44,8 +44,8 @@ void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size
 bool ledge__panels_init_strassen(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth)
 {
     const size_t width = ledge__round_up(n, k->lanes);
-    if (!k->strassen->tile || depth % 2 || depth < STRASSEN_MIN_DEPTH ||
-        n < STRASSEN_MIN_COLUMNS || width / 11 * 10 > n)
+    if (!k->strassen->tile || depth % 2 || depth < STRASSEN_MIN_DEPTH || n < STRASSEN_MIN_COLUMNS ||
+        width / 11 * 10 > n)
         return false;
     ledge__panels_init_narrow(p, k, n, depth, 2);
     p->strassen = true;
@@ -244,8 +244,8 @@ typedef struct Walk {
     size_t per; /* chunks of a thread's own range of rows; 0: rows are not dealt out so */
 } Walk;
 
-/* A tile of a scaled panel without Strassen, for rows that are rare: slow, and in double precision so
- * that nothing overflows that need not. */
+/* A tile of a scaled panel without Strassen, for rows that are rare: slow, and in double precision
+ * so that nothing overflows that need not. */
 static void run_unscaled(const LedgeGemmTile *t, size_t width, const float *scale)
 {
     for (size_t i = 0; i < t->mr; i++) {
@@ -261,7 +261,8 @@ static void run_unscaled(const LedgeGemmTile *t, size_t width, const float *scal
     }
 }
 
-/* What panel i takes from the tile of rows m0 …; with Strassen's panels t->b is the row of scales. */
+/* What panel i takes from the tile of rows m0 …; with Strassen's panels t->b is the row of scales.
+ */
 static void set_panel(const LedgeGemmRun *g, size_t group, size_t m0, size_t i, LedgeGemmTile *t)
 {
     const LedgePanels *p = &g->p;
@@ -283,27 +284,6 @@ static void activate(const LedgeGemmRun *g, const LedgeGemmTile *t)
         ledge__act_f32(g->p.k, t->c, t->mr, t->ldc, t->n, &g->act);
 }
 
-/* A run of K for one panel, rows k … k + depth - 1: of several, the first adds bias and residual and
- * the last clamps. A panel that is unfit for it is left to the first run. */
-static void strassen_panel(const LedgePanels *p, const LedgeGemmTile *t, size_t k, size_t depth,
-                           const float *packed)
-{
-    const size_t width = t->nv * p->k->lanes;
-    const bool first = k == 0, last = k + depth == p->depth;
-    const LedgeStrassenTile s = {.s = packed, .b = t->b + (1 + k) * width, .half = depth / 2,
-                                 .ahead = t->ahead, .scale = t->b, .bias = first ? t->bias : NULL,
-                                 .c = t->c, .ldc = t->ldc, .r = first ? t->r : NULL, .ldr = t->ldr,
-                                 .lo = last ? t->lo : -INFINITY, .hi = last ? t->hi : INFINITY,
-                                 .rows = t->mr, .n = t->n};
-    if (t->b[0] != 0.0f) {
-        p->k->strassen->tile(&s);
-    } else if (first) {
-        LedgeGemmTile plain = *t;
-        plain.b += width;
-        p->k->gemm(&plain);
-    }
-}
-
 /* A tile of rows with numbers that are not finite, which must not meet other rows. */
 static void run_apart(const LedgeGemmRun *g, size_t group, size_t m0, size_t p0, size_t p1,
                       LedgeGemmTile *t)
@@ -318,6 +298,51 @@ static void run_apart(const LedgeGemmRun *g, size_t group, size_t m0, size_t p0,
         else
             run_unscaled(t, width, scale);
         activate(g, t);
+    }
+}
+
+/* Rows k … k + depth - 1 of K for the panels of a tile whose rows are packed: of several such
+ * runs the first adds bias and residual and the last clamps. A panel that is unfit for it is left
+ * to the first run. */
+static void strassen_panels(const LedgeGemmRun *g, const LedgeGemmTile *from, size_t p0, size_t p1,
+                            size_t k, size_t depth, const float *packed)
+{
+    const LedgePanels *p = &g->p;
+    const bool first = k == 0, last = k + depth == p->depth;
+    LedgeGemmTile t = *from;
+    LedgeStrassenTile s = {.s = packed,
+                           .half = depth / 2,
+                           .ldc = t.ldc,
+                           .ldr = t.ldr,
+                           .lo = last ? t.lo : -INFINITY,
+                           .hi = last ? t.hi : INFINITY,
+                           .rows = t.mr};
+    size_t left = p->n - ledge__panel_start(p, p0) * p->k->lanes;
+    for (size_t i = p0; i < p1; i++) {
+        const size_t width = ledge__panel_nv(p, i) * p->k->lanes;
+        const float *const b = t.b;
+        t.nv = ledge__panel_nv(p, i);
+        t.n = (uint32_t)(left < width ? left : width);
+        if (b[0] != 0.0f) {
+            s.b = b + (1 + k) * width;
+            s.ahead = t.ahead;
+            s.scale = b;
+            s.bias = first ? t.bias : NULL;
+            s.c = t.c;
+            s.r = first ? t.r : NULL;
+            s.n = t.n;
+            p->k->strassen->tile(&s);
+        } else if (first) {
+            t.b += width;
+            p->k->gemm(&t);
+        }
+        if (last)
+            activate(g, &t);
+        t.b = b + p->rows * width;
+        t.bias += width;
+        t.c += width;
+        t.r = t.r ? t.r + width : NULL;
+        left -= t.n;
     }
 }
 
@@ -336,12 +361,8 @@ static void run_strassen(const LedgeGemmRun *g, size_t group, size_t m0, size_t 
             run_apart(g, group, m0, p0, p1, t);
             return;
         }
-        for (size_t i = p0; i < p1; i++) {
-            set_panel(g, group, m0, i, t);
-            strassen_panel(p, t, k, n, room);
-            if (k + n == p->depth)
-                activate(g, t);
-        }
+        set_panel(g, group, m0, p0, t);
+        strassen_panels(g, t, p0, p1, k, n, room);
     }
 }
 
@@ -428,8 +449,8 @@ void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_
     const float *rows[LEDGE_GEMM_MR_MAX];
     const size_t tiles = (m + mr - 1) / mr, share = tiles ? m / tiles : 0;
     const size_t more = tiles ? m % tiles : 0;
-    LedgeGemmTile t = {.a = rows, .taps = 1, .kc = p->depth, .ldc = ldc, .ldr = ldr,
-                       .lo = act->lo, .hi = act->hi};
+    LedgeGemmTile t = {
+        .a = rows, .taps = 1, .kc = p->depth, .ldc = ldc, .ldr = ldr, .lo = act->lo, .hi = act->hi};
     for (size_t i = 0; i < p->count; i++) {
         const size_t first = ledge__panel_start(p, i) * p->k->lanes;
         const float *x = a;
@@ -451,8 +472,8 @@ void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_
         ledge__act_f32(p->k, c, m, ldc, p->n, act);
 }
 
-/* Whether threads share out the columns although there are rows enough: where B is much larger than A
- * and C together, it is better that no two of them fetch all of it. */
+/* Whether threads share out the columns although there are rows enough: where B is much larger than
+ * A and C together, it is better that no two of them fetch all of it. */
 static bool shares_columns(const LedgeGemmRun *g, size_t threads)
 {
     const double k = (double)g->p.depth, n = (double)g->p.n, m = (double)g->m;

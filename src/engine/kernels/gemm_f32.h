@@ -3,7 +3,8 @@
  *
  * C[m][n] = act(bias + A × B + R). B is packed once in panels of at most `nv` vectors of
  * columns; rows of A are reached through pointers that the caller makes tile by tile.
- * Every element is the same sum in the same order whatever the tiling and the threads. */
+ * Every element is the same sum in the same order whatever the tiling and the threads; with
+ * Strassen's panels it depends on the row that it is paired with, and on no thread either. */
 #ifndef LEDGE_KERNELS_GEMM_F32_H
 #define LEDGE_KERNELS_GEMM_F32_H
 

@@ -48,29 +48,30 @@ static bool strassen_rows(const float *const *rows, uint32_t n, size_t half, flo
     return finite;
 }
 
+/* What the rows of a tile share at its end, read once. */
+typedef struct StrassenEnd {
+    vf lo, hi, scale0, scale1;
+    const float *bias;
+    size_t tail;
+} StrassenEnd;
+
 /* One row of the tile: scale, bias, residual, clamp, store. */
-VF_INLINE void strassen_store(const LedgeStrassenTile *t, size_t row, const vf y0, const vf y1)
+VF_INLINE void strassen_store(const StrassenEnd *e, const vf y0, const vf y1, float *c,
+                              const float *r)
 {
-    const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
-    float *c = t->c + row * t->ldc;
-    const size_t tail = t->n - VF_LANES;
-    const float *base = t->bias ? t->bias : c;
-    vf a = vf_fma(y0, vf_load(t->scale), vf_load(base));
-    vf b = vf_fma(y1, vf_load(t->scale + VF_LANES), vf_load_n(base + VF_LANES, tail));
-    if (t->r) {
-        const float *r = t->r + row * t->ldr;
+    const float *base = e->bias ? e->bias : c;
+    vf a = vf_fma(y0, e->scale0, vf_load(base));
+    vf b = vf_fma(y1, e->scale1, vf_load_n(base + VF_LANES, e->tail));
+    if (r) {
         a = vf_add(a, vf_load(r));
-        b = vf_add(b, vf_load_n(r + VF_LANES, tail));
+        b = vf_add(b, vf_load_n(r + VF_LANES, e->tail));
     }
-    vf_store(c, vf_clamp(a, lo, hi));
-    if (tail == VF_LANES)
-        vf_store(c + VF_LANES, vf_clamp(b, lo, hi));
-    else
-        vf_store_n(c + VF_LANES, vf_clamp(b, lo, hi), tail);
+    vf_store(c, vf_clamp(a, e->lo, e->hi));
+    vf_store_n(c + VF_LANES, vf_clamp(b, e->lo, e->hi), e->tail);
 }
 
-#define STRASSEN_PRODUCT(i, x)                                                            \
-    VF_EACH(r, pairs)                                                                     \
+#define STRASSEN_PRODUCT(i, x)                                                                     \
+    VF_EACH(r, pairs)                                                                              \
     acc[i][r] = vf_fma(vf_set(s[(i * LEDGE_STRASSEN_PAIRS + r) * VF_LANES + k]), x, acc[i][r]);
 
 /* b11 … b22: the tops and lows of the panel's two vectors. Signs are chosen so that each sum of
@@ -106,13 +107,21 @@ VF_INLINE void strassen_tile(const LedgeStrassenTile *t, const int pairs)
             STRASSEN_PRODUCT(6, y) /* s3 t3 */
         }
     }
-    VF_EACH(r, pairs)
-    {
+    const StrassenEnd e = {vf_set(t->lo),     vf_set(t->hi),
+                           vf_load(t->scale), vf_load(t->scale + VF_LANES),
+                           t->bias,           t->n - VF_LANES};
+    const size_t ldc = t->ldc, ldr = t->ldr;
+    const bool even = t->rows == 2 * (uint32_t)pairs;
+    float *c = t->c;
+    const float *res = t->r;
+    VF_UNROLL
+    for (int r = 0; r < pairs; r++, c += 2 * ldc, res = res ? res + 2 * ldr : NULL) {
         const vf u2 = vf_add(acc[0][r], acc[3][r]), u3 = vf_add(u2, acc[6][r]);
         const vf u4 = vf_sub(u2, acc[2][r]);
-        strassen_store(t, 2 * (size_t)r, vf_add(acc[0][r], acc[1][r]), vf_add(u4, acc[5][r]));
-        if (r < pairs - 1 || t->rows == 2 * (uint32_t)pairs)
-            strassen_store(t, 2 * (size_t)r + 1, vf_sub(u3, acc[4][r]), vf_sub(u3, acc[2][r]));
+        strassen_store(&e, vf_add(acc[0][r], acc[1][r]), vf_add(u4, acc[5][r]), c, res);
+        if (r < pairs - 1 || even)
+            strassen_store(&e, vf_sub(u3, acc[4][r]), vf_sub(u3, acc[2][r]), c + ldc,
+                           res ? res + ldr : NULL);
     }
 }
 #undef STRASSEN_PRODUCT
