@@ -448,10 +448,8 @@ static void weights_of_floats_become_floats(void **state)
                                          "c = Conv(x, wd)\n"
                                          "output c\n";
     assert_optimized(before,
-                     "%0:float32[1,6,6,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:float32[1,4,4,4] = ledge.Conv(%0, wd, _, _, _) {kernel_shape=[3,3], "
-                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-                     "c:float32[1,4,4,4] = Transpose(%1) {perm=[0,3,1,2]}\n"
+                     "%0:float32[1,4,4,4] = ledge.Conv(x, wd, _, _, _) {kernel_shape=[3,3], strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], x_layout=\"nchw\"}\n"
+                     "c:float32[1,4,4,4] = Transpose(%0) {perm=[0,3,1,2]}\n"
                      "output c\n");
     assert_outputs_agree(before);
 }
