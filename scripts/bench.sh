@@ -43,6 +43,9 @@ done
 # shellcheck disable=SC2086
 "$build/tests/bench/bench_models" "$@" --cold --rounds 10 $models
 [ ! -f "$compiled" ] || "$build/tests/bench/bench_models" --ort "" --cold --rounds 10 "$compiled"
+# What quantizing costs, beside what is asked for.
+[ ! -d "$assets/images/imagenet" ] ||
+    python3 scripts/bench_quantize.py "$build/src/cli/ledge" "$assets"
 strip -o "$build/bench/libledge.so" "$build"/libledge.so.?.?.?
 printf 'libledge.so stripped: %s bytes\n' "$(stat -c %s "$build/bench/libledge.so")"
 [ "$#" = 0 ] || printf 'libonnxruntime.so:    %s bytes\n' "$(stat -c %s "$library")"
