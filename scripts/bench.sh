@@ -4,7 +4,7 @@
 # (LEDGE_ASSETS, ../shared/assets); and those of BENCH_MODELS (a folder or files). Where the peers'
 # make_models.py is at hand, its MobileNetV2, ResNet-50 and BERT-mini, float and 8-bit, are made once
 # in build/bench. Where the shared photos are, `ledge quantize` is timed and the accuracy of what it
-# makes is measured in ledge and in ONNX Runtime.
+# makes is measured, in ledge and in ONNX Runtime.
 #   BENCH_ROUNDS=5 BENCH_RUNS=20     bursts in turn, and runs in each
 #   BENCH_KERNELS=1                  first the kernels alone, against the machine's limits
 set -eu
@@ -46,36 +46,9 @@ done
 # shellcheck disable=SC2086
 "$build/tests/bench/bench_models" "$@" --cold --rounds 10 $models
 [ ! -f "$compiled" ] || "$build/tests/bench/bench_models" --ort "" --cold --rounds 10 "$compiled"
-
-# MODEL, options of quantize, options of eval: an 8-bit model, what it took, and what it is worth
-ledge=$build/src/cli/ledge
-quantized() {
-    model=$1 calibrate=$2 evaluate=$3
-    out=$build/bench/$(basename "$model" .onnx)_int8.onnx
-    [ -f "$model" ] || return 0
-    # shellcheck disable=SC2086 # options are words
-    "$ledge" quantize "$model" $calibrate -o "$out"
-    # shellcheck disable=SC2086
-    "$ledge" eval "$model" "$out" $evaluate --confused 0
-    [ -z "${library:-}" ] || {
-        echo "  the same in ONNX Runtime:"
-        # shellcheck disable=SC2086
-        LEDGE_ORT=$library "$ledge" eval "$model" "$out" $evaluate --confused 0 --provider ort
-    }
-    printf '%s: %s bytes, of %s\n' "$(basename "$out")" "$(stat -c %s "$out")" "$(stat -c %s "$model")"
-}
-photos="--preprocess tf --images $assets/images/imagenet --labels $assets/images/imagenet/labels.csv"
-quantized "$assets/models/mobilenetv2_1.0_224.onnx" \
-    "--preprocess tf -d $assets/images/imagenet -n 100" "$photos"
-# CIFAR-10's pictures go in whole: normalised, not resized.
-cifar='--preprocess {"scale":0.00392156862745098,"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}'
-for m in resnet20 resnet56; do
-    for set in test_500 test_jpeg_2000; do
-        quantized "$assets/models/${m}_cifar10.onnx" \
-            "$cifar --dataset cifar10:$assets/cifar10/train_4000.bin -n 500" \
-            "$cifar --dataset cifar10:$assets/cifar10/$set.bin"
-    done
-done
+# What quantizing costs, beside what is asked for.
+[ ! -d "$assets/images/imagenet" ] ||
+    python3 scripts/bench_quantize.py "$build/src/cli/ledge" "$assets" "${library:-}"
 strip -o "$build/bench/libledge.so" "$build"/libledge.so.?.?.?
 printf 'libledge.so stripped: %s bytes\n' "$(stat -c %s "$build/bench/libledge.so")"
 [ "$#" = 0 ] || printf 'libonnxruntime.so:    %s bytes\n' "$(stat -c %s "$library")"

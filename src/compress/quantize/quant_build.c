@@ -158,19 +158,33 @@ LedgeStatus ledge__quant_fit_bias(const LedgeQuantizer *q, uint32_t index,
     return ok ? LEDGE_OK : ledge__no_memory(err);
 }
 
+/* Zero points of symmetric weights: layers of as many channels share one list of zeros. */
+static LedgeStatus weight_zeros(LedgeQuantBuild *b, int64_t channels, LedgeStr *out)
+{
+    *out = ledge__quant_str(b, "z%lld", (long long)channels);
+    for (size_t i = 0; i < b->n_zeros; i++)
+        if (b->zeros[i] == channels)
+            return LEDGE_OK;
+    int64_t *zeros = ledge__arena_append(b->arena, b->zeros, b->n_zeros, sizeof *zeros);
+    if (!zeros || !ledge__quant_add_tensor(b, *out, LEDGE_INT8, channels > 1 ? 1 : 0, &channels))
+        return ledge__no_memory(b->err);
+    b->zeros = zeros;
+    zeros[b->n_zeros++] = channels;
+    return LEDGE_OK;
+}
+
 static LedgeStatus make_weights(LedgeQuantBuild *b, uint32_t index, const LedgeQuantLayer *l,
                                 const float *chosen)
 {
     const LedgeQuantNode *n = &b->q->nodes[index];
-    const LedgeStr name = ledge__quant_str(b, "%s_%u", l->weight->name, index);
+    /* Short names: there are as many as bytes in a small layer. */
+    const LedgeStr name = ledge__quant_str(b, "w%u", index);
     const int rank = l->channels > 1 ? 1 : 0;
-    float *scales = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_scale", name.p),
+    float *scales = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_s", name.p),
                                             LEDGE_FLOAT, rank, &l->channels);
-    int8_t *zero = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_zero", name.p),
-                                           LEDGE_INT8, rank, &l->channels);
     int8_t *data = ledge__quant_add_tensor(b, ledge__quant_str(b, "%s_q", name.p),
                                            LEDGE_INT8, l->weight->t.rank, l->weight->t.dims);
-    if (!scales || !zero || !data)
+    if (!scales || !data)
         return ledge__no_memory(b->err);
     memcpy(scales, chosen, (size_t)l->channels * sizeof *scales);
     if (n->weight_q)
@@ -213,9 +227,8 @@ LedgeStatus ledge__quant_weight_dq(LedgeQuantBuild *b, uint32_t index, float in_
                            "this node has no weights");
     LEDGE_TRY(ledge__quant_weights(b, index, &l, in_scale));
     const char *name = b->weight_name[index].p;
-    const LedgeStr in[3] = {ledge__quant_str(b, "%s_q", name),
-                            ledge__quant_str(b, "%s_scale", name),
-                            ledge__quant_str(b, "%s_zero", name)};
+    LedgeStr in[3] = {ledge__quant_str(b, "%s_q", name), ledge__quant_str(b, "%s_s", name)};
+    LEDGE_TRY(weight_zeros(b, l.channels, &in[2]));
     *out = ledge__quant_str(b, "%s_dq%u", name, index);
     OnnxNode *n = ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 3, *out);
     if (!n || (l.channels > 1 && !ledge__quant_attr_int(b, n, "axis", l.axis)))

@@ -37,8 +37,8 @@ static LedgeStatus parameters(LedgeQuantBuild *b, const LedgeQuantTensor *t, Led
     const uint32_t root = t->tied;
     if (!b->scale_name[root].p) {
         const char *name = b->q->tensors[root].value->name;
-        const LedgeStr s = ledge__quant_str(b, "%s_scale", name);
-        const LedgeStr z = ledge__quant_str(b, "%s_zero", name);
+        const LedgeStr s = ledge__quant_str(b, "%s_s", name);
+        const LedgeStr z = ledge__quant_str(b, "%s_z", name);
         float *scale_data = ledge__quant_add_tensor(b, s, LEDGE_FLOAT, 0, NULL);
         int8_t *zero_data = ledge__quant_add_tensor(b, z, type_of(b), 0, NULL);
         if (!scale_data || !zero_data)
@@ -207,9 +207,8 @@ static LedgeStatus fill_bias(LedgeQuantBuild *b, uint32_t index, float in_scale,
 /* int32 bias in steps of (input scale * weight scale). */
 static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, LedgeStr *out)
 {
-    const LedgeNode *n = b->q->nodes[index].node;
-    const LedgeStr in[2] = {ledge__quant_str(b, "%s_bias_q", n->name),
-                            ledge__quant_str(b, "%s_bias_scale", n->name)};
+    const LedgeStr in[2] = {ledge__quant_str(b, "b%u_q", index),
+                            ledge__quant_str(b, "b%u_s", index)};
     int64_t count;
     float *bias;
     LEDGE_TRY(ledge__quant_bias(b->q, index, b->err, &bias, &count));
@@ -218,7 +217,7 @@ static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, 
     const LedgeStatus s = fill_bias(b, index, in_scale, bias, count, in);
     ledge__free(b->q->allocator, bias);
     LEDGE_TRY(s);
-    *out = ledge__quant_str(b, "%s_bias_dq", n->name);
+    *out = ledge__quant_str(b, "b%u_dq", index);
     OnnxNode *dq = ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 2, *out);
     return dq && ledge__quant_attr_int(b, dq, "axis", 0) ? LEDGE_OK : ledge__no_memory(b->err);
 }

@@ -56,6 +56,8 @@ typedef struct LedgeQuantBuild {
     uint32_t *n_readers;              /* DequantizeLinear made so far, by value id */
     LedgeStr *weight_name;            /* per node: what the names of its weights begin with */
     const float **weight_scales;      /* per node */
+    int64_t *zeros;                   /* lengths of the lists of zeros made so far */
+    size_t n_zeros;
     bool uses_microsoft;
 } LedgeQuantBuild;
 
@@ -73,8 +75,8 @@ void *ledge__quant_add_tensor(LedgeQuantBuild *b, LedgeStr name, LedgeType type,
                               const int64_t *dims);
 /* The float node as the export made it, appended; NULL: no memory. */
 OnnxNode *ledge__quant_copy_node(LedgeQuantBuild *b, const OnnxNode *from);
-/* int8 weights, scales and zero points as initializers weight_name + "_q", "_scale", "_zero"; shared by nodes of the same weights. in_scale: of the input, where the bias will
- * be int32; else 0. */
+/* int8 weights and scales as initializers weight_name + "_q" and "_s", shared by nodes of the same
+ * weights. in_scale: of the input, where the bias will be int32; else 0. */
 LedgeStatus ledge__quant_weights(LedgeQuantBuild *b, uint32_t index, const LedgeQuantLayer *l,
                                  float in_scale);
 /* The same and their DequantizeLinear, whose output name is *out. */
