@@ -217,7 +217,7 @@ static double cost(const Plot *p, Box b)
 static void label(LedgeHtml *h, Plot *p, const LedgeHtmlVariant *v, double x, double y)
 {
     const size_t letters = strlen(v->name) > 28 ? 29 : strlen(v->name);
-    const double w = (double)letters * CHAR_WIDTH;
+    const double w = (double)letters * (v->is_chosen ? BOLD_WIDTH : CHAR_WIDTH);
     const Box choice[] = {
         {x + 10, y - 8, x + 10 + w, y + 8},     {x - 10 - w, y - 8, x - 10, y + 8},
         {x - w / 2, y - 26, x + w / 2, y - 10}, {x - w / 2, y + 10, x + w / 2, y + 26},

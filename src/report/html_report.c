@@ -239,7 +239,7 @@ static void layers(LedgeHtml *h, const LedgeHtmlReport *r)
                        "<span><i class=\"key kept\"></i>stayed in float</span></p></div>\n");
     }
     ledge__html(h,
-                "<details class=\"box\"><summary>All %zu</summary><table><tr>"
+                "<details class=\"box\"><summary>All %zu, one by one</summary><table><tr>"
                 "<th>layer</th><th>operator</th><th>runs in</th><th class=\"n\">SQNR</th>"
                 "<th class=\"n\">agreement</th></tr>\n",
                 r->n_layers);
