@@ -126,14 +126,17 @@ static int exhausted(const LedgeBackend *b)
     return NOBODY;
 }
 
-bool ledge__backend_out_of_memory(const LedgeBackend *b)
+bool ledge__backend_out_of_memory(LedgeBackend *b)
 {
-    return exhausted(b) != NOBODY;
+    b->exhausted = exhausted(b);
+    for (size_t i = 0; i < b->parts.n; i++)
+        b->parts.items[i]->failed = LEDGE_OK; /* the next run may end before it gets there */
+    return b->exhausted != NOBODY;
 }
 
 LedgeStatus ledge__backend_step_down(LedgeBackend *b, LedgeError *err)
 {
-    Asked *a = &b->asked[exhausted(b)];
+    Asked *a = &b->asked[b->exhausted];
     a->left_out = true;
     ledge__asked_refuse(a, LEDGE_ERROR_MEMORY, "out of memory, even for one sample at a time");
     if (b->strict)

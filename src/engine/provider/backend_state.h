@@ -48,6 +48,7 @@ struct LedgeBackend {
     ProviderView *view;   /* where it is one of one's own */
     void *program;
     LedgeStatus failed;   /* of its last run */
+    int exhausted;        /* whose memory gave out when that was last asked, or NOBODY */
     LedgeGraph *graph;    /* with ledge.External nodes; NULL: whole, or the CPU's own */
     LedgeWeights *weights;
     PartList parts;

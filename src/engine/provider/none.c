@@ -67,7 +67,7 @@ LedgeStatus ledge__backend_run(LedgeBackend *b, const LedgeTensor *inputs, Ledge
     return refuse("one", err);
 }
 
-bool ledge__backend_out_of_memory(const LedgeBackend *b)
+bool ledge__backend_out_of_memory(LedgeBackend *b)
 {
     (void)b;
     return false;

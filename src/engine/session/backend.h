@@ -26,9 +26,9 @@ LedgeGraph *ledge__backend_graph(const LedgeBackend *b, LedgeWeights **weights);
  * valid until the next run. */
 LedgeStatus ledge__backend_run(LedgeBackend *b, const LedgeTensor *inputs, LedgeTensor *outputs,
                                LedgeError *err);
-/* After a failed run: a provider's memory gave out. */
-bool ledge__backend_out_of_memory(const LedgeBackend *b);
-/* Leaves that provider out from now on and chooses anew; the graph is another then. */
+/* After a failed run, once: a provider's memory gave out. */
+bool ledge__backend_out_of_memory(LedgeBackend *b);
+/* Then: leaves that provider out from now on and chooses anew; the graph is another then. */
 LedgeStatus ledge__backend_step_down(LedgeBackend *b, LedgeError *err);
 void ledge__backend_note(LedgeBackend *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
