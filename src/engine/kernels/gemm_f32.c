@@ -15,9 +15,10 @@ enum {
     SMALL_WORK = 128 * 1024, /* multiply-adds too few to be shared out */
     ITEMS_PER_THREAD = 4,
     LANES_MAX = 16,
-    STRASSEN_MIN_DEPTH = 48,  /* a tile's last sums would outweigh what is saved */
-    STRASSEN_RUN = 512,       /* of K: what its packed rows take stays in an L1 of 32 KiB */
-    STRASSEN_MIN_COLUMNS = 96 /* the sums of A must serve some panels */
+    STRASSEN_MIN_DEPTH = 48,   /* a tile's last sums would outweigh what is saved */
+    STRASSEN_MAX_DEPTH = 1536, /* of a deeper B few panels fit the L2, too few for the sums of A */
+    STRASSEN_RUN = 512,        /* of K: what its packed rows take stays in an L1 of 32 KiB */
+    STRASSEN_MIN_COLUMNS = 96  /* the sums of A must serve some panels */
 };
 
 void ledge__panels_init_narrow(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth,
@@ -44,8 +45,8 @@ void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size
 bool ledge__panels_init_strassen(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth)
 {
     const size_t width = ledge__round_up(n, k->lanes);
-    if (!k->strassen->tile || depth % 2 || depth < STRASSEN_MIN_DEPTH || n < STRASSEN_MIN_COLUMNS ||
-        width / 11 * 10 > n)
+    if (!k->strassen->tile || depth % 2 || depth < STRASSEN_MIN_DEPTH ||
+        depth > STRASSEN_MAX_DEPTH || n < STRASSEN_MIN_COLUMNS || width / 11 * 10 > n)
         return false;
     ledge__panels_init_narrow(p, k, n, depth, 2);
     p->strassen = true;

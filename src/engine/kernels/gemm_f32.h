@@ -29,7 +29,7 @@ void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size
 void ledge__panels_init_narrow(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth,
                                uint32_t nv);
 /* Panels for Strassen's algorithm, where `k` has it, the columns fit its tiles and `depth` is
- * even and not small; false: it does not serve. Only for taps = 1. Results differ from the
+ * even, not small and not huge; false: it does not serve. Only for taps = 1. Results differ from the
  * plain ones within their rounding; a row with numbers that are not finite is computed the plain
  * way, so it spoils no other. */
 bool ledge__panels_init_strassen(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth);
