@@ -71,7 +71,8 @@ static void *run(uint32_t cpu, const Shape *q, LedgeQ8Kind kind, bool b_zero, si
     memset(border, 119, plan.border_bytes);
     const LedgeConvQ8Args a = {
         .x = x, .packed = packed, .init = init, .b_zero = b_zero ? zeros : NULL, .scale = scale,
-        .border = border, .r = kind == LEDGE_Q8_SUM ? r : kind == LEDGE_Q8_FLOAT ? (void *)fr : NULL,
+        .border = border,
+        .r = kind == LEDGE_Q8_SUM ? r : kind == LEDGE_Q8_FLOAT ? (void *)fr : NULL,
         .ldr = q->m, .y = y, .scratch = scratch,
         .out = {.kind = kind, .y_zero = 30, .y_lo = 30, .y_hi = 240, .y_scale = 0.7f,
                 .r_scale = 0.3f, .r_zero = 9, .z_zero = 60, .z_lo = 2, .z_hi = 255, .lo = -1e9f,

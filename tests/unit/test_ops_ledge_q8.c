@@ -305,7 +305,8 @@ static void qgemm_multiplies_by_a_constant(void **state)
                     shaped(LEDGE_UINT8, DIMS(1, ROWS, K), g->a),
                     turned ? shaped(LEDGE_INT8, DIMS(COLS, K), g->t)
                            : shaped(LEDGE_INT8, DIMS(K, COLS), g->b),
-                    shaped(LEDGE_INT32, DIMS(COLS), g->bias), shaped(LEDGE_FLOAT, DIMS(1), g->scale)};
+                    shaped(LEDGE_INT32, DIMS(COLS), g->bias),
+                    shaped(LEDGE_FLOAT, DIMS(1), g->scale)};
                 OneOp o = ledge_op("QGemm", 4, in, way ? WEIGHTS : 0);
                 test_attr_int(o.t, o.n, "trans_b", turned);
                 check_gemm(g, &o, 1, b_zero, true, true);

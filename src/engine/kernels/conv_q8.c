@@ -8,7 +8,7 @@
 
 enum {
     RUN_MAX = 64,  /* longest filter row in bytes that is worth copying at borders */
-    SHORT_SUM = 48 /* bytes of k so few that low tiles win: one's end hides behind the next's start */
+    SHORT_SUM = 48 /* bytes of k so few that low tiles win: their ends hide behind the next */
 };
 
 static bool path_serves(const LedgeConvShape *s, LedgeConvPath path)
@@ -164,7 +164,8 @@ void ledge__conv_q8_sums_matrix(const LedgeConvQ8Plan *plan, const void *w, size
     }
     for (size_t i = 0; i < k; i++, from += sk)
         for (size_t j = 0; j < n; j++)
-            sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)(int32_t)(int8_t)(from[j * sn] ^ flip));
+            sums[j] = (int32_t)((uint32_t)sums[j] +
+                                (uint32_t)(int32_t)(int8_t)(from[j * sn] ^ flip));
 }
 
 /* The output channel at `place` of packed init and scale; s.m or more: none. */

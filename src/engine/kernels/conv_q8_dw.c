@@ -18,10 +18,12 @@ static size_t row_pixels(const LedgeConvShape *s)
 bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
 {
     const LedgeConvShape *s = &plan->s;
-    const size_t block = 4 * (size_t)plan->k->lanes;
     size_t taps, bytes, all;
     if (s->c > SIZE_MAX / 2)
         return false;
+    if (s->c < 4 * (size_t)plan->k->lanes) /* no whole block, but perhaps one of the narrower */
+        plan->k = ledge__q8_narrower(plan->k);
+    const size_t block = 4 * (size_t)plan->k->lanes;
     plan->tail = ledge__q8_narrower(plan->k);
     plan->wide = s->c / block * block;
     if (s->c - plan->wide > 4 * (size_t)plan->tail->lanes)
