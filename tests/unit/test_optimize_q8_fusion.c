@@ -120,14 +120,14 @@ static void conv_that_is_read_twice_runs_once(void **state)
 static void conv_of_one_dimension_has_height_1(void **state)
 {
     (void)state;
-    static const char before[] =
-        NUMBERS "input x u8[2,3,17]\n"
-                "const w i8[4,3,5]\n"
-                "d = DequantizeLinear(x, s, z)\n"
-                "wd = DequantizeLinear(w, s4, z4) {axis=0}\n"
-                "c = Conv(d, wd) {pads=[2,1], strides=[2], dilations=[2]}\n"
-                "q = QuantizeLinear(c, s2, z2)\n"
-                "output q\n";
+    static const char before[] = NUMBERS "input x u8[2,3,17]\n"
+                                         "const w i8[4,3,5]\n"
+                                         "d = DequantizeLinear(x, s, z)\n"
+                                         "wd = DequantizeLinear(w, s4, z4) {axis=0}\n"
+                                         "c = Conv(d, wd) {pads=[2,1], strides=[2], "
+                                         "dilations=[2]}\n"
+                                         "q = QuantizeLinear(c, s2, z2)\n"
+                                         "output q\n";
     assert_pass("q8_conv", before,
                 "%0:uint8[2,3,1,17] = Reshape(x, %1)\n"
                 "%2:uint8[2,1,17,3] = Transpose(%0) {perm=[0,2,3,1]}\n"
@@ -168,8 +168,8 @@ static void bias_of_other_units_is_converted(void **state)
 {
     (void)state;
     static const char *const biases[] = {
-        "const b f32[4]\n",
-        "const b0 i32[4]\nconst sb f32[] = 0.002\nb = DequantizeLinear(b0, sb)\n",
+        "const b f32[4]\n", "const b0 i32[4]\nconst sb f32[] = 0.002\nb = DequantizeLinear(b0, "
+        "sb)\n",
         "const b0 i8[4]\nconst sb f32[] = 0.02\nb = DequantizeLinear(b0, sb)\n"};
     for (size_t i = 0; i < sizeof biases / sizeof biases[0]; i++) {
         char text[900];
@@ -178,13 +178,14 @@ static void bias_of_other_units_is_converted(void **state)
                          "d = DequantizeLinear(x, s, z)\nwd = DequantizeLinear(w, s4) {axis=0}\n"
                          "c = Conv(d, wd, b)\nq = QuantizeLinear(c, s2, z2)\noutput q\n",
                  biases[i]);
-        assert_optimized(
-            text, "%0:uint8[1,5,5,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                  "%1:uint8[1,5,5,4] = ledge.QConv(%0, w, %2, %3, _, _) {kernel_shape=[1,1], "
-                  "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], x_zero=120, "
-                  "y_zero=100}\n"
-                  "q:uint8[1,4,5,5] = Transpose(%1) {perm=[0,3,1,2]}\n"
-                  "output q\n");
+        assert_optimized(text,
+                         "%0:uint8[1,5,5,3] = Transpose(x) {perm=[0,2,3,1]}\n"
+                         "%1:uint8[1,5,5,4] = ledge.QConv(%0, w, %2, %3, _, _) "
+                         "{kernel_shape=[1,1], "
+                         "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], x_zero=120, "
+                         "y_zero=100}\n"
+                         "q:uint8[1,4,5,5] = Transpose(%1) {perm=[0,3,1,2]}\n"
+                         "output q\n");
         assert_outputs_within(text, 1);
     }
 }
@@ -193,8 +194,8 @@ static void what_is_no_sound_convolution_of_bytes_stays(void **state)
 {
     (void)state;
     static const char *const parts[] = {
-        "input w i8[4,4,1,1]\nwd = DequantizeLinear(w, sw)\nc = Conv(d, wd)\n", /* made at run time
-                                                                                 */
+        "input w i8[4,4,1,1]\nwd = DequantizeLinear(w, sw)\nc = Conv(d, wd)\n", /* made at run "
+        "time */
         "const w i8[4,4,1,1]\nwd = DequantizeLinear(w, s4) {axis=1}\nc = Conv(d, wd)\n",
         "const w i8[4,4,1,1]\nconst n f32[] = -0.1\nwd = DequantizeLinear(w, n)\n"
         "c = Conv(d, wd)\n",
@@ -399,13 +400,14 @@ static void pools_of_bytes(void **state)
                 "m = ReduceMean(e) {axes=[2,3]}\n"
                 "q2 = QuantizeLinear(m, s, z)\n"
                 "output q2\n";
-    assert_optimized(before, "%0:uint8[1,6,7,4] = Transpose(x) {perm=[0,2,3,1]}\n"
-                             "%1:uint8[1,3,4,4] = ledge.QAveragePool(%0) {kernel_shape=[3,2], "
-                             "pads=[1,0,1,1], strides=[2,2], x_zero=120, scale=0.6, y_zero=100}\n"
-                             "%2:uint8[1,1,1,4] = ledge.QGlobalAveragePool(%1) {x_zero=100, "
-                             "scale=1.66667, y_zero=120}\n"
-                             "q2:uint8[1,4,1,1] = Reshape(%2, %3)\n"
-                             "output q2\n");
+    assert_optimized(before,
+                     "%0:uint8[1,6,7,4] = Transpose(x) {perm=[0,2,3,1]}\n"
+                     "%1:uint8[1,3,4,4] = ledge.QAveragePool(%0) {kernel_shape=[3,2], "
+                     "pads=[1,0,1,1], strides=[2,2], x_zero=120, scale=0.6, y_zero=100}\n"
+                     "%2:uint8[1,1,1,4] = ledge.QGlobalAveragePool(%1) {x_zero=100, "
+                     "scale=1.66667, y_zero=120}\n"
+                     "q2:uint8[1,4,1,1] = Reshape(%2, %3)\n"
+                     "output q2\n");
     assert_outputs_within(before, 1);
 }
 
@@ -448,10 +450,9 @@ static void weights_of_floats_become_floats(void **state)
                                          "c = Conv(x, wd)\n"
                                          "output c\n";
     assert_optimized(before,
-                     "%0:float32[1,6,6,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:float32[1,4,4,4] = ledge.Conv(%0, wd, _, _, _) {kernel_shape=[3,3], "
-                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-                     "c:float32[1,4,4,4] = Transpose(%1) {perm=[0,3,1,2]}\n"
+                     "%0:float32[1,4,4,4] = ledge.Conv(x, wd, _, _, _) {kernel_shape=[3,3], "
+                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], x_layout=\"nchw\"}\n"
+                     "c:float32[1,4,4,4] = Transpose(%0) {perm=[0,3,1,2]}\n"
                      "output c\n");
     assert_outputs_agree(before);
 }
