@@ -22,7 +22,16 @@ LD_LIBRARY_PATH=$libdir say "$dir/shared" | grep '^class 0,'
 "$@" "$source/examples/classify.c" -o "$dir/static" $(pkg-config --cflags ledge) \
     "$libdir/libledge.a" -lm -pthread
 say "$dir/static" | grep '^class 0,'
-"$(find "$dir" -path '*bin/ledge')" --version
+ledge=$(find "$dir" -path '*bin/ledge')
+"$ledge" --version
+# A provider of one's own needs the headers alone; here without OpenBLAS, in plain C.
+# shellcheck disable=SC2046
+"$@" -shared -fPIC "$source/examples/provider_blas.c" -o "$dir/provider_blas.so" \
+    $(pkg-config --cflags ledge)
+if "$ledge" doctor | grep -q onnxruntime; then # built with providers
+    "$ledge" bench "$source/models/signs.onnx" --provider "$dir/provider_blas.so" --runs 1 --cold 0 |
+        grep 'ran on blas (1.0 (plain C)): 5 of 19 nodes'
+fi
 # Nothing but the public API leaves the shared library.
 if nm -D --defined-only "$libdir/libledge.so" | grep -v ' A ' | grep -v ' ledge_[a-z]'; then
     echo "these symbols should not be exported" >&2

@@ -4,6 +4,7 @@
 # quantized models (tests/data/q8) to the bit.
 # Debian: gcc-aarch64-linux-gnu qemu-user clang lld wasi-libc libclang-rt-14-dev-wasm32 nodejs
 #   CROSS_MODELS="a.onnx b.onnx"    models to run; else models/*.onnx and small shared ones
+#   LEDGE_ORT_ARM64=libonnxruntime.so  ONNX Runtime for aarch64, to run the first model through it
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -62,6 +63,20 @@ if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/
             "$out/$cpu.q8" $quantized >/dev/null
         agree $cpu
     done
+    if [ -n "${LEDGE_ORT_ARM64:-}" ]; then
+        # Its detection of the CPU reads /proc/cpuinfo and falls over that of another machine.
+        mkdir -p $out/root/proc
+        ln -sfn /usr/aarch64-linux-gnu/lib $out/root/lib
+        printf 'processor\t: 0\nFeatures\t: fp asimd crc32 atomics asimddp\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x3\nCPU part\t: 0xd0c\nCPU revision\t: 1\n' >$out/root/proc/cpuinfo
+        first=${models# }
+        first=${first%% *}
+        mv $out/scalar.bin $out/scalar-all.bin
+        LEDGE_CPU=scalar $out/native/tests/cross/answers $out/scalar.bin "$first" >/dev/null
+        LEDGE_ORT=$LEDGE_ORT_ARM64 LEDGE_PROBE_SECONDS=300 qemu-aarch64 -cpu neoverse-n1 \
+            -L $out/root $out/aarch64/tests/cross/answers --provider ort $out/ort.bin "$first"
+        agree ort
+        mv $out/scalar-all.bin $out/scalar.bin
+    fi
 else
     echo "cross.sh: aarch64 left out: apt-get install gcc-aarch64-linux-gnu qemu-user"
 fi

@@ -26,7 +26,9 @@ need_build() {
     need_library libjpeg libjpeg-dev
     need_library libpng libpng-dev
     need_library jansson libjansson-dev
+    need_library libcrypto libssl-dev
     need_library zlib zlib1g-dev
+    need_library libmicrohttpd libmicrohttpd-dev
     # The tests are part of every build: a checkout that builds is one that can be checked.
     need_library cmocka libcmocka-dev
 }

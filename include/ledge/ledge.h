@@ -53,6 +53,9 @@ typedef struct LedgeModelOptions {
      * whose number the model must fix; else loading fails with TYPE, SHAPE or ARGUMENT. */
     bool (*pixels)(void *arg, const LedgeModel *model, size_t input, LedgePixels *out);
     void *pixels_arg;
+    /* For sessions with providers: an operator that ledge lacks does not refuse the model here but
+     * the session that would have to run it. The CPU's graph is made when a session needs it. */
+    bool for_providers;
 } LedgeModelOptions;
 
 /* What the model says of one input or output. Owned by the model. */
@@ -99,6 +102,13 @@ typedef struct LedgeSessionOptions {
     int threads;        /* 0: every fast core; 1: only the calling thread */
     size_t arena_limit; /* most bytes for activations, 0: no limit but memory */
     const LedgeAllocator *allocator;
+    /* Who runs the model, in order of preference: "tensorrt,cuda,cpu", a provider's path (see
+     * provider.h), "auto" for the fastest that is here. NULL: ledge's own CPU kernels. What the
+     * list leaves over runs on the CPU, and ledge_session_placement says what and why. */
+    const char *providers;
+    const char *const *provider_options; /* "tensorrt.fp16=1" */
+    size_t n_provider_options;
+    bool strict; /* PROVIDER unless every node runs on the first provider of the list */
 } LedgeSessionOptions;
 
 /* options may be NULL. The plan for fully fixed input shapes is made here, else at the
@@ -119,7 +129,7 @@ LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_session_run(LedgeSession *session,
                                                          LedgeTensor *outputs, size_t n_outputs,
                                                          LedgeError *error);
 
-/* Bytes of activations that the plan last used needs. */
+/* Bytes of activations that the plan last used needs; 0 where a provider keeps its own. */
 LEDGE_API size_t ledge_session_arena_bytes(const LedgeSession *session);
 
 #ifdef __cplusplus

@@ -73,6 +73,9 @@ typedef struct LedgeReport {
     int64_t macs;             /* of one run, free dimensions taken as 1 … */
     int64_t integer_macs;     /* … and how many of them really run in 8-bit integers */
     uint64_t arena_bytes;     /* activations of one run */
+
+    const char **external_files; /* that hold tensors, relative to the model's folder */
+    size_t n_external_files;
 } LedgeReport;
 
 /* path: .onnx or .ledge. options may be NULL. Statuses: IO, FORMAT, LIMIT, MISMATCH, MEMORY;
@@ -94,6 +97,43 @@ LEDGE_API LEDGE_MUST_CHECK LedgeStatus ledge_file_set_metadata(const char *path,
                                                                const char *out_path,
                                                                const char *key, const char *value,
                                                                LedgeError *error);
+
+/* ---- what really ran ---- */
+
+/* One provider that took part or was asked to. */
+typedef struct LedgePlacedProvider {
+    const char *name;    /* "cpu", "cuda" … */
+    const char *version; /* "ONNX Runtime 1.30.0"; "" where none is known */
+    LedgeStatus status;  /* OK, or why it takes no part … */
+    const char *reason;  /* … in one sentence that says what mends it; "" where all is well */
+    size_t nodes;        /* of the model, that it runs */
+    int64_t macs;        /* of those nodes: free dimensions as 1, or, where no providers were asked
+                            for, as in the last run */
+} LedgePlacedProvider;
+
+/* A node that does not run on the first provider asked for. */
+typedef struct LedgeFallback {
+    const char *node, *op_type, *from, *to, *reason;
+} LedgeFallback;
+
+/* All of it belongs to the session and may change with a run. */
+typedef struct LedgePlacement {
+    const char *asked;  /* the list as given; "cpu" */
+    const char *got;    /* who runs nodes, most work first: "cuda", "blas+cpu" */
+    const char *source; /* who says so: "ledge", "ONNX Runtime's assignment record" … */
+    bool settled;       /* false: known only after the first run */
+    bool fell_back;     /* not everything runs on the first provider asked for */
+    const LedgePlacedProvider *providers;
+    size_t n_providers;
+    size_t n_nodes;
+    int64_t macs;
+    const LedgeFallback *fallbacks; /* node by node; none where a provider did not come up */
+    size_t n_fallbacks;
+    const char *note;   /* what happened while running, e.g. a batch cut for lack of memory; "" */
+} LedgePlacement;
+
+/* Never NULL. */
+LEDGE_API const LedgePlacement *ledge_session_placement(LedgeSession *session);
 
 /* ---- where the time goes ---- */
 

@@ -7,9 +7,13 @@ if (( CURRENT == 2 )); then
         'bench:time a model\: latency percentiles, cold start, peak memory'
         'eval:measure accuracy on labelled pictures, and agreement between models'
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
+        'quantize:make a model of 8-bit integers, or of 4-bit weights, as standard ONNX'
+        'certify:measure a compressed model against its parent and sign the result, or check that'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
+        'serve:answer inference requests over HTTP (Open Inference Protocol v2)'
         'drift:record what a model usually sees and answers, or check that it still does'
-        'doctor:look at this machine\: CPU features, caches, limits, clock, disk'
+        'key:make or show the keys that certificates are signed with'
+        'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
         'help:print this, or what a command takes'
     )
     _describe command commands
@@ -33,6 +37,9 @@ run)
         '--input=[a tensor for the named input]:value:_files' \
         '--output=[write every output there as .npy]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \
         '--json[print one JSON object and nothing else]' \
@@ -50,6 +57,9 @@ bench)
         '--seed=[seed of the random inputs (1)]:value:_files' \
         '--pixels[bytes of a picture as input, normalised by the model]' \
         '--profile[show where the time goes, step by step]' \
+        '--provider=[who runs it (cpu); A,B are timed side by side]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--no-optimize[run the graph as it stands in the file]' \
         '--json[print one JSON object and nothing else]' \
@@ -68,6 +78,9 @@ eval)
         '--predictions=[write each picture'\''s classes as CSV]:value:_files' \
         '--min-top1=[exit with 5 if a model'\''s top-1 is below]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
@@ -82,10 +95,86 @@ compile)
         '--help[print this]' \
         '*:file:_files'
     ;;
+quantize)
+    _arguments \
+        '--output=[the quantized model to write]:value:_files' \
+        '--mode=[static (default), dynamic, weights or int4]:value:_files' \
+        '--calibrate=[folder of .jpg and .png pictures, or a .npy file]:value:_files' \
+        '--labels=[CSV of file,class_id\: only its pictures of the folder]:value:_files' \
+        '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
+        '--input=[samples for one input, along the first axis]:value:_files' \
+        '--samples=[take N samples, evenly spread; 0 takes all]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--calibrator=[minmax (default), percentile, entropy or mse]:value:_files' \
+        '--percentile=[of the values that percentile keeps inside (99.99)]:value:_files' \
+        '--target=[cpu (default)\: uint8 activations; tensorrt, npu\: int8 symmetric]:value:_files' \
+        '--weights=[ranges of weights\: minmax (default) or mse]:value:_files' \
+        '--exclude=[leave this node, or all of this operator, in float]:value:_files' \
+        '--block=[int4\: weights that share a scale\: 16, 32 (default), 64, 128, 256]:value:_files' \
+        '--format=[int4\: nbits (default, MatMulNBits) or onnx (opset 21)]:value:_files' \
+        '--equalize[even out weights between neighbouring layers first]' \
+        '--rounding=[of weights\: nearest (default), or adaptive to the data]:value:_files' \
+        '--seed=[of the places that adaptive rounding looks at (1)]:value:_files' \
+        '--mixed[leave the fewest layers in float that hold --max-drop]' \
+        '--max-drop=[percentage points that --mixed may lose (0.3)]:value:_files' \
+        '--compare-modes[measure the other modes and calibrators too]' \
+        '--report=[write a page on what was lost and won]:value:_files' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+certify)
+    _arguments \
+        '--reference=[the float model that MODEL was made from]:value:_files' \
+        '--images=[folder of .jpg and .png pictures]:value:_files' \
+        '--labels=[CSV of file,class_id for the pictures in it]:value:_files' \
+        '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
+        '--limit=[only the first N pictures]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the models'\'' own]:value:_files' \
+        '--max-drop=[percentage points of top-1 that may be lost (1)]:value:_files' \
+        '--min-agreement=[share of pictures with the same class (0)]:value:_files' \
+        '--max-latency-ratio=[of the medians, model / reference (1.0)]:value:_files' \
+        '--runs=[timed runs of each model; 0 takes what fits in 4 seconds, 50 at least]:value:_files' \
+        '--days=[days until the certificate expires (365)]:value:_files' \
+        '--key=[private key to sign with; --check\: public key to trust]:value:_files' \
+        '--output=[write the certificate there]:value:_files' \
+        '--check=[check this certificate instead of making one]:value:_files' \
+        '--model=[--check\: the model that it should be for]:value:_files' \
+        '--remeasure[--check\: also measure again, here, and judge by its gates]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
 preprocess)
     _arguments \
         '--output=[write the changed model there instead of over MODEL]:value:_files' \
         '--labels=[set\: also keep these class names in the model]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+serve)
+    _arguments \
+        '--host=[address to listen on (127.0.0.1)]:value:_files' \
+        '--port=[port to listen on (8000); 0 takes one that is free]:value:_files' \
+        '--repository=[also serve NAME.onnx and NAME/VERSION/model.onnx of it]:value:_files' \
+        '--workers=[requests answered side by side; 0 takes every fast core]:value:_files' \
+        '--threads=[threads of one request (1)]:value:_files' \
+        '--batch=[most requests answered in one run (1)]:value:_files' \
+        '--delay=[milliseconds a batch may wait to fill (0)]:value:_files' \
+        '--queue=[requests that may wait before others are refused (256)]:value:_files' \
+        '--deadline=[seconds that a request may wait (30)]:value:_files' \
+        '--body=[largest request in megabytes (64)]:value:_files' \
+        '--connections=[most connections at a time (1000)]:value:_files' \
+        '--token-file=[bearer token that every POST must carry]:value:_files' \
+        '--tls-cert=[certificate chain in PEM, for HTTPS]:value:_files' \
+        '--tls-key=[its private key in PEM]:value:_files' \
+        '--no-drift[do not watch for drift]' \
+        '--drain=[seconds to finish requests after SIGTERM (30)]:value:_files' \
+        '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'
@@ -106,11 +195,21 @@ drift)
         '--help[print this]' \
         '*:file:_files'
     ;;
-doctor)
+key)
     _arguments \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile preprocess drift doctor help ;;
+doctor)
+    _arguments \
+        '--provider=[with MODEL\: who is to run it, e.g. cuda,ort,cpu or auto]:value:_files' \
+        '--provider-option=[an option of a provider, tensorrt.fp16=1]:value:_files' \
+        '--strict[fail (4) unless all runs on the first provider]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key doctor help ;;
 esac

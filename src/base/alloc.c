@@ -30,7 +30,7 @@ static void *default_alloc(void *context, size_t size, size_t align)
     (void)context;
     if (size > SIZE_MAX - HUGE_PAGE || size > SIZE_MAX - align)
         return NULL;
-    if (size >= 2 * HUGE_PAGE && align <= HUGE_PAGE)
+    if (size >= HUGE_PAGE && align <= HUGE_PAGE)
         return alloc_huge(size);
     return aligned_alloc(align, ledge__round_up(size, align));
 }

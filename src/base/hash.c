@@ -1,4 +1,5 @@
-/* XXH64: four lanes of 8 bytes a round, then the tail, then the avalanche. */
+/* XXH64: four lanes of 8 bytes a round, then the tail, then the avalanche. And the checksum of
+ * compiled models, see hash.h. */
 #include "base/hash.h"
 
 #include <string.h>
@@ -8,6 +9,8 @@
 #define P3 0x165667B19E3779F9u
 #define P4 0x85EBCA77C2B2AE63u
 #define P5 0x27D4EB2F165667C5u
+
+enum { AHEAD = 2048 };
 
 static uint64_t rotl(uint64_t x, int r)
 {
@@ -71,4 +74,47 @@ uint64_t ledge__hash64(const void *data, size_t size, uint64_t seed)
     h = (h ^ (h >> 33)) * P2;
     h = (h ^ (h >> 29)) * P3;
     return h ^ (h >> 32);
+}
+
+static uint64_t fold(uint64_t a, uint64_t b)
+{
+    __extension__ typedef unsigned __int128 Wide;
+    const Wide product = (Wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t word(const uint8_t *p)
+{
+    uint64_t x = read64(p);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    return x;
+}
+
+static inline void stripe(const uint8_t *p, uint64_t v[4])
+{
+    static const uint64_t key[4] = {P1, P2, P3, P4};
+    for (int i = 0; i < 4; i++) {
+        const uint64_t x = word(p + 16 * i);
+        v[i] = fold(x ^ key[i], word(p + 16 * i + 8) ^ v[i]) + x;
+    }
+}
+
+uint64_t ledge__checksum(const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    uint64_t v[4] = {P1, P2, P3, P4};
+    size_t left = size;
+    for (; left >= 64; left -= 64, p += 64) {
+        if (left > AHEAD) /* the CPU's own fetching ahead ends with each page */
+            __builtin_prefetch(p + AHEAD);
+        stripe(p, v);
+    }
+    if (left) {
+        uint8_t last[64] = {0};
+        memcpy(last, p, left);
+        stripe(last, v);
+    }
+    return fold(fold(v[0] ^ P5, v[1] + size) ^ P1, fold(v[2] ^ P4, v[3] + P5) + size);
 }

@@ -130,6 +130,9 @@ void cli_progress_end(void);
 const char *cli_bytes(uint64_t n);
 const char *cli_count(uint64_t n); /* "1.23 M" */
 
+/* Names of the features in `flags` (base/cpu.h) that ledge has kernels for (cmd_doctor.c). */
+size_t cli_cpu_features(uint32_t flags, const char **names, size_t most);
+
 /* ---- tensors in words (tensor_text.c) ---- */
 
 /* "float32 [N,3,224,224]"; valid as above. */
@@ -142,7 +145,8 @@ bool cli_is_number(LedgeType type);
 
 /* ---- the commands ---- */
 
-extern const CliCommand cli_inspect, cli_run, cli_bench, cli_eval, cli_compile, cli_preprocess,
-    cli_drift, cli_doctor;
+#define COMMAND(name) extern const CliCommand cli_##name;
+#include "cli/commands.def"
+#undef COMMAND
 
 #endif

@@ -2,69 +2,41 @@
  *
  * The first answer is timed from outside: a fresh child process is started that loads the
  * model, runs once and reports its peak memory, the way a device starts a program. */
-#include <fcntl.h>
 #include <math.h>
 #include <inttypes.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cpu.h"
+#include "cli/bench.h"
 #include "cli/pictures.h"
 #include "ledge/report.h"
 
-typedef struct Options {
-    bool json, profile, first_answer, no_optimize, pixels;
-    int64_t threads, runs, warmup, seed, cold;
-    const char *cpu;
-    CliList inputs, shapes;
-} Options;
-
 static const CliOption options[] = {
     {"runs", 'n', CLI_INT, "N", "timed runs; 0 takes as many as fit in 3 seconds",
-     offsetof(Options, runs), 0, 10000000},
-    {"warmup", 'w', CLI_INT, "N", "runs before timing begins (5)", offsetof(Options, warmup), 0,
-     1000000},
+     offsetof(BenchOptions, runs), 0, 10000000},
+    {"warmup", 'w', CLI_INT, "N", "runs before timing begins (5)", offsetof(BenchOptions, warmup),
+     0, 1000000},
     {"cold", 0, CLI_INT, "N", "cold starts to time in fresh processes (5); 0: none",
-     offsetof(Options, cold), 0, 1000},
-    CLI_OPTION_THREADS(Options),
+     offsetof(BenchOptions, cold), 0, 1000},
+    CLI_OPTION_THREADS(BenchOptions),
     {"input", 'i', CLI_LIST, "NAME=F.npy", "input from a file instead of random numbers",
-     offsetof(Options, inputs), 0, 0},
-    CLI_OPTION_SHAPE(Options),
-    {"seed", 0, CLI_INT, "N", "seed of the random inputs (1)", offsetof(Options, seed), 0,
+     offsetof(BenchOptions, inputs), 0, 0},
+    CLI_OPTION_SHAPE(BenchOptions),
+    {"seed", 0, CLI_INT, "N", "seed of the random inputs (1)", offsetof(BenchOptions, seed), 0,
      INT64_MAX},
     {"pixels", 0, CLI_FLAG, NULL, "bytes of a picture as input, normalised by the model",
-     offsetof(Options, pixels), 0, 0},
+     offsetof(BenchOptions, pixels), 0, 0},
     {"profile", 'p', CLI_FLAG, NULL, "show where the time goes, step by step",
-     offsetof(Options, profile), 0, 0},
-    CLI_OPTION_CPU(Options),
+     offsetof(BenchOptions, profile), 0, 0},
+    CLI_OPTIONS_PROVIDER(BenchOptions, "who runs it (cpu); A,B are timed side by side"),
+    CLI_OPTION_CPU(BenchOptions),
     {"no-optimize", 0, CLI_FLAG, NULL, "run the graph as it stands in the file",
-     offsetof(Options, no_optimize), 0, 0},
-    {"first-answer", 0, CLI_FLAG, NULL, NULL, offsetof(Options, first_answer), 0, 0},
-    CLI_OPTION_JSON(Options),
+     offsetof(BenchOptions, no_optimize), 0, 0},
+    {"first-answer", 0, CLI_FLAG, NULL, NULL, offsetof(BenchOptions, first_answer), 0, 0},
+    CLI_OPTION_JSON(BenchOptions),
 };
-
-#define AUTO_NS  3000000000u
-#define AUTO_MIN 10
-#define AUTO_MAX 5000
-
-typedef struct Bench {
-    const Options *o;
-    const char *path;
-    LedgeModel *model;
-    LedgeSession *session;
-    CliInputs inputs;
-    LedgeTensor *outputs;
-    size_t n_outputs;
-    double load_ms;
-    double *ms; /* sorted */
-    size_t n;
-    double *cold_ms; /* sorted */
-    size_t n_cold;
-    uint64_t peak_bytes; /* of a fresh process that ran once; 0: not measured */
-} Bench;
 
 static void bench_free(Bench *b)
 {
@@ -81,17 +53,26 @@ static int no_memory(void)
     return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
 }
 
-static int prepare(Bench *b)
+CliOpen cli_bench_open(const Bench *b)
+{
+    return (CliOpen){.path = b->path,
+                     .cpu = b->o->cpu,
+                     .no_optimize = b->o->no_optimize,
+                     .threads = b->o->threads,
+                     .provider = b->o->provider,
+                     .provider_options = b->o->provider_options,
+                     .strict = b->o->strict};
+}
+
+int cli_bench_inputs(Bench *b)
 {
     CliPictures pictures = {.preprocess = NULL};
-    const CliOpen open = {b->path,       b->o->cpu,
-                          b->o->no_optimize, b->o->threads,
-                          b->o->pixels ? cli_pictures_ask : NULL, &pictures};
-    const uint64_t start = cli_now_ns();
-    int code = cli_open(&open, &b->model, &b->session);
+    CliOpen open = cli_bench_open(b);
+    open.pixels = b->o->pixels ? cli_pictures_ask : NULL;
+    open.pixels_arg = &pictures;
+    int code = cli_open_model(&open, &b->model);
     if (code != CLI_GO)
         return code;
-    b->load_ms = (double)(cli_now_ns() - start) / 1e6;
     if (b->o->pixels && !pictures.bytes)
         return cli_fail_with(b->path, LEDGE_ERROR_TYPE,
                              "takes no pictures: one input, float32 [N,C,H,W] or [N,H,W,C] with 1 "
@@ -106,20 +87,35 @@ static int prepare(Bench *b)
                : code;
 }
 
-static int run_once(Bench *b)
+static int prepare(Bench *b)
+{
+    const CliOpen open = cli_bench_open(b);
+    const uint64_t start = cli_now_ns();
+    int code = cli_bench_inputs(b);
+    if (code == CLI_GO)
+        code = cli_open_session(&open, b->o->provider, b->model, &b->session);
+    b->load_ms = (double)(cli_now_ns() - start) / 1e6;
+    return code;
+}
+
+int cli_bench_run(Bench *b, LedgeSession *session)
 {
     LedgeError err = {0};
     for (size_t i = 0; i < b->n_outputs; i++)
         b->outputs[i].data = NULL;
-    if (ledge_session_run(b->session, b->inputs.tensors, b->inputs.n, b->outputs, b->n_outputs,
-                          &err))
+    if (ledge_session_run(session, b->inputs.tensors, b->inputs.n, b->outputs, b->n_outputs, &err))
         return cli_fail(b->path, &err);
     return CLI_GO;
 }
 
+static int run_once(Bench *b)
+{
+    return cli_bench_run(b, b->session);
+}
+
 static int measure(Bench *b)
 {
-    const size_t most = b->o->runs ? (size_t)b->o->runs : AUTO_MAX;
+    const size_t most = b->o->runs ? (size_t)b->o->runs : BENCH_AUTO_MAX;
     int code = CLI_GO;
     b->ms = malloc(most * sizeof *b->ms);
     if (!b->ms)
@@ -132,7 +128,7 @@ static int measure(Bench *b)
         code = run_once(b);
         const uint64_t end = cli_now_ns();
         b->ms[b->n++] = (double)(end - t) / 1e6;
-        if (!b->o->runs && end - start > AUTO_NS && b->n >= AUTO_MIN)
+        if (!b->o->runs && end - start > BENCH_AUTO_NS && b->n >= BENCH_AUTO_MIN)
             break;
         if (b->n % 16 == 0)
             cli_progress("timing", b->n, most);
@@ -170,62 +166,45 @@ static int first_answer(Bench *b)
     return write(STDOUT_FILENO, &peak, sizeof peak) == (ssize_t)sizeof peak ? CLI_OK : CLI_FAILED;
 }
 
-static pid_t spawn(int argc, char **argv, int out)
+/* The words of this command line again, for a fresh process; of options given twice the last one
+ * counts. NULL: no memory. */
+static char **words_again(const Bench *b, const char *provider)
 {
-    char **args = calloc((size_t)argc + 4, sizeof *args);
-    posix_spawn_file_actions_t actions;
-    pid_t pid = -1;
-    if (!args || posix_spawn_file_actions_init(&actions) != 0) {
-        free(args);
-        return -1;
+    static char choose[] = "--provider";
+    char **words = calloc((size_t)b->argc + 3, sizeof *words);
+    size_t n = 0;
+    for (int i = 1; words && i < b->argc; i++) {
+        if (provider && strcmp(b->argv[i], "--") == 0)
+            break;
+        words[n++] = b->argv[i];
     }
-    args[0] = (char[]){"ledge"};
-    args[1] = argv[0];
-    args[2] = (char[]){"--first-answer"};
-    for (int i = 1; i < argc; i++)
-        args[2 + i] = argv[i];
-    extern char **environ;
-    if (posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO) != 0 ||
-        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) != 0 ||
-        posix_spawn(&pid, "/proc/self/exe", &actions, NULL, args, environ) != 0)
-        pid = -1;
-    posix_spawn_file_actions_destroy(&actions);
-    free(args);
-    return pid;
+    if (words && provider) {
+        words[n++] = choose;
+        words[n++] = (char *)(uintptr_t)provider;
+    }
+    return words;
 }
 
-/* Milliseconds from exec to the first answer; NaN when that did not work. */
-static double cold_start(int argc, char **argv, uint64_t *peak)
+int cli_bench_cold(Bench *b, const char *provider, double **ms, size_t *n, uint64_t *peak)
 {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return NAN;
-    const uint64_t start = cli_now_ns();
-    pid_t pid = spawn(argc, argv, ends[1]);
-    close(ends[1]);
-    const bool ok = pid > 0 && read(ends[0], peak, sizeof *peak) == (ssize_t)sizeof *peak;
-    const uint64_t end = cli_now_ns();
-    close(ends[0]);
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
-    return ok ? (double)(end - start) / 1e6 : NAN;
-}
-
-static int measure_cold(Bench *b, int argc, char **argv)
-{
-    b->cold_ms = malloc(((size_t)b->o->cold + 1) * sizeof *b->cold_ms);
-    if (!b->cold_ms)
+    char **words = words_again(b, provider);
+    *ms = malloc(((size_t)b->o->cold + 1) * sizeof **ms);
+    if (!*ms || !words) {
+        free(words);
         return no_memory();
-    for (int64_t i = 0; i < b->o->cold; i++) {
-        uint64_t peak = 0;
-        const double ms = cold_start(argc, argv, &peak);
-        if (ms >= 0)
-            b->cold_ms[b->n_cold++] = ms;
-        b->peak_bytes = peak > b->peak_bytes ? peak : b->peak_bytes;
     }
-    qsort(b->cold_ms, b->n_cold, sizeof *b->cold_ms, cli_compare_doubles);
-    if (b->o->cold && !b->n_cold)
-        cli_warn("the cold start could not be timed");
+    for (int64_t i = 0; i < b->o->cold; i++) {
+        uint64_t bytes = 0;
+        const double t = cli_cold_start(words, &bytes);
+        if (t >= 0)
+            (*ms)[(*n)++] = t;
+        *peak = bytes > *peak ? bytes : *peak;
+    }
+    free(words);
+    qsort(*ms, *n, sizeof **ms, cli_compare_doubles);
+    if (b->o->cold && !*n)
+        cli_warn("the cold start%s%s could not be timed", provider ? " of " : "",
+                 provider ? provider : "");
     return CLI_GO;
 }
 
@@ -250,6 +229,9 @@ static int profile(Bench *b, Step **out, size_t *n_out)
     int code = CLI_GO;
     ledge_session_set_timing(b->session, true);
     const size_t n = ledge_session_step_count(b->session);
+    if (!n)
+        cli_warn("%s runs the model in one go and tells no steps",
+                 ledge_session_placement(b->session)->got);
     Step *steps = calloc(n + 1, sizeof *steps);
     if (!steps)
         return no_memory();
@@ -295,7 +277,7 @@ static json_t *profile_json(const Step *steps, size_t n)
 
 /* ---- the answer ---- */
 
-static double average(const double *v, size_t n)
+double cli_bench_average(const double *v, size_t n)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -303,22 +285,28 @@ static double average(const double *v, size_t n)
     return n ? sum / (double)n : NAN;
 }
 
+json_t *cli_bench_latency_json(const double *ms, size_t n)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "avg",
+                     cli_json_real(cli_bench_average(ms, n)), "p50",
+                     cli_json_real(cli_percentile(ms, n, 50)), "p90",
+                     cli_json_real(cli_percentile(ms, n, 90)), "p95",
+                     cli_json_real(cli_percentile(ms, n, 95)), "p99",
+                     cli_json_real(cli_percentile(ms, n, 99)), "min", cli_json_real(ms[0]), "max",
+                     cli_json_real(ms[n - 1]));
+}
+
 static json_t *bench_json(const Bench *b)
 {
-    const double *ms = b->ms;
-    json_t *latency =
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "avg", cli_json_real(average(ms, b->n)),
-                  "p50", cli_json_real(cli_percentile(ms, b->n, 50)), "p90",
-                  cli_json_real(cli_percentile(ms, b->n, 90)), "p95",
-                  cli_json_real(cli_percentile(ms, b->n, 95)), "p99",
-                  cli_json_real(cli_percentile(ms, b->n, 99)), "min", cli_json_real(ms[0]), "max",
-                  cli_json_real(ms[b->n - 1]));
+    json_t *latency = cli_bench_latency_json(b->ms, b->n);
+    const LedgePlacement *placement = ledge_session_placement(b->session);
     json_t *cold = b->n_cold
                        ? json_pack("{s:f, s:f}", "p50", cli_percentile(b->cold_ms, b->n_cold, 50),
                                    "min", b->cold_ms[0])
                        : json_null();
-    return json_pack("{s:o, s:s, s:o, s:i, s:I, s:I, s:o, s:f, s:o, s:o, s:I}", "model",
-                     cli_json_text(b->path), "provider", "cpu", "cpu",
+    return json_pack("{s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:o, s:f, s:o, s:o, s:I}", "model",
+                     cli_json_text(b->path), "provider", cli_json_text(placement->got),
+                     "placement", cli_placement_json(placement), "cpu",
                      cli_json_text(ledge__cpu_model_name()), "threads", cli_threads(b->o->threads),
                      "runs", (json_int_t)b->n, "warmup", (json_int_t)b->o->warmup, "milliseconds",
                      latency, "load_ms", b->load_ms, "cold_start_ms", cold, "peak_memory_bytes",
@@ -332,8 +320,8 @@ static void print_bench(const Bench *b)
     const int threads = cli_threads(b->o->threads);
     printf("%s on %s, %d thread%s, %zu runs\n", cli_clean(b->path), ledge__cpu_model_name(),
            threads, threads == 1 ? "" : "s", b->n);
-    printf("  avg %.3f  p50 %.3f  p90 %.3f  p95 %.3f  p99 %.3f  min %.3f ms\n", average(ms, b->n),
-           cli_percentile(ms, b->n, 50), cli_percentile(ms, b->n, 90), cli_percentile(ms, b->n, 95),
+    printf("  avg %.3f  p50 %.3f  p90 %.3f  p95 %.3f  p99 %.3f  min %.3f ms\n",
+           cli_bench_average(ms, b->n), cli_percentile(ms, b->n, 50), cli_percentile(ms, b->n, 90), cli_percentile(ms, b->n, 95),
            cli_percentile(ms, b->n, 99), ms[0]);
     if (b->n_cold)
         printf("  cold start, exec to first answer: p50 %.1f  min %.1f ms (%zu starts)\n",
@@ -341,6 +329,7 @@ static void print_bench(const Bench *b)
     if (b->peak_bytes)
         printf("  peak memory %s, of which activations %s\n", cli_bytes(b->peak_bytes),
                cli_bytes(ledge_session_arena_bytes(b->session)));
+    printf("  %s\n", cli_placement_line(ledge_session_placement(b->session)));
 }
 
 static int report(Bench *b)
@@ -363,25 +352,33 @@ static int report(Bench *b)
     return code;
 }
 
+static int bench_one(Bench *b)
+{
+    int code = prepare(b);
+    if (code == CLI_GO)
+        code = measure(b);
+    if (code == CLI_GO)
+        cli_placement_warn(ledge_session_placement(b->session));
+    if (code == CLI_GO)
+        code = cli_bench_cold(b, NULL, &b->cold_ms, &b->n_cold, &b->peak_bytes);
+    return code == CLI_GO ? report(b) : code;
+}
+
 static int run(const CliCommand *c, int argc, char **argv)
 {
-    Options o = {.warmup = 5, .seed = 1, .cold = 5};
+    BenchOptions o = {.warmup = 5, .seed = 1, .cold = 5};
     CliArgs args;
     int code = cli_parse(c, argc, argv, 1, 1, &o, &args);
     if (code != CLI_GO)
         return code;
-    Bench b = {.o = &o, .path = args.items[0]};
-    if (o.first_answer) {
+    Bench b = {.o = &o, .path = args.items[0], .argc = argc, .argv = argv};
+    if (o.first_answer)
         code = first_answer(&b);
-    } else {
-        code = prepare(&b);
-        if (code == CLI_GO)
-            code = measure(&b);
-        if (code == CLI_GO)
-            code = measure_cold(&b, argc, argv);
-        if (code == CLI_GO)
-            code = report(&b);
-    }
+    else if (o.provider && strchr(o.provider, ','))
+        code = o.profile ? cli_usage(c, "--profile is of one provider, not of several side by side")
+                         : cli_bench_sides(&b);
+    else
+        code = bench_one(&b);
     bench_free(&b);
     cli_args_free(&args);
     return code;
@@ -394,7 +391,8 @@ const CliCommand cli_bench = {
     .description =
         "Times runs of a model on random inputs (or given ones) and prints average and\n"
         "percentiles; then starts fresh processes to time exec to first answer and to see\n"
-        "their peak memory.",
+        "their peak memory. Several providers, --provider A,B, are timed in turn in one process\n"
+        "and compared: ratio of the times, agreement of the outputs.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

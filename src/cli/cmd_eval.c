@@ -8,12 +8,15 @@
 #include "base/alloc.h"
 #include "base/out_file.h"
 #include "cli/pictures.h"
+#include "cli/placement.h"
 #include "image/dataset.h"
 
 typedef struct Options {
-    bool json;
+    bool json, strict;
     int64_t limit, threads, confused;
-    const char *images, *labels, *dataset, *names, *preprocess, *predictions, *min_top1, *cpu;
+    const char *images, *labels, *dataset, *names, *preprocess, *predictions, *min_top1, *cpu,
+        *provider;
+    CliList provider_options;
 } Options;
 
 static const CliOption options[] = {
@@ -36,6 +39,7 @@ static const CliOption options[] = {
     {"min-top1", 0, CLI_TEXT, "PERCENT", "exit with 5 if a model's top-1 is below",
      offsetof(Options, min_top1), 0, 0},
     CLI_OPTION_THREADS(Options),
+    CLI_OPTIONS_PROVIDER(Options, CLI_PROVIDER_HELP),
     CLI_OPTION_CPU(Options),
     CLI_OPTION_JSON(Options),
 };
@@ -107,7 +111,14 @@ static int open_model(Eval *e, Judged *j)
 {
     LedgeError err = {0};
     CliPictures *p = &j->pictures;
-    const CliOpen open = {j->path, e->o->cpu, false, e->o->threads, cli_pictures_ask, p};
+    const CliOpen open = {.path = j->path,
+                          .cpu = e->o->cpu,
+                          .threads = e->o->threads,
+                          .pixels = cli_pictures_ask,
+                          .pixels_arg = p,
+                          .provider = e->o->provider,
+                          .provider_options = e->o->provider_options,
+                          .strict = e->o->strict};
     p->preprocess = e->o->preprocess;
     const int code = cli_open(&open, &j->model, &j->session);
     if (code != CLI_GO)
@@ -280,7 +291,9 @@ static json_t *model_json(const Eval *e, const Judged *j)
                                                   class_json(e, j->pairs[i].answer), "count",
                                                   (json_int_t)j->pairs[i].count));
     const bool known = e->n_labelled > 0;
-    return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "model", cli_json_text(j->path),
+    return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "placement",
+                     cli_placement_json(ledge_session_placement(j->session)), "model",
+                     cli_json_text(j->path),
                      "top1_count", (json_int_t)j->top1, "top5_count", (json_int_t)j->top5, "top1",
                      known ? json_real(share(j->top1, e->n_labelled)) : json_null(), "top5",
                      known ? json_real(share(j->top5, e->n_labelled)) : json_null(),
@@ -346,6 +359,7 @@ static int report(Eval *e)
 {
     bool passed = true;
     for (size_t m = 0; m < e->n_models; m++) {
+        cli_placement_warn(ledge_session_placement(e->models[m].session));
         const int code = count_mistakes(e, &e->models[m]);
         if (code != CLI_GO)
             return code;

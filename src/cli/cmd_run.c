@@ -10,13 +10,14 @@
 
 #include "base/alloc.h"
 #include "cli/pictures.h"
+#include "cli/placement.h"
 #include "image/npy.h"
 
 typedef struct Options {
-    bool json, no_optimize;
+    bool json, no_optimize, strict;
     int64_t threads, top;
-    const char *labels, *preprocess, *output, *cpu;
-    CliList inputs;
+    const char *labels, *preprocess, *output, *cpu, *provider;
+    CliList inputs, provider_options;
 } Options;
 
 static const CliOption options[] = {
@@ -30,6 +31,7 @@ static const CliOption options[] = {
     {"output", 'o', CLI_TEXT, "DIR", "write every output there as .npy", offsetof(Options, output),
      0, 0},
     CLI_OPTION_THREADS(Options),
+    CLI_OPTIONS_PROVIDER(Options, CLI_PROVIDER_HELP),
     CLI_OPTION_CPU(Options),
     {"no-optimize", 0, CLI_FLAG, NULL, "run the graph as it stands in the file",
      offsetof(Options, no_optimize), 0, 0},
@@ -318,12 +320,15 @@ static bool only_pictures(const Run *r, const CliArgs *args)
 
 static int run_all(Run *r, const CliArgs *args)
 {
-    const CliOpen open = {r->path,
-                          r->o->cpu,
-                          r->o->no_optimize,
-                          r->o->threads,
-                          only_pictures(r, args) ? cli_pictures_ask : NULL,
-                          &r->pictures};
+    const CliOpen open = {.path = r->path,
+                          .cpu = r->o->cpu,
+                          .no_optimize = r->o->no_optimize,
+                          .threads = r->o->threads,
+                          .pixels = only_pictures(r, args) ? cli_pictures_ask : NULL,
+                          .pixels_arg = &r->pictures,
+                          .provider = r->o->provider,
+                          .provider_options = r->o->provider_options,
+                          .strict = r->o->strict};
     r->pictures.preprocess = r->o->preprocess;
     int code = cli_open(&open, &r->model, &r->session);
     if (code == CLI_GO)
@@ -341,11 +346,16 @@ static int run_all(Run *r, const CliArgs *args)
         code = run_file(r, args->items[i]);
     if (code != CLI_GO)
         return code;
-    if (!r->o->json)
+    const LedgePlacement *placement = ledge_session_placement(r->session);
+    cli_placement_warn(placement);
+    if (!r->o->json) {
+        printf("%s\n", cli_placement_line(placement));
         return cli_finish();
+    }
     json_incref(r->results);
-    return cli_print_json(json_pack("{s:o, s:s, s:o}", "model", cli_json_text(r->path), "provider",
-                                    "cpu", "results", r->results));
+    return cli_print_json(json_pack("{s:o, s:o, s:o, s:o}", "model", cli_json_text(r->path),
+                                    "provider", cli_json_text(placement->got), "placement",
+                                    cli_placement_json(placement), "results", r->results));
 }
 
 static int run(const CliCommand *c, int argc, char **argv)

@@ -4,9 +4,11 @@
 #include <signal.h>
 #include <string.h>
 
-static const CliCommand *const commands[] = {&cli_inspect, &cli_run,        &cli_bench, &cli_eval,
-                                             &cli_compile, &cli_preprocess, &cli_drift,
-                                             &cli_doctor};
+static const CliCommand *const commands[] = {
+#define COMMAND(name) &cli_##name,
+#include "cli/commands.def"
+#undef COMMAND
+};
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
 static const CliCommand *find(const char *name)
@@ -58,6 +60,7 @@ static int help(int argc, char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file grown to its limit */
     if (argc < 2) {
         overview(stderr);
         return CLI_USAGE;

@@ -8,30 +8,61 @@
 #include "base/alloc.h"
 #include "base/cpu.h"
 #include "image/npy.h"
+#include "ledge/provider.h"
 
 static int no_memory(void)
 {
     return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
 }
 
-int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session)
+int cli_open_model(const CliOpen *o, LedgeModel **model)
 {
     LedgeError err = {0};
+    /* Bytes of pictures are normalised by ledge's own graph: with providers floats go in. */
     const LedgeModelOptions mo = {.cpu = o->cpu,
                                   .no_optimize = o->no_optimize,
-                                  .pixels = o->pixels,
-                                  .pixels_arg = o->pixels_arg};
-    const LedgeSessionOptions so = {.threads = (int)o->threads};
+                                  .pixels = o->provider ? NULL : o->pixels,
+                                  .pixels_arg = o->pixels_arg,
+                                  .for_providers = o->provider != NULL};
+    LedgeProviderInfo ort;
     *model = NULL;
+    const LedgeStatus status = ledge_model_load(o->path, &mo, &err, model);
+    if (status == LEDGE_ERROR_UNSUPPORTED && !o->provider && strstr(err.message, "operator") &&
+        ledge_provider_probe("ort", NULL, &ort) == LEDGE_OK && ort.status == LEDGE_OK) {
+        const size_t n = strlen(err.message);
+        snprintf(err.message + n, sizeof err.message - n,
+                 "; ONNX Runtime %s is here and may know it: --provider ort", ort.version);
+    }
+    return status ? cli_fail(o->path, &err) : CLI_GO;
+}
+
+int cli_open_session(const CliOpen *o, const char *provider, LedgeModel *model,
+                     LedgeSession **session)
+{
+    LedgeError err = {0};
+    const LedgeSessionOptions so = {.threads = (int)o->threads,
+                                    .providers = provider,
+                                    .provider_options = o->provider_options.items,
+                                    .n_provider_options = o->provider_options.n,
+                                    .strict = o->strict};
+    if (o->provider_options.n && !provider)
+        return cli_fail_with(o->path, LEDGE_ERROR_ARGUMENT,
+                             "--provider-option without --provider, which names who gets it");
     *session = NULL;
-    if (ledge_model_load(o->path, &mo, &err, model))
-        return cli_fail(o->path, &err);
-    if (ledge_session_create(*model, &so, &err, session)) {
+    return ledge_session_create(model, &so, &err, session) ? cli_fail(o->path, &err) : CLI_GO;
+}
+
+int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session)
+{
+    *session = NULL;
+    int code = cli_open_model(o, model);
+    if (code == CLI_GO)
+        code = cli_open_session(o, o->provider, *model, session);
+    if (code != CLI_GO) {
         ledge_model_free(*model);
         *model = NULL;
-        return cli_fail(o->path, &err);
     }
-    return CLI_GO;
+    return code;
 }
 
 int cli_threads(int64_t asked)

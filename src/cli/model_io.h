@@ -32,7 +32,15 @@ typedef struct CliOpen {
     int64_t threads;
     bool (*pixels)(void *arg, const LedgeModel *m, size_t input, LedgePixels *out); /* or NULL */
     void *pixels_arg;
+    const char *provider; /* list, or NULL */
+    CliList provider_options;
+    bool strict;
 } CliOpen;
+/* The model alone. */
+int cli_open_model(const CliOpen *o, LedgeModel **model);
+/* A session on `provider`, whatever `o` has in its place. */
+int cli_open_session(const CliOpen *o, const char *provider, LedgeModel *model,
+                     LedgeSession **session);
 int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session);
 /* Threads that a session with this option really runs on. */
 int cli_threads(int64_t asked);
@@ -64,6 +72,9 @@ void cli_probabilities(const LedgeTensor *t, const int64_t *indices, size_t k, d
 /* ---- time ---- */
 
 uint64_t cli_now_ns(void);
+/* Milliseconds from exec to the first answer of `ledge bench WORDS...` (ended by NULL: a model
+ * and options) in a fresh process, and its peak memory; NaN when that did not work. */
+double cli_cold_start(char *const *words, uint64_t *peak);
 /* Percentile p (0 … 100) of sorted values, linear between neighbours. */
 double cli_percentile(const double *sorted, size_t n, double p);
 int cli_compare_doubles(const void *a, const void *b);

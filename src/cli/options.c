@@ -7,47 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the nearest word ---- */
-
-#define WORD_MAX 40
-
-/* Edits (insert, delete, change, swap of neighbours) that turn a into b. */
-static size_t distance(const char *a, const char *b)
-{
-    const size_t n = strlen(a), m = strlen(b);
-    size_t rows[3][WORD_MAX + 1];
-    if (n > WORD_MAX || m > WORD_MAX)
-        return WORD_MAX;
-    for (size_t j = 0; j <= m; j++)
-        rows[0][j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t *now = rows[i % 3], *before = rows[(i + 2) % 3], *older = rows[(i + 1) % 3];
-        now[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t best = before[j - 1] + (a[i - 1] != b[j - 1]);
-            best = before[j] + 1 < best ? before[j] + 1 : best;
-            best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                best = older[j - 2] + 1 < best ? older[j - 2] + 1 : best;
-            now[j] = best;
-        }
-    }
-    return rows[n % 3][m];
-}
+#include "base/nearest.h"
 
 const char *cli_nearest(const char *word, const char *const *names, size_t n)
 {
-    const char *best = NULL;
-    size_t least = strlen(word) / 3 + 2; /* more than a third wrong is another word */
-    for (size_t i = 0; i < n; i++) {
-        const size_t d = distance(word, names[i]);
-        const bool begins = strlen(word) >= 3 && strncmp(names[i], word, strlen(word)) == 0;
-        if (d < least || (begins && !best)) {
-            best = names[i];
-            least = d < least ? d : least;
-        }
-    }
-    return best;
+    return ledge__nearest(word, names, n);
 }
 
 /* ---- help ---- */
@@ -105,7 +69,7 @@ static const CliOption *find_letter(const CliCommand *c, char letter)
 
 static int unknown_option(const CliCommand *c, const char *word)
 {
-    char name[WORD_MAX + 1];
+    char name[LEDGE_WORD_MAX + 1];
     const char *names[64];
     size_t n = 0;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);

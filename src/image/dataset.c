@@ -34,6 +34,11 @@ int32_t ledge__dataset_label(const LedgeDataset *dataset, size_t index)
     return dataset->labels ? dataset->labels[index] : -1;
 }
 
+const char *ledge__dataset_path(const LedgeDataset *dataset, size_t index)
+{
+    return dataset->paths ? dataset->paths[index] : NULL;
+}
+
 /* Planes to pixels. */
 static LedgeStatus read_binary(const LedgeDataset *d, size_t index, LedgeError *err,
                                LedgeImage *out)

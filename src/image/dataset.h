@@ -39,6 +39,8 @@ void ledge__dataset_free(LedgeDataset *dataset); /* NULL is legal */
 size_t ledge__dataset_count(const LedgeDataset *dataset);
 /* Label alone, without decoding; -1: none known. index must be below the count. */
 int32_t ledge__dataset_label(const LedgeDataset *dataset, size_t index);
+/* The picture's file; NULL in the binary formats. index must be below the count. */
+const char *ledge__dataset_path(const LedgeDataset *dataset, size_t index);
 /* The caller frees out->image by ledge__image_free. Statuses: those of ledge__image_load. */
 LEDGE_MUST_CHECK LedgeStatus ledge__dataset_read(const LedgeDataset *dataset, size_t index,
                                                  LedgeError *err, LedgeSample *out);

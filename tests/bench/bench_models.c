@@ -1,13 +1,15 @@
 /* ledge and ONNX Runtime side by side: the same model, the same inputs, in turn.
  *
- *   bench_models [--threads N] [--rounds N] [--runs N] [--ort LIB.so] [--steps] [--cold] MODEL...
+ *   bench_models [--threads N] [--rounds N] [--runs N] [--ort LIB.so] [--provider LIST] [--steps]
+ *                [--cold] MODEL...
  *
  * Each round runs both once a burst of --runs, so that a change of the machine's speed meets
  * both. Prints minima and medians in ms, their ratios ledge / ONNX Runtime, and the outputs'
  * normalised mean squared difference. Without a library only ledge is timed. Free dimensions
  * count as 1, but for a second one (sequence), which counts as 128. --steps lists the time of each
  * step of ledge's plan. --cold starts a fresh process for each answer instead, and gives the time
- * from exec to the first answer and the peak of resident memory. */
+ * from exec to the first answer and the peak of resident memory. With --provider ort ledge runs the
+ * model through ONNX Runtime too: what is left is the provider's own cost. */
 #include <dlfcn.h>
 #include <getopt.h>
 #include <math.h>
@@ -26,7 +28,7 @@
 
 typedef struct Options {
     int threads, rounds, runs;
-    const char *library, *first; /* first: in a child of --cold, the side to run */
+    const char *library, *provider, *first; /* first: in a child of --cold, the side to run */
     bool steps, cold;
 } Options;
 
@@ -76,7 +78,7 @@ static void open_ort(Bench *b)
     const void *api = get_base()->GetApi(ORT_API_VERSION_MIN);
     if (!api)
         die(b->o.library, "too old: API 18 (ONNX Runtime 1.18) is needed");
-    ledge__ort_fill(&b->ort, api);
+    ledge__ort_fill(&b->ort, api, ORT_API_VERSION_MIN);
     ort_check(b, b->ort.CreateEnv(3, "bench", &b->env), "CreateEnv");
     if (!b->o.first)
         printf("ONNX Runtime %s\n", get_base()->GetVersionString());
@@ -248,7 +250,8 @@ static void bench(Bench *b, const char *path)
     LedgeError err;
     LedgeModel *m = NULL;
     LedgeSession *s = NULL;
-    LedgeSessionOptions so = {.threads = b->o.threads};
+    LedgeSessionOptions so = {
+        .threads = b->o.threads, .providers = b->o.provider, .strict = b->o.provider != NULL};
     OrtRun r = {0};
     size_t total = (size_t)b->o.rounds * (size_t)b->o.runs;
     Side ledge = {calloc(total, sizeof(double)), 0}, ort = {calloc(total, sizeof(double)), 0};
@@ -374,7 +377,7 @@ int main(int argc, char **argv)
 {
     static const struct option longs[] = {
         {"threads", 1, 0, 't'}, {"rounds", 1, 0, 'r'}, {"runs", 1, 0, 'n'},
-        {"ort", 1, 0, 'o'},     {"steps", 0, 0, 's'},
+        {"ort", 1, 0, 'o'},     {"provider", 1, 0, 'p'}, {"steps", 0, 0, 's'},
         {"cold", 0, 0, 'c'},    {"first", 1, 0, 'f'},  {0}};
     Bench b = {.o = {.threads = 1, .rounds = 5, .runs = 20, .library = getenv("LEDGE_ORT")}};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -390,6 +393,9 @@ int main(int argc, char **argv)
             break;
         case 'o':
             b.o.library = optarg;
+            break;
+        case 'p':
+            b.o.provider = optarg;
             break;
         case 's':
             b.o.steps = true;

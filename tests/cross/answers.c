@@ -1,16 +1,17 @@
 /* Runs models on seeded noise and writes every float output, to compare machines.
  *
- *   answers [--threads N] OUT.bin MODEL...
+ *   answers [--threads N] [--provider LIST] OUT.bin MODEL...
  *
  * The same bytes in on every machine: inputs come from an integer generator. OUT.bin holds the
  * float32 outputs of all models one after the other. --compare A.bin B.bin prints the normalised
- * mean squared difference of two such files and fails over 1e-9. */
+ * mean squared difference of two such files and fails over 1e-9. With --provider nothing may fall
+ * back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cpu.h"
-#include "ledge/ledge.h"
+#include "ledge/report.h"
 
 #define MAX_IO 16
 #define BOUND 1e-9
@@ -36,15 +37,15 @@ static int failed(const char *path, const LedgeError *err)
     return 1;
 }
 
-static int answer(const char *path, int threads, FILE *out)
+static int answer(const char *path, const LedgeSessionOptions *so, FILE *out)
 {
     LedgeError err = {0};
     LedgeModel *m = NULL;
     LedgeSession *s = NULL;
-    LedgeSessionOptions so = {.threads = threads};
     LedgeTensor in[MAX_IO] = {{0}}, y[MAX_IO] = {{0}};
-    if (ledge_model_load(path, NULL, &err, &m) != LEDGE_OK ||
-        ledge_session_create(m, &so, &err, &s) != LEDGE_OK)
+    const LedgeModelOptions mo = {.for_providers = so->providers != NULL};
+    if (ledge_model_load(path, &mo, &err, &m) != LEDGE_OK ||
+        ledge_session_create(m, so, &err, &s) != LEDGE_OK)
         return failed(path, &err);
     size_t n_in = ledge_model_input_count(m), n_out = ledge_model_output_count(m);
     for (size_t i = 0; i < n_in && i < MAX_IO; i++) {
@@ -57,6 +58,10 @@ static int answer(const char *path, int threads, FILE *out)
     if (n_in > MAX_IO || n_out > MAX_IO ||
         ledge_session_run(s, in, n_in, y, n_out, &err) != LEDGE_OK)
         return failed(path, &err);
+    if (so->providers) {
+        const LedgePlacement *p = ledge_session_placement(s);
+        printf("%s: %zu nodes on %s (%s)\n", path, p->n_nodes, p->got, p->providers[0].version);
+    }
     for (size_t i = 0; i < n_out; i++)
         if (y[i].type == LEDGE_FLOAT)
             fwrite(y[i].data, 1, ledge_tensor_bytes(&y[i]), out);
@@ -89,22 +94,28 @@ static int compare(const char *a, const char *b)
 
 int main(int argc, char **argv)
 {
-    int threads = 1, at = 1;
+    LedgeSessionOptions so = {.threads = 1, .strict = true};
+    int at = 1;
     if (argc == 4 && strcmp(argv[1], "--compare") == 0)
         return compare(argv[2], argv[3]);
-    if (argc > 3 && strcmp(argv[1], "--threads") == 0) {
-        threads = atoi(argv[2]);
-        at = 3;
+    for (; argc > at + 2 && strncmp(argv[at], "--", 2) == 0; at += 2) {
+        if (strcmp(argv[at], "--threads") == 0)
+            so.threads = atoi(argv[at + 1]);
+        else if (strcmp(argv[at], "--provider") == 0)
+            so.providers = argv[at + 1];
+        else
+            break;
     }
     if (argc < at + 2) {
-        fprintf(stderr, "usage: answers [--threads N] OUT.bin MODEL... | --compare A.bin B.bin\n");
+        fprintf(stderr, "usage: answers [--threads N] [--provider LIST] OUT.bin MODEL... | "
+                        "--compare A.bin B.bin\n");
         return 2;
     }
     FILE *out = fopen(argv[at], "wb");
     int status = out ? 0 : 1;
     printf("cpu level %s\n", ledge__cpu_level_name(ledge__cpu_flags()));
     for (int i = at + 1; i < argc && status == 0; i++)
-        status = answer(argv[i], threads, out);
+        status = answer(argv[i], &so, out);
     if (out && fclose(out) != 0)
         status = 1;
     return status;

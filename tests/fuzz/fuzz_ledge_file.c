@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void seal(const uint8_t *bytes, size_t size, LedgeFilePart *p)
 {
     if (p->offset <= size && p->size <= size - p->offset)
-        p->hash = ledge__hash64(bytes + p->offset, (size_t)p->size, 0);
+        p->hash = ledge__checksum(bytes + p->offset, (size_t)p->size);
 }
 
 /* The parts of the table's entries; `at` is where the first stands, `step` bytes apart. */
@@ -44,7 +44,7 @@ static void seal_all(uint8_t *bytes, size_t size)
     }
     seal(bytes, size, &h.graph);
     seal(bytes, size, &h.table);
-    h.hash = ledge__hash64(&h, offsetof(LedgeFileHeader, hash), 0);
+    h.hash = ledge__checksum(&h, offsetof(LedgeFileHeader, hash));
     memcpy(bytes, &h, sizeof h);
 }
 

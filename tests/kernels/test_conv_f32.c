@@ -93,8 +93,11 @@ static void buffers_free(Buffers *b)
 
 static void check_case(const ConvCase *q, uint32_t cpu, LedgeConvPath path, LedgePool *pool)
 {
-    const LedgeConvShape s = shape_of(q);
+    LedgeConvShape s = shape_of(q);
     LedgeConvPlan plan;
+    s.planes = path == LEDGE_CONV_PLANES;
+    if (s.planes && s.group != 1)
+        return;
     assert_true(ledge__conv_f32_plan(&s, cpu, ledge__pool_threads(pool), path, &plan));
     if (path < LEDGE_CONV_PATHS && plan.path != path)
         return; /* not for this shape */
@@ -102,7 +105,11 @@ static void check_case(const ConvCase *q, uint32_t cpu, LedgeConvPath path, Ledg
     buffers_make(&b, &s, &plan);
     ledge__conv_f32_pack(&plan, b.w.p, NULL, b.packed.p);
     ledge__conv_f32_pack_bias(&plan, b.bias.p, b.packed_bias.p);
-    const LedgeConvArgs a = {.x = b.x.p, .packed = b.packed.p, .bias = b.packed_bias.p,
+    Guarded planes = guarded(s.n * s.h * s.w * s.c, 1);
+    for (size_t i = 0; i < s.n * s.h * s.w * s.c; i++)
+        planes.p[((i / s.c / s.w / s.h * s.c + i % s.c) * s.h + i / s.c / s.w % s.h) * s.w +
+                 i / s.c % s.w] = b.x.p[i];
+    const LedgeConvArgs a = {.x = s.planes ? planes.p : b.x.p, .packed = b.packed.p, .bias = b.packed_bias.p,
                              .zeros = b.zeros.p, .r = q->residual ? b.r.p : NULL, .ldr = s.m,
                              .y = b.y.p, .act = {q->act, q->lo, q->hi, 0.5f, 0},
                              .scratch = b.scratch.p};
@@ -117,12 +124,13 @@ static void check_case(const ConvCase *q, uint32_t cpu, LedgeConvPath path, Ledg
     }
     assert_true(s.ldc == s.m || pixels == 1 || b.y.p[s.m] == beside);
     const double e = nmse(got, ref, NULL, pixels * s.m);
-    const double bound = plan.path == LEDGE_CONV_WINOGRAD ? 1e-10 : 1e-12;
+    const double bound = plan.path == LEDGE_CONV_WINOGRAD ? 1e-10 : plan.p.strassen ? 1e-11 : 1e-12;
     if (!(e <= bound))
         fail_msg("%s %s %zux%zux%zu -> %zu, %zux%zu: NMSE %g", plan.k->isa,
                  ledge__conv_f32_path_name(plan.path), s.h, s.w, s.c, s.m, s.kh, s.kw, e);
     assert_memory_equal(once, got, sizeof(float) * pixels * s.m);
     free(ref), free(once), free(got);
+    guarded_free(&planes);
     buffers_free(&b);
 }
 
@@ -160,6 +168,12 @@ static const ConvCase cases[] = {
     {1, 12, 7, 5, 5, 7, 3, 1, 2, 1, 3, 3, 3, 3, 3, 5, 0, 0, FREE},
     {1, 6, 6, 40, 40, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 40, 0, 0, LEAKY},
     {1, 3, 3, 4, 4, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 4, 0, 0, FREE},
+    {1, 5, 40, 3, 33, 3, 3, 1, 3, 2, 2, 2, 1, 2, 3, 1, 1, 3, LEDGE_ACT_CLAMP, -0.5f, 0.5f},
+    /* Strassen's panels: several depths, tails of rows, columns and runs */
+    {1, 7, 7, 48, 96, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, LEDGE_ACT_CLAMP, 0, 6},
+    {1, 5, 5, 130, 100, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 5, FREE},
+    {2, 3, 4, 66, 144, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, LEAKY},
+    {1, 1, 13, 1040, 112, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, LEDGE_ACT_CLAMP, -2, 2},
 };
 
 static void each_path(LedgePool *pool)
@@ -206,6 +220,103 @@ static void large_layers_equal_the_reference(void **state)
     for (size_t q = 0; q < sizeof(large) / sizeof(large[0]); q++)
         check_case(&large[q], ledge__cpu_flags_uncapped(), LEDGE_CONV_PATHS, pool);
     ledge__pool_free(pool);
+}
+
+/* One pointwise layer of 9 × 5 pixels, 64 channels to 96, on this CPU's best kernels. */
+typedef struct Layer {
+    LedgeConvShape s;
+    LedgeConvPlan plan;
+    Buffers b;
+} Layer;
+
+static Layer layer_make(void)
+{
+    static const ConvCase q = {1, 9, 5, 64, 96, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, FREE};
+    Layer l = {.s = shape_of(&q)};
+    assert_true(ledge__conv_f32_plan(&l.s, ledge__cpu_flags_uncapped(), 1, LEDGE_CONV_PATHS,
+                                     &l.plan));
+    buffers_make(&l.b, &l.s, &l.plan);
+    return l;
+}
+
+static void layer_run(Layer *l)
+{
+    ledge__conv_f32_pack(&l->plan, l->b.w.p, NULL, l->b.packed.p);
+    ledge__conv_f32_pack_bias(&l->plan, l->b.bias.p, l->b.packed_bias.p);
+    const LedgeConvArgs a = {.x = l->b.x.p, .packed = l->b.packed.p, .bias = l->b.packed_bias.p,
+                             .zeros = l->b.zeros.p, .y = l->b.y.p,
+                             .act = {LEDGE_ACT_CLAMP, -INFINITY, INFINITY, 0, 0},
+                             .scratch = l->b.scratch.p};
+    ledge__conv_f32_run(&l->plan, &a, NULL);
+}
+
+static void assert_close(const Layer *l, size_t pixel, size_t m, double bound)
+{
+    double sum = (double)l->b.bias.p[m], size = fabs(sum);
+    for (size_t c = 0; c < 64; c++) {
+        const double xw = (double)l->b.x.p[pixel * 64 + c] * (double)l->b.w.p[m * 64 + c];
+        sum += xw;
+        size += fabs(xw);
+    }
+    const double y = (double)l->b.y.p[pixel * 96 + m];
+    if (!(fabs(y - sum) <= bound * size))
+        fail_msg("pixel %zu channel %zu: %g, not %g", pixel, m, y, sum);
+}
+
+static void numbers_that_are_not_finite_stay_in_their_pixel(void **state)
+{
+    (void)state;
+    static const float odd[] = {INFINITY, -INFINITY, NAN, 3e38f};
+    for (size_t k = 0; k < sizeof(odd) / sizeof(odd[0]); k++) {
+        Layer l = layer_make();
+        l.b.x.p[20 * 64 + 7] = odd[k];
+        layer_run(&l);
+        for (size_t m = 0; m < 96; m++) {
+            const double w = (double)l.b.w.p[m * 64 + 7], y = (double)l.b.y.p[20 * 96 + m];
+            if (isnan(odd[k]))
+                assert_true(isnan(y));
+            else if (isinf(odd[k]))
+                assert_true(y == (double)odd[k] * w);
+            else
+                assert_close(&l, 20, m, 1e-6);
+            for (size_t pixel = 0; pixel < 45; pixel++)
+                if (pixel != 20)
+                    assert_close(&l, pixel, m, 1e-6);
+        }
+        buffers_free(&l.b);
+    }
+}
+
+static void weights_that_are_not_finite_stay_in_their_channel(void **state)
+{
+    (void)state;
+    Layer l = layer_make();
+    l.b.w.p[33 * 64 + 5] = INFINITY;
+    layer_run(&l);
+    for (size_t pixel = 0; pixel < 45; pixel++)
+        for (size_t m = 0; m < 96; m++)
+            if (m == 33)
+                assert_true(isinf(l.b.y.p[pixel * 96 + m]));
+            else
+                assert_close(&l, pixel, m, 1e-6);
+    buffers_free(&l.b);
+}
+
+static void small_channels_keep_their_precision_beside_large_ones(void **state)
+{
+    (void)state;
+    Layer l = layer_make();
+    for (size_t m = 0; m < 96; m++) {
+        const float scale = m % 3 == 0 ? 1e8f : m % 3 == 1 ? 1.0f : 1e-8f;
+        for (size_t c = 0; c < 64; c++)
+            l.b.w.p[m * 64 + c] *= scale;
+        l.b.bias.p[m] *= scale;
+    }
+    layer_run(&l);
+    for (size_t pixel = 0; pixel < 45; pixel++)
+        for (size_t m = 0; m < 96; m++)
+            assert_close(&l, pixel, m, 2e-6);
+    buffers_free(&l.b);
 }
 
 static void a_transposed_matrix_packs_alike(void **state)
@@ -262,6 +373,9 @@ int main(void)
         cmocka_unit_test(every_algorithm_equals_the_reference),
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(large_layers_equal_the_reference),
+        cmocka_unit_test(numbers_that_are_not_finite_stay_in_their_pixel),
+        cmocka_unit_test(weights_that_are_not_finite_stay_in_their_channel),
+        cmocka_unit_test(small_channels_keep_their_precision_beside_large_ones),
         cmocka_unit_test(a_transposed_matrix_packs_alike),
         cmocka_unit_test(sizes_that_overflow_are_refused),
     };

@@ -173,13 +173,13 @@ static void attention_of_a_vision_transformer_is_found(void **state)
                                  "y = Add(a2, h2)\n"
                                  "output y\n";
     assert_optimized(before,
-                     "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:float32[?,2,2,16] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[4,4], "
-                     "strides=[4,4], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-                     "t:float32[?,4,16] = Reshape(%1, %2)\n"
+                     "%0:float32[?,2,2,16] = ledge.Conv(x, w, _, _, _) {kernel_shape=[4,4], "
+                     "strides=[4,4], dilations=[1,1], group=1, pads=[0,0,0,0], "
+                     "x_layout=\"nchw\"}\n"
+                     "t:float32[?,4,16] = Reshape(%0, %1)\n"
                      "a:float32[?,4,16] = Add(t, pe)\n"
                      "n:float32[?,4,16] = LayerNormalization(a, g, b)\n"
-                     "m:float32[?,4,48] = ledge.Gemm(n, wqkv, %3, _)\n"
+                     "m:float32[?,4,48] = ledge.Gemm(n, wqkv, %2, _)\n"
                      "om:float32[?,4,16] = ledge.Attention(m, _, _) {heads=2, scale=0.35}\n"
                      "pr:float32[?,4,16] = ledge.Gemm(om, wo, _, _)\n"
                      "n2:float32[?,4,16], a2:float32[?,4,16] = ledge.SkipLayerNorm(a, pr, b, g) "

@@ -149,14 +149,14 @@ static void layout_keeps_one_conversion_at_each_border(void **state)
                                  "output y\n";
     assert_optimized(
         before,
-        "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-        "%1:float32[?,4,4,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], "
-        "dilations=[1,1], group=1, pads=[0,0,1,1], act=\"clip\", act_min=0, act_max=6}\n"
-        "%2:float32[?,4,4,8] = ledge.Conv(%1, d, _, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "%0:float32[?,4,4,8] = ledge.Conv(x, w, _, _, _) {kernel_shape=[3,3], strides=[2,2], "
+        "dilations=[1,1], group=1, pads=[0,0,1,1], act=\"clip\", act_min=0, act_max=6, "
+        "x_layout=\"nchw\"}\n"
+        "%1:float32[?,4,4,8] = ledge.Conv(%0, d, _, _, _) {kernel_shape=[3,3], strides=[1,1], "
         "dilations=[1,1], group=8, pads=[1,1,1,1], act=\"clip\", act_min=0, act_max=6}\n"
-        "%3:float32[?,4,4,8] = ledge.Conv(%2, p, _, %1, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%2:float32[?,4,4,8] = ledge.Conv(%1, p, _, %0, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-        "y:float32[?,8,4,4] = Transpose(%3) {perm=[0,3,1,2]}\n"
+        "y:float32[?,8,4,4] = Transpose(%2) {perm=[0,3,1,2]}\n"
         "output y\n");
     assert_outputs_agree(before);
 }
@@ -174,11 +174,11 @@ static void layout_keeps_flattened_pools_free_of_transposes(void **state)
                                  "y = MatMul(f, v)\n"
                                  "output y\n";
     assert_optimized(before,
-                     "%0:float32[?,8,8,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:float32[?,6,6,8] = ledge.Conv(%0, w, _, _, _) {kernel_shape=[3,3], "
-                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
-                     "%2:float32[?,1,1,8] = ledge.GlobalAveragePool(%1)\n"
-                     "f:float32[?,8] = Flatten(%2)\n"
+                     "%0:float32[?,6,6,8] = ledge.Conv(x, w, _, _, _) {kernel_shape=[3,3], "
+                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\", "
+                     "x_layout=\"nchw\"}\n"
+                     "%1:float32[?,1,1,8] = ledge.GlobalAveragePool(%0)\n"
+                     "f:float32[?,8] = Flatten(%1)\n"
                      "y:float32[?,5] = ledge.Gemm(f, v, _, _)\n"
                      "output y\n");
     assert_outputs_agree(before);
@@ -244,25 +244,66 @@ static void layout_serves_squeeze_and_excite_of_any_image_size(void **state)
                                  "output y\n";
     assert_optimized(
         before,
-        "%0:float32[?,?,?,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-        "%1:float32[?,?,?,16] = ledge.Conv(%0, w0, %2, _, _) {kernel_shape=[3,3], strides=[1,1], "
-        "dilations=[1,1], group=1, pads=[1,1,1,1], w_scale=<16>, act=\"hardswish\"}\n"
-        "%3:float32[?,?,?,16] = ledge.Conv(%1, wd, %4, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "%0:float32[?,?,?,16] = ledge.Conv(x, w0, %1, _, _) {kernel_shape=[3,3], strides=[1,1], "
+        "dilations=[1,1], group=1, pads=[1,1,1,1], w_scale=<16>, act=\"hardswish\", "
+        "x_layout=\"nchw\"}\n"
+        "%2:float32[?,?,?,16] = ledge.Conv(%0, wd, %3, _, _) {kernel_shape=[3,3], strides=[1,1], "
         "dilations=[1,1], group=16, pads=[1,1,1,1], w_scale=<16>, act=\"relu\"}\n"
-        "%5:float32[?,1,1,16] = ledge.GlobalAveragePool(%3)\n"
-        "%6:float32[?,1,1,8] = ledge.Conv(%5, f1, fb1, _, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%4:float32[?,1,1,16] = ledge.GlobalAveragePool(%2)\n"
+        "%5:float32[?,1,1,8] = ledge.Conv(%4, f1, fb1, _, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0], act=\"relu\"}\n"
-        "%7:float32[?,1,1,16] = ledge.Conv(%6, f2, fb2, _, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%6:float32[?,1,1,16] = ledge.Conv(%5, f2, fb2, _, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0], act=\"hardsigmoid\", act_alpha=0.166667, "
         "act_beta=0.5}\n"
-        "%8:float32[?,?,?,16] = Mul(%7, %3)\n"
-        "%9:float32[?,?,?,16] = ledge.Conv(%8, pw, %10, %1, _) {kernel_shape=[1,1], strides=[1,1], "
+        "%7:float32[?,?,?,16] = Mul(%6, %2)\n"
+        "%8:float32[?,?,?,16] = ledge.Conv(%7, pw, %9, %0, _) {kernel_shape=[1,1], strides=[1,1], "
         "dilations=[1,1], group=1, pads=[0,0,0,0], w_scale=<16>}\n"
-        "%11:float32[?,1,1,16] = ledge.GlobalAveragePool(%9)\n"
-        "p:float32[?,16] = Reshape(%11, %12)\n"
-        "y:float32[?,10] = ledge.Gemm(p, cls, %13, _) {transB=1}\n"
+        "%10:float32[?,1,1,16] = ledge.GlobalAveragePool(%8)\n"
+        "p:float32[?,16] = Reshape(%10, %11)\n"
+        "y:float32[?,10] = ledge.Gemm(p, cls, %12, _) {transB=1}\n"
         "output y\n");
     assert_outputs_agree(before);
+}
+
+static void planes_are_read_by_the_first_conv(void **state)
+{
+    (void)state;
+    assert_pass("planes",
+                "input x f32[?,3,6,6]\n"
+                "const w f32[4,3,3,3]\n"
+                "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                "y = ledge.Conv(a, w, _, _, _) {strides=[2,2]}\n"
+                "output y\n",
+                "y:float32[?,2,2,4] = ledge.Conv(x, w, _, _, _) {strides=[2,2], "
+                "x_layout=\"nchw\"}\n"
+                "output y\n");
+    assert_outputs_agree("input x f32[?,3,19,37]\n"
+                         "const w f32[40,3,5,3]\n"
+                         "const b f32[40]\n"
+                         "y = Conv(x, w, b) {strides=[2,2], pads=[1,2,3,0]}\n"
+                         "output y\n");
+}
+
+/* Another reader needs the pixels anyway, and many channels are read better as pixels. */
+static void planes_stay_turned_where_that_saves_nothing(void **state)
+{
+    (void)state;
+    assert_pass("planes",
+                "input x f32[1,3,6,6]\n"
+                "const w f32[4,3,3,3]\n"
+                "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                "y = ledge.Conv(a, w, _, _, _)\n"
+                "z = Relu(a)\n"
+                "output y\n"
+                "output z\n",
+                NULL);
+    assert_pass("planes",
+                "input x f32[1,8,6,6]\n"
+                "const w f32[4,8,3,3]\n"
+                "a = Transpose(x) {perm=[0,2,3,1]}\n"
+                "y = ledge.Conv(a, w, _, _, _)\n"
+                "output y\n",
+                NULL);
 }
 
 int main(void)
@@ -277,6 +318,8 @@ int main(void)
         cmocka_unit_test(layout_keeps_flattened_pools_free_of_transposes),
         cmocka_unit_test(layout_resizes_in_nhwc),
         cmocka_unit_test(layout_serves_squeeze_and_excite_of_any_image_size),
+        cmocka_unit_test(planes_are_read_by_the_first_conv),
+        cmocka_unit_test(planes_stay_turned_where_that_saves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

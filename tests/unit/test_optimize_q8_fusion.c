@@ -124,7 +124,8 @@ static void conv_of_one_dimension_has_height_1(void **state)
                                          "const w i8[4,3,5]\n"
                                          "d = DequantizeLinear(x, s, z)\n"
                                          "wd = DequantizeLinear(w, s4, z4) {axis=0}\n"
-                                         "c = Conv(d, wd) {pads=[2,1], strides=[2], dilations=[2]}\n"
+                                         "c = Conv(d, wd) {pads=[2,1], strides=[2], "
+                                         "dilations=[2]}\n"
                                          "q = QuantizeLinear(c, s2, z2)\n"
                                          "output q\n";
     assert_pass("q8_conv", before,
@@ -167,7 +168,8 @@ static void bias_of_other_units_is_converted(void **state)
 {
     (void)state;
     static const char *const biases[] = {
-        "const b f32[4]\n", "const b0 i32[4]\nconst sb f32[] = 0.002\nb = DequantizeLinear(b0, sb)\n",
+        "const b f32[4]\n", "const b0 i32[4]\nconst sb f32[] = 0.002\nb = DequantizeLinear(b0, "
+        "sb)\n",
         "const b0 i8[4]\nconst sb f32[] = 0.02\nb = DequantizeLinear(b0, sb)\n"};
     for (size_t i = 0; i < sizeof biases / sizeof biases[0]; i++) {
         char text[900];
@@ -178,7 +180,8 @@ static void bias_of_other_units_is_converted(void **state)
                  biases[i]);
         assert_optimized(text,
                          "%0:uint8[1,5,5,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                         "%1:uint8[1,5,5,4] = ledge.QConv(%0, w, %2, %3, _, _) {kernel_shape=[1,1], "
+                         "%1:uint8[1,5,5,4] = ledge.QConv(%0, w, %2, %3, _, _) "
+                         "{kernel_shape=[1,1], "
                          "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], x_zero=120, "
                          "y_zero=100}\n"
                          "q:uint8[1,4,5,5] = Transpose(%1) {perm=[0,3,1,2]}\n"
@@ -191,7 +194,8 @@ static void what_is_no_sound_convolution_of_bytes_stays(void **state)
 {
     (void)state;
     static const char *const parts[] = {
-        "input w i8[4,4,1,1]\nwd = DequantizeLinear(w, sw)\nc = Conv(d, wd)\n", /* made at run time */
+        "input w i8[4,4,1,1]\nwd = DequantizeLinear(w, sw)\nc = Conv(d, wd)\n", /* made at run "
+        "time */
         "const w i8[4,4,1,1]\nwd = DequantizeLinear(w, s4) {axis=1}\nc = Conv(d, wd)\n",
         "const w i8[4,4,1,1]\nconst n f32[] = -0.1\nwd = DequantizeLinear(w, n)\n"
         "c = Conv(d, wd)\n",
@@ -446,10 +450,9 @@ static void weights_of_floats_become_floats(void **state)
                                          "c = Conv(x, wd)\n"
                                          "output c\n";
     assert_optimized(before,
-                     "%0:float32[1,6,6,3] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:float32[1,4,4,4] = ledge.Conv(%0, wd, _, _, _) {kernel_shape=[3,3], "
-                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0]}\n"
-                     "c:float32[1,4,4,4] = Transpose(%1) {perm=[0,3,1,2]}\n"
+                     "%0:float32[1,4,4,4] = ledge.Conv(x, wd, _, _, _) {kernel_shape=[3,3], "
+                     "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], x_layout=\"nchw\"}\n"
+                     "c:float32[1,4,4,4] = Transpose(%0) {perm=[0,3,1,2]}\n"
                      "output c\n");
     assert_outputs_agree(before);
 }

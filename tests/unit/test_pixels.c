@@ -123,6 +123,22 @@ static void answers(LedgeModel *m, LedgeTensor *in, uint8_t *out)
     ledge_model_free(m);
 }
 
+/* The convolution's floats may be summed in another order; a quantised model's bytes behind them are
+ * the same. */
+static void same_answers(const Case *c, const uint8_t *got, const uint8_t *want)
+{
+    const size_t n = (size_t)N * 5 * (H - 2) * (W - 2);
+    for (size_t i = 0; i < n; i++) {
+        float a, b;
+        memcpy(&a, got + i * sizeof a, sizeof a);
+        memcpy(&b, want + i * sizeof b, sizeof b);
+        assert_true(fabsf(a - b) <= 1e-5f * (1 + fabsf(b)));
+    }
+    if (c->quantized)
+        assert_memory_equal(got + n * sizeof(float), want + n * sizeof(float),
+                            (size_t)N * H * W * (size_t)c->channels);
+}
+
 static void fill(uint8_t *x)
 {
     for (uint32_t i = 0, seed = 7; i < MOST; i++) {
@@ -156,7 +172,7 @@ static void check(Case *c, bool plain)
     assert_int_equal(info->dims[3], c->channels);
     in = of(LEDGE_UINT8, c, false, x);
     answers(m, &in, got);
-    assert_memory_equal(got, want, sizeof got);
+    same_answers(c, got, want);
     test_model_free(t);
 }
 
@@ -197,7 +213,7 @@ static void compiled_models_take_pixels(void **state)
         const LedgeModelOptions o = {.pixels = when == 2 ? take_pixels : NULL, .pixels_arg = &c};
         assert_int_equal(ledge_model_load(path, &o, &err, &m), LEDGE_OK);
         answers(m, &in, got);
-        assert_memory_equal(got, want, sizeof got);
+        same_answers(&c, got, want);
         unlink(path);
         test_model_free(t);
     }

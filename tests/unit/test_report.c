@@ -32,6 +32,18 @@ static void runnable_model_has_steps_and_work(void **state)
     ledge_report_free(r);
 }
 
+static void external_files_are_named_once(void **state)
+{
+    (void)state;
+    LedgeReport *r = report_of("external.onnx");
+    assert_int_equal(r->n_external_files, 1);
+    assert_string_equal(r->external_files[0], "external.data");
+    ledge_report_free(r);
+    r = report_of("classifier.onnx");
+    assert_int_equal(r->n_external_files, 0);
+    ledge_report_free(r);
+}
+
 static void model_that_cannot_run_is_described_with_the_reason(void **state)
 {
     (void)state;
@@ -160,6 +172,7 @@ static void many_inputs_take_memory_in_proportion(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(external_files_are_named_once),
         cmocka_unit_test(runnable_model_has_steps_and_work),
         cmocka_unit_test(model_that_cannot_run_is_described_with_the_reason),
         cmocka_unit_test(quantized_operators_are_told_from_float_ones),

@@ -413,7 +413,7 @@ static void reseal(uint8_t *bytes)
 {
     LedgeFileHeader h;
     memcpy(&h, bytes, sizeof h);
-    h.hash = ledge__hash64(&h, offsetof(LedgeFileHeader, hash), 0);
+    h.hash = ledge__checksum(&h, offsetof(LedgeFileHeader, hash));
     memcpy(bytes, &h, sizeof h);
 }
 

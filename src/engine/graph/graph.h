@@ -9,6 +9,7 @@
 #include "engine/onnx/onnx.h"
 
 struct LedgeOp;
+struct LedgeExternal;
 
 typedef struct LedgeNode LedgeNode;
 typedef struct LedgeValue LedgeValue;
@@ -66,6 +67,7 @@ struct LedgeNode {
     LedgeAttr *attrs;
     size_t n_attrs;
     LedgeNode *next, *prev;
+    const struct LedgeExternal *external; /* of ledge.External: who runs the node */
     uint32_t mark; /* scratch of whoever walks the graph */
     bool removed;
 };

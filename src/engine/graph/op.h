@@ -78,6 +78,14 @@ struct LedgeOpCtx {
     void *host_data;
 };
 
+/* Who runs a node of operator ledge.External: an execution provider. Lives as long as the graph. */
+typedef struct LedgeExternal {
+    void *self;
+    LedgeStatus (*infer)(void *self, LedgeOpCtx *c); /* as LedgeOp's */
+    LedgeStatus (*run)(void *self, LedgeOpCtx *c);
+    int64_t macs;
+} LedgeExternal;
+
 /* ---- for operators ---- */
 
 static inline void *ledge__op_alloc(LedgeOpCtx *c, size_t bytes)

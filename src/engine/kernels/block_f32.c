@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 
-enum { STRIPS_PER_THREAD = 2 }; /* at each strip's edge some rows are expanded twice */
+enum { STRIPS_PER_THREAD = 1 }; /* at each strip's edge some rows are expanded twice */
 
 static size_t row_pixels(const LedgeConvShape *s)
 {
@@ -39,7 +39,7 @@ static LedgeConvShape pointwise(const LedgeConvShape *dw, size_t h, size_t w, si
 {
     return (LedgeConvShape){.n = dw->n, .h = h, .w = w, .c = c, .oh = h, .ow = w, .m = m,
                             .ldc = m, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1,
-                            .group = 1};
+                            .group = 1, .serial = true};
 }
 
 bool ledge__block_f32_plan(const LedgeConvShape *dw, size_t in, size_t out, uint32_t cpu,

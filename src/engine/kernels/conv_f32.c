@@ -10,12 +10,14 @@
 
 enum {
     RUN_MAX = 96,        /* longest filter row in floats that is worth copying at borders */
-    PADDED_FLOATS = 16384 /* largest image that is copied with its padding */
+    PADDED_FLOATS = 16384, /* largest image that is copied with its padding */
+    STRASSEN_MIN_ROWS = 12
 };
 
 const char *ledge__conv_f32_path_name(LedgeConvPath path)
 {
-    static const char *const names[] = {"pointwise", "indirect", "runs", "depthwise", "winograd"};
+    static const char *const names[] = {"pointwise", "indirect", "runs", "depthwise", "winograd",
+                                       "planes"};
     return path < LEDGE_CONV_PATHS ? names[path] : "?";
 }
 
@@ -28,6 +30,8 @@ static bool is_pointwise(const LedgeConvShape *s)
 /* Whether `path` can serve this shape at all. */
 static bool path_serves(const LedgeConvShape *s, LedgeConvPath path)
 {
+    if (s->planes)
+        return path == LEDGE_CONV_PLANES;
     switch (path) {
     case LEDGE_CONV_POINTWISE:
         return is_pointwise(s);
@@ -59,6 +63,8 @@ static bool winograd_pays(const LedgeConvShape *s)
 
 static LedgeConvPath choose(const LedgeConvShape *s)
 {
+    if (s->planes)
+        return LEDGE_CONV_PLANES;
     if (path_serves(s, LEDGE_CONV_DEPTHWISE) && (s->c > 1 || s->kh * s->kw == 1))
         return LEDGE_CONV_DEPTHWISE;
     if (is_pointwise(s))
@@ -110,6 +116,13 @@ static size_t padded_bytes(const LedgeConvPlan *plan)
     return floats ? ledge__round_up(floats * sizeof(float), LEDGE_ALIGN) : 0;
 }
 
+/* For a few rows the sums of A would be made for too little use. */
+static bool strassen_pays(const LedgeConvShape *s, LedgeConvPath path)
+{
+    return path == LEDGE_CONV_POINTWISE && s->group == 1 && !s->serial &&
+           (double)s->n * (double)s->oh * (double)s->ow >= STRASSEN_MIN_ROWS;
+}
+
 static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
 {
     const LedgeConvShape *s = &plan->s;
@@ -123,16 +136,18 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
         return false;
     if (plan->path == LEDGE_CONV_RUNS)
         plan_padded(plan);
-    ledge__panels_init(&plan->p, plan->k, mg, depth);
+    if (!strassen_pays(s, plan->path) ||
+        !ledge__panels_init_strassen(&plan->p, plan->k, mg, depth))
+        ledge__panels_init(&plan->p, plan->k, mg, depth);
     plan->mr = ledge__panels_mr(&plan->p);
     const uint32_t nv = plan->p.base + (plan->p.wide > 0);
     if (depth <= 40 && nv >= 3)
         plan->mr = nv == 3 ? 6 : 4; /* short sums: one tile's end hides behind the next's start */
+    border = plan->path == LEDGE_CONV_RUNS ? border : ledge__strassen_floats(&plan->p);
     const size_t floats = ledge__panels_floats(&plan->p);
     plan->bias_floats = ledge__panels_columns(&plan->p) * s->group;
     plan->zeros_floats = plan->kc;
-    plan->thread_bytes =
-        ledge__gemm_thread_bytes(plan->taps, plan->path == LEDGE_CONV_RUNS ? border : 0);
+    plan->thread_bytes = ledge__gemm_thread_bytes(plan->taps, border);
     return (floats > 0 || depth == 0 || mg == 0) && plan->thread_bytes > 0 &&
            ledge__mul(floats, s->group, &plan->packed_floats);
 }
@@ -148,6 +163,7 @@ bool ledge__conv_f32_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Le
     plan->k = ledge__f32_kernels(cpu);
     const bool ok = plan->path == LEDGE_CONV_DEPTHWISE  ? ledge__conv_f32_dw_plan(plan)
                     : plan->path == LEDGE_CONV_WINOGRAD ? ledge__conv_f32_wino_plan(plan)
+                    : plan->path == LEDGE_CONV_PLANES   ? ledge__conv_f32_planes_plan(plan)
                                                         : gemm_plan(plan, cpu);
     return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&
            ledge__add(plan->scratch_bytes, padded_bytes(plan), &plan->scratch_bytes) &&
@@ -170,6 +186,10 @@ void ledge__conv_f32_pack(const LedgeConvPlan *plan, const void *w, const float 
     }
     if (plan->path == LEDGE_CONV_WINOGRAD) {
         ledge__conv_f32_wino_pack(plan, w, packed);
+        return;
+    }
+    if (plan->path == LEDGE_CONV_PLANES) {
+        ledge__conv_f32_planes_pack(plan, w, scale, packed);
         return;
     }
     for (size_t g = 0; g < s->group; g++)
@@ -446,6 +466,10 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
     }
     if (plan->path == LEDGE_CONV_WINOGRAD) {
         ledge__conv_f32_wino_run(plan, a, pool);
+        return;
+    }
+    if (plan->path == LEDGE_CONV_PLANES) {
+        ledge__conv_f32_planes_run(plan, a, pool);
         return;
     }
     RowsArg rows = {plan, a->x, a->zeros};

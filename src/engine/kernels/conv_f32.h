@@ -3,7 +3,7 @@
  * Steps: fill a LedgeConvShape, plan, allocate what the plan names, pack weights and bias
  * once, run often. A run allocates nothing. Answers do not depend on the number of threads.
  * Algorithms: pointwise (GEMM straight on the pixels), indirect GEMM (pointers to pixels, no
- * copy of the image), depthwise, Winograd F(4×4, 3×3). */
+ * copy of the image), depthwise, Winograd F(4×4, 3×3); and straight from NCHW planes. */
 #ifndef LEDGE_KERNELS_CONV_F32_H
 #define LEDGE_KERNELS_CONV_F32_H
 
@@ -16,6 +16,8 @@ typedef struct LedgeConvShape {
     size_t kh, kw, sh, sw, dh, dw;
     size_t pt, pl;     /* padding above and to the left; the rest follows from oh and ow */
     size_t group;
+    bool planes;       /* the input is NCHW; group is 1 */
+    bool serial;       /* the weights are for ledge__gemm_serial */
 } LedgeConvShape;
 
 typedef enum LedgeConvPath {
@@ -24,6 +26,7 @@ typedef enum LedgeConvPath {
     LEDGE_CONV_RUNS,     /* few channels: a filter row is one run of kw × c floats */
     LEDGE_CONV_DEPTHWISE,
     LEDGE_CONV_WINOGRAD,
+    LEDGE_CONV_PLANES, /* for NCHW input, and for no other */
     LEDGE_CONV_PATHS
 } LedgeConvPath;
 
@@ -72,6 +75,11 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
 bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan);
 void ledge__conv_f32_wino_pack(const LedgeConvPlan *plan, const void *w, float *packed);
 void ledge__conv_f32_wino_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, LedgePool *pool);
+bool ledge__conv_f32_planes_plan(LedgeConvPlan *plan);
+void ledge__conv_f32_planes_pack(const LedgeConvPlan *plan, const void *w, const float *scale,
+                                 float *packed);
+void ledge__conv_f32_planes_run(const LedgeConvPlan *plan, const LedgeConvArgs *a,
+                                LedgePool *pool);
 bool ledge__conv_f32_dw_plan(LedgeConvPlan *plan);
 void ledge__conv_f32_dw_pack(const LedgeConvPlan *plan, const void *w, float *packed);
 void ledge__conv_f32_dw_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, LedgePool *pool);

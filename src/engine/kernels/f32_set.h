@@ -104,7 +104,16 @@ void VF_CAT2(ledge__gemm_f32_, VF_ISA)(const LedgeGemmTile *t)
     tiles[t->nv - 1][t->mr - 1](t);
 }
 
+extern const LedgeStrassen VF_CAT2(ledge__strassen_f32_, VF_ISA);
+#ifdef VF_STRASSEN
+#include "engine/kernels/strassen_f32_tile.h"
+const LedgeStrassen VF_CAT2(ledge__strassen_f32_, VF_ISA) = {strassen_rows, strassen};
+#else
+const LedgeStrassen VF_CAT2(ledge__strassen_f32_, VF_ISA) = {NULL, NULL};
+#endif
+
 #include "engine/kernels/dw_f32_tile.h"
+#include "engine/kernels/planes_f32_tile.h"
 #include "engine/kernels/wino_f32_tile.h"
 
 /* Left to the compiler, which knows interleaved stores of constant width. */

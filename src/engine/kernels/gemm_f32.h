@@ -17,10 +17,23 @@ typedef struct LedgePanels {
     size_t columns;      /* rounded up to whole vectors */
     size_t depth;        /* rows of B: taps × kc */
     uint32_t count;      /* panels */
+    uint32_t nv;         /* most vectors of a panel */
     uint32_t base, wide;
+    bool strassen;       /* panels of two vectors are for k->strassen, and begin with … */
+    size_t rows;         /* … a row of scales (all zeros: unfit, see there), thus depth + 1 */
 } LedgePanels;
 
 void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth);
+/* The same with panels of at most nv vectors. */
+void ledge__panels_init_narrow(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth,
+                               uint32_t nv);
+/* Panels for Strassen's algorithm, where `k` has it, the columns fit its tiles and `depth` is
+ * even and not small; false: it does not serve. Only for taps = 1. Results differ from the
+ * plain ones within their rounding; a row with numbers that are not finite is computed the plain
+ * way, so it spoils no other. */
+bool ledge__panels_init_strassen(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth);
+/* Floats that one thread needs to pack a tile's rows; 0 without Strassen. */
+size_t ledge__strassen_floats(const LedgePanels *p);
 /* Floats of packed B and of the padded bias; 0 when the product overflows. */
 size_t ledge__panels_floats(const LedgePanels *p);
 static inline size_t ledge__panels_columns(const LedgePanels *p)
@@ -47,7 +60,7 @@ void ledge__panels_pack_bias(const LedgePanels *p, const void *bias, float *pack
 
 /* Row pointers of rows m0 … m0 + mr - 1, tap by tap (out[tap * mr + i]); a tap whose rows are
  * all zeros may have NULL as its first and is skipped. `border` is this thread's room for
- * rows that must be put together. */
+ * rows that must be put together (with Strassen's panels it holds the packed rows). */
 typedef void (*LedgeGemmRowsFn)(const void *arg, size_t group, size_t m0, uint32_t mr,
                                 const float **out, float *border);
 
@@ -73,7 +86,7 @@ typedef struct LedgeGemmRun {
 } LedgeGemmRun;
 
 /* m rows of contiguous k, all in the calling thread; for drivers that share out work by
- * themselves. `mr` as in LedgeGemmRun. */
+ * themselves. `mr` as in LedgeGemmRun. Not for Strassen's panels. */
 void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_t lda, size_t m,
                         const float *b, const float *bias, float *c, size_t ldc, const float *r,
                         size_t ldr, const LedgeAct *act);

@@ -6,8 +6,10 @@
 
 #define F32_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4)                                   \
     void ledge__gemm_f32_##isa(const LedgeGemmTile *t);                                    \
+    extern const LedgeStrassen ledge__strassen_f32_##isa;                                  \
     void ledge__dw_f32_##isa(const LedgeDwTile *t);                                        \
     void ledge__line_f32_##isa(const LedgeLineTile *t);                                    \
+    uint32_t ledge__planes_f32_##isa(const LedgePlanesTile *t);                            \
     void ledge__wino_in_f32_##isa(const LedgeWinoIn *t);                                   \
     void ledge__wino_out_f32_##isa(const LedgeWinoOut *t);                                 \
     void ledge__interleave_f32_##isa(const float *x, size_t ld, size_t c, size_t n, float *y);
@@ -22,8 +24,10 @@ static const LedgeF32Kernels sets[] = {
      nv,                                                                                   \
      {m1, m2, m3, m4},                                                                     \
      ledge__gemm_f32_##isa,                                                                \
+     &ledge__strassen_f32_##isa,                                                           \
      ledge__dw_f32_##isa,                                                                  \
      ledge__line_f32_##isa,                                                                \
+     ledge__planes_f32_##isa,                                                              \
      ledge__wino_in_f32_##isa,                                                             \
      ledge__wino_out_f32_##isa,                                                            \
      ledge__interleave_f32_##isa},

@@ -31,6 +31,32 @@ typedef struct LedgeGemmTile {
     uint32_t mr, nv, n; /* rows, vectors and columns (n ≤ nv × lanes) of this tile */
 } LedgeGemmTile;
 
+enum { LEDGE_STRASSEN_PAIRS = 4 }; /* most row pairs of a tile */
+
+/* One tile C[rows][n] = clamp(scale × (A × B) + bias + R) by Strassen's algorithm, n more than one
+ * vector. `s` holds the rows of A as `rows` of LedgeStrassen packs them; `b` is a packed panel of two
+ * vectors, 2 × half rows deep; scale, bias: two vectors each, bias NULL: go on from what C holds. */
+typedef struct LedgeStrassenTile {
+    const float *s, *b;
+    size_t half, ahead; /* B is fetched into cache this many floats ahead */
+    const float *scale, *bias;
+    float *c;
+    size_t ldc;
+    const float *r; /* NULL: none */
+    size_t ldr;
+    float lo, hi;
+    uint32_t rows, n;
+} LedgeStrassenTile;
+
+/* What a set of kernels offers of it; NULL: nothing. */
+typedef struct LedgeStrassen {
+    /* Packs n ≤ 2 × LEDGE_STRASSEN_PAIRS rows of 2 × half floats into
+     * ledge__strassen_floats. false: one is not finite, or nearly so; its sums with its
+     * neighbours mean nothing then. */
+    bool (*rows)(const float *const *rows, uint32_t n, size_t half, float *s);
+    void (*tile)(const LedgeStrassenTile *t);
+} LedgeStrassen;
+
 /* A run of `ow` neighbouring outputs of a depthwise convolution, over `c` channels.
  *
  * rows[i][o * step + j * dil] is the pixel that filter tap (i, j) of output o reads: a
@@ -62,6 +88,23 @@ typedef struct LedgeLineTile {
     size_t ldc;
     float lo, hi;
 } LedgeLineTile;
+
+/* px neighbouring outputs of a convolution over planes: output o of row c + o * ldc sums
+ * x[at[k] + o * step] * b[k] over the `depth` taps k of all planes. Reads as if px were what the
+ * kernel gives back for NULL: the outputs that it computes at once. */
+typedef struct LedgePlanesTile {
+    const float *x;
+    const uint32_t *at;
+    size_t depth, step;
+    const float *b;    /* depth rows of nv vectors */
+    const float *bias; /* nv vectors */
+    float *c;
+    size_t ldc;
+    const float *r; /* NULL: none */
+    size_t ldr;
+    float lo, hi;
+    uint32_t px, nv, n; /* nv: 1 or 2; n columns */
+} LedgePlanesTile;
 
 /* Winograd F(4×4, 3×3), input side: 6×6 pixels (pointers, zeros where padding is) of c
  * channels to 36 positions; position p goes to v[p * ldv + channel]. */
@@ -117,8 +160,10 @@ typedef struct LedgeF32Kernels {
     uint32_t nv;    /* most vectors of a GEMM tile */
     uint32_t mr[4]; /* most rows of a GEMM tile of 1 … nv vectors */
     void (*gemm)(const LedgeGemmTile *t);
+    const LedgeStrassen *strassen;
     void (*dw)(const LedgeDwTile *t);
     void (*line)(const LedgeLineTile *t);
+    uint32_t (*planes)(const LedgePlanesTile *t);
     void (*wino_in)(const LedgeWinoIn *t);
     void (*wino_out)(const LedgeWinoOut *t);
     /* y[i * c + k] = x[k * ld + i] for i < n: a few planes (c ≤ 4) to pixels. */

@@ -1,4 +1,4 @@
-/* What becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
+/* Template: what becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
  * q8_set.h. */
 
 #ifdef VQ_ROUND_SATURATES

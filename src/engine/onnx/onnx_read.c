@@ -292,6 +292,15 @@ static bool is_single_message(const OnnxField *f)
            f->kind == ONNX_FIELD_SINGLE || f->kind == ONNX_FIELD_INLINE;
 }
 
+/* A choice of TypeProto's oneof that a later one has overridden; protobuf drops it. */
+static bool is_overridden(const OnnxMessage *m, uint32_t number)
+{
+    for (size_t i = 0; m == &ledge__onnx_type && i < m->n_fields; i++)
+        if (m->fields[i].number == number && m->fields[i].only)
+            return true;
+    return false;
+}
+
 static LedgeStatus fill_fields(OnnxReader *r, const OnnxMessage *m, WireSpan span, Counts *counts,
                                void *to)
 {
@@ -302,6 +311,8 @@ static LedgeStatus fill_fields(OnnxReader *r, const OnnxMessage *m, WireSpan spa
         if (!more)
             return LEDGE_OK;
         const OnnxField *f = find_field(m, to, w.number);
+        if (!f && is_overridden(m, w.number))
+            continue;
         if (!f) {
             OnnxUnknown *u = ledge__onnx_member(to, m->unknown);
             u->items[u->count++] = ledge__wire_str(w.whole);

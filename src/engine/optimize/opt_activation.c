@@ -1,5 +1,5 @@
-/* An activation behind ledge.Conv, ledge.Gemm or another product, ledge.Affine, or the 8-bit ones
- * where they give floats, becomes their `act` attribute. */
+/* An activation behind a convolution or product of the internal kind, or behind ledge.Affine, becomes
+ * its `act` attribute; behind the 8-bit ones where they give floats. */
 #include "engine/optimize/pass.h"
 
 #include <math.h>
@@ -81,7 +81,7 @@ LedgeStatus ledge__opt_activation(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
         LedgeValue *x = ledge__node_in(n, 0);
         Act a;
         if (!ledge__opt_single_use(x) || !x->producer || !takes_activation(x->producer) ||
-            x->t.rank != n->out[0]->t.rank || !describe(n, &a))
+            !describe(n, &a) || !n->out[0] || x->t.rank != n->out[0]->t.rank)
             continue;
         LedgeNode *p = x->producer;
         if (!ledge__node_set_string(g, p, "act", a.name) || !set(g, p, "act_min", a.min) ||

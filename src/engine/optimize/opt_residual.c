@@ -1,6 +1,6 @@
-/* Add of a value of the same shape to what ledge.Conv, ledge.Gemm or another product gives, or the
- * 8-bit ones where they give floats, becomes their residual input, added while the sum is still
- * in registers. */
+/* Add of a value of the same shape to what a convolution or product of the internal kind gives, or
+ * the 8-bit ones where they give floats, becomes their residual input, added while the sum is still in
+ * registers. */
 #include "engine/optimize/pass.h"
 
 /* Where the residual stands among the inputs. */

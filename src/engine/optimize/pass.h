@@ -15,19 +15,9 @@ typedef struct LedgeOptCtx {
  * that the walk may go on with the next node. */
 typedef LedgeStatus LedgePassFn(LedgeGraph *g, LedgeOptCtx *c, bool *changed);
 
-LedgePassFn ledge__opt_dead_code, ledge__opt_noop, ledge__opt_cse, ledge__opt_static_reshape,
-    ledge__opt_reshape_chain, ledge__opt_transpose_chain, ledge__opt_layer_norm, ledge__opt_gelu,
-    ledge__opt_swish, ledge__opt_bn_fold, ledge__opt_bn_split, ledge__opt_const_affine,
-    ledge__opt_pad_fold, ledge__opt_reduce_mean_pool, ledge__opt_conv1d, ledge__opt_gemm,
-    ledge__opt_layout, ledge__opt_transpose_sink, ledge__opt_flatten_gemm, ledge__opt_attention,
-    ledge__opt_skip_layer_norm, ledge__opt_activation, ledge__opt_residual, ledge__opt_affine,
-    ledge__opt_qkv, ledge__opt_matmul, ledge__opt_concat, ledge__opt_transpose_view,
-    ledge__opt_bottleneck, ledge__opt_slice_concat, ledge__opt_scale_chain,
-    ledge__opt_flatten_space, ledge__opt_q8_expand, ledge__opt_q8_sign, ledge__opt_q8_move,
-    ledge__opt_q8_map, ledge__opt_q8_conv, ledge__opt_q8_gemm, ledge__opt_q8_binary,
-    ledge__opt_q8_pool, ledge__opt_q8_border, ledge__opt_q8_layout, ledge__opt_q8_residual,
-    ledge__opt_q8_clamp, ledge__opt_ms_fused, ledge__opt_pixels,
-    ledge__opt_dyn_int8, ledge__opt_blocks, ledge__opt_product_bias;
+#define PASS(group, name, portable) LedgePassFn ledge__opt_##name;
+#include "engine/optimize/passes.def"
+#undef PASS
 
 /* ---- making (NULL or false: no memory) ---- */
 

@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #define ORT_API_VERSION_MIN 18u
+#define ORT_LOG_FATAL             4   /* errors come as statuses */
+#define ORT_API_VERSION_PLACEMENT 24u /* has the slots of ORT_PLACEMENT_SLOTS */
 
 typedef struct OrtStatus OrtStatus; /* NULL: success */
 typedef struct OrtEnv OrtEnv;
@@ -21,6 +23,9 @@ typedef struct OrtMemoryInfo OrtMemoryInfo;
 typedef struct OrtAllocator OrtAllocator;
 typedef struct OrtTypeInfo OrtTypeInfo;
 typedef struct OrtShapeInfo OrtShapeInfo; /* OrtTensorTypeAndShapeInfo */
+typedef struct OrtProviderOptionsV2 OrtProviderOptionsV2; /* of CUDA or TensorRT */
+typedef struct OrtEpAssignedSubgraph OrtEpAssignedSubgraph;
+typedef struct OrtEpAssignedNode OrtEpAssignedNode;
 
 typedef struct OrtApiBase {
     const void *(*GetApi)(uint32_t version); /* NULL: the library is older than that */
@@ -40,8 +45,12 @@ typedef struct OrtApiBase {
       (OrtSession *, const OrtRunOptions *, const char *const *, const OrtValue *const *, \
        size_t, const char *const *, size_t, OrtValue **))                                 \
     X(10, CreateSessionOptions, OrtStatus *, (OrtSessionOptions **))                      \
+    X(14, EnableProfiling, OrtStatus *, (OrtSessionOptions *, const char *prefix))        \
+    X(17, DisableMemPattern, OrtStatus *, (OrtSessionOptions *))                          \
+    X(19, DisableCpuMemArena, OrtStatus *, (OrtSessionOptions *))                         \
     X(23, SetGraphOptimizationLevel, OrtStatus *, (OrtSessionOptions *, int))             \
     X(24, SetIntraOpNumThreads, OrtStatus *, (OrtSessionOptions *, int))                  \
+    X(25, SetInterOpNumThreads, OrtStatus *, (OrtSessionOptions *, int))                  \
     X(30, SessionGetInputCount, OrtStatus *, (const OrtSession *, size_t *))              \
     X(31, SessionGetOutputCount, OrtStatus *, (const OrtSession *, size_t *))             \
     X(36, SessionGetInputName, OrtStatus *,                                               \
@@ -50,6 +59,7 @@ typedef struct OrtApiBase {
       (const OrtSession *, size_t, OrtAllocator *, char **))                              \
     X(49, CreateTensorWithData, OrtStatus *,                                              \
       (const OrtMemoryInfo *, void *, size_t, const int64_t *, size_t, int, OrtValue **)) \
+    X(50, IsTensor, OrtStatus *, (const OrtValue *, int *))                               \
     X(51, GetTensorMutableData, OrtStatus *, (OrtValue *, void **))                       \
     X(60, GetTensorElementType, OrtStatus *, (const OrtShapeInfo *, int *))               \
     X(61, GetDimensionsCount, OrtStatus *, (const OrtShapeInfo *, size_t *))              \
@@ -64,21 +74,53 @@ typedef struct OrtApiBase {
     X(95, ReleaseSession, void, (OrtSession *))                                           \
     X(96, ReleaseValue, void, (OrtValue *))                                               \
     X(99, ReleaseShapeInfo, void, (OrtShapeInfo *))                                       \
-    X(100, ReleaseSessionOptions, void, (OrtSessionOptions *))
+    X(100, ReleaseSessionOptions, void, (OrtSessionOptions *))                            \
+    X(110, SessionEndProfiling, OrtStatus *, (OrtSession *, OrtAllocator *, char **))     \
+    X(125, GetAvailableProviders, OrtStatus *, (char ***, int *))                         \
+    X(126, ReleaseAvailableProviders, OrtStatus *, (char **, int))                        \
+    X(130, AddSessionConfigEntry, OrtStatus *,                                            \
+      (OrtSessionOptions *, const char *key, const char *value))                          \
+    X(170, AppendTensorRT, OrtStatus *, (OrtSessionOptions *, const OrtProviderOptionsV2 *)) \
+    X(171, CreateTensorRTOptions, OrtStatus *, (OrtProviderOptionsV2 **))                 \
+    X(172, UpdateTensorRTOptions, OrtStatus *,                                            \
+      (OrtProviderOptionsV2 *, const char *const *, const char *const *, size_t))         \
+    X(174, ReleaseTensorRTOptions, void, (OrtProviderOptionsV2 *))                        \
+    X(204, AppendCUDA, OrtStatus *, (OrtSessionOptions *, const OrtProviderOptionsV2 *))  \
+    X(205, CreateCUDAOptions, OrtStatus *, (OrtProviderOptionsV2 **))                     \
+    X(206, UpdateCUDAOptions, OrtStatus *,                                                \
+      (OrtProviderOptionsV2 *, const char *const *, const char *const *, size_t))         \
+    X(208, ReleaseCUDAOptions, void, (OrtProviderOptionsV2 *))                            \
+    X(216, AppendNamed, OrtStatus *,                                                      \
+      (OrtSessionOptions *, const char *name, const char *const *, const char *const *, size_t))
+
+/* Only from ORT_API_VERSION_PLACEMENT on. */
+#define ORT_PLACEMENT_SLOTS(X)                                                            \
+    X(407, GetAssignment, OrtStatus *,                                                    \
+      (const OrtSession *, const OrtEpAssignedSubgraph *const **, size_t *))              \
+    X(408, SubgraphProvider, OrtStatus *, (const OrtEpAssignedSubgraph *, const char **)) \
+    X(409, SubgraphNodes, OrtStatus *,                                                    \
+      (const OrtEpAssignedSubgraph *, const OrtEpAssignedNode *const **, size_t *))       \
+    X(410, NodeName, OrtStatus *, (const OrtEpAssignedNode *, const char **))             \
+    X(412, NodeOperator, OrtStatus *, (const OrtEpAssignedNode *, const char **))
 
 typedef struct OrtCalls {
 #define ORT_FIELD(slot, name, result, parameters) result(*name) parameters;
     ORT_SLOTS(ORT_FIELD)
+    ORT_PLACEMENT_SLOTS(ORT_FIELD) /* NULL in older libraries */
 #undef ORT_FIELD
 } OrtCalls;
 
 /* Takes the functions out of the library's table. */
-static inline void ledge__ort_fill(OrtCalls *c, const void *api)
+static inline void ledge__ort_fill(OrtCalls *c, const void *api, uint32_t version)
 {
     void *const *table = (void *const *)api;
 #define ORT_TAKE(slot, name, result, parameters) \
     __builtin_memcpy(&c->name, &table[slot], sizeof c->name);
+    __builtin_memset(c, 0, sizeof *c);
     ORT_SLOTS(ORT_TAKE)
+    if (version >= ORT_API_VERSION_PLACEMENT) {
+        ORT_PLACEMENT_SLOTS(ORT_TAKE)
+    }
 #undef ORT_TAKE
 }
 

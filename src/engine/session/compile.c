@@ -2,6 +2,7 @@
  * the weights in the forms that the plan asked for. */
 #include "base/hash.h"
 #include "base/out_file.h"
+#include "engine/ops/fused/fused_weights.h"
 #include "engine/session/ledge_file.h"
 #include "engine/session/session.h"
 
@@ -86,7 +87,7 @@ static LedgeStatus list_constants(Writer *w)
         c->rank = v->t.rank;
         memcpy(c->dims, v->t.dims, sizeof c->dims);
         c->data.size = raw_needed(w, v) ? ledge_tensor_bytes(&v->t) : 0;
-        c->data.hash = ledge__hash64(v->t.data, (size_t)c->data.size, 0);
+        c->data.hash = ledge__checksum(v->t.data, (size_t)c->data.size);
         w->values[w->n_constants++] = v;
         if (!add_name(w, v->name, &c->name_offset, &c->name_size))
             return ledge__no_memory(w->err);
@@ -113,7 +114,7 @@ static LedgeStatus list_forms(Writer *w)
         LedgeFileForm *f = &w->forms[w->n_forms];
         f->constant = k;
         f->data.size = e->bytes;
-        f->data.hash = ledge__hash64(e->data, e->bytes, 0);
+        f->data.hash = ledge__checksum(e->data, e->bytes);
         w->entries[w->n_forms++] = e;
         if (!add_name(w, e->key, &f->key_offset, &f->key_size))
             return ledge__no_memory(w->err);
@@ -127,12 +128,37 @@ static void place(Writer *w, LedgeFilePart *p)
     w->at = ledge__round_up((size_t)(w->at + p->size), LEDGE_ALIGN);
 }
 
+/* The packed weights hold their factors, which would cost more to read than all the rest. */
+static LedgeStatus replace_scales(Writer *w, OnnxModel *copy)
+{
+    for (size_t i = 0; i < copy->graph.n_nodes; i++) {
+        OnnxNode *n = &copy->graph.nodes[i];
+        for (size_t k = 0; k < n->n_attrs; k++) {
+            OnnxAttr *a = &n->attrs[k];
+            static const char end[] = "w_scale";
+            const size_t size = sizeof end - 1;
+            if (!ledge__str_eq(n->domain, "ledge") || a->type != ONNX_ATTR_FLOATS ||
+                a->name.n < size || memcmp(a->name.p + a->name.n - size, end, size) != 0)
+                continue;
+            char *name = ledge__arena_alloc(w->arena, a->name.n + 5, 1);
+            if (!name)
+                return ledge__no_memory(w->err);
+            memcpy(name, a->name.p, a->name.n);
+            memcpy(name + a->name.n, "_key", 5);
+            *a = (OnnxAttr){.name = {name, a->name.n + 4}, .type = ONNX_ATTR_INT, .count = 1,
+                            .i = (int64_t)ledge__fused_scale_key(a->floats, a->count)};
+        }
+    }
+    return LEDGE_OK;
+}
+
 /* The graph without the constants that the table holds. */
 static LedgeStatus serialize_graph(Writer *w, void **bytes, size_t *size)
 {
     OnnxModel copy = *w->m->onnx;
     copy.arena = w->arena;
     LEDGE_TRY(ledge__graph_export(w->m->graph, &copy, w->err));
+    LEDGE_TRY(replace_scales(w, &copy));
     size_t kept = 0;
     for (size_t i = 0; i < copy.graph.n_initializers; i++) {
         const OnnxTensor *t = &copy.graph.initializers[i];
@@ -191,7 +217,7 @@ static void *lay_out(Writer *w, const void *graph, size_t graph_size)
     w->h.n_forms = w->n_forms;
     w->h.names_offset = constants + forms;
     w->h.graph.size = graph_size;
-    w->h.graph.hash = ledge__hash64(graph, graph_size, 0);
+    w->h.graph.hash = ledge__checksum(graph, graph_size);
     w->h.table.size = constants + forms + w->names_size;
     w->at = ledge__round_up(sizeof w->h, LEDGE_ALIGN);
     place(w, &w->h.graph);
@@ -213,8 +239,8 @@ static void *lay_out(Writer *w, const void *graph, size_t graph_size)
         memcpy(table + constants, w->forms, forms);
     if (w->names_size)
         memcpy(table + constants + forms, w->names, w->names_size);
-    w->h.table.hash = ledge__hash64(table, (size_t)w->h.table.size, 0);
-    w->h.hash = ledge__hash64(&w->h, offsetof(LedgeFileHeader, hash), 0);
+    w->h.table.hash = ledge__checksum(table, (size_t)w->h.table.size);
+    w->h.hash = ledge__checksum(&w->h, offsetof(LedgeFileHeader, hash));
     return table;
 }
 
@@ -253,6 +279,10 @@ LedgeStatus ledge_model_compile(LedgeModel *model, const LedgeTensor *inputs, si
 {
     if (!model || !path)
         return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL, "model and path must be given");
+    if (model->native != model->graph)
+        return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL,
+                           "a model that was loaded for providers is not compiled; load it without "
+                           "for_providers");
     if (model->file)
         return ledge__fail(error, LEDGE_ERROR_UNSUPPORTED, NULL,
                            "the model is compiled already; compile the .onnx file it came from");

@@ -4,11 +4,16 @@
 
 #include "base/cpu.h"
 #include "base/hash.h"
+#include "base/pool.h"
 
 #include <sys/mman.h>
 
 /* Bytes of absent constants for each byte of the file. */
 #define ABSENT_MAX_RATIO 64u
+
+/* From this size on it pays to start threads for the checksums, up to so many. */
+#define SHARED_BYTES ((size_t)2 << 20)
+#define MOST_CHECKERS 4
 
 struct LedgeFile {
     const LedgeAllocator *a;
@@ -38,7 +43,7 @@ static bool inside(const LedgeFile *f, const LedgeFilePart *p)
 
 static bool intact(const LedgeFile *f, const LedgeFilePart *p)
 {
-    return inside(f, p) && ledge__hash64(f->bytes + p->offset, (size_t)p->size, 0) == p->hash;
+    return inside(f, p) && ledge__checksum(f->bytes + p->offset, (size_t)p->size) == p->hash;
 }
 
 static LedgeStatus check_header(LedgeFile *f, LedgeError *err)
@@ -51,7 +56,7 @@ static LedgeStatus check_header(LedgeFile *f, LedgeError *err)
                            "the model was compiled by another version of ledge (format %u.%u, this "
                            "one reads %u.%u); compile it again", f->h.format, f->h.packing,
                            LEDGE_FILE_FORMAT, LEDGE_FILE_PACKING);
-    if (ledge__hash64(&f->h, offsetof(LedgeFileHeader, hash), 0) != f->h.hash)
+    if (ledge__checksum(&f->h, offsetof(LedgeFileHeader, hash)) != f->h.hash)
         return damaged(err, "its header's checksum is wrong");
     if (f->h.file_size != f->size)
         return damaged(err, "its size is not what its header says");
@@ -110,7 +115,7 @@ static LedgeStatus check_constant(const LedgeFile *f, const LedgeFileConstant *c
     memcpy(t.dims, c->dims, sizeof t.dims);
     *bytes = ledge_tensor_bytes(&t);
     if (*bytes == SIZE_MAX || (c->data.size && c->data.size != *bytes) ||
-        (c->data.offset & (LEDGE_ALIGN - 1)) || !intact(f, &c->data))
+        (c->data.offset & (LEDGE_ALIGN - 1)) || !inside(f, &c->data))
         return damaged(err, "a constant's data is wrong");
     return LEDGE_OK;
 }
@@ -172,6 +177,56 @@ static LedgeStatus add_constants(LedgeFile *f, OnnxModel *m, LedgeError *err)
     return LEDGE_OK;
 }
 
+/* ---- checksums of the blobs, by several threads ---- */
+
+typedef struct Verify {
+    const LedgeFile *f;
+    size_t items;
+    _Atomic bool wrong;
+} Verify;
+
+/* The last first: large classifiers stand at the end, and what is large should begin early. */
+static void verify_some(void *arg, size_t begin, size_t end, int thread)
+{
+    Verify *v = arg;
+    (void)thread;
+    for (size_t item = begin; item < end && !v->wrong; item++) {
+        const size_t i = v->items - 1 - item, constants = (size_t)v->f->h.n_constants;
+        LedgeFileConstant c;
+        LedgeFileForm m;
+        if (i < constants)
+            constant_at(v->f, i, &c);
+        else
+            form_at(v->f, i - constants, &m);
+        if (!intact(v->f, i < constants ? &c.data : &m.data))
+            v->wrong = true;
+    }
+}
+
+/* Every blob before any is used. Entries that share bytes would be hashed over and over. */
+static LedgeStatus verify_blobs(const LedgeFile *f, LedgeError *err)
+{
+    Verify v = {f, (size_t)(f->h.n_constants + f->h.n_forms), false};
+    LedgePool *pool = NULL;
+    size_t total = 0;
+    int fast;
+    for (size_t i = 0; i < f->h.n_forms; i++) {
+        LedgeFileForm m;
+        form_at(f, i, &m);
+        if (!inside(f, &m.data))
+            return damaged(err, "a packed weight is wrong");
+        if (!ledge__add(total, (size_t)m.data.size, &total) || total > f->size)
+            return damaged(err, "its packed weights overlap");
+    }
+    ledge__cpu_cores(&fast);
+    if (f->size >= SHARED_BYTES && fast > 1 &&
+        ledge__pool_new(f->a, fast < MOST_CHECKERS ? fast : MOST_CHECKERS, &pool) != LEDGE_OK)
+        return ledge__no_memory(err);
+    ledge__pool_run(pool, v.items, 1, verify_some, &v);
+    ledge__pool_free(pool);
+    return v.wrong ? damaged(err, "a weight's checksum is wrong") : LEDGE_OK;
+}
+
 static LedgeStatus open_checked(LedgeFile *f, LedgeError *err, OnnxModel **model)
 {
     OnnxModel *m = NULL;
@@ -179,6 +234,7 @@ static LedgeStatus open_checked(LedgeFile *f, LedgeError *err, OnnxModel **model
     if (!table_has_room(&f->h))
         return damaged(err, "its table is too short");
     LEDGE_TRY(reserve_absent(f, err));
+    LEDGE_TRY(verify_blobs(f, err));
     LEDGE_TRY(ledge__onnx_read_memory(f->a, f->bytes + f->h.graph.offset, (size_t)f->h.graph.size,
                                       err, &m));
     LedgeStatus s = add_constants(f, m, err);
@@ -228,17 +284,14 @@ static const void *aligned_form(const LedgeFile *f, const LedgeGraph *g, const L
 LedgeStatus ledge__file_adopt(const LedgeFile *f, const LedgeGraph *g, LedgeWeights *w,
                               LedgeError *err)
 {
-    size_t total = 0;
     for (size_t i = 0; i < f->h.n_forms; i++) {
         LedgeFileForm m;
         LedgeStr key;
         const void *data;
         form_at(f, i, &m);
         if (m.constant >= f->h.n_constants || !name_at(f, m.key_offset, m.key_size, &key) ||
-            m.data.size == 0 || (m.data.offset & (LEDGE_ALIGN - 1)) || !intact(f, &m.data))
+            m.data.size == 0 || (m.data.offset & (LEDGE_ALIGN - 1)))
             return damaged(err, "a packed weight is wrong");
-        if (!ledge__add(total, (size_t)m.data.size, &total) || total > f->size)
-            return damaged(err, "its packed weights overlap");
         if (!(data = aligned_form(f, g, &m.data)))
             return ledge__no_memory(err);
         const char *text = ledge__arena_strn(g->arena, key.p, key.n);

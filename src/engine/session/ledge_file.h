@@ -10,13 +10,13 @@
 #include "engine/session/model.h"
 
 #define LEDGE_FILE_MAGIC "\x89LEDGE\r\n"
-#define LEDGE_FILE_FORMAT 1u
+#define LEDGE_FILE_FORMAT 2u
 /* Rises whenever a packed form or an internal operator changes its meaning. */
-#define LEDGE_FILE_PACKING 1u
+#define LEDGE_FILE_PACKING 2u
 #define LEDGE_FILE_PAGE 4096u
 
 typedef struct LedgeFilePart {
-    uint64_t offset, size, hash;
+    uint64_t offset, size, hash; /* ledge__checksum */
 } LedgeFilePart;
 
 typedef struct LedgeFileHeader {

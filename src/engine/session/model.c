@@ -15,13 +15,13 @@ const char *ledge_version(void)
     return LEDGE_BUILD_VERSION;
 }
 
-/* Constants up to this size are computed at load time. */
-#define LOAD_FOLD_LIMIT ((size_t)32 << 20)
-
 static void free_model(LedgeModel *m)
 {
     ledge__weights_free(m->weights);
+    if (m->native != m->graph)
+        ledge__graph_free(m->native);
     ledge__graph_free(m->graph);
+    ledge__lock_end(&m->lock);
     ledge__onnx_free(m->onnx);
     ledge__file_free(m->file);
     ledge__onnx_unmap_all(m->file_mapping);
@@ -74,30 +74,70 @@ static LedgeStatus describe_all(LedgeModel *m, LedgeError *err)
     return LEDGE_OK;
 }
 
-static LedgeStatus prepare_graph(LedgeModel *m, const LedgeModelOptions *o, LedgeError *err)
+/* o NULL: no pixels. */
+static LedgeStatus make_native(LedgeModel *m, const LedgeModelOptions *o, LedgeGraph **g,
+                               LedgeError *err)
 {
-    LEDGE_TRY(ledge__graph_build(m->allocator, m->onnx, err, &m->graph));
-    LEDGE_TRY(ledge__ops_bind(m->graph, err));
-    m->weights = ledge__weights_new(m->allocator);
-    if (!m->weights)
-        return ledge__no_memory(err);
+    const bool pixels = o && o->pixels, optimize = !m->no_optimize && !m->file;
+    const LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LEDGE_LOAD_FOLD_LIMIT};
+    LEDGE_TRY(ledge__graph_build(m->allocator, m->onnx, err, g));
+    LEDGE_TRY(ledge__ops_bind(*g, err));
     if (m->file) /* optimised already; its packed weights stand in for the raw ones */
-        LEDGE_TRY(ledge__file_adopt(m->file, m->graph, m->weights, err));
-    if (o->pixels) {
+        LEDGE_TRY(ledge__file_adopt(m->file, *g, m->weights, err));
+    if (pixels) {
         LEDGE_TRY(describe_all(m, err));
         LEDGE_TRY(ledge__model_pixels(m, o, err));
     }
-    m->graph->keeps_dequantize = !o->no_optimize && !m->file;
-    LEDGE_TRY(ledge__graph_infer(m->graph, m->file ? 0 : LOAD_FOLD_LIMIT, err));
-    LedgeOptOptions opt = {.cpu = m->cpu, .fold_limit = LOAD_FOLD_LIMIT};
-    if (o->pixels && m->file) {
+    (*g)->keeps_dequantize = optimize;
+    LEDGE_TRY(ledge__graph_infer(*g, m->file ? 0 : LEDGE_LOAD_FOLD_LIMIT, err));
+    if (pixels && m->file) {
         bool changed = false;
-        LEDGE_TRY(ledge__opt_run_pass(m->graph, &opt, "pixels", &changed, err));
+        LEDGE_TRY(ledge__opt_run_pass(*g, &opt, "pixels", &changed, err));
     }
-    if (!o->no_optimize && !m->file) {
-        LEDGE_TRY(ledge__graph_optimize(m->graph, &opt, err));
+    return optimize ? ledge__graph_optimize(*g, &opt, err) : LEDGE_OK;
+}
+
+/* As the file has it, with room for operators that only a provider knows. */
+static LedgeStatus make_plain(LedgeModel *m, LedgeError *err)
+{
+    LEDGE_TRY(ledge__graph_build(m->allocator, m->onnx, err, &m->graph));
+    LEDGE_TRY(ledge__ops_bind(m->graph, NULL));
+    return ledge__graph_infer(m->graph, 0, err);
+}
+
+static LedgeStatus prepare_graph(LedgeModel *m, const LedgeModelOptions *o, LedgeError *err)
+{
+    m->weights = ledge__weights_new(m->allocator);
+    if (!m->weights)
+        return ledge__no_memory(err);
+    if (o->for_providers && !m->file) {
+        if (o->pixels)
+            return ledge__fail(err, LEDGE_ERROR_ARGUMENT, "",
+                               "pixels are taken by models without providers only");
+        LEDGE_TRY(make_plain(m, err));
+    } else {
+        LedgeStatus status = make_native(m, o, &m->graph, err);
+        m->native = m->graph;
+        LEDGE_TRY(status);
     }
     return describe_all(m, err);
+}
+
+LedgeStatus ledge__model_native(LedgeModel *m, LedgeError *err, LedgeGraph **out)
+{
+    LedgeStatus status = LEDGE_OK;
+    ledge__lock_take(&m->lock);
+    if (!m->native) {
+        LedgeGraph *g = NULL;
+        status = make_native(m, NULL, &g, err);
+        if (status == LEDGE_OK)
+            m->native = g;
+        else
+            ledge__graph_free(g);
+    }
+    *out = m->native;
+    ledge__lock_give(&m->lock);
+    return status;
 }
 
 /* A compiled model is told from ONNX by its first bytes; what cannot be read is left to the ONNX
@@ -160,6 +200,11 @@ static LedgeStatus load(const char *path, const void *bytes, size_t size,
         return ledge__no_memory(err);
     m->allocator = o.allocator;
     m->references = 1;
+    m->no_optimize = o.no_optimize;
+    if (!ledge__lock_init(&m->lock)) {
+        ledge__free(o.allocator, m);
+        return ledge__no_memory(err);
+    }
     LedgeStatus s = choose_cpu(m, &o, err);
     if (s == LEDGE_OK)
         s = open_any(m, path, bytes, size, err);

@@ -15,7 +15,7 @@ typedef struct Count {
     const OnnxModel *model;
     LedgeReport *r;
     OpName *ops, *functions;
-    size_t n_ops, cap_ops, cap_weights;
+    size_t n_ops, cap_ops, cap_weights, cap_files;
     bool no_memory;
 } Count;
 
@@ -133,6 +133,22 @@ static bool group_ops(Count *c)
     return true;
 }
 
+/* The external file's name, once. */
+static void note_file(Count *c, LedgeStr location)
+{
+    LedgeReport *r = c->r;
+    for (size_t i = 0; i < r->n_external_files; i++)
+        if (ledge__str_eq(location, r->external_files[i]))
+            return;
+    const char *name = ledge__arena_strn(c->box->arena, location.p, location.n);
+    void *files = r->external_files;
+    c->no_memory |= !name;
+    if (!name || !grow(c, &files, r->n_external_files, &c->cap_files, sizeof *r->external_files))
+        return;
+    r->external_files = files;
+    r->external_files[r->n_external_files++] = name;
+}
+
 static void count_tensor(Count *c, const OnnxTensor *t)
 {
     LedgeReport *r = c->r;
@@ -146,6 +162,8 @@ static void count_tensor(Count *c, const OnnxTensor *t)
     r->parameters += elements;
     r->parameter_bytes += bytes;
     r->external_bytes += t->external ? bytes : 0;
+    if (t->external)
+        note_file(c, t->location);
     size_t i = 0;
     const LedgeType type =
         ledge_type_bits((LedgeType)t->data_type) ? (LedgeType)t->data_type : LEDGE_TYPE_NONE;

@@ -1,24 +1,11 @@
 /* Sessions: plans for the input shapes seen, one arena for all of them, and the run. */
-#include "engine/session/session.h"
+#include "engine/session/session_state.h"
 
 #include "base/cpu.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
-
-#define MAX_PLANS 8 /* shape sets kept ready; the least recently used goes */
-
-struct LedgeSession {
-    const LedgeAllocator *allocator;
-    LedgeModel *model;
-    LedgePool *pool;
-    LedgePlan *plans[MAX_PLANS]; /* most recently used first */
-    int n_plans;
-    void *arena;
-    size_t arena_bytes, arena_limit;
-    const void **given; /* per output: memory of ours that the last run pointed the caller to */
-};
 
 static size_t memory_limit(size_t asked)
 {
@@ -53,12 +40,12 @@ static LedgeStatus reserve(LedgeSession *s, size_t bytes, LedgeError *err)
 static LedgeStatus make_plan(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
 {
     LedgePlanOptions o = {.allocator = s->allocator,
-                          .weights = s->model->weights,
+                          .weights = s->weights,
                           .pool = s->pool,
                           .cpu = s->model->cpu,
                           .arena_limit = s->arena_limit};
     LedgePlan *p;
-    LEDGE_TRY(ledge__plan_new(s->model->graph, &o, inputs, err, &p));
+    LEDGE_TRY(ledge__plan_new(s->graph, &o, inputs, err, &p));
     LedgeStatus status = reserve(s, ledge__plan_arena_bytes(p), err);
     if (status != LEDGE_OK) {
         ledge__plan_free(p);
@@ -86,9 +73,9 @@ static LedgeStatus choose_plan(LedgeSession *s, const LedgeTensor *inputs, Ledge
 
 LedgeStatus ledge__session_plan_for(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
 {
-    const LedgeGraph *g = s->model->graph;
-    if (inputs)
-        return choose_plan(s, inputs, err);
+    const LedgeGraph *g = s->graph;
+    if (!g || inputs)
+        return g ? choose_plan(s, inputs, err) : LEDGE_OK;
     LedgeTensor *own = ledge__calloc(s->allocator, (size_t)g->n_inputs + 1, sizeof *own);
     if (!own)
         return ledge__no_memory(err);
@@ -102,12 +89,39 @@ LedgeStatus ledge__session_plan_for(LedgeSession *s, const LedgeTensor *inputs, 
     return status;
 }
 
-static LedgeStatus create(LedgeSession *s, int threads, LedgeError *err)
+LedgeStatus ledge__session_adopt(LedgeSession *s, LedgeError *err)
 {
-    s->given = ledge__calloc(s->allocator, (size_t)s->model->graph->n_outputs + 1, sizeof *s->given);
-    if (!s->given)
+    while (s->n_plans)
+        ledge__plan_free(s->plans[--s->n_plans]);
+    s->graph = NULL;
+    if (s->backend && ledge__backend_is_whole(s->backend))
+        return LEDGE_OK;
+    LedgeGraph *g = s->backend ? ledge__backend_graph(s->backend, &s->weights) : NULL;
+    if (!g) {
+        LEDGE_TRY(ledge__model_native(s->model, err, &g));
+        s->weights = s->model->weights;
+    }
+    s->graph = g;
+    return LEDGE_OK;
+}
+
+static LedgeStatus create(LedgeSession *s, const LedgeSessionOptions *o, LedgeError *err)
+{
+    const size_t n_out = (size_t)s->model->graph->n_outputs + 1;
+    s->given = ledge__calloc(s->allocator, n_out, sizeof *s->given);
+    s->results = ledge__calloc(s->allocator, n_out, sizeof *s->results);
+    s->joined = ledge__calloc(s->allocator, n_out, sizeof *s->joined);
+    s->joined_bytes = ledge__calloc(s->allocator, n_out, sizeof *s->joined_bytes);
+    if (!s->given || !s->results || !s->joined || !s->joined_bytes)
         return ledge__no_memory(err);
-    LedgeStatus status = ledge__pool_new(s->allocator, threads, &s->pool);
+    if (o->providers) {
+        int fast = o->threads;
+        if (!fast)
+            (void)ledge__cpu_cores(&fast);
+        LEDGE_TRY(ledge__backend_open(s->model, o, fast, err, &s->backend));
+    }
+    LEDGE_TRY(ledge__session_adopt(s, err));
+    LedgeStatus status = s->graph ? ledge__pool_new(s->allocator, o->threads, &s->pool) : LEDGE_OK;
     if (status != LEDGE_OK)
         return ledge__fail(err, status, NULL, "the thread pool could not be made");
     return shapes_are_fixed(s->model) ? ledge__session_plan_for(s, NULL, err) : LEDGE_OK;
@@ -126,8 +140,9 @@ LedgeStatus ledge_session_create(LedgeModel *model, const LedgeSessionOptions *o
     s->allocator = o.allocator;
     s->model = model;
     s->arena_limit = memory_limit(o.arena_limit);
+    s->threads = o.threads;
     ledge__model_retain(model);
-    LedgeStatus status = create(s, o.threads, error);
+    LedgeStatus status = create(s, &o, error);
     if (status != LEDGE_OK) {
         ledge_session_free(s);
         return status;
@@ -142,8 +157,14 @@ void ledge_session_free(LedgeSession *session)
         return;
     for (int i = 0; i < session->n_plans; i++)
         ledge__plan_free(session->plans[i]);
+    for (uint32_t i = 0; session->joined && i < session->model->graph->n_outputs; i++)
+        ledge__free(session->allocator, session->joined[i]);
+    ledge__free(session->allocator, session->joined);
+    ledge__free(session->allocator, session->joined_bytes);
+    ledge__free(session->allocator, session->results);
     ledge__free(session->allocator, session->arena);
     ledge__free(session->allocator, session->given);
+    ledge__backend_free(session->backend);
     ledge__pool_free(session->pool);
     ledge_model_free(session->model);
     ledge__free(session->allocator, session);
@@ -194,7 +215,7 @@ static LedgeStatus check_input(const LedgeTensorInfo *info, const LedgeTensor *t
 /* A pointer that an earlier run gave out is no buffer of the caller's. */
 static LedgeStatus give_output(LedgeSession *s, uint32_t i, LedgeTensor *to, LedgeError *err)
 {
-    const LedgeTensor *made = ledge__plan_output(s->plans[0], i);
+    const LedgeTensor *made = &s->results[i];
     bool own_memory = !to->data || to->data == s->given[i] || made->type >= LEDGE_SEQUENCE;
     size_t bytes = made->type < LEDGE_SEQUENCE ? ledge_tensor_bytes(made) : made->bytes;
     if (own_memory) {
@@ -216,6 +237,21 @@ static LedgeStatus give_output(LedgeSession *s, uint32_t i, LedgeTensor *to, Led
     return LEDGE_OK;
 }
 
+LedgeStatus ledge__session_run_plan(LedgeSession *s, const LedgeTensor *inputs, LedgeError *err)
+{
+    if (!s->pool) /* a provider ran all until now */
+        LEDGE_TRY(ledge__pool_new(s->allocator, s->threads, &s->pool));
+    LEDGE_TRY(choose_plan(s, inputs, err));
+    LedgePlan *p = s->plans[0];
+    /* Room for a larger plan may have been tried in vain since this one was made. */
+    LEDGE_TRY(reserve(s, ledge__plan_arena_bytes(p), err));
+    ledge__plan_bind(p, s->arena);
+    LEDGE_TRY(ledge__plan_run(p, inputs, err));
+    for (uint32_t i = 0; i < s->graph->n_outputs; i++)
+        s->results[i] = *ledge__plan_output(p, i);
+    return LEDGE_OK;
+}
+
 LedgeStatus ledge_session_run(LedgeSession *session, const LedgeTensor *inputs, size_t n_inputs,
                               LedgeTensor *outputs, size_t n_outputs, LedgeError *error)
 {
@@ -230,12 +266,8 @@ LedgeStatus ledge_session_run(LedgeSession *session, const LedgeTensor *inputs, 
                            ledge__cpu_level_name(m->cpu));
     for (size_t i = 0; i < n_inputs; i++)
         LEDGE_TRY(check_input(&m->inputs[i], &inputs[i], error));
-    LEDGE_TRY(choose_plan(session, inputs, error));
-    LedgePlan *p = session->plans[0];
-    /* Room for a larger plan may have been tried in vain since this one was made. */
-    LEDGE_TRY(reserve(session, ledge__plan_arena_bytes(p), error));
-    ledge__plan_bind(p, session->arena);
-    LEDGE_TRY(ledge__plan_run(p, inputs, error));
+    LEDGE_TRY(session->backend ? ledge__session_run_backend(session, inputs, error)
+                               : ledge__session_run_plan(session, inputs, error));
     for (size_t i = 0; i < n_outputs; i++)
         LEDGE_TRY(give_output(session, (uint32_t)i, &outputs[i], error));
     return LEDGE_OK;
@@ -249,4 +281,29 @@ size_t ledge_session_arena_bytes(const LedgeSession *session)
 LedgePlan *ledge__session_plan(LedgeSession *s)
 {
     return s->n_plans ? s->plans[0] : NULL;
+}
+
+/* Without providers everything is the CPU's. */
+static void place_on_cpu(LedgeSession *s)
+{
+    LedgePlacement *p = &s->placement;
+    s->cpu = (LedgePlacedProvider){
+        .name = "cpu", .version = ledge_version(), .reason = "", .nodes = s->model->onnx->graph.n_nodes};
+    const LedgePlan *plan = s->n_plans ? s->plans[0] : NULL;
+    for (uint32_t i = 0; plan && i < ledge__plan_step_count(plan); i++) {
+        int64_t macs;
+        (void)ledge__plan_step(plan, i, NULL, &macs);
+        s->cpu.macs += macs > 0 ? macs : 0;
+    }
+    *p = (LedgePlacement){.asked = "cpu", .got = "cpu", .source = "ledge", .settled = true,
+                          .providers = &s->cpu, .n_providers = 1, .n_nodes = s->cpu.nodes,
+                          .macs = s->cpu.macs, .note = ""};
+}
+
+const LedgePlacement *ledge_session_placement(LedgeSession *session)
+{
+    if (session->backend)
+        return ledge__backend_placement(session->backend);
+    place_on_cpu(session);
+    return &session->placement;
 }

@@ -14,6 +14,7 @@
 #define VF_ISA avx512
 #define VF_LANES 16
 #define VF_REGISTERS 32
+#define VF_STRASSEN /* registers for its accumulators, and memory operands that broadcast */
 #define VF_KEEP(x) __asm__("" : "+v"(x)) /* keeps x in a register of its own */
 
 typedef __m512 vf;

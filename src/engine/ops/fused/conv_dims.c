@@ -68,10 +68,14 @@ LedgeStatus ledge__conv_dims(LedgeOpCtx *c, LedgeType x_type, LedgeType w_type, 
     if (d->group < 1)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "attribute group is %lld",
                               (long long)d->group);
+    d->planes = strcmp(ledge__node_string(c->node, "x_layout", ""), "nchw") == 0;
+    if (d->planes && (d->group != 1 || x_type != LEDGE_FLOAT))
+        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "NCHW input of %s in %lld groups",
+                              ledge_type_name(x_type), (long long)d->group);
     d->n = x->rank == 4 ? x->dims[0] : -1;
-    d->h = x->rank == 4 ? x->dims[1] : -1;
-    d->w = x->rank == 4 ? x->dims[2] : -1;
-    d->c = x->rank == 4 ? x->dims[3] : -1;
+    d->h = x->rank == 4 ? x->dims[d->planes ? 2 : 1] : -1;
+    d->w = x->rank == 4 ? x->dims[d->planes ? 3 : 2] : -1;
+    d->c = x->rank == 4 ? x->dims[d->planes ? 1 : 3] : -1;
     d->m = w->rank == 4 ? w->dims[0] : -1;
     d->kh = w->rank == 4 ? w->dims[2] : -1;
     d->kw = w->rank == 4 ? w->dims[3] : -1;
@@ -94,7 +98,8 @@ LedgeConvShape ledge__conv_shape(const LedgeConvDims *d)
         .oh = (size_t)d->oh, .ow = (size_t)d->ow, .m = (size_t)d->m, .ldc = (size_t)d->channels,
         .kh = (size_t)d->kh, .kw = (size_t)d->kw, .sh = (size_t)d->strides[0],
         .sw = (size_t)d->strides[1], .dh = (size_t)d->dilations[0], .dw = (size_t)d->dilations[1],
-        .pt = (size_t)d->pads[0], .pl = (size_t)d->pads[1], .group = (size_t)d->group};
+        .pt = (size_t)d->pads[0], .pl = (size_t)d->pads[1], .group = (size_t)d->group,
+        .planes = d->planes};
 }
 
 LedgeStatus ledge__conv_residual(LedgeOpCtx *c, const LedgeConvDims *d, const LedgeTensor *r,

@@ -2,6 +2,8 @@
 #ifndef LEDGE_OPS_CONV_DIMS_H
 #define LEDGE_OPS_CONV_DIMS_H
 
+#include <stdbool.h>
+
 #include "engine/graph/op.h"
 #include "engine/kernels/conv_f32.h"
 
@@ -9,9 +11,10 @@ typedef struct LedgeConvDims {
     int64_t strides[2], dilations[2], pads[4], group;
     int64_t n, h, w, c, m, kh, kw, oh, ow; /* -1: not known yet */
     int64_t channels, offset;              /* of the output */
+    bool planes;                           /* X is NCHW (x_layout="nchw"), with group 1 */
 } LedgeConvDims;
 
-/* Reads strides, dilations, pads, auto_pad, group, out_channels and out_offset, and the shapes of
+/* Reads strides, dilations, pads, auto_pad, group, out_channels, out_offset and x_layout, and the shapes of
  * input 0, the image, and input 1, the weights. */
 LedgeStatus ledge__conv_dims(LedgeOpCtx *c, LedgeType x, LedgeType w, LedgeConvDims *d);
 /* For the kernels, once all is known. */

@@ -40,8 +40,7 @@ static LedgeStatus pack(void *arg, void *to)
     return LEDGE_OK;
 }
 
-/* Tells packed forms of one constant under several scales apart. */
-static uint64_t scale_hash(const float *scale, size_t m)
+uint64_t ledge__fused_scale_key(const float *scale, size_t m)
 {
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; scale && i < m * sizeof(float); i++)
@@ -52,15 +51,19 @@ static uint64_t scale_hash(const float *scale, size_t m)
 LedgeStatus ledge__fused_weights(LedgeOpCtx *c, uint32_t i, const char *scale_name,
                                  const LedgeConvPlan *p, const float **out)
 {
-    char key[96];
+    char key[96], key_name[48];
     size_t count;
     PackArg arg = {p, c->in[i], ledge__node_floats(c->node, scale_name, &count), c->err};
     if (arg.scale && count != p->s.m)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "%s has %zu factors, must have %zu",
                               scale_name, count, p->s.m);
-    snprintf(key, sizeof(key), "conv_f32 %s lanes=%u nv=%u group=%zu scale=%016llx",
-             ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->s.group,
-             (unsigned long long)scale_hash(arg.scale, p->s.m));
+    snprintf(key_name, sizeof(key_name), "%s_key", scale_name);
+    const uint64_t scale_key = (uint64_t)ledge__node_int(
+        c->node, key_name, (int64_t)ledge__fused_scale_key(arg.scale, p->s.m));
+    snprintf(key, sizeof(key), "conv_f32 %s%s lanes=%u nv=%u group=%zu scale=%016llx",
+             ledge__conv_f32_path_name(p->path), p->p.strassen ? " strassen" : "", p->k->lanes,
+             p->p.nv, p->s.group,
+             (unsigned long long)scale_key);
     const void *packed;
     LEDGE_TRY(c->host->packed(c, i, key, p->packed_floats * sizeof(float), pack, &arg, &packed));
     *out = packed;

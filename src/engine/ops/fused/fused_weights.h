@@ -11,4 +11,9 @@
 LedgeStatus ledge__fused_weights(LedgeOpCtx *c, uint32_t i, const char *scale_name,
                                  const LedgeConvPlan *p, const float **out);
 
+/* Tells packed forms of one constant under several scales apart. In a compiled model this number
+ * stands in the INT attribute `scale_name`_key instead of the factors, which its packed forms hold
+ * already. */
+uint64_t ledge__fused_scale_key(const float *scale, size_t m);
+
 #endif

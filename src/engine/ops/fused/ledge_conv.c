@@ -7,7 +7,7 @@
  * scale need not copy the weights before they are packed. With out_channels and out_offset the
  * output has out_channels channels and this node writes only those from out_offset on; dest is
  * the same tensor with the others already in it, so that several convolutions write one
- * concatenation in place. The node has five slots whether or not they are used, since dest must
+ * concatenation in place. x_layout="nchw": X is [N,C,H,W], with group 1. The node has five slots whether or not they are used, since dest must
  * be the last. */
 #include "engine/kernels/conv_f32.h"
 #include "engine/ops/fused/conv_dims.h"

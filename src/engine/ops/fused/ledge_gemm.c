@@ -85,8 +85,8 @@ static LedgeStatus gemm_constants(LedgeOpCtx *c, GemmState *s)
     if (c->in_constant[IN_B]) {
         char key[96];
         const void *packed;
-        snprintf(key, sizeof(key), "gemm_f32 lanes=%u nv=%u transB=%d", p->k->lanes, p->k->nv,
-                 (int)s->trans_b);
+        snprintf(key, sizeof(key), "gemm_f32%s lanes=%u nv=%u transB=%d",
+                 p->p.strassen ? " strassen" : "", p->k->lanes, p->p.nv, (int)s->trans_b);
         LEDGE_TRY(c->host->packed(c, IN_B, key, p->packed_floats * sizeof(float), pack_b, c,
                                   &packed));
         s->packed = packed;

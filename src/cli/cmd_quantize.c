@@ -1,0 +1,582 @@
+/* ledge quantize: smaller and faster models of 8 or 4 bits, as standard ONNX.
+ *
+ * Opens the model, shows it the calibration data, writes the quantized one whole or not at all.
+ * The model that is read is never touched. */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/out_file.h"
+#include "cli/model_io.h"
+#include "cli/quantize_more.h"
+#include "compress/quantize/quant_record.h"
+#include "compress/quantize/samples.h"
+#include "monitor/collect.h"
+#include "monitor/input_features.h"
+
+#define BASELINE_KEY "ledge.baseline"
+
+enum { FEW_SAMPLES = 100, MOST_NAMED = 3 };
+
+typedef struct Options {
+    bool json;
+    int64_t samples, block, threads;
+    const char *out, *mode, *calibrate, *labels, *dataset, *preprocess, *calibrator, *percentile,
+        *target, *weights, *format;
+    CliList inputs, exclude;
+    QuantizeMoreOptions more;
+} Options;
+
+static const CliOption options[] = {
+    {"output", 'o', CLI_TEXT, "FILE", "the quantized model to write", offsetof(Options, out), 0, 0},
+    {"mode", 'm', CLI_TEXT, "MODE", "static (default), dynamic, weights or int4",
+     offsetof(Options, mode), 0, 0},
+    {"calibrate", 'd', CLI_TEXT, "DATA", "folder of .jpg and .png pictures, or a .npy file",
+     offsetof(Options, calibrate), 0, 0},
+    {"labels", 'l', CLI_TEXT, "FILE", "CSV of file,class_id: only its pictures of the folder",
+     offsetof(Options, labels), 0, 0},
+    {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
+     offsetof(Options, dataset), 0, 0},
+    {"input", 'i', CLI_LIST, "NAME=FILE.npy", "samples for one input, along the first axis",
+     offsetof(Options, inputs), 0, 0},
+    {"samples", 'n', CLI_INT, "N", "take N samples, evenly spread; 0 takes all",
+     offsetof(Options, samples), 0, INT32_MAX},
+    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
+     offsetof(Options, preprocess), 0, 0},
+    {"calibrator", 0, CLI_TEXT, "C", "minmax (default), percentile, entropy or mse",
+     offsetof(Options, calibrator), 0, 0},
+    {"percentile", 0, CLI_TEXT, "P", "of the values that percentile keeps inside (99.99)",
+     offsetof(Options, percentile), 0, 0},
+    {"target", 0, CLI_TEXT, "T", "cpu (default): uint8 activations; tensorrt, npu: int8 symmetric",
+     offsetof(Options, target), 0, 0},
+    {"weights", 0, CLI_TEXT, "W", "ranges of weights: minmax (default) or mse",
+     offsetof(Options, weights), 0, 0},
+    {"exclude", 'x', CLI_LIST, "NODE|OP", "leave this node, or all of this operator, in float",
+     offsetof(Options, exclude), 0, 0},
+    {"block", 0, CLI_INT, "N", "int4: weights that share a scale: 16, 32 (default), 64, 128, 256",
+     offsetof(Options, block), 16, 256},
+    {"format", 0, CLI_TEXT, "F", "int4: nbits (default, MatMulNBits) or onnx (opset 21)",
+     offsetof(Options, format), 0, 0},
+    QUANTIZE_MORE_OPTIONS(Options),
+    CLI_OPTION_THREADS(Options),
+    CLI_OPTION_JSON(Options),
+};
+
+typedef struct Job {
+    const Options *o;
+    const char *path;
+    LedgeQuantOptions q;
+    LedgeQuantizer *quantizer;
+    LedgeSamples *samples;
+    QuantizeMore more;
+    LedgeCollector *collector; /* of the drift baseline */
+    json_t *warnings;
+    uint64_t in_bytes, out_bytes;
+    double seconds;
+    /* the samples with the least and the largest values */
+    double least, most;
+    char least_name[300], most_name[300];
+} Job;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static int was_interrupted(void)
+{
+    return cli_fail_with(NULL, LEDGE_ERROR_CANCELLED, "interrupted; nothing was written");
+}
+
+static void warn(Job *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void warn(Job *j, const char *fmt, ...)
+{
+    char text[1200];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    json_array_append_new(j->warnings, cli_json_text(text));
+    if (!j->o->json)
+        cli_warn("%s", text);
+}
+
+/* ---- options ---- */
+
+/* Index of `word` among the names, `absent` for NULL, -1 for an unknown one. */
+static int choose(const char *word, int absent, const char *const *names, int n)
+{
+    for (int i = 0; word && i < n; i++)
+        if (strcmp(word, names[i]) == 0)
+            return i;
+    return word ? -1 : absent;
+}
+
+static int check_choices(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
+{
+    static const char *const modes[] = {"static", "dynamic", "weights", "int4"};
+    static const char *const targets[] = {"cpu", "tensorrt", "npu"};
+    static const char *const calibrators[] = {"minmax", "percentile", "entropy", "mse"};
+    static const char *const formats[] = {"nbits", "onnx"};
+    const int mode = choose(o->mode, 0, modes, 4), target = choose(o->target, 0, targets, 3);
+    const int calibrator = choose(o->calibrator, LEDGE_CALIBRATE_MINMAX, calibrators, 4);
+    const int format = choose(o->format, 0, formats, 2);
+    const int weights = choose(o->weights, 0, (const char *const[]){"minmax", "mse"}, 2);
+    if (mode < 0)
+        return cli_usage(c, "--mode takes static, dynamic, weights or int4");
+    if (target < 0)
+        return cli_usage(c, "--target takes cpu, tensorrt or npu");
+    if (calibrator < 0)
+        return cli_usage(c, "--calibrator takes minmax, percentile, entropy or mse");
+    if (format < 0)
+        return cli_usage(c, "--format takes nbits or onnx");
+    if (weights < 0)
+        return cli_usage(c, "--weights takes minmax or mse");
+    if (o->block & (o->block - 1))
+        return cli_usage(c, "--block takes 16, 32, 64, 128 or 256");
+    q->mode = (LedgeQuantMode)mode;
+    q->target = (LedgeQuantTarget)target;
+    q->calibrator = (LedgeCalibrator)calibrator;
+    q->plain_onnx = format == 1;
+    q->weights_mse = weights == 1;
+    q->block = (int)o->block;
+    return CLI_GO;
+}
+
+static int check(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
+{
+    char *end = NULL;
+    const int code = check_choices(c, o, q);
+    const int sources = !!o->calibrate + !!o->dataset + (!o->calibrate && o->inputs.n);
+    if (code != CLI_GO)
+        return code;
+    if (!o->out)
+        return cli_usage(c, "give the file to write: -o OUT.onnx");
+    if (sources > 1 || (o->dataset && o->inputs.n))
+        return cli_usage(c, "give one of --calibrate, --dataset and --input");
+    if (!sources && q->mode == LEDGE_QUANT_STATIC)
+        return cli_usage(c, "static quantization needs data: --calibrate DIR, --dataset SET or "
+                            "--input NAME=FILE.npy; '--mode weights' needs none");
+    if (o->labels && !o->calibrate)
+        return cli_usage(c, "--labels goes with --calibrate");
+    errno = 0;
+    q->percentile = o->percentile ? strtod(o->percentile, &end) : 99.99;
+    if (end && (end == o->percentile || *end || errno ||
+                !(q->percentile > 50 && q->percentile <= 100)))
+        return cli_usage(c, "--percentile takes more than 50, up to 100");
+    q->exclude = o->exclude.items;
+    q->n_exclude = o->exclude.n;
+    q->threads = (int)o->threads;
+    return CLI_GO;
+}
+
+/* Before the work begins: the output is another file than the input, and can be written. */
+static int check_output(Job *j)
+{
+    struct stat in, out;
+    LedgeError err = {0};
+    LedgeOutFile *f = NULL;
+    if (stat(j->path, &in) == 0) {
+        j->in_bytes = (uint64_t)in.st_size;
+        if (stat(j->o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+            return cli_fail_with(j->o->out, LEDGE_ERROR_ARGUMENT,
+                                 "is the model that is read; give another file to write");
+    }
+    if (ledge__out_file_open(NULL, j->o->out, &err, &f))
+        return cli_fail_writing(j->o->out, &err);
+    ledge__out_file_abort(f);
+    return CLI_GO;
+}
+
+static int open_model(Job *j)
+{
+    LedgeError err = {0};
+    char magic[8] = "";
+    FILE *f = fopen(j->path, "rb");
+    const size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
+    if (f)
+        fclose(f);
+    if (n == sizeof magic && memcmp(magic, "\x89LEDGE\r\n", sizeof magic) == 0)
+        return cli_fail_with(j->path, LEDGE_ERROR_UNSUPPORTED,
+                             "a compiled model is not changed; quantize its .onnx and compile "
+                             "that");
+    if (ledge__quantizer_open(j->path, &j->q, &err, &j->quantizer))
+        return cli_fail(j->path, &err);
+    return CLI_GO;
+}
+
+/* ---- calibration ---- */
+
+/* Arrays may come from anywhere: some of 0 … 1 among others of 0 … 255 spoil every range. */
+static void look_at_range(Job *j, const LedgeSampleInputs *s)
+{
+    const LedgeTensor *t = &s->inputs[0];
+    const int64_t n = t->type == LEDGE_FLOAT ? ledge_tensor_count(t) : 0;
+    double largest = 0;
+    for (int64_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)((const float *)t->data)[i]));
+    if (largest <= 0)
+        return;
+    if (j->most == 0 || largest < j->least) {
+        j->least = largest;
+        snprintf(j->least_name, sizeof j->least_name, "%s", s->name);
+    }
+    if (largest > j->most) {
+        j->most = largest;
+        snprintf(j->most_name, sizeof j->most_name, "%s", s->name);
+    }
+}
+
+/* What the float model says of the sample goes into the drift baseline. */
+static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
+{
+    LedgeError err = {0};
+    float features[LEDGE_INPUT_FEATURE_COUNT];
+    const char *names[LEDGE_INPUT_FEATURE_COUNT];
+    const bool scores = cli_is_scores(output);
+    LedgeDriftRecord r = {.class_id = -1, .confidence = NAN, .features = features};
+    for (uint32_t i = 0; i < LEDGE_INPUT_FEATURE_COUNT; i++)
+        names[i] = ledge__input_feature_name(i);
+    /* Only the first answer tells how many classes there are. */
+    if (!j->collector &&
+        ledge__collector_new(scores ? (uint32_t)ledge_tensor_count(output) : 0,
+                             LEDGE_INPUT_FEATURE_COUNT, names, ledge__allocator_or_default(NULL),
+                             &err, &j->collector))
+        return cli_fail(j->path, &err);
+    if (ledge__input_features(input, 0, features))
+        r.n_features = LEDGE_INPUT_FEATURE_COUNT;
+    if (scores) {
+        double p;
+        cli_top(output, 1, &r.class_id);
+        cli_probabilities(output, &r.class_id, 1, &p);
+        r.confidence = (float)p;
+    }
+    ledge__collector_add(j->collector, &r);
+    return CLI_GO;
+}
+
+static int observe_one(Job *j, size_t index)
+{
+    LedgeError err = {0};
+    LedgeSampleInputs s;
+    const LedgeTensor *outputs;
+    if (ledge__samples_read(j->samples, index, &err, &s))
+        return cli_fail(NULL, &err);
+    if (ledge__quantizer_observe(j->quantizer, s.inputs, s.n_inputs, &err, &outputs)) {
+        cli_progress_end();
+        return cli_fail(cli_clean(s.name), &err);
+    }
+    if (!ledge__samples_are_pictures(j->samples))
+        look_at_range(j, &s);
+    const int code = collect(j, &s.inputs[0], &outputs[0]);
+    return code == CLI_GO
+               ? quantize_more_sample(&j->more, s.inputs, s.n_inputs, outputs,
+                                      j->quantizer->graph->n_outputs, s.label)
+               : code;
+}
+
+static int observe_all(Job *j)
+{
+    const size_t n = ledge__samples_count(j->samples);
+    int code = quantize_more_begin(&j->more, n);
+    for (size_t i = 0; i < n && code == CLI_GO; i++) {
+        code = interrupted ? was_interrupted() : observe_one(j, i);
+        if (code == CLI_GO)
+            cli_progress("calibrate", i + 1, n);
+    }
+    cli_progress_end();
+    return code;
+}
+
+static void warn_of_samples(Job *j)
+{
+    const size_t n = ledge__samples_count(j->samples);
+    const char *from = ledge__samples_preprocess_from(j->samples);
+    if (from && strcmp(from, "default") == 0)
+        warn(j,
+             "%s says nothing of its preprocessing, so pixels go in as they are, 0 to 255; if it "
+             "was trained otherwise all ranges are wrong: --preprocess names another way",
+             j->path);
+    if (n < FEW_SAMPLES)
+        warn(j, "only %zu sample%s: ranges may miss what other data does; give 100 or more", n,
+             n == 1 ? "" : "s");
+}
+
+static void warn_of_ranges(Job *j)
+{
+    if (j->most > 16 * j->least)
+        warn(j,
+             "samples are unlike each other: values reach %g in %s and %g in %s; is some of the "
+             "data scaled otherwise?",
+             j->least, j->least_name, j->most, j->most_name);
+}
+
+static void warn_of_collapse(Job *j)
+{
+    const LedgeQuantizer *q = j->quantizer;
+    char names[400] = "";
+    size_t count = 0;
+    for (uint32_t i = 0; i < q->n_tensors; i++) {
+        const LedgeQuantTensor *t = &q->tensors[i];
+        if (!t->observer || !t->observer->count || t->observer->min < t->observer->max)
+            continue;
+        const size_t used = strlen(names);
+        if (++count <= 3)
+            snprintf(names + used, sizeof names - used, "%s'%.100s' (%g)", used ? ", " : "",
+                     t->value->name, (double)t->observer->min);
+    }
+    if (count)
+        warn(j, "%zu tensor%s held one value in all samples: %s%s", count, count == 1 ? "" : "s",
+             names, count > 3 ? ", ..." : "");
+}
+
+static int open_samples(Job *j)
+{
+    LedgeError err = {0};
+    const Options *o = j->o;
+    const LedgeSamplesOptions so = {.folder = o->calibrate, .labels = o->labels,
+                                    .dataset = o->dataset, .arrays = o->inputs.items,
+                                    .n_arrays = o->inputs.n, .preprocess = o->preprocess,
+                                    .limit = (size_t)o->samples};
+    const int code = quantize_more_equalize(&j->more, j->quantizer);
+    if (code != CLI_GO)
+        return code;
+    if (ledge__quantizer_observe_start(j->quantizer, &err))
+        return cli_fail(j->path, &err);
+    if (ledge__samples_open(ledge__quantizer_model(j->quantizer), &so, &err, &j->samples))
+        return cli_fail(NULL, &err);
+    return CLI_GO;
+}
+
+static int set_text(Job *j, const char *key, const char *text)
+{
+    LedgeError err = {0};
+    if (!text || ledge__quantizer_set_metadata(j->quantizer, key, text, &err))
+        return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+    return CLI_GO;
+}
+
+/* The drift baseline, and where the option chose the preprocessing that too: what the ranges were
+ * found with is what the model must be fed with. */
+static int keep_in_model(Job *j)
+{
+    LedgeError err = {0};
+    LedgeBaseline *baseline = NULL;
+    const LedgeAllocator *a = ledge__allocator_or_default(NULL);
+    if (ledge__collector_baseline(j->collector, &err, &baseline))
+        return cli_fail(j->path, &err);
+    char *text = ledge__baseline_write(baseline, a);
+    int code = set_text(j, BASELINE_KEY, text);
+    ledge__free(a, text);
+    ledge__baseline_free(baseline);
+    const char *from = ledge__samples_preprocess_from(j->samples);
+    if (code != CLI_GO || !from || strcmp(from, "option") != 0)
+        return code;
+    text = ledge__preprocess_to_json(ledge__samples_preprocess(j->samples));
+    code = set_text(j, LEDGE_PREPROCESS_KEY, text);
+    free(text);
+    return code;
+}
+
+static int calibrate(Job *j)
+{
+    LedgeError err = {0};
+    int code = open_samples(j);
+    if (code != CLI_GO)
+        return code;
+    warn_of_samples(j);
+    code = observe_all(j);
+    if (code != CLI_GO)
+        return code;
+    warn_of_ranges(j);
+    warn_of_collapse(j);
+    if (j->q.mode == LEDGE_QUANT_STATIC && ledge__quantizer_ranges(j->quantizer, &err))
+        return cli_fail(j->path, &err);
+    code = keep_in_model(j);
+    ledge__samples_free(j->samples);
+    j->samples = NULL;
+    ledge__quantizer_observe_end(j->quantizer);
+    return code == CLI_GO ? quantize_more_search(&j->more, j->quantizer) : code;
+}
+
+/* ---- writing ---- */
+
+static int write_model(Job *j)
+{
+    LedgeError err = {0};
+    OnnxModel *model = NULL;
+    struct stat st;
+    LedgeArena *arena = ledge__arena_new(ledge__allocator_or_default(NULL));
+    if (!arena)
+        return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+    int code = CLI_GO;
+    if (ledge__quantizer_correct_bias(j->quantizer, &err) ||
+        ledge__quant_record(j->quantizer, &err) ||
+        ledge__quantizer_build(j->quantizer, arena, &err, &model))
+        code = cli_fail(j->path, &err);
+    else if (interrupted)
+        code = was_interrupted();
+    else if (ledge__onnx_write_file(model, j->o->out, false, &err))
+        code = cli_fail_writing(j->o->out, &err);
+    else if (stat(j->o->out, &st) == 0)
+        j->out_bytes = (uint64_t)st.st_size;
+    ledge__arena_free(arena);
+    return code;
+}
+
+/* ---- the answer ---- */
+
+static uint32_t layers(const Job *j, bool integer)
+{
+    return ledge__quant_count(j->quantizer, LEDGE_QUANT_WEIGHTED, integer);
+}
+
+static json_t *job_json(const Job *j)
+{
+    json_t *o = json_pack(
+        "{s:o, s:o, s:I, s:I, s:f, s:I, s:I, s:f, s:o, s:O, s:o}", "model",
+        cli_json_text(j->path), "output", cli_json_text(j->o->out), "input_bytes",
+        (json_int_t)j->in_bytes, "output_bytes", (json_int_t)j->out_bytes, "ratio",
+        j->in_bytes ? (double)j->out_bytes / (double)j->in_bytes : 0.0, "layers_integer",
+        (json_int_t)layers(j, true), "layers_float", (json_int_t)layers(j, false), "seconds",
+        j->seconds, "float_nodes", ledge__quant_float_nodes_json(j->quantizer), "warnings",
+        j->warnings, "quantization", ledge__quant_record_json(j->quantizer));
+    if (o)
+        json_object_set_new(o, "search", quantize_more_json(&j->more, j->quantizer));
+    return o;
+}
+
+static const char *member(const json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
+
+/* Nodes of one operator with one reason, as {"key": [names]} in the order of their first. */
+static json_t *group_float_nodes(const json_t *list)
+{
+    json_t *groups = json_object(), *item;
+    size_t i;
+    json_array_foreach(list, i, item)
+    {
+        char key[300];
+        snprintf(key, sizeof key, "%.150s: %.140s", member(item, "op"), member(item, "why"));
+        if (!json_object_get(groups, key))
+            json_object_set_new(groups, key, json_array());
+        json_array_append(json_object_get(groups, key), json_object_get(item, "node"));
+    }
+    return groups;
+}
+
+static void print_float_nodes(const Job *j)
+{
+    json_t *list = ledge__quant_float_nodes_json(j->quantizer), *names;
+    json_t *groups = group_float_nodes(list);
+    const char *key;
+    if (json_array_size(list))
+        printf("stays in float:\n");
+    json_object_foreach(groups, key, names)
+    {
+        const size_t n = json_array_size(names);
+        printf("  %zu %s (", n, cli_clean(key));
+        for (size_t i = 0; i < n && i < MOST_NAMED; i++)
+            printf("%s%s", i ? ", " : "", cli_clean(json_string_value(json_array_get(names, i))));
+        printf("%s)\n", n > MOST_NAMED ? ", ..." : "");
+    }
+    json_decref(groups);
+    json_decref(list);
+}
+
+static int report(const Job *j)
+{
+    if (j->o->json)
+        return cli_print_json(job_json(j));
+    printf("%s: %s", cli_clean(j->o->out), cli_bytes(j->out_bytes));
+    printf(" instead of %s (%.2f)\n", cli_bytes(j->in_bytes),
+           j->in_bytes ? (double)j->out_bytes / (double)j->in_bytes : 0);
+    printf("%s", ledge__quant_mode_name(j->q.mode));
+    if (j->q.mode == LEDGE_QUANT_STATIC)
+        printf(", calibrator %s", ledge__calibrator_name(j->q.calibrator));
+    if (j->quantizer->samples)
+        printf(", %zu samples", j->quantizer->samples);
+    printf(", %.1f s\n", j->seconds);
+    printf("%u of %u layers with weights on integers\n", layers(j, true),
+           layers(j, true) + layers(j, false));
+    quantize_more_print(&j->more, j->quantizer);
+    print_float_nodes(j);
+    return cli_finish();
+}
+
+/* Ctrl-C ends the work between two samples; a file being written is finished. */
+static int with_interrupts(Job *j)
+{
+    const uint64_t start = cli_now_ns();
+    struct sigaction mine = {.sa_handler = on_interrupt}, old;
+    sigemptyset(&mine.sa_mask);
+    interrupted = 0;
+    sigaction(SIGINT, &mine, &old);
+    int code = CLI_GO;
+    if (j->o->calibrate || j->o->dataset || j->o->inputs.n)
+        code = calibrate(j);
+    if (code == CLI_GO)
+        code = write_model(j);
+    if (code == CLI_GO)
+        code = quantize_more_report(&j->more, j->quantizer, j->o->out, j->in_bytes, j->out_bytes,
+                                    j->warnings);
+    sigaction(SIGINT, &old, NULL);
+    j->seconds = (double)(cli_now_ns() - start) / 1e9;
+    return code;
+}
+
+static int run(const CliCommand *c, int argc, char **argv)
+{
+    Options o = {.block = 32, .more.seed = 1};
+    CliArgs args;
+    Job j = {.o = &o};
+    int code = cli_parse(c, argc, argv, 1, 1, &o, &args);
+    if (code != CLI_GO)
+        return code;
+    code = check(c, &o, &j.q);
+    if (code == CLI_GO) {
+        j.path = args.items[0];
+        j.more = (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path,
+                                .interrupted = &interrupted};
+        code = quantize_more_check(c, &j.more, o.calibrate || o.dataset || o.inputs.n);
+    }
+    if (code == CLI_GO) {
+        j.warnings = json_array();
+        code = check_output(&j);
+    }
+    if (code == CLI_GO)
+        code = open_model(&j);
+    if (code == CLI_GO)
+        code = with_interrupts(&j);
+    if (code == CLI_GO)
+        code = report(&j);
+    ledge__samples_free(j.samples);
+    quantize_more_free(&j.more);
+    ledge__quantizer_free(j.quantizer);
+    ledge__collector_free(j.collector);
+    json_decref(j.warnings);
+    cli_args_free(&args);
+    return code;
+}
+
+const CliCommand cli_quantize = {
+    .name = "quantize",
+    .arguments = "MODEL",
+    .summary = "make a model of 8-bit integers, or of 4-bit weights, as standard ONNX",
+    .description =
+        "Writes MODEL with its layers on integers. --mode static quantizes weights and activations,\n"
+        "whose ranges it finds on calibration data (100 to 500 samples of what the model will see);\n"
+        "dynamic finds them as MatMul and Gemm run; weights keeps float arithmetic; int4 packs the\n"
+        "weights of MatMul and Gemm in blocks. What cannot be quantized stays in float and is named.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .run = run,
+};

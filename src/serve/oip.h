@@ -1,0 +1,64 @@
+/* Open Inference Protocol v2: requests and answers as bytes, knowing neither HTTP nor models'
+ * insides. Source: kserve.github.io, "Open Inference Protocol", and Triton's binary tensor data
+ * extension; docs/protocol.md says what ledge takes. */
+#ifndef LEDGE_SERVE_OIP_H
+#define LEDGE_SERVE_OIP_H
+
+#include "base/error.h"
+#include "ledge/ledge.h"
+#include "serve/byte_buffer.h"
+
+enum { LEDGE_OIP_TENSORS = 64, LEDGE_OIP_NAME = 128 };
+
+typedef struct LedgeOipInput {
+    char name[LEDGE_OIP_NAME];
+    LedgeTensor tensor; /* data lies in the body or in the request's arena */
+} LedgeOipInput;
+
+typedef struct LedgeOipOutput {
+    char name[LEDGE_OIP_NAME];
+    bool binary;
+} LedgeOipOutput;
+
+typedef struct LedgeOipRequest {
+    char id[LEDGE_OIP_NAME];    /* "" where none was given */
+    size_t n_inputs, n_outputs; /* n_outputs 0: all are wanted */
+    LedgeOipInput input[LEDGE_OIP_TENSORS];
+    LedgeOipOutput output[LEDGE_OIP_TENSORS];
+    bool binary_default; /* for outputs that say nothing of it */
+    double timeout;      /* seconds, from parameters.timeout in microseconds; 0: none */
+} LedgeOipRequest;
+
+/* Reads a request. json_bytes: value of Inference-Header-Content-Length, or SIZE_MAX without that
+ * header; the binary tensors follow the JSON. `body` is written to (strings are decoded in place)
+ * and must outlive the request. limit: most bytes that one tensor may take. Statuses: FORMAT,
+ * LIMIT, TYPE, SHAPE, MEMORY, each with one sentence. */
+LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t limit,
+                            LedgeArena *arena, LedgeError *err, LedgeOipRequest *out);
+/* A body that is nothing but the bytes of the only input (header value 0). */
+LedgeStatus ledge__oip_read_raw(char *body, size_t size, const LedgeTensorInfo *input,
+                                LedgeError *err, LedgeOipRequest *out);
+/* Orders the request's inputs as the model wants them; names, types and dimensions must fit, and the
+ * outputs that are asked for must be there. */
+LedgeStatus ledge__oip_bind(const LedgeOipRequest *r, const LedgeModel *model,
+                            const char *model_name, LedgeError *err, LedgeTensor *inputs);
+
+/* "FP32" …; NULL for types that the protocol lacks. */
+const char *ledge__oip_datatype(LedgeType type);
+
+typedef struct LedgeOipAnswer {
+    const char *model, *version, *id; /* id "": left out */
+    const char *const *names;         /* of all outputs */
+    const LedgeTensor *outputs;
+    size_t n_outputs;
+    const char *parameters; /* members of a JSON object without the braces; NULL: none */
+} LedgeOipAnswer;
+
+/* Writes the answer; *json_bytes is the size of its JSON, or 0 when no binary tensors follow.
+ * Statuses: NOT_FOUND (an output that the model lacks), TYPE, MEMORY. */
+LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, LedgeError *err,
+                             LedgeBytes *out, size_t *json_bytes);
+/* {"error":"…"} */
+void ledge__oip_write_error(const char *message, LedgeBytes *out);
+
+#endif

@@ -1,0 +1,390 @@
+/* Reading inference requests. */
+#include "serve/json_scan.h"
+#include "serve/oip.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define WHERE "request"
+
+static const struct {
+    const char *name;
+    LedgeType type;
+} datatypes[] = {{"BOOL", LEDGE_BOOL},     {"UINT8", LEDGE_UINT8},   {"UINT16", LEDGE_UINT16},
+                 {"UINT32", LEDGE_UINT32}, {"UINT64", LEDGE_UINT64}, {"INT8", LEDGE_INT8},
+                 {"INT16", LEDGE_INT16},   {"INT32", LEDGE_INT32},   {"INT64", LEDGE_INT64},
+                 {"FP16", LEDGE_FLOAT16},  {"FP32", LEDGE_FLOAT},    {"FP64", LEDGE_DOUBLE},
+                 {"BYTES", LEDGE_STRING},  {"BF16", LEDGE_BFLOAT16}};
+#define N_DATATYPES (sizeof datatypes / sizeof *datatypes)
+
+const char *ledge__oip_datatype(LedgeType type)
+{
+    for (size_t i = 0; i < N_DATATYPES; i++)
+        if (datatypes[i].type == type)
+            return datatypes[i].name;
+    return NULL;
+}
+
+typedef struct Reader {
+    LedgeJson j;
+    char *blobs; /* what follows the JSON */
+    size_t blob_bytes, blob_at, limit;
+    LedgeArena *arena;
+    LedgeError *err;
+    LedgeOipRequest *r;
+    LedgeStatus status; /* of what is wrong beyond JSON */
+} Reader;
+
+/* One entry of "inputs", as it is being read. */
+typedef struct Entry {
+    LedgeOipInput *in;
+    bool has_name, has_type, has_shape, has_data, filled;
+    LedgeJson data; /* where the data begin, when they came before type or shape */
+    int64_t binary; /* bytes of its blob, -1: none */
+} Entry;
+
+static LedgeStatus fail(Reader *r, LedgeStatus s, const char *where, const char *what)
+{
+    if (r->status == LEDGE_OK)
+        r->status = ledge__fail(r->err, s, where, "%s", what);
+    return r->status;
+}
+
+static void read_datatype(Reader *r, Entry *e)
+{
+    char name[16];
+    ledge__json_string(&r->j, name, sizeof name);
+    for (size_t i = 0; i < N_DATATYPES; i++)
+        if (strcmp(datatypes[i].name, name) == 0) {
+            e->in->tensor.type = datatypes[i].type;
+            e->has_type = true;
+            return;
+        }
+    ledge__json_fault(&r->j, "an unknown datatype");
+}
+
+static void read_shape(Reader *r, Entry *e)
+{
+    LedgeTensor *t = &e->in->tensor;
+    t->rank = 0;
+    ledge__json_array(&r->j);
+    while (ledge__json_element(&r->j)) {
+        const int64_t d = ledge__json_integer(&r->j);
+        if (t->rank == LEDGE_MAX_RANK)
+            ledge__json_fault(&r->j, "a shape of more than 8 dimensions");
+        else if (d < 0)
+            ledge__json_fault(&r->j, "a dimension below 0");
+        else
+            t->dims[t->rank++] = d;
+    }
+    e->has_shape = true;
+}
+
+/* Elements and bytes of the tensor, within the limit. */
+static LedgeStatus measure(Reader *r, const LedgeOipInput *in, size_t *count, size_t *bytes)
+{
+    const LedgeTensor *t = &in->tensor;
+    *count = 1;
+    for (int32_t i = 0; i < t->rank; i++)
+        if (!ledge__mul(*count, (size_t)t->dims[i], count))
+            return fail(r, LEDGE_ERROR_LIMIT, in->name, "the shape is beyond all bounds");
+    if (!ledge__mul(*count, ledge_type_bits(t->type) / 8, bytes) || *bytes > r->limit)
+        return fail(r, LEDGE_ERROR_LIMIT, in->name, "the tensor is larger than this server takes");
+    return LEDGE_OK;
+}
+
+static size_t read_strings(LedgeJson *j, LedgeString *out, size_t room)
+{
+    size_t n = 0;
+    const int base = j->depth;
+    ledge__json_array(j);
+    while (!j->bad && j->depth > base) {
+        if (!ledge__json_element(j))
+            continue;
+        if (ledge__json_peek(j) == LEDGE_JSON_ARRAY) {
+            ledge__json_array(j);
+        } else if (n == room) {
+            ledge__json_fault(j, "more strings than the shape has room for");
+        } else {
+            const LedgeStr s = ledge__json_bytes(j);
+            out[n++] = (LedgeString){s.p, s.n};
+        }
+    }
+    return n;
+}
+
+/* JSON data into memory of the arena; `j` stands at the array. */
+static void fill(Reader *r, Entry *e, LedgeJson *j)
+{
+    LedgeTensor *t = &e->in->tensor;
+    size_t count, bytes, got;
+    if (measure(r, e->in, &count, &bytes))
+        return;
+    /* Two bytes of JSON hold at most one number: a shape cannot ask for more than was sent. */
+    if (count > (size_t)(j->end - j->p) / 2 + 1) {
+        fail(r, LEDGE_ERROR_SHAPE, e->in->name, "the shape needs more values than \"data\" holds");
+        return;
+    }
+    t->data = ledge__arena_aligned(r->arena, bytes ? bytes : 1);
+    t->bytes = bytes;
+    if (!t->data) {
+        fail(r, LEDGE_ERROR_MEMORY, e->in->name, "out of memory");
+        return;
+    }
+    if (t->type == LEDGE_STRING)
+        got = read_strings(j, t->data, count);
+    else if (t->type == LEDGE_FLOAT16 || t->type == LEDGE_BFLOAT16) {
+        ledge__json_fault(j, "FP16 and BF16 go as binary tensors only");
+        return;
+    } else
+        got = ledge__json_numbers(j, t->type, t->data, count);
+    if (!j->bad && got != count)
+        fail(r, LEDGE_ERROR_SHAPE, e->in->name, "\"data\" holds fewer values than the shape needs");
+    e->filled = true;
+}
+
+static void read_data(Reader *r, Entry *e)
+{
+    e->has_data = true;
+    if (e->has_type && e->has_shape) {
+        fill(r, e, &r->j);
+    } else {
+        e->data = r->j;
+        ledge__json_skip(&r->j);
+    }
+}
+
+static void read_input_parameters(Reader *r, Entry *e)
+{
+    char key[32];
+    ledge__json_object(&r->j);
+    while (ledge__json_member(&r->j, key, sizeof key)) {
+        if (strcmp(key, "binary_data_size") == 0) {
+            e->binary = ledge__json_integer(&r->j);
+            if (e->binary < 0)
+                ledge__json_fault(&r->j, "binary_data_size below 0");
+        } else {
+            ledge__json_skip(&r->j);
+        }
+    }
+}
+
+/* BYTES as a blob: each element a length of 32 bits and its bytes. */
+static LedgeStatus split_strings(Reader *r, LedgeOipInput *in, const char *p, size_t size,
+                                 size_t count)
+{
+    LedgeString *out = count <= size / 4 ? ledge__arena_alloc(r->arena, count, sizeof *out) : NULL;
+    if (!out)
+        return fail(r, count <= size / 4 ? LEDGE_ERROR_MEMORY : LEDGE_ERROR_SHAPE, in->name,
+                    "binary_data_size is too small for so many strings");
+    for (size_t i = 0; i < count; i++) {
+        const unsigned char *u = (const unsigned char *)p;
+        const size_t n =
+            size < 4 ? SIZE_MAX
+                     : (size_t)u[0] | (size_t)u[1] << 8 | (size_t)u[2] << 16 | (size_t)u[3] << 24;
+        if (size < 4 || n > size - 4)
+            return fail(r, LEDGE_ERROR_FORMAT, in->name, "a string is longer than the binary data");
+        out[i] = (LedgeString){p + 4, n};
+        p += 4 + n;
+        size -= 4 + n;
+    }
+    if (size != 0)
+        return fail(r, LEDGE_ERROR_FORMAT, in->name, "bytes are left over behind the last string");
+    in->tensor.data = out;
+    in->tensor.bytes = count * sizeof *out;
+    return LEDGE_OK;
+}
+
+static LedgeStatus take_blob(Reader *r, Entry *e)
+{
+    LedgeOipInput *in = e->in;
+    size_t count, bytes;
+    if (measure(r, in, &count, &bytes))
+        return r->status;
+    if ((uint64_t)e->binary > r->blob_bytes - r->blob_at)
+        return fail(r, LEDGE_ERROR_FORMAT, in->name,
+                    "binary_data_size is more than what follows the JSON");
+    char *p = r->blobs + r->blob_at;
+    r->blob_at += (size_t)e->binary;
+    if (in->tensor.type == LEDGE_STRING)
+        return split_strings(r, in, p, (size_t)e->binary, count);
+    if ((size_t)e->binary != bytes)
+        return fail(r, LEDGE_ERROR_SHAPE, in->name,
+                    "binary_data_size is not what shape and datatype need");
+    in->tensor.data = p;
+    in->tensor.bytes = bytes;
+    if ((uintptr_t)p % LEDGE_ALIGN != 0) { /* kernels load whole vectors */
+        in->tensor.data = ledge__arena_aligned(r->arena, bytes ? bytes : 1);
+        if (!in->tensor.data)
+            return fail(r, LEDGE_ERROR_MEMORY, in->name, "out of memory");
+        memcpy(in->tensor.data, p, bytes);
+    }
+    if (in->tensor.type == LEDGE_BOOL)
+        for (size_t i = 0; i < bytes; i++)
+            ((uint8_t *)in->tensor.data)[i] = ((uint8_t *)in->tensor.data)[i] != 0;
+    return LEDGE_OK;
+}
+
+static void finish_input(Reader *r, Entry *e)
+{
+    if (r->j.bad || r->status)
+        return;
+    if (!e->has_name || !e->has_type || !e->has_shape) {
+        fail(r, LEDGE_ERROR_FORMAT, e->has_name ? e->in->name : WHERE,
+             "an input needs \"name\", \"datatype\" and \"shape\"");
+    } else if (e->has_data == (e->binary >= 0)) {
+        fail(r, LEDGE_ERROR_FORMAT, e->in->name,
+             "an input needs either \"data\" or a \"binary_data_size\" with the bytes behind the "
+             "JSON");
+    } else if (e->binary >= 0) {
+        (void)take_blob(r, e);
+    } else if (!e->filled) {
+        fill(r, e, &e->data);
+        if (e->data.bad) {
+            r->j.bad = e->data.bad;
+            r->j.p = e->data.p;
+        }
+    }
+}
+
+static void read_input(Reader *r)
+{
+    char key[32];
+    if (r->r->n_inputs == LEDGE_OIP_TENSORS) {
+        ledge__json_fault(&r->j, "more than 64 inputs");
+        return;
+    }
+    Entry e = {.in = &r->r->input[r->r->n_inputs], .binary = -1};
+    *e.in = (LedgeOipInput){0};
+    ledge__json_object(&r->j);
+    while (r->status == LEDGE_OK && ledge__json_member(&r->j, key, sizeof key)) {
+        if (strcmp(key, "name") == 0) {
+            ledge__json_string(&r->j, e.in->name, sizeof e.in->name);
+            e.has_name = true;
+        } else if (strcmp(key, "datatype") == 0 && !e.has_type) {
+            read_datatype(r, &e);
+        } else if (strcmp(key, "shape") == 0 && !e.has_shape) {
+            read_shape(r, &e);
+        } else if (strcmp(key, "data") == 0 && !e.has_data) {
+            read_data(r, &e);
+        } else if (strcmp(key, "parameters") == 0) {
+            read_input_parameters(r, &e);
+        } else {
+            ledge__json_skip(&r->j);
+        }
+    }
+    finish_input(r, &e);
+    r->r->n_inputs++;
+}
+
+static void read_output(Reader *r)
+{
+    char key[32];
+    if (r->r->n_outputs == LEDGE_OIP_TENSORS) {
+        ledge__json_fault(&r->j, "more than 64 outputs");
+        return;
+    }
+    LedgeOipOutput *out = &r->r->output[r->r->n_outputs++];
+    *out = (LedgeOipOutput){.binary = r->r->binary_default};
+    ledge__json_object(&r->j);
+    while (ledge__json_member(&r->j, key, sizeof key)) {
+        if (strcmp(key, "name") == 0) {
+            ledge__json_string(&r->j, out->name, sizeof out->name);
+        } else if (strcmp(key, "parameters") == 0) {
+            ledge__json_object(&r->j);
+            while (ledge__json_member(&r->j, key, sizeof key)) {
+                if (strcmp(key, "binary_data") == 0)
+                    out->binary = ledge__json_bool(&r->j);
+                else
+                    ledge__json_skip(&r->j);
+            }
+        } else {
+            ledge__json_skip(&r->j);
+        }
+    }
+    if (!r->j.bad && !out->name[0])
+        ledge__json_fault(&r->j, "an output without a name");
+}
+
+static void read_parameters(Reader *r)
+{
+    char key[32];
+    ledge__json_object(&r->j);
+    while (ledge__json_member(&r->j, key, sizeof key)) {
+        if (strcmp(key, "binary_data_output") == 0) {
+            r->r->binary_default = ledge__json_bool(&r->j);
+        } else if (strcmp(key, "timeout") == 0) {
+            const int64_t us = ledge__json_integer(&r->j);
+            if (us < 0)
+                ledge__json_fault(&r->j, "a timeout below 0");
+            r->r->timeout = (double)us * 1e-6;
+        } else {
+            ledge__json_skip(&r->j);
+        }
+    }
+}
+
+/* "outputs" are read last, since "parameters" anywhere says how they come by default. */
+static void read_request(Reader *r)
+{
+    char key[32];
+    LedgeJson outputs = {0};
+    ledge__json_object(&r->j);
+    while (r->status == LEDGE_OK && ledge__json_member(&r->j, key, sizeof key)) {
+        if (strcmp(key, "id") == 0) {
+            ledge__json_string(&r->j, r->r->id, sizeof r->r->id);
+        } else if (strcmp(key, "inputs") == 0) {
+            ledge__json_array(&r->j);
+            while (r->status == LEDGE_OK && ledge__json_element(&r->j))
+                read_input(r);
+        } else if (strcmp(key, "outputs") == 0 && !outputs.p) {
+            outputs = r->j;
+            ledge__json_skip(&r->j);
+        } else if (strcmp(key, "parameters") == 0) {
+            read_parameters(r);
+        } else {
+            ledge__json_skip(&r->j);
+        }
+    }
+    if (r->status)
+        return;
+    ledge__json_finish(&r->j);
+    if (r->j.bad || !outputs.p)
+        return;
+    r->j = outputs; /* now that binary_data_output is known */
+    ledge__json_array(&r->j);
+    while (ledge__json_element(&r->j))
+        read_output(r);
+}
+
+LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t limit,
+                            LedgeArena *arena, LedgeError *err, LedgeOipRequest *out)
+{
+    if (json_bytes != SIZE_MAX && json_bytes > size)
+        return ledge__fail(err, LEDGE_ERROR_FORMAT, WHERE,
+                           "Inference-Header-Content-Length is %zu, but the body has %zu bytes",
+                           json_bytes, size);
+    const size_t json = json_bytes == SIZE_MAX ? size : json_bytes;
+    Reader r = {.blobs = body + json,
+                .blob_bytes = size - json,
+                .limit = limit,
+                .arena = arena,
+                .err = err,
+                .r = out};
+    out->id[0] = '\0';
+    out->n_inputs = out->n_outputs = 0;
+    out->binary_default = false;
+    out->timeout = 0;
+    ledge__json_begin(&r.j, body, json);
+    read_request(&r);
+    if (r.status)
+        return r.status;
+    LEDGE_TRY(ledge__json_status(&r.j, WHERE, err));
+    if (out->n_inputs == 0)
+        return ledge__fail(err, LEDGE_ERROR_FORMAT, WHERE, "\"inputs\" is missing or empty");
+    if (r.blob_at != r.blob_bytes)
+        return ledge__fail(err, LEDGE_ERROR_FORMAT, WHERE,
+                           "%zu bytes behind the JSON belong to no input",
+                           r.blob_bytes - r.blob_at);
+    return LEDGE_OK;
+}

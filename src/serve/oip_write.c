@@ -1,0 +1,206 @@
+/* Writing inference answers. */
+#include "serve/oip.h"
+
+#include <string.h>
+
+static void put_key(LedgeBytes *b, const char *key)
+{
+    ledge__bytes_put(b, "\"", 1);
+    ledge__bytes_text(b, key);
+    ledge__bytes_put(b, "\":", 2);
+}
+
+static void put_string(LedgeBytes *b, const char *text)
+{
+    ledge__bytes_json_string(b, text, strlen(text));
+}
+
+static void put_element(LedgeBytes *b, const LedgeTensor *t, size_t i)
+{
+    switch (t->type) {
+    case LEDGE_BOOL:
+        ledge__bytes_text(b, ((const uint8_t *)t->data)[i] ? "true" : "false");
+        break;
+    case LEDGE_UINT8:
+        ledge__bytes_json_integer(b, ((const uint8_t *)t->data)[i]);
+        break;
+    case LEDGE_UINT16:
+        ledge__bytes_json_integer(b, ((const uint16_t *)t->data)[i]);
+        break;
+    case LEDGE_UINT32:
+        ledge__bytes_json_integer(b, ((const uint32_t *)t->data)[i]);
+        break;
+    case LEDGE_UINT64:
+        ledge__bytes_json_unsigned(b, ((const uint64_t *)t->data)[i]);
+        break;
+    case LEDGE_INT8:
+        ledge__bytes_json_integer(b, ((const int8_t *)t->data)[i]);
+        break;
+    case LEDGE_INT16:
+        ledge__bytes_json_integer(b, ((const int16_t *)t->data)[i]);
+        break;
+    case LEDGE_INT32:
+        ledge__bytes_json_integer(b, ((const int32_t *)t->data)[i]);
+        break;
+    case LEDGE_INT64:
+        ledge__bytes_json_integer(b, ((const int64_t *)t->data)[i]);
+        break;
+    case LEDGE_DOUBLE:
+        ledge__bytes_json_double(b, ((const double *)t->data)[i]);
+        break;
+    case LEDGE_STRING: {
+        const LedgeString *s = (const LedgeString *)t->data + i;
+        ledge__bytes_json_string(b, s->data, s->size);
+        break;
+    }
+    default:
+        ledge__bytes_json_float(b, ((const float *)t->data)[i]);
+        break;
+    }
+}
+
+static void put_data(LedgeBytes *b, const LedgeTensor *t)
+{
+    const size_t n = (size_t)ledge_tensor_count(t);
+    put_key(b, "data");
+    ledge__bytes_put(b, "[", 1);
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            ledge__bytes_put(b, ",", 1);
+        put_element(b, t, i);
+    }
+    ledge__bytes_put(b, "]", 1);
+}
+
+/* Bytes of the tensor as a blob. */
+static uint64_t blob_bytes(const LedgeTensor *t)
+{
+    const size_t n = (size_t)ledge_tensor_count(t);
+    if (t->type != LEDGE_STRING)
+        return (uint64_t)n * ledge_type_bits(t->type) / 8;
+    uint64_t sum = 4 * (uint64_t)n;
+    for (size_t i = 0; i < n; i++)
+        sum += ((const LedgeString *)t->data)[i].size;
+    return sum;
+}
+
+static void put_blob(LedgeBytes *b, const LedgeTensor *t)
+{
+    if (t->type != LEDGE_STRING) {
+        ledge__bytes_put(b, t->data, (size_t)blob_bytes(t));
+        return;
+    }
+    for (size_t i = 0; i < (size_t)ledge_tensor_count(t); i++) {
+        const LedgeString *s = (const LedgeString *)t->data + i;
+        const unsigned char n[4] = {s->size & 255, s->size >> 8 & 255, s->size >> 16 & 255,
+                                    s->size >> 24 & 255};
+        ledge__bytes_put(b, n, 4);
+        ledge__bytes_put(b, s->data, s->size);
+    }
+}
+
+static void put_output(LedgeBytes *b, const char *name, const LedgeTensor *t, bool binary)
+{
+    ledge__bytes_put(b, "{", 1);
+    put_key(b, "name");
+    put_string(b, name);
+    ledge__bytes_put(b, ",", 1);
+    put_key(b, "datatype");
+    put_string(b, ledge__oip_datatype(t->type));
+    ledge__bytes_put(b, ",", 1);
+    put_key(b, "shape");
+    ledge__bytes_put(b, "[", 1);
+    for (int32_t i = 0; i < t->rank; i++) {
+        if (i)
+            ledge__bytes_put(b, ",", 1);
+        ledge__bytes_json_integer(b, t->dims[i]);
+    }
+    ledge__bytes_put(b, "],", 2);
+    if (binary) {
+        ledge__bytes_text(b, "\"parameters\":{\"binary_data_size\":");
+        ledge__bytes_json_integer(b, (int64_t)blob_bytes(t));
+        ledge__bytes_put(b, "}", 1);
+    } else {
+        put_data(b, t);
+    }
+    ledge__bytes_put(b, "}", 1);
+}
+
+typedef struct Wanted {
+    size_t output; /* of the model */
+    bool binary;
+} Wanted;
+
+static LedgeStatus choose(const LedgeOipRequest *r, const LedgeOipAnswer *a, LedgeError *err,
+                          Wanted *wanted, size_t *n)
+{
+    *n = r->n_outputs ? r->n_outputs : a->n_outputs;
+    if (*n > LEDGE_OIP_TENSORS)
+        return ledge__fail(err, LEDGE_ERROR_LIMIT, a->model,
+                           "the model has more than 64 outputs; name those that are wanted");
+    for (size_t i = 0; i < *n; i++) {
+        size_t k = i;
+        if (r->n_outputs)
+            for (k = 0; k < a->n_outputs && strcmp(a->names[k], r->output[i].name) != 0; k++) {
+            }
+        if (k == a->n_outputs)
+            return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, a->model,
+                               "the model has no output \"%s\"", r->output[i].name);
+        wanted[i] = (Wanted){k, r->n_outputs ? r->output[i].binary : r->binary_default};
+        const LedgeType type = a->outputs[k].type;
+        if (!ledge__oip_datatype(type))
+            return ledge__fail(err, LEDGE_ERROR_TYPE, a->names[k],
+                               "the protocol has no datatype for %s", ledge_type_name(type));
+        if ((type == LEDGE_FLOAT16 || type == LEDGE_BFLOAT16) && !wanted[i].binary)
+            return ledge__fail(err, LEDGE_ERROR_TYPE, a->names[k],
+                               "%s comes as binary data only; ask for it with binary_data",
+                               ledge__oip_datatype(type));
+    }
+    return LEDGE_OK;
+}
+
+LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, LedgeError *err,
+                             LedgeBytes *out, size_t *json_bytes)
+{
+    Wanted wanted[LEDGE_OIP_TENSORS];
+    size_t n;
+    bool binary = false;
+    LEDGE_TRY(choose(r, a, err, wanted, &n));
+    ledge__bytes_put(out, "{", 1);
+    put_key(out, "model_name");
+    put_string(out, a->model);
+    ledge__bytes_put(out, ",", 1);
+    put_key(out, "model_version");
+    put_string(out, a->version);
+    if (a->id[0]) {
+        ledge__bytes_put(out, ",", 1);
+        put_key(out, "id");
+        put_string(out, a->id);
+    }
+    if (a->parameters) {
+        ledge__bytes_text(out, ",\"parameters\":{");
+        ledge__bytes_text(out, a->parameters);
+        ledge__bytes_put(out, "}", 1);
+    }
+    ledge__bytes_text(out, ",\"outputs\":[");
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            ledge__bytes_put(out, ",", 1);
+        put_output(out, a->names[wanted[i].output], &a->outputs[wanted[i].output],
+                   wanted[i].binary);
+        binary |= wanted[i].binary;
+    }
+    ledge__bytes_text(out, "]}");
+    *json_bytes = binary ? out->n : 0;
+    for (size_t i = 0; i < n; i++)
+        if (wanted[i].binary)
+            put_blob(out, &a->outputs[wanted[i].output]);
+    return out->failed ? ledge__no_memory(err) : LEDGE_OK;
+}
+
+void ledge__oip_write_error(const char *message, LedgeBytes *out)
+{
+    ledge__bytes_text(out, "{\"error\":");
+    put_string(out, message);
+    ledge__bytes_put(out, "}", 1);
+}

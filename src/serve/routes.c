@@ -1,0 +1,324 @@
+/* Which path does what. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "monitor/prom_text.h"
+#include "serve/server_page.h"
+#include "serve/server_state.h"
+
+enum { PARTS = 8 };
+
+typedef struct Path {
+    char text[512];
+    const char *part[PARTS];
+    size_t n;
+} Path;
+
+/* "/v2/models/a" becomes v2, models, a. libmicrohttpd has taken %xx apart already; names with a
+ * slash, or dots only, find no model. false: too long or too deep. */
+static bool cut(const char *url, Path *p)
+{
+    char *save = NULL;
+    p->n = 0;
+    if (strlen(url) >= sizeof p->text)
+        return false;
+    strcpy(p->text, url);
+    for (char *word = strtok_r(p->text, "/", &save); word; word = strtok_r(NULL, "/", &save)) {
+        if (p->n == PARTS)
+            return false;
+        p->part[p->n++] = word;
+    }
+    return true;
+}
+
+/* Whether the path is `pattern`, where "*" stands for any part. */
+static bool is(const Path *p, const char *pattern)
+{
+    Path q;
+    if (!cut(pattern, &q) || q.n != p->n)
+        return false;
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(q.part[i], "*") != 0 && strcmp(q.part[i], p->part[i]) != 0)
+            return false;
+    return true;
+}
+
+static enum MHD_Result send_bytes(LedgeExchange *x, unsigned code, const char *type, LedgeBytes *b)
+{
+    char *body = b->failed ? NULL : malloc(b->n ? b->n : 1);
+    const size_t n = b->n;
+    if (body && n)
+        memcpy(body, b->p, n);
+    ledge__bytes_free(b);
+    return body ? ledge__send(x, code, type, body, n, NULL, NULL)
+                : ledge__send_error(x, 500, "out of memory");
+}
+
+static void put_string(LedgeBytes *b, const char *text)
+{
+    ledge__bytes_json_string(b, text, strlen(text));
+}
+
+/* A model that cannot be found is 404; one that is known and not loaded 503. */
+static enum MHD_Result send_missing(LedgeExchange *x, LedgeStatus s, const LedgeError *err)
+{
+    char text[sizeof err->where + sizeof err->message + 4];
+    snprintf(text, sizeof text, "%s: %s", err->where, err->message);
+    return ledge__send_error(x,
+                             s == LEDGE_ERROR_NOT_FOUND ? 404
+                             : s == LEDGE_ERROR_RUNTIME ? 503
+                                                        : 400,
+                             text);
+}
+
+/* ---- what the server says of itself ---- */
+
+static enum MHD_Result send_server(LedgeExchange *x)
+{
+    LedgeBytes b;
+    ledge__bytes_init(&b, ledge__allocator_or_default(NULL));
+    ledge__bytes_text(&b, "{\"name\":\"ledge\",\"version\":");
+    put_string(&b, ledge_version());
+    ledge__bytes_text(&b, ",\"extensions\":[\"binary_tensor_data\",\"model_repository\"]}");
+    return send_bytes(x, 200, "application/json", &b);
+}
+
+static void put_tensor_info(LedgeBytes *b, const LedgeTensorInfo *info)
+{
+    const char *type = ledge__oip_datatype(info->type);
+    ledge__bytes_text(b, "{\"name\":");
+    put_string(b, info->name);
+    ledge__bytes_text(b, ",\"datatype\":");
+    put_string(b, type ? type : ledge_type_name(info->type));
+    ledge__bytes_text(b, ",\"shape\":[");
+    for (int32_t i = 0; i < info->rank; i++) {
+        if (i)
+            ledge__bytes_text(b, ",");
+        ledge__bytes_json_integer(b, info->dims[i]);
+    }
+    ledge__bytes_text(b, "]}");
+}
+
+typedef struct Versions {
+    LedgeBytes *b;
+    const char *name;
+    size_t n;
+} Versions;
+
+static void put_version(void *arg, const LedgeModelEntry *e)
+{
+    Versions *v = arg;
+    if (strcmp(e->name, v->name) != 0 || !e->served)
+        return;
+    if (v->n++)
+        ledge__bytes_text(v->b, ",");
+    put_string(v->b, e->version);
+}
+
+static enum MHD_Result send_model(LedgeExchange *x, const LedgeServed *m)
+{
+    LedgeBytes b;
+    ledge__bytes_init(&b, ledge__allocator_or_default(NULL));
+    ledge__bytes_text(&b, "{\"name\":");
+    put_string(&b, m->name);
+    ledge__bytes_text(&b, ",\"versions\":[");
+    Versions v = {&b, m->name, 0};
+    ledge__model_table_visit(x->server->table, put_version, &v);
+    ledge__bytes_text(&b, "],\"platform\":\"onnx_onnxv1\",\"inputs\":[");
+    for (size_t i = 0; i < m->n_inputs; i++) {
+        ledge__bytes_text(&b, i ? "," : "");
+        put_tensor_info(&b, ledge_model_input(m->model, i));
+    }
+    ledge__bytes_text(&b, "],\"outputs\":[");
+    for (size_t i = 0; i < m->n_outputs; i++) {
+        ledge__bytes_text(&b, i ? "," : "");
+        put_tensor_info(&b, ledge_model_output(m->model, i));
+    }
+    ledge__bytes_text(&b, "]}");
+    return send_bytes(x, 200, "application/json", &b);
+}
+
+static enum MHD_Result get_model(LedgeExchange *x, const char *name, const char *version,
+                                 bool ready)
+{
+    LedgeError err = {0};
+    LedgeServed *m = NULL;
+    const LedgeStatus s = ledge__model_table_find(x->server->table, name, version, &err, &m);
+    if (s != LEDGE_OK)
+        return send_missing(x, s, &err);
+    const enum MHD_Result r =
+        ready ? ledge__send(x, 200, NULL, NULL, 0, NULL, NULL) : send_model(x, m);
+    ledge__served_unref(m);
+    return r;
+}
+
+/* ---- the repository extension ---- */
+
+typedef struct Index {
+    LedgeBytes b;
+    size_t n;
+} Index;
+
+static void put_entry(void *arg, const LedgeModelEntry *e)
+{
+    Index *index = arg;
+    ledge__bytes_text(&index->b, index->n++ ? ",{\"name\":" : "{\"name\":");
+    put_string(&index->b, e->name);
+    ledge__bytes_text(&index->b, ",\"version\":");
+    put_string(&index->b, e->version);
+    ledge__bytes_text(&index->b, ",\"state\":");
+    put_string(&index->b, e->served ? "READY" : "UNAVAILABLE");
+    ledge__bytes_text(&index->b, ",\"reason\":");
+    put_string(&index->b, e->reason);
+    ledge__bytes_text(&index->b, "}");
+}
+
+static enum MHD_Result send_index(LedgeExchange *x)
+{
+    Index index = {.n = 0};
+    ledge__bytes_init(&index.b, ledge__allocator_or_default(NULL));
+    ledge__bytes_text(&index.b, "[");
+    ledge__model_table_visit(x->server->table, put_entry, &index);
+    ledge__bytes_text(&index.b, "]");
+    return send_bytes(x, 200, "application/json", &index.b);
+}
+
+static enum MHD_Result change(LedgeExchange *x, const char *name, const char *what)
+{
+    LedgeError err = {0};
+    const LedgeStatus s = strcmp(what, "load") == 0
+                              ? ledge__model_table_load(x->server->table, name, &err)
+                              : ledge__model_table_unload(x->server->table, name, &err);
+    if (s != LEDGE_OK)
+        return send_missing(x, s, &err);
+    char *empty = strdup("{}");
+    return ledge__send(x, 200, "application/json", empty, empty ? 2 : 0, NULL, NULL);
+}
+
+/* ---- inference ---- */
+
+static enum MHD_Result enqueue(LedgeExchange *x, LedgeWorkKind kind, const char *name,
+                               const char *version)
+{
+    LedgeError err = {0};
+    LedgeWork *w = &x->work;
+    const LedgeStatus s = ledge__model_table_find(x->server->table, name, version, &err, &w->model);
+    if (s != LEDGE_OK)
+        return send_missing(x, s, &err);
+    w->kind = kind;
+    w->owner = x;
+    w->arrived = ledge__now();
+    w->deadline = w->arrived + x->server->options.deadline;
+    x->queued = true;
+    MHD_suspend_connection(x->connection); /* before a worker can resume it */
+    if (ledge__workers_push(x->server->workers, w))
+        return MHD_YES;
+    /* Full: the answer goes out by the same way as a worker's. */
+    ledge__oip_write_error("too many requests wait already; try again", &w->out);
+    w->end = LEDGE_WORK_LATE;
+    x->ready = true;
+    MHD_resume_connection(x->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result infer(LedgeExchange *x, const char *name, const char *version)
+{
+    const char *header = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
+                                                     "Inference-Header-Content-Length");
+    const char *type =
+        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Content-Encoding");
+    char *end = NULL;
+    if (type && strcmp(type, "identity") != 0)
+        return ledge__send_error(x, 415, "compressed bodies are not taken");
+    x->work.json_bytes = SIZE_MAX;
+    if (header) {
+        const unsigned long long v = strtoull(header, &end, 10);
+        if (end == header || *end || header[0] == '-' || v >= SIZE_MAX)
+            return ledge__send_error(x, 400, "Inference-Header-Content-Length is no number");
+        x->work.json_bytes = (size_t)v;
+    }
+    const bool raw = x->work.json_bytes == 0;
+    if (!x->work.body)
+        return ledge__send_error(x, 400, "the request has no body");
+    return enqueue(x, raw ? LEDGE_WORK_RAW : LEDGE_WORK_INFER, name, version);
+}
+
+static enum MHD_Result classify(LedgeExchange *x, const char *name, const char *version)
+{
+    const char *top = MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, "top");
+    x->work.top = top ? strtoul(top, NULL, 10) : 5;
+    if (x->work.top < 1 || x->work.top > 100)
+        return ledge__send_error(x, 400, "top must be 1 to 100");
+    if (!x->work.body || x->work.size == 0)
+        return ledge__send_error(x, 400, "send a JPEG or PNG as the body");
+    return enqueue(x, LEDGE_WORK_CLASSIFY, name, version);
+}
+
+/* ---- the table ---- */
+
+static enum MHD_Result get(LedgeExchange *x, const Path *p)
+{
+    LedgeServer *s = x->server;
+    if (is(p, "/v2/health/live"))
+        return ledge__send(x, 200, NULL, NULL, 0, NULL, NULL);
+    if (is(p, "/v2/health/ready"))
+        return ledge__send(
+            x, ledge__model_table_ready(s->table) && !atomic_load(&s->draining) ? 200 : 503, NULL,
+            NULL, 0, NULL, NULL);
+    if (is(p, "/v2"))
+        return send_server(x);
+    if (is(p, "/v2/models/*"))
+        return get_model(x, p->part[2], NULL, false);
+    if (is(p, "/v2/models/*/ready"))
+        return get_model(x, p->part[2], NULL, true);
+    if (is(p, "/v2/models/*/versions/*"))
+        return get_model(x, p->part[2], p->part[4], false);
+    if (is(p, "/v2/models/*/versions/*/ready"))
+        return get_model(x, p->part[2], p->part[4], true);
+    if (is(p, "/metrics")) {
+        size_t n;
+        char *text = ledge__server_metrics(s, &n);
+        return text ? ledge__send(x, 200, LEDGE_PROM_CONTENT_TYPE, text, n, NULL, NULL)
+                    : ledge__send_error(x, 500, "out of memory");
+    }
+    if (is(p, "/v1/status")) {
+        size_t n;
+        char *text = ledge__server_status(s, &n);
+        return text ? ledge__send(x, 200, "application/json", text, n, NULL, NULL)
+                    : ledge__send_error(x, 500, "out of memory");
+    }
+    if (p->n == 0)
+        return ledge__send_page(x);
+    return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
+}
+
+static enum MHD_Result post(LedgeExchange *x, const Path *p)
+{
+    if (is(p, "/v2/models/*/infer"))
+        return infer(x, p->part[2], NULL);
+    if (is(p, "/v2/models/*/versions/*/infer"))
+        return infer(x, p->part[2], p->part[4]);
+    if (is(p, "/v1/classify/*"))
+        return classify(x, p->part[2], NULL);
+    if (is(p, "/v1/classify/*/versions/*"))
+        return classify(x, p->part[2], p->part[4]);
+    if (is(p, "/v2/repository/index"))
+        return send_index(x);
+    if (is(p, "/v2/repository/models/*/load") || is(p, "/v2/repository/models/*/unload"))
+        return change(x, p->part[3], p->part[4]);
+    return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
+}
+
+enum MHD_Result ledge__route(LedgeExchange *x, const char *method, const char *url)
+{
+    Path p;
+    if (!cut(url, &p))
+        return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+        return get(x, &p);
+    if (strcmp(method, "POST") == 0)
+        return post(x, &p);
+    return ledge__send_error(x, 405, "only GET, HEAD and POST are understood");
+}

@@ -1,0 +1,234 @@
+/* Loading, counting and freeing of served models. */
+#include "serve/served_model.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "monitor/input_features.h"
+#include "trust/sha256.h"
+
+#define LABELS_KEY   "ledge.labels"
+#define BASELINE_KEY "ledge.baseline"
+
+bool ledge__served_name_ok(const char *name)
+{
+    const size_t n = strlen(name);
+    if (n == 0 || n >= LEDGE_SERVE_NAME || name[0] == '.' || name[n - 1] == '.')
+        return false;
+    for (const char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '_' && *p != '-' && *p != '.')
+            return false;
+    return true;
+}
+
+/* One name a line. */
+static LedgeStatus cut_labels(LedgeServed *m, LedgeError *err)
+{
+    const char *text = ledge_model_metadata(m->model, LABELS_KEY);
+    if (!text)
+        return LEDGE_OK;
+    m->label_text = strdup(text);
+    size_t lines = 1;
+    for (const char *p = text; *p; p++)
+        lines += *p == '\n';
+    m->labels = calloc(lines, sizeof *m->labels);
+    if (!m->label_text || !m->labels)
+        return ledge__no_memory(err);
+    char *save = NULL;
+    for (char *line = strtok_r(m->label_text, "\r\n", &save); line;
+         line = strtok_r(NULL, "\r\n", &save))
+        m->labels[m->n_labels++] = line;
+    return LEDGE_OK;
+}
+
+static LedgeStatus watch(LedgeServed *m, LedgeError *err)
+{
+    const LedgeAllocator *a = ledge__allocator_or_default(NULL);
+    const char *text = ledge_model_metadata(m->model, BASELINE_KEY);
+    LedgeBaseline *baseline = NULL;
+    if (!m->options.drift)
+        return LEDGE_OK;
+    if (text)
+        LEDGE_TRY(ledge__baseline_read(text, strlen(text), a, err, &baseline));
+    const LedgeStatus s = ledge__drift_new(&m->options.drift_options, baseline, a, err, &m->drift);
+    ledge__baseline_free(baseline);
+    if (s == LEDGE_OK)
+        ledge__drift_report(m->drift, &m->drift_report);
+    return s;
+}
+
+static bool free_first(const LedgeTensorInfo *info)
+{
+    return info->rank > 0 && info->dims[0] < 0;
+}
+
+static LedgeStatus look_at(LedgeServed *m, LedgeError *err)
+{
+    m->n_inputs = ledge_model_input_count(m->model);
+    m->n_outputs = ledge_model_output_count(m->model);
+    m->output_names = calloc(m->n_outputs + 1, sizeof *m->output_names);
+    if (!m->output_names)
+        return ledge__no_memory(err);
+    m->batches = m->n_inputs > 0 && m->n_outputs > 0;
+    for (size_t i = 0; i < m->n_outputs; i++) {
+        m->output_names[i] = ledge_model_output(m->model, i)->name;
+        m->batches = m->batches && free_first(ledge_model_output(m->model, i));
+    }
+    for (size_t i = 0; i < m->n_inputs; i++)
+        m->batches = m->batches && free_first(ledge_model_input(m->model, i));
+    m->takes_pictures = m->n_inputs == 1 && ledge__preprocess_for_model(m->model, 0, NULL, NULL,
+                                                                        &m->pre, NULL) == LEDGE_OK;
+    LEDGE_TRY(cut_labels(m, err));
+    return watch(m, err);
+}
+
+LedgeStatus ledge__served_load(const char *name, const char *version, const char *path,
+                               const LedgeServedOptions *options, LedgeError *err,
+                               LedgeServed **out)
+{
+    const LedgeModelOptions how = {.cpu = options->cpu};
+    if (!ledge__served_name_ok(name) || strlen(version) >= sizeof(*out)->version)
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, name,
+                           "a model's name is made of up to 63 letters, digits, '_', '-' and '.'");
+    LedgeServed *m = calloc(1, sizeof *m);
+    if (!m || pthread_mutex_init(&m->lock, NULL) != 0) {
+        free(m);
+        return ledge__no_memory(err);
+    }
+    atomic_init(&m->refs, 1);
+    strcpy(m->name, name);
+    strcpy(m->version, version);
+    m->options = *options;
+    uint64_t bytes;
+    LedgeStatus s = ledge__sha256_file(path, err, m->hash, &bytes);
+    if (s == LEDGE_OK)
+        s = ledge_model_load(path, &how, err, &m->model);
+    if (s == LEDGE_OK)
+        s = look_at(m, err);
+    if (s != LEDGE_OK)
+        ledge__served_unref(m);
+    else
+        *out = m;
+    return s;
+}
+
+LedgeServed *ledge__served_ref(LedgeServed *m)
+{
+    atomic_fetch_add(&m->refs, 1);
+    return m;
+}
+
+void ledge__served_unref(LedgeServed *m)
+{
+    if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
+        return;
+    for (int i = 0; i < LEDGE_SERVE_WORKERS; i++)
+        ledge_session_free(m->session[i]);
+    ledge_model_free(m->model);
+    ledge__drift_free(m->drift);
+    pthread_mutex_destroy(&m->lock);
+    free(m->output_names);
+    free(m->labels);
+    free(m->label_text);
+    free(m);
+}
+
+LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out)
+{
+    LedgeSession **mine = &m->session[worker];
+    const LedgeSessionOptions o = {.threads = m->options.threads,
+                                   .arena_limit = m->options.arena_limit};
+    if (!*mine)
+        LEDGE_TRY(ledge_session_create(m->model, &o, err, mine));
+    *out = *mine;
+    return LEDGE_OK;
+}
+
+/* ---- scores ---- */
+
+bool ledge__scores_of(const LedgeTensor *t, int64_t *rows, int64_t *classes)
+{
+    const int64_t n = ledge_tensor_count(t);
+    if (t->type != LEDGE_FLOAT || t->rank < 1 || n <= 1 || !t->data)
+        return false;
+    for (int32_t i = 2; i < t->rank; i++)
+        if (t->dims[i] != 1)
+            return false;
+    *rows = t->rank == 1 ? 1 : t->dims[0];
+    *classes = *rows ? n / *rows : 0;
+    return *classes > 1;
+}
+
+size_t ledge__scores_top(const LedgeTensor *t, int64_t item, size_t k, int64_t *classes,
+                         double *probabilities)
+{
+    int64_t rows, n;
+    if (!ledge__scores_of(t, &rows, &n) || item >= rows)
+        return 0;
+    const float *y = (const float *)t->data + item * n;
+    double sum = 0, exps = 0, most = -INFINITY;
+    bool negative = false;
+    size_t found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)y[i];
+        negative |= y[i] < 0;
+        most = fmax(most, (double)y[i]);
+        /* insertion among the best; ties: the lower class first */
+        size_t at = found < k ? found++ : k;
+        while (at > 0 && !(y[i] <= y[classes[at - 1]])) {
+            if (at < k)
+                classes[at] = classes[at - 1];
+            at--;
+        }
+        if (at < k)
+            classes[at] = i;
+    }
+    const bool done = !negative && fabs(sum - 1) < 1e-3;
+    for (int64_t i = 0; i < n && !done; i++)
+        exps += exp((double)y[i] - most);
+    for (size_t i = 0; i < found; i++)
+        probabilities[i] = done ? (double)y[classes[i]] : exp((double)y[classes[i]] - most) / exps;
+    return found;
+}
+
+/* ---- statistics ---- */
+
+static void record_drift(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
+                         const LedgeTensor *outputs)
+{
+    int64_t rows = 1, classes;
+    const bool scores = m->n_outputs > 0 && ledge__scores_of(&outputs[0], &rows, &classes);
+    for (int64_t i = 0; i < (scores ? rows : 1); i++) {
+        float features[LEDGE_INPUT_FEATURE_COUNT];
+        double p = NAN;
+        LedgeDriftRecord r = {
+            .time = now, .latency = latency, .class_id = -1, .features = features};
+        if (m->n_inputs > 0 && ledge__input_features(&inputs[0], i, features))
+            r.n_features = LEDGE_INPUT_FEATURE_COUNT;
+        if (scores)
+            ledge__scores_top(&outputs[0], i, 1, &r.class_id, &p);
+        r.confidence = (float)p;
+        if (ledge__drift_record(m->drift, &r))
+            ledge__drift_report(m->drift, &m->drift_report);
+    }
+}
+
+void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
+                          const LedgeTensor *outputs)
+{
+    pthread_mutex_lock(&m->lock);
+    m->answered++;
+    ledge__sketch_add(&m->latency, latency);
+    if (m->drift)
+        record_drift(m, now, latency, inputs, outputs);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void ledge__served_failed(LedgeServed *m)
+{
+    pthread_mutex_lock(&m->lock);
+    m->failed++;
+    pthread_mutex_unlock(&m->lock);
+}

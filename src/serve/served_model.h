@@ -1,0 +1,72 @@
+/* A model that is being served: one version of it, loaded, with a session for each worker, its
+ * preprocessing, labels, statistics and drift.
+ *
+ * Counted references: whoever answers a request holds one, so that a model may be replaced or
+ * unloaded while it answers. */
+#ifndef LEDGE_SERVE_SERVED_MODEL_H
+#define LEDGE_SERVE_SERVED_MODEL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "image/preprocess.h"
+#include "ledge/ledge.h"
+#include "monitor/drift.h"
+#include "monitor/sketch.h"
+
+enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
+
+typedef struct LedgeServedOptions {
+    const char *cpu; /* as LedgeModelOptions.cpu */
+    int workers;     /* sessions; worker i uses session i */
+    int threads;     /* of each session */
+    size_t arena_limit;
+    bool drift; /* watch it */
+    LedgeDriftOptions drift_options;
+} LedgeServedOptions;
+
+typedef struct LedgeServed {
+    atomic_int refs;
+    char name[LEDGE_SERVE_NAME], version[16], hash[65]; /* hash: SHA-256 of the file, hex */
+    LedgeModel *model;
+    size_t n_inputs, n_outputs;
+    const char **output_names;
+    bool takes_pictures;
+    LedgePreprocess pre;
+    char *label_text; /* the labels, cut up */
+    const char **labels;
+    size_t n_labels;
+    LedgeServedOptions options;
+    LedgeSession *session[LEDGE_SERVE_WORKERS]; /* made when its worker first needs it */
+    bool batches;         /* all inputs and outputs have a free first dimension */
+    pthread_mutex_t lock; /* of what follows */
+    uint64_t answered, failed;
+    LedgeSketch latency;
+    LedgeDrift *drift; /* NULL: not watched */
+    LedgeDriftReport drift_report;
+} LedgeServed;
+
+/* name: what it is called in URLs. Loads the file at `path`, which may be .onnx or .ledge.
+ * Statuses: ARGUMENT (a name that is no name), those of ledge_model_load. */
+LedgeStatus ledge__served_load(const char *name, const char *version, const char *path,
+                               const LedgeServedOptions *options, LedgeError *err,
+                               LedgeServed **out);
+LedgeServed *ledge__served_ref(LedgeServed *m);
+void ledge__served_unref(LedgeServed *m); /* NULL is legal */
+/* Whether a name can stand in a URL and a folder: letters, digits, '_', '-' and inner dots. */
+bool ledge__served_name_ok(const char *name);
+
+/* The worker's own session. */
+LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
+/* Counts one answer and shows it to the drift monitor. inputs and outputs: of one request. */
+void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
+                          const LedgeTensor *outputs);
+void ledge__served_failed(LedgeServed *m);
+
+/* Whether output 0 is rows of scores [N, C], C > 1; the best k of row `item`, best first, with
+ * their probabilities (softmax unless they sum to 1). Gives how many were written. */
+bool ledge__scores_of(const LedgeTensor *t, int64_t *rows, int64_t *classes);
+size_t ledge__scores_top(const LedgeTensor *t, int64_t item, size_t k, int64_t *classes,
+                         double *probabilities);
+
+#endif

@@ -1,0 +1,350 @@
+/* The server's life, and the way of a request through libmicrohttpd: headers, body, and out to the
+ * workers while the connection is suspended. */
+#include "serve/server_state.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cpu.h"
+
+static void set_defaults(LedgeServerOptions *o)
+{
+    int fast;
+    const int cores = ledge__cpu_cores(&fast);
+    o->host = o->host ? o->host : "127.0.0.1";
+    o->workers = o->workers > 0 ? o->workers : fast > 0 ? fast : cores;
+    o->workers = o->workers < LEDGE_SERVE_WORKERS ? o->workers : LEDGE_SERVE_WORKERS;
+    o->queue = o->queue ? o->queue : 256;
+    o->batch = o->batch ? o->batch : 1;
+    o->deadline = o->deadline > 0 ? o->deadline : 30;
+    o->body_limit = o->body_limit ? o->body_limit : (size_t)64 << 20;
+    o->connections = o->connections ? o->connections : 1000;
+    o->idle = o->idle ? o->idle : 30;
+}
+
+/* ---- answers ---- */
+
+enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, char *body,
+                            size_t size, const char *extra, const char *value)
+{
+    struct MHD_Response *r = MHD_create_response_from_buffer(
+        size, body, body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (!r) {
+        free(body);
+        return MHD_NO;
+    }
+    if (type)
+        MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    if (extra)
+        MHD_add_response_header(r, extra, value);
+    if (code < LEDGE_CODES)
+        atomic_fetch_add(&x->server->codes[code], 1);
+    const enum MHD_Result done = MHD_queue_response(x->connection, code, r);
+    MHD_destroy_response(r);
+    return done;
+}
+
+/* A copy that free() frees, whatever the allocator of `b` does. */
+static char *copy_of(const LedgeBytes *b)
+{
+    char *p = malloc(b->n ? b->n : 1);
+    if (p && b->n)
+        memcpy(p, b->p, b->n);
+    return p;
+}
+
+enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *message)
+{
+    LedgeBytes b;
+    ledge__bytes_init(&b, ledge__allocator_or_default(NULL));
+    ledge__oip_write_error(message, &b);
+    char *body = b.failed ? NULL : copy_of(&b);
+    const size_t n = body ? b.n : 0;
+    ledge__bytes_free(&b);
+    return ledge__send(x, code, "application/json", body, n,
+                       code == 503   ? "Retry-After"
+                       : code == 401 ? "WWW-Authenticate"
+                                     : NULL,
+                       code == 503 ? "1" : "Bearer");
+}
+
+enum MHD_Result ledge__send_answer(LedgeExchange *x)
+{
+    LedgeWork *w = &x->work;
+    static const unsigned codes[] = {200, 400, 503, 500};
+    const unsigned code = codes[w->end];
+    char length[24];
+    if (w->out.failed || (w->end == LEDGE_WORK_FAILED && w->out.n == 0))
+        return ledge__send_error(x, 500, "out of memory");
+    char *body = copy_of(&w->out);
+    if (!body)
+        return ledge__send_error(x, 500, "out of memory");
+    if (w->out_json == 0)
+        return ledge__send(x, code, "application/json", body, w->out.n,
+                           code == 503 ? "Retry-After" : NULL, "1");
+    snprintf(length, sizeof length, "%zu", w->out_json);
+    return ledge__send(x, code, "application/octet-stream", body, w->out.n,
+                       "Inference-Header-Content-Length", length);
+}
+
+/* ---- requests ---- */
+
+static void answer_is_ready(LedgeWork *w)
+{
+    LedgeExchange *x = w->owner;
+    x->ready = true; /* the resumption orders this before the next call for it */
+    MHD_resume_connection(x->connection);
+}
+
+static LedgeExchange *begin(LedgeServer *s, struct MHD_Connection *c)
+{
+    LedgeExchange *x = calloc(1, sizeof *x);
+    if (!x)
+        return NULL;
+    x->server = s;
+    x->connection = c;
+    ledge__bytes_init(&x->work.out, ledge__allocator_or_default(NULL));
+    atomic_fetch_add(&s->active, 1);
+    return x;
+}
+
+static void refuse(LedgeExchange *x, unsigned code)
+{
+    x->refused = true;
+    x->refusal = code;
+}
+
+/* Compares in a time that does not tell how much of it was right. */
+static bool same_text(const char *a, const char *b)
+{
+    const size_t n = strlen(a), m = strlen(b);
+    unsigned differ = n != m;
+    for (size_t i = 0; i < n; i++)
+        differ |= (unsigned)(unsigned char)a[i] ^ (unsigned)(unsigned char)b[m ? i % m : 0];
+    return differ == 0;
+}
+
+static void check_headers(LedgeExchange *x, const char *method)
+{
+    const LedgeServer *s = x->server;
+    const char *length =
+        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Content-Length");
+    const char *token =
+        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization");
+    if (length && strtoull(length, NULL, 10) > s->options.body_limit)
+        refuse(x, 413);
+    if (s->token && strcmp(method, "POST") == 0 && (!token || !same_text(token, s->token)))
+        refuse(x, 401);
+    if (!x->refused && length) { /* room for it at once */
+        x->room = (size_t)strtoull(length, NULL, 10);
+        x->work.body = aligned_alloc(LEDGE_ALIGN, ledge__round_up(x->room + 1, LEDGE_ALIGN));
+        if (!x->work.body)
+            refuse(x, 503);
+    }
+}
+
+static void take_body(LedgeExchange *x, const char *data, size_t size)
+{
+    LedgeWork *w = &x->work;
+    if (x->refused)
+        return;
+    if (size > x->server->options.body_limit - w->size) {
+        refuse(x, 413);
+        return;
+    }
+    if (w->size + size > x->room) { /* chunked: its length is not known before */
+        const size_t room = 2 * (w->size + size) + 4096;
+        char *body = aligned_alloc(LEDGE_ALIGN, ledge__round_up(room + 1, LEDGE_ALIGN));
+        if (!body) {
+            refuse(x, 503);
+            return;
+        }
+        if (w->size)
+            memcpy(body, w->body, w->size);
+        free(w->body);
+        w->body = body;
+        x->room = room;
+    }
+    memcpy(w->body + w->size, data, size);
+    w->size += size;
+}
+
+static enum MHD_Result send_refusal(LedgeExchange *x)
+{
+    switch (x->refusal) {
+    case 401:
+        return ledge__send_error(x, 401, "the request lacks the right bearer token");
+    case 413:
+        return ledge__send_error(x, 413, "the request is larger than this server takes");
+    default:
+        return ledge__send_error(x, 503, "out of memory for the request");
+    }
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *size, void **state)
+{
+    LedgeExchange *x = *state;
+    (void)version;
+    if (!x) {
+        *state = x = begin(arg, c);
+        if (x)
+            check_headers(x, method);
+        /* What is refused by its headers gets its answer before the body is read. */
+        return !x ? MHD_NO : x->refused ? send_refusal(x) : MHD_YES;
+    }
+    if (*size) {
+        take_body(x, data, *size);
+        *size = 0;
+        return MHD_YES;
+    }
+    if (x->ready)
+        return ledge__send_answer(x);
+    if (x->refused)
+        return send_refusal(x);
+    return ledge__route(x, method, url);
+}
+
+static void on_done(void *arg, struct MHD_Connection *c, void **state,
+                    enum MHD_RequestTerminationCode code)
+{
+    LedgeExchange *x = *state;
+    (void)arg;
+    (void)c;
+    (void)code;
+    if (!x)
+        return;
+    ledge__served_unref(x->work.model);
+    ledge__bytes_free(&x->work.out);
+    free(x->work.body);
+    atomic_fetch_sub(&x->server->active, 1);
+    free(x);
+    *state = NULL;
+}
+
+/* ---- life ---- */
+
+static bool address_of(const char *host, uint16_t port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(port);
+        return true;
+    }
+    if (inet_pton(AF_INET6, host, &v6->sin6_addr) != 1)
+        return false;
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    return true;
+}
+
+static LedgeStatus start_daemon(LedgeServer *s, LedgeError *err)
+{
+    const LedgeServerOptions *o = &s->options;
+    struct sockaddr_storage address;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO;
+    if (!address_of(o->host, o->port, &address))
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, o->host,
+                           "give an address to listen on in figures, such as 127.0.0.1 or ::1");
+    if (address.ss_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)o->certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->key},
+        {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    if (o->certificate && MHD_is_feature_supported(MHD_FEATURE_SSL) != MHD_YES)
+        return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, o->host,
+                           "this machine's libmicrohttpd was built without TLS");
+    if (o->certificate)
+        flags |= MHD_USE_TLS;
+    errno = 0;
+    s->daemon = MHD_start_daemon(
+        flags, o->port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, (void *)&address,
+        MHD_OPTION_NOTIFY_COMPLETED, on_done, s, MHD_OPTION_CONNECTION_LIMIT, o->connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)64 << 10, MHD_OPTION_ARRAY, o->certificate ? tls : none, MHD_OPTION_END);
+    if (!s->daemon)
+        return ledge__fail(err, LEDGE_ERROR_RUNTIME, o->host, "cannot listen on port %u: %s",
+                           o->port,
+                           errno            ? strerror(errno)
+                           : o->certificate ? "certificate or key cannot be used"
+                                            : "the address is not this machine's");
+    return LEDGE_OK;
+}
+
+LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTable *table,
+                                LedgeError *err, LedgeServer **out)
+{
+    LedgeServer *s = calloc(1, sizeof *s);
+    if (!s)
+        return ledge__no_memory(err);
+    s->options = *options;
+    set_defaults(&s->options);
+    s->table = table;
+    s->started = ledge__now();
+    pthread_mutex_init(&s->resources_lock, NULL);
+    const LedgeWorkOptions work = {.workers = s->options.workers,
+                                   .queue = s->options.queue,
+                                   .batch = s->options.batch,
+                                   .delay = s->options.delay,
+                                   .tensor_limit = 4 * s->options.body_limit,
+                                   .ready = answer_is_ready};
+    LedgeStatus status =
+        ledge__resources_new(NULL, "", ledge__allocator_or_default(NULL), err, &s->resources);
+    if (status == LEDGE_OK && options->token) {
+        const size_t n = strlen(options->token) + sizeof "Bearer ";
+        s->token = malloc(n);
+        if (s->token)
+            snprintf(s->token, n, "Bearer %s", options->token);
+        else
+            status = ledge__no_memory(err);
+    }
+    if (status == LEDGE_OK)
+        status = ledge__workers_new(&work, err, &s->workers);
+    if (status == LEDGE_OK)
+        status = start_daemon(s, err);
+    if (status != LEDGE_OK)
+        ledge__server_stop(s, 0);
+    else
+        *out = s;
+    return status;
+}
+
+uint16_t ledge__server_port(const LedgeServer *s)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    return info ? info->port : 0;
+}
+
+void ledge__server_stop(LedgeServer *s, double patience)
+{
+    if (!s)
+        return;
+    atomic_store(&s->draining, true);
+    if (s->daemon) {
+        const MHD_socket listening = MHD_quiesce_daemon(s->daemon);
+        const double until = ledge__now() + patience;
+        while (atomic_load(&s->active) > 0 && ledge__now() < until)
+            nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        ledge__workers_free(s->workers); /* answers what waits; nobody may be suspended below */
+        s->workers = NULL;
+        MHD_stop_daemon(s->daemon);
+        if (listening != MHD_INVALID_SOCKET)
+            (void)close(listening);
+    }
+    ledge__workers_free(s->workers);
+    ledge__resources_free(s->resources);
+    pthread_mutex_destroy(&s->resources_lock);
+    free(s->token);
+    free(s);
+}

@@ -1,0 +1,50 @@
+/* What the parts of the server share. */
+#ifndef LEDGE_SERVE_SERVER_STATE_H
+#define LEDGE_SERVE_SERVER_STATE_H
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+#include "monitor/resources.h"
+#include "serve/server.h"
+#include "serve/work.h"
+
+enum { LEDGE_CODES = 600 };
+
+struct LedgeServer {
+    LedgeServerOptions options;
+    LedgeModelTable *table;
+    struct MHD_Daemon *daemon;
+    LedgeWorkers *workers;
+    double started;
+    atomic_int active; /* requests that are not answered yet */
+    atomic_bool draining;
+    atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
+    char *token;                             /* "Bearer …" */
+    pthread_mutex_t resources_lock;
+    LedgeResources *resources;
+};
+
+/* One request, from its first header to its last byte. */
+typedef struct LedgeExchange {
+    LedgeServer *server;
+    struct MHD_Connection *connection;
+    LedgeWork work; /* body, answer */
+    size_t room;    /* of work.body */
+    bool refused;   /* too large, or without the token: the body is not kept */
+    unsigned refusal;
+    bool queued, ready;
+} LedgeExchange;
+
+/* routes.c: answers the request, or hands it to the workers. */
+enum MHD_Result ledge__route(LedgeExchange *x, const char *method, const char *url);
+/* Sends bytes that become the server's to free (with free()). extra: a header, or NULL. */
+enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, char *body,
+                            size_t size, const char *extra, const char *value);
+enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *message);
+/* Sends what a worker left in x->work. */
+enum MHD_Result ledge__send_answer(LedgeExchange *x);
+/* server_metrics.c: the text for Prometheus, to be freed with free(); NULL: no memory. */
+char *ledge__server_metrics(LedgeServer *s, size_t *size);
+
+#endif

@@ -1,0 +1,189 @@
+/* The queue and its workers. */
+#include "serve/work.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BATCH = 64 };
+
+typedef struct Worker {
+    LedgeWorkers *all;
+    pthread_t thread;
+    int index;
+} Worker;
+
+struct LedgeWorkers {
+    LedgeWorkOptions options;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    LedgeWork *first, *last;
+    size_t waiting;
+    bool stop;
+    int started;
+    Worker worker[LEDGE_SERVE_WORKERS];
+};
+
+double ledge__now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static LedgeWork *take_first(LedgeWorkers *w)
+{
+    LedgeWork *work = w->first;
+    w->first = work->next;
+    if (!w->first)
+        w->last = NULL;
+    w->waiting--;
+    return work;
+}
+
+/* Those that can share a run with `like`, out of the middle of the queue too. */
+static uint32_t take_alike(LedgeWorkers *w, const LedgeWork *like, LedgeWork **out, uint32_t room)
+{
+    uint32_t n = 0;
+    LedgeWork *last = NULL;
+    for (LedgeWork **at = &w->first; *at && n < room;) {
+        LedgeWork *one = *at;
+        if (one->model == like->model && one->kind == like->kind) {
+            *at = one->next;
+            out[n++] = one;
+            w->waiting--;
+        } else {
+            last = one;
+            at = &one->next;
+        }
+    }
+    if (!w->first)
+        w->last = NULL;
+    else if (n < room) /* the whole queue was walked */
+        w->last = last;
+    else
+        for (w->last = w->first; w->last->next; w->last = w->last->next) {
+        }
+    return n;
+}
+
+/* A first request, and with batching those that go with it; waits for them up to the delay. Called
+ * with the lock held. */
+static uint32_t take_batch(LedgeWorkers *w, LedgeWork **out)
+{
+    out[0] = take_first(w);
+    uint32_t n = 1, most = w->options.batch < BATCH ? w->options.batch : BATCH;
+    if (most <= 1 || !out[0]->model->batches || out[0]->kind == LEDGE_WORK_CLASSIFY)
+        return n;
+    const double until = out[0]->arrived + w->options.delay;
+    for (;;) {
+        n += take_alike(w, out[0], out + n, most - n);
+        const double left = until - ledge__now();
+        if (n == most || left <= 0 || w->stop)
+            return n;
+        struct timespec t;
+        t.tv_sec = (time_t)until;
+        t.tv_nsec = (long)((until - (double)t.tv_sec) * 1e9);
+        if (pthread_cond_timedwait(&w->more, &w->lock, &t) == ETIMEDOUT)
+            return n + take_alike(w, out[0], out + n, most - n);
+    }
+}
+
+static void *work_on(void *arg)
+{
+    Worker *me = arg;
+    LedgeWorkers *w = me->all;
+    LedgeWork *works[BATCH];
+    pthread_mutex_lock(&w->lock);
+    for (;;) {
+        while (!w->first && !w->stop)
+            pthread_cond_wait(&w->more, &w->lock);
+        if (!w->first)
+            break;
+        const uint32_t n = take_batch(w, works);
+        if (w->first)
+            pthread_cond_signal(&w->more); /* a wake-up meant for others may have come here */
+        pthread_mutex_unlock(&w->lock);
+        ledge__infer(&w->options, me->index, works, n);
+        for (uint32_t i = 0; i < n; i++)
+            w->options.ready(works[i]);
+        pthread_mutex_lock(&w->lock);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+static bool init_locks(LedgeWorkers *w)
+{
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return false;
+    const bool done = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
+                      pthread_cond_init(&w->more, &attr) == 0 &&
+                      pthread_mutex_init(&w->lock, NULL) == 0;
+    pthread_condattr_destroy(&attr);
+    return done;
+}
+
+LedgeStatus ledge__workers_new(const LedgeWorkOptions *options, LedgeError *err, LedgeWorkers **out)
+{
+    LedgeWorkers *w = calloc(1, sizeof *w);
+    if (!w || !init_locks(w)) {
+        free(w);
+        return ledge__no_memory(err);
+    }
+    w->options = *options;
+    for (int i = 0; i < options->workers && i < LEDGE_SERVE_WORKERS; i++) {
+        w->worker[i] = (Worker){.all = w, .index = i};
+        if (pthread_create(&w->worker[i].thread, NULL, work_on, &w->worker[i]) != 0) {
+            ledge__workers_free(w);
+            return ledge__fail(err, LEDGE_ERROR_RUNTIME, "workers",
+                               "the system gives no thread for worker %d", i + 1);
+        }
+        w->started++;
+    }
+    *out = w;
+    return LEDGE_OK;
+}
+
+bool ledge__workers_push(LedgeWorkers *w, LedgeWork *work)
+{
+    pthread_mutex_lock(&w->lock);
+    const bool taken = !w->stop && w->waiting < w->options.queue;
+    if (taken) {
+        work->next = NULL;
+        if (w->last)
+            w->last->next = work;
+        else
+            w->first = work;
+        w->last = work;
+        w->waiting++;
+        pthread_cond_signal(&w->more);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return taken;
+}
+
+size_t ledge__workers_waiting(LedgeWorkers *w)
+{
+    pthread_mutex_lock(&w->lock);
+    const size_t n = w->waiting;
+    pthread_mutex_unlock(&w->lock);
+    return n;
+}
+
+void ledge__workers_free(LedgeWorkers *w)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_broadcast(&w->more);
+    pthread_mutex_unlock(&w->lock);
+    for (int i = 0; i < w->started; i++)
+        pthread_join(w->worker[i].thread, NULL);
+    pthread_cond_destroy(&w->more);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}

@@ -1,0 +1,69 @@
+/* Requests that wait for a model, and the threads that answer them.
+ *
+ * The queue is bounded: past it a request is refused at once, so that waiting stays short. Workers
+ * take requests in order; where a model takes batches, those for the same model and shape that are
+ * there already, or come within the delay, are answered in one run. The transport hands a request
+ * in and is told when its answer is ready; this file knows no HTTP. */
+#ifndef LEDGE_SERVE_WORK_H
+#define LEDGE_SERVE_WORK_H
+
+#include "serve/model_table.h"
+#include "serve/oip.h"
+
+typedef enum LedgeWorkKind {
+    LEDGE_WORK_INFER,   /* an Open Inference Protocol request */
+    LEDGE_WORK_RAW,     /* the bytes of the model's only input */
+    LEDGE_WORK_CLASSIFY /* a JPEG or PNG */
+} LedgeWorkKind;
+
+/* How it ended; the transport makes status codes of it. */
+typedef enum LedgeWorkEnd {
+    LEDGE_WORK_DONE,
+    LEDGE_WORK_BAD,   /* the request is at fault */
+    LEDGE_WORK_LATE,  /* its deadline passed while it waited */
+    LEDGE_WORK_FAILED /* the model or the machine is */
+} LedgeWorkEnd;
+
+typedef struct LedgeWork {
+    struct LedgeWork *next;
+    LedgeWorkKind kind;
+    LedgeServed *model; /* a reference of its own */
+    char *body;
+    size_t size, json_bytes;  /* json_bytes as in ledge__oip_read */
+    size_t top;               /* classify: how many classes are wanted */
+    double arrived, deadline; /* monotonic seconds; deadline INFINITY: none */
+    void *owner;              /* the transport's */
+    /* The answer */
+    LedgeWorkEnd end;
+    LedgeBytes out;  /* the body: an answer, or an error in JSON */
+    size_t out_json; /* bytes of its JSON before binary tensors; 0: no tensors follow */
+    double ran;      /* seconds in the model */
+    uint32_t batch;  /* requests answered in the same run */
+} LedgeWork;
+
+typedef struct LedgeWorkOptions {
+    int workers;
+    size_t queue;                /* requests that may wait */
+    uint32_t batch;              /* most requests of one run, 1: no batching */
+    double delay;                /* seconds to wait for a batch to fill */
+    size_t tensor_limit;         /* bytes of one input */
+    void (*ready)(LedgeWork *w); /* called by a worker; the work is the transport's again */
+} LedgeWorkOptions;
+
+typedef struct LedgeWorkers LedgeWorkers;
+
+/* Statuses: MEMORY, RUNTIME (no threads). */
+LedgeStatus ledge__workers_new(const LedgeWorkOptions *options, LedgeError *err,
+                               LedgeWorkers **out);
+/* false: the queue is full, or the workers have been told to stop; the work stays the caller's. */
+bool ledge__workers_push(LedgeWorkers *w, LedgeWork *work);
+size_t ledge__workers_waiting(LedgeWorkers *w);
+/* Takes no more, answers what waits, and ends. NULL is legal. */
+void ledge__workers_free(LedgeWorkers *w);
+
+double ledge__now(void); /* monotonic seconds */
+
+/* answer_work.c: answers all of `works`, which are of one model and kind. */
+void ledge__infer(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint32_t n);
+
+#endif

@@ -1,0 +1,245 @@
+/* The pull reader: numbers to the last bit, strings, and every kind of damage. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "serve/json_scan.h"
+
+static LedgeJson begin(const char *text)
+{
+    LedgeJson j;
+    ledge__json_begin(&j, text, strlen(text));
+    return j;
+}
+
+static void numbers_are_the_nearest_doubles(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"0",
+                                        "-0",
+                                        "1",
+                                        "-1.5",
+                                        "0.1",
+                                        "1e22",
+                                        "1e23",
+                                        "1e-22",
+                                        "123456789012345678",
+                                        "9007199254740993",
+                                        "1.7976931348623157e308",
+                                        "5e-324",
+                                        "2.2250738585072011e-308",
+                                        "0.000000000000000000000000000001",
+                                        "3.141592653589793238462643383279502884197",
+                                        "179769313486231570000000000000000000000",
+                                        "1E+2",
+                                        "1e-400",
+                                        "0.3",
+                                        "33554433.0",
+                                        "8.5e-10",
+                                        "1.00000017881393432617187499",
+                                        "7.2057594037927933e16"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        LedgeJson j = begin(texts[i]);
+        const double got = ledge__json_number(&j), want = strtod(texts[i], NULL);
+        if (j.bad || memcmp(&got, &want, sizeof got) != 0)
+            fail_msg("%s became %.17g (%s)", texts[i], got, j.bad ? j.bad : "");
+    }
+    uint64_t random = 5;
+    for (int i = 0; i < 200000; i++) {
+        char text[64];
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+        const float f = (float)((double)(int64_t)random / 9.3e18);
+        snprintf(text, sizeof text, i % 2 ? "%.9g" : "%.17g", (double)f);
+        LedgeJson j = begin(text);
+        const double want = strtod(text, NULL), got = ledge__json_number(&j);
+        assert_memory_equal(&got, &want, sizeof got);
+    }
+}
+
+static void integers_are_exact(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t value;
+        bool good;
+    } at[] = {{"9223372036854775807", INT64_MAX, true},
+              {"-9223372036854775808", INT64_MIN, true},
+              {"9223372036854775808", 0, false},
+              {"-9223372036854775809", 0, false},
+              {"1e3", 1000, true},
+              {"2.0", 2, true},
+              {"2.5", 0, false},
+              {"1e300", 0, false},
+              {"99999999999999999999999", 0, false},
+              {"\"1\"", 0, false}};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        LedgeJson j = begin(at[i].text);
+        const int64_t v = ledge__json_integer(&j);
+        assert_int_equal(j.bad == NULL, at[i].good);
+        if (at[i].good)
+            assert_true(v == at[i].value);
+    }
+    uint64_t u = 0;
+    LedgeJson j = begin("[18446744073709551615]");
+    assert_int_equal(ledge__json_numbers(&j, LEDGE_UINT64, &u, 1), 1);
+    assert_true(!j.bad && u == UINT64_MAX);
+}
+
+static void arrays_fill_tensors_of_every_type(void **state)
+{
+    (void)state;
+    float f[6];
+    LedgeJson j = begin(" [ [1, 2.5] , [[-3e0]], [], true ] ");
+    assert_int_equal(ledge__json_numbers(&j, LEDGE_FLOAT, f, 6), 4);
+    ledge__json_finish(&j);
+    assert_null(j.bad);
+    assert_true(f[0] == 1 && f[1] == 2.5f && f[2] == -3 && f[3] == 1);
+    uint8_t u[3];
+    j = begin("[255, 0, 256]");
+    ledge__json_numbers(&j, LEDGE_UINT8, u, 3);
+    assert_non_null(j.bad);
+    int8_t s[3];
+    j = begin("[-128,127, -1]");
+    assert_int_equal(ledge__json_numbers(&j, LEDGE_INT8, s, 3), 3);
+    assert_true(!j.bad && s[0] == -128 && s[1] == 127);
+    uint8_t b[2];
+    j = begin("[true,false]");
+    assert_int_equal(ledge__json_numbers(&j, LEDGE_BOOL, b, 2), 2);
+    assert_true(!j.bad && b[0] == 1 && b[1] == 0);
+    j = begin("[2]");
+    ledge__json_numbers(&j, LEDGE_BOOL, b, 2);
+    assert_non_null(j.bad);
+    j = begin("[1,2,3]");
+    ledge__json_numbers(&j, LEDGE_FLOAT, f, 2);
+    assert_non_null(j.bad);
+    j = begin("[1e39]");
+    ledge__json_numbers(&j, LEDGE_FLOAT, f, 2);
+    assert_non_null(j.bad);
+}
+
+static void strings_are_decoded(void **state)
+{
+    (void)state;
+    char out[32];
+    LedgeJson j = begin("\"a\\n\\\"\\u00e9\\ud83d\\ude00\\/\"");
+    ledge__json_string(&j, out, sizeof out);
+    assert_null(j.bad);
+    assert_string_equal(out, "a\n\"\xc3\xa9\xf0\x9f\x98\x80/");
+    char text[] = "[\"x\\u0000y\",\"\"]";
+    ledge__json_begin(&j, text, strlen(text));
+    ledge__json_array(&j);
+    assert_true(ledge__json_element(&j));
+    const LedgeStr s = ledge__json_bytes(&j);
+    assert_int_equal(s.n, 3);
+    assert_memory_equal(s.p, "x\0y", 3);
+    assert_true(ledge__json_element(&j));
+    assert_int_equal(ledge__json_bytes(&j).n, 0);
+    assert_false(ledge__json_element(&j));
+    static const char *const bad[] = {"\"",
+                                      "\"\\",
+                                      "\"\\u12",
+                                      "\"\\u12g4\"",
+                                      "\"\\ud800\"",
+                                      "\"\\udc00\"",
+                                      "\"\\ud800\\u0041\"",
+                                      "\"\\q\"",
+                                      "\"\n\"",
+                                      "\"\\u0000\"",
+                                      "\"0123456789012345678901234567890123\""};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        j = begin(bad[i]);
+        ledge__json_string(&j, out, sizeof out);
+        assert_non_null(j.bad);
+    }
+}
+
+static void objects_are_walked_and_skipped(void **state)
+{
+    (void)state;
+    char key[8];
+    LedgeJson j = begin("{\"a\":{\"x\":[1,{\"y\":[]},null]},\"bb\":[[],[{}]],\"id\":7,"
+                        "\"averylongkey\":\"\\u0041\\\"\",\"e\":{},\"t\":true}");
+    int n = 0;
+    ledge__json_object(&j);
+    while (ledge__json_member(&j, key, sizeof key)) {
+        n++;
+        if (strcmp(key, "id") == 0)
+            assert_int_equal(ledge__json_integer(&j), 7);
+        else
+            ledge__json_skip(&j);
+    }
+    ledge__json_finish(&j);
+    assert_null(j.bad);
+    assert_int_equal(n, 6);
+    assert_int_equal(j.depth, 0);
+}
+
+static void damage_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",        " ",        "{",          "}",
+                                      "[",       "]",        "{]",         "[}",
+                                      "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
+                                      "[1,]",    "[,1]",     "[1 2]",      "{\"a\":1 \"b\":2}",
+                                      "01",      "1.",       ".5",         "-",
+                                      "1e",      "1e+",      "+1",         "tru",
+                                      "nul",     "NaN",      "Infinity",   "'a'",
+                                      "[1]]",    "1 2",      "{\"a\":1}x", "[[1]"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        LedgeJson j = begin(bad[i]);
+        LedgeError err;
+        ledge__json_skip(&j);
+        ledge__json_finish(&j);
+        if (ledge__json_status(&j, "request", &err) != LEDGE_ERROR_FORMAT)
+            fail_msg("%s was taken", bad[i]);
+    }
+    char deep[200];
+    memset(deep, '[', 199);
+    deep[199] = '\0';
+    LedgeJson j = begin(deep);
+    ledge__json_skip(&j);
+    assert_non_null(j.bad);
+    float f;
+    j = begin(deep);
+    ledge__json_numbers(&j, LEDGE_FLOAT, &f, 1);
+    assert_non_null(j.bad);
+}
+
+/* Every cut of a good text is refused, and nothing is read beyond it. */
+static void every_cut_is_refused(void **state)
+{
+    (void)state;
+    const char text[] = "{\"id\":\"x\\u00e9\",\"inputs\":[{\"name\":\"a\",\"data\":[1.5,[2e3]],"
+                        "\"b\":true,\"c\":null}]}";
+    for (size_t n = 0; n < sizeof text - 1; n++) {
+        char *copy = malloc(n ? n : 1);
+        memcpy(copy, text, n);
+        LedgeJson j;
+        ledge__json_begin(&j, copy, n);
+        ledge__json_skip(&j);
+        ledge__json_finish(&j);
+        assert_non_null(j.bad);
+        free(copy);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_are_the_nearest_doubles),
+        cmocka_unit_test(integers_are_exact),
+        cmocka_unit_test(arrays_fill_tensors_of_every_type),
+        cmocka_unit_test(strings_are_decoded),
+        cmocka_unit_test(objects_are_walked_and_skipped),
+        cmocka_unit_test(damage_is_refused),
+        cmocka_unit_test(every_cut_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
