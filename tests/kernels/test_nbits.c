@@ -40,7 +40,7 @@ static Weights make_weights(const LedgeNbitsShape *s, uint32_t seed)
         w.codes[i] = (uint8_t)(next(&seed) & ((1u << s->bits) - 1));
     for (size_t i = 0; i < s->n * w.blocks; i++) {
         w.scales[i] = (float)(next(&seed) % 1000 + 1) / 4096.0f;
-        w.zeros[i] = s->zeros == LEDGE_NBITS_BYTES ? (float)(next(&seed) & ((1u << s->bits) - 1))
+        w.zeros[i] = s->zeros == LEDGE_NBITS_BYTES    ? (float)(next(&seed) & ((1u << s->bits) - 1))
                      : s->zeros == LEDGE_NBITS_FLOATS ? (float)(next(&seed) % 1000) / 100.0f
                                                       : (float)(1u << (s->bits - 1));
     }
@@ -145,20 +145,21 @@ static bool runs_here(const LedgeNbitsKernels *k)
 }
 
 static const size_t shapes[][4] = {/* rows, k, n, block */
-                                   {1, 16, 1, 16},   {1, 64, 16, 32},  {3, 100, 17, 32},
-                                   {2, 40, 33, 64},  {4, 300, 40, 128}, {5, 33, 70, 16},
+                                   {1, 16, 1, 16},    {1, 64, 16, 32},    {3, 100, 17, 32},
+                                   {2, 40, 33, 64},   {4, 300, 40, 128},  {5, 33, 70, 16},
                                    {9, 520, 130, 32}, {17, 256, 64, 256}, {6, 272, 66, 272}};
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static void floats_are_near(uint32_t bits, LedgeNbitsZeros zeros, size_t i)
 {
-    const LedgeNbitsShape s = {shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], bits, zeros,
-                               false};
+    const LedgeNbitsShape s = {shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3],
+                               bits,         zeros,        false};
     Weights w = make_weights(&s, (uint32_t)i + bits);
     Guarded a = guarded(s.rows * s.k, 3), y = guarded(s.rows * s.n, 0), bias = guarded(s.n, 4),
             r = guarded(s.rows * s.n, 5);
     double *want = malloc(s.rows * s.n * sizeof *want), *size = malloc(s.rows * s.n * sizeof *size);
-    const Extras e = {.bias = bias.p, .r = i % 2 ? r.p : NULL,
+    const Extras e = {.bias = bias.p,
+                      .r = i % 2 ? r.p : NULL,
                       .act = {.kind = LEDGE_ACT_CLAMP, .lo = -1.0f, .hi = 1.5f}};
     assert_true(want && size);
     reference(&w, a.p, &e, want, size);
@@ -191,10 +192,11 @@ static void every_width_and_kind_of_zero_points_is_multiplied(void **state)
 
 static void rounded_are_equal(uint32_t bits, LedgeNbitsZeros zeros, size_t i)
 {
-    const LedgeNbitsShape s = {shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], bits, zeros,
-                               true};
+    const LedgeNbitsShape s = {shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3],
+                               bits,         zeros,        true};
     Weights w = make_weights(&s, (uint32_t)i + bits);
-    Guarded a = guarded(s.rows * s.k, 7), y = guarded(s.rows * s.n, 0), one = guarded(s.rows * s.n, 0);
+    Guarded a = guarded(s.rows * s.k, 7), y = guarded(s.rows * s.n, 0),
+            one = guarded(s.rows * s.n, 0);
     double *want = malloc(s.rows * s.n * sizeof *want), *size = malloc(s.rows * s.n * sizeof *size);
     assert_true(want && size);
     reference(&w, a.p, &plain, want, size);
@@ -206,8 +208,8 @@ static void rounded_are_equal(uint32_t bits, LedgeNbitsZeros zeros, size_t i)
             memset(y.p, 0xff, s.rows * s.n * sizeof(float));
             run(&w, k->needs, threads, a.p, &plain, y.p);
             if (memcmp(y.p, one.p, s.rows * s.n * sizeof(float)) != 0)
-                fail_msg("%s, %u bits, zeros %d, shape %zu, %d threads: not the scalar bits", k->isa,
-                         bits, (int)zeros, i, threads);
+                fail_msg("%s, %u bits, zeros %d, shape %zu, %d threads: not the scalar bits",
+                         k->isa, bits, (int)zeros, i, threads);
         }
     free(want);
     free(size);

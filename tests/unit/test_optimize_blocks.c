@@ -20,26 +20,28 @@ static void nbits_product_keeps_its_codes(void **state)
         "m = com.microsoft.MatMulNBits(x, w, s, z, _, b) {K=80, N=20, bits=4, block_size=32}\n"
         "y = Relu(m)\n"
         "output y\n";
-    assert_optimized(before, "y:float32[2,7,20] = ledge.MatMulBlocks(x, w, %0, _, s, z) {K=80, N=20, "
-                             "bits=4, block_size=32, form=\"packed\", act=\"relu\"}\n"
-                             "output y\n");
+    assert_optimized(before,
+                     "y:float32[2,7,20] = ledge.MatMulBlocks(x, w, %0, _, s, z) {K=80, N=20, "
+                     "bits=4, block_size=32, form=\"packed\", act=\"relu\"}\n"
+                     "output y\n");
     assert_outputs_agree(before);
 }
 
 static void every_width_agrees_for_few_and_many_rows(void **state)
 {
     (void)state;
-    static const char *const widths[] = {"const w u8[9,5,4]\nconst z u8[18]\n", "2",
-                                         "const w u8[9,5,8]\nconst z u8[27]\n", "4",
+    static const char *const widths[] = {"const w u8[9,5,4]\nconst z u8[18]\n",  "2",
+                                         "const w u8[9,5,8]\nconst z u8[27]\n",  "4",
                                          "const w u8[9,5,16]\nconst z u8[45]\n", "8"};
     char text[512];
     for (int i = 0; i < 6; i += 2)
         for (int rows = 1; rows <= 33; rows += 16) {
-            snprintf(text, sizeof text,
-                     "opset 21\ninput x f32[%d,70]\n%sconst s f32[45] positive\n"
-                     "y = com.microsoft.MatMulNBits(x, w, s, z) {K=70, N=9, bits=%s, block_size=16}\n"
-                     "output y\n",
-                     rows, widths[i], widths[i + 1]);
+            snprintf(
+                text, sizeof text,
+                "opset 21\ninput x f32[%d,70]\n%sconst s f32[45] positive\n"
+                "y = com.microsoft.MatMulNBits(x, w, s, z) {K=70, N=9, bits=%s, block_size=16}\n"
+                "output y\n",
+                rows, widths[i], widths[i + 1]);
             assert_outputs_agree(text);
         }
 }
@@ -48,7 +50,8 @@ static void float_zero_points_agree(void **state)
 {
     (void)state;
     assert_outputs_agree(
-        "opset 21\ninput x f32[3,70]\nconst w u8[9,5,8]\nconst s f32[45] positive\nconst z f32[45]\n"
+        "opset 21\ninput x f32[3,70]\nconst w u8[9,5,8]\nconst s f32[45] positive\nconst z "
+        "f32[45]\n"
         "y = com.microsoft.MatMulNBits(x, w, s, z) {K=70, N=9, bits=4, block_size=16}\noutput y\n");
 }
 

@@ -23,11 +23,10 @@ static void product_takes_scales_bias_residual_and_activation(void **state)
                                  "a = Add(p, b)\n"
                                  "y = Relu(a)\n"
                                  "output y\n";
-    assert_optimized(before,
-                     "q:uint8[?,7,32], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
-                     "y:float32[?,7,24] = ledge.MatMulInteger(q, w, %0, _, s, z, ws, wz) "
-                     "{act=\"relu\"}\n"
-                     "output y\n");
+    assert_optimized(before, "q:uint8[?,7,32], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
+                             "y:float32[?,7,24] = ledge.MatMulInteger(q, w, %0, _, s, z, ws, wz) "
+                             "{act=\"relu\"}\n"
+                             "output y\n");
     assert_outputs_within(before, 0);
 }
 
@@ -94,20 +93,18 @@ static void a_scale_for_each_row_is_not_taken(void **state)
 static void integer_to_float_of_microsoft_is_the_same_product(void **state)
 {
     (void)state;
-    static const char before[] =
-        "opset 17\n"
-        "input x f32[2,7,32]\n"
-        "const w i8[32,24]\n"
-        "const ws f32[24] positive\n"
-        "const wz i8[24]\n"
-        "const b f32[24]\n"
-        "q, s, z = DynamicQuantizeLinear(x)\n"
-        "y = com.microsoft.MatMulIntegerToFloat(q, w, s, ws, z, wz, b)\n"
-        "output y\n";
-    assert_optimized(before,
-                     "q:uint8[2,7,32], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
-                     "y:float32[2,7,24] = ledge.MatMulInteger(q, w, b, _, s, z, ws, wz)\n"
-                     "output y\n");
+    static const char before[] = "opset 17\n"
+                                 "input x f32[2,7,32]\n"
+                                 "const w i8[32,24]\n"
+                                 "const ws f32[24] positive\n"
+                                 "const wz i8[24]\n"
+                                 "const b f32[24]\n"
+                                 "q, s, z = DynamicQuantizeLinear(x)\n"
+                                 "y = com.microsoft.MatMulIntegerToFloat(q, w, s, ws, z, wz, b)\n"
+                                 "output y\n";
+    assert_optimized(before, "q:uint8[2,7,32], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
+                             "y:float32[2,7,24] = ledge.MatMulInteger(q, w, b, _, s, z, ws, wz)\n"
+                             "output y\n");
     assert_outputs_within(before, 1e-3); /* it multiplies the scales in another order */
 }
 
@@ -147,24 +144,24 @@ static void dynamic_products_of_one_input_share_its_bytes(void **state)
 static void three_products_before_attention_become_one(void **state)
 {
     (void)state;
-    static const char before[] = "opset 17\n"
-                                 "input x f32[2,6,16]\n" WEIGHTS("q") WEIGHTS("k") WEIGHTS("v")
-                                 "const b f32[16]\n"
-                                 "const split i64[4] = 0,0,2,8\n"
-                                 "const merge i64[3] = 0,0,16\n"
-                                 "const c f32[] = 0.35\n"
-                                 "q, s, z = DynamicQuantizeLinear(x)\n" PRODUCT("q", "b")
-                                     PRODUCT("k", "b") PRODUCT("v", "b")
-                                 "tq = Transpose(rq) {perm=[0,2,1,3]}\n"
-                                 "tk = Transpose(rk) {perm=[0,2,3,1]}\n"
-                                 "tv = Transpose(rv) {perm=[0,2,1,3]}\n"
-                                 "d = MatMul(tq, tk)\n"
-                                 "e = Mul(d, c)\n"
-                                 "g = Softmax(e) {axis=-1}\n"
-                                 "h = MatMul(g, tv)\n"
-                                 "i = Transpose(h) {perm=[0,2,1,3]}\n"
-                                 "y = Reshape(i, merge)\n"
-                                 "output y\n";
+    static const char before[] =
+        "opset 17\n"
+        "input x f32[2,6,16]\n" WEIGHTS("q") WEIGHTS("k")
+            WEIGHTS("v") "const b f32[16]\n"
+                         "const split i64[4] = 0,0,2,8\n"
+                         "const merge i64[3] = 0,0,16\n"
+                         "const c f32[] = 0.35\n"
+                         "q, s, z = DynamicQuantizeLinear(x)\n" PRODUCT("q", "b") PRODUCT("k", "b")
+                             PRODUCT("v", "b") "tq = Transpose(rq) {perm=[0,2,1,3]}\n"
+                                               "tk = Transpose(rk) {perm=[0,2,3,1]}\n"
+                                               "tv = Transpose(rv) {perm=[0,2,1,3]}\n"
+                                               "d = MatMul(tq, tk)\n"
+                                               "e = Mul(d, c)\n"
+                                               "g = Softmax(e) {axis=-1}\n"
+                                               "h = MatMul(g, tv)\n"
+                                               "i = Transpose(h) {perm=[0,2,1,3]}\n"
+                                               "y = Reshape(i, merge)\n"
+                                               "output y\n";
     assert_optimized(before,
                      "q:uint8[2,6,16], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
                      "%0:float32[2,6,48] = ledge.MatMulInteger(q, %1, %2, _, s, z, %3, %4)\n"
@@ -190,19 +187,19 @@ static void convolution_runs_on_pixels_with_bias_and_activation(void **state)
                                  "a = Add(p, b)\n"
                                  "y = Relu(a)\n"
                                  "output y\n";
-    assert_optimized(before,
-                     "%0:float32[1,6,5,4] = Transpose(x) {perm=[0,2,3,1]}\n"
-                     "%1:uint8[1,6,5,4], %2:float32[], %3:uint8[] = DynamicQuantizeLinear(%0)\n"
-                     "%4:float32[1,3,3,8] = ledge.ConvInteger(%1, w, %5, _, %2, %3, %6, wz) "
-                     "{kernel_shape=[3,3], strides=[2,2], dilations=[1,1], group=1, pads=[1,1,1,1], "
-                     "act=\"relu\"}\n"
-                     "y:float32[1,8,3,3] = Transpose(%4) {perm=[0,3,1,2]}\n"
-                     "output y\n");
+    assert_optimized(
+        before, "%0:float32[1,6,5,4] = Transpose(x) {perm=[0,2,3,1]}\n"
+                "%1:uint8[1,6,5,4], %2:float32[], %3:uint8[] = DynamicQuantizeLinear(%0)\n"
+                "%4:float32[1,3,3,8] = ledge.ConvInteger(%1, w, %5, _, %2, %3, %6, wz) "
+                "{kernel_shape=[3,3], strides=[2,2], dilations=[1,1], group=1, pads=[1,1,1,1], "
+                "act=\"relu\"}\n"
+                "y:float32[1,8,3,3] = Transpose(%4) {perm=[0,3,1,2]}\n"
+                "output y\n");
     assert_outputs_within(before, 0);
 }
 
 #define CONV(weights, zero, attrs)                                                                 \
-    "opset 17\ninput x f32[2,4,7,6]\n" weights zero "const ws f32[] = 0.01\n"                     \
+    "opset 17\ninput x f32[2,4,7,6]\n" weights zero "const ws f32[] = 0.01\n"                      \
     "q, s, z = DynamicQuantizeLinear(x)\n"                                                         \
     "m = ConvInteger(q, w, z, wz) {pads=[1,0,1,2]" attrs "}\n"                                     \
     "f = Cast(m) {to=1}\nk = Mul(ws, s)\ny = Mul(k, f)\noutput y\n"
@@ -214,9 +211,8 @@ static void convolutions_of_every_kind_are_the_same_bits(void **state)
     assert_outputs_within(CONV("const w u8[6,4,1,1]\n", "const wz u8[6]\n", ""), 0);
     assert_outputs_within(CONV("const w i8[4,1,3,3]\n", "const wz i8[] = 0\n", ", group=4"), 0);
     assert_outputs_within(CONV("const w u8[4,1,3,3]\n", "const wz u8[4]\n", ", group=4"), 0);
-    assert_outputs_within(CONV("const w i8[8,2,2,3]\n", "const wz i8[8]\n",
-                               ", group=2, dilations=[2,1]"),
-                          0);
+    assert_outputs_within(
+        CONV("const w i8[8,2,2,3]\n", "const wz i8[8]\n", ", group=2, dilations=[2,1]"), 0);
 }
 
 static void attention_over_bytes_is_one_product_before_it(void **state)
@@ -232,11 +228,10 @@ static void attention_over_bytes_is_one_product_before_it(void **state)
         "q, s, z = DynamicQuantizeLinear(x)\n"
         "y = com.microsoft.QAttention(q, w, b, s, ws, _, z, wz) {num_heads=2}\n"
         "output y\n";
-    assert_optimized(before,
-                     "q:uint8[2,6,16], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
-                     "%0:float32[2,6,48] = ledge.MatMulInteger(q, w, b, _, s, z, ws, wz)\n"
-                     "y:float32[2,6,16] = ledge.Attention(%0, _, _) {heads=2}\n"
-                     "output y\n");
+    assert_optimized(before, "q:uint8[2,6,16], s:float32[], z:uint8[] = DynamicQuantizeLinear(x)\n"
+                             "%0:float32[2,6,48] = ledge.MatMulInteger(q, w, b, _, s, z, ws, wz)\n"
+                             "y:float32[2,6,16] = ledge.Attention(%0, _, _) {heads=2}\n"
+                             "output y\n");
     assert_outputs_agree(before);
 }
 

@@ -86,8 +86,8 @@ static bool plan_scratch(LedgeNbitsPlan *p)
 
 bool ledge__nbits_plan(const LedgeNbitsShape *s, uint32_t cpu, int threads, LedgeNbitsPlan *out)
 {
-    LedgeNbitsPlan p = {.s = *s, .kernels = ledge__nbits(cpu), .f32 = ledge__f32_kernels(cpu),
-                        .threads = threads};
+    LedgeNbitsPlan p = {
+        .s = *s, .kernels = ledge__nbits(cpu), .f32 = ledge__f32_kernels(cpu), .threads = threads};
     if (s->block == 0 || s->block % LEDGE_NBITS_UNIT != 0 || s->k == 0 || s->n == 0 ||
         s->k > SIZE_MAX / 64 || s->n > SIZE_MAX / 64 || s->block > SIZE_MAX / 64)
         return false;
@@ -300,8 +300,13 @@ static void run_panel(const Walk *w, size_t n0, const Panel *room)
     const size_t n = p->s.n - n0 < p->width ? p->s.n - n0 : p->width;
     const uint32_t lanes = p->f32->lanes, nv = (uint32_t)((n + lanes - 1) / lanes);
     const uint32_t most = p->f32->mr[nv - 1];
-    LedgeGemmTile t = {.a = room->pointers, .taps = 1, .b = room->b, .ldc = p->s.n,
-                       .ldr = p->s.n, .nv = nv, .n = (uint32_t)n};
+    LedgeGemmTile t = {.a = room->pointers,
+                       .taps = 1,
+                       .b = room->b,
+                       .ldc = p->s.n,
+                       .ldr = p->s.n,
+                       .nv = nv,
+                       .n = (uint32_t)n};
     memset(room->bias, 0, nv * lanes * sizeof(float));
     if (a->bias)
         memcpy(room->bias, a->bias + n0, n * sizeof(float));
@@ -349,5 +354,6 @@ void ledge__nbits_run(const LedgeNbitsPlan *p, const LedgeNbitsArgs *a, LedgePoo
         return;
     }
     ledge__pool_run(p->s.k * p->s.rows < 1 << 14 ? NULL : pool, p->s.rows, 1, take_rows, &w);
-    ledge__pool_run(p->depth * p->s.n * p->s.rows < 1 << 16 ? NULL : pool, p->groups, 4, run_groups, &w);
+    ledge__pool_run(p->depth * p->s.n * p->s.rows < 1 << 16 ? NULL : pool, p->groups, 4, run_groups,
+                    &w);
 }

@@ -1,5 +1,6 @@
 /* Products with constant weights of 2, 4 or 8 bits that share a scale, and perhaps a zero point,
- * in blocks along K: Y[m][n] = sum over k of A[m][k] (code[n][k] - zero[n][k/block]) scale[n][k/block].
+ * in blocks along K: Y[m][n] = sum over k of A[m][k] (code[n][k] - zero[n][b]) scale[n][b], b the
+ * block of k.
  *
  * The codes stay packed in memory. Three ways through: for a few rows of A the codes are widened
  * in registers and multiplied as floats; for many they are widened into panels in the cache for
@@ -25,7 +26,7 @@ typedef enum LedgeNbitsZeros {
 } LedgeNbitsZeros;
 
 /* Packed weights of a group of 16 columns: for each 32 / bits elements of K a row of 16 words of
- * 32 bits, one a column. Byte i of a word holds, from its low bits up, elements i, 4 + i, 8 + i, …
+ * 32 bits, one a column. Byte i of a word holds, from its low bits up, elements i, 4 + i and so on.
  * Scales and zero points: 16 for each block. */
 typedef struct LedgeNbitsGroup {
     const uint8_t *codes;

@@ -83,8 +83,8 @@ static inline vf nb_zero(const LedgeNbitsGroup *g, LedgeNbitsZeros kind, uint32_
             const vi q = nb_four(a + (size_t)i * lda);                                             \
             NB_EACH(v, NB_V)                                                                       \
             {                                                                                      \
-                const vi top = nb_dot(vi_set(0), high[v], q);                                        \
-                acc[i][v] = nb_dot(vi_add(acc[i][v], vi_shl(top, 4)), low[v], q);                    \
+                const vi top = nb_dot(vi_set(0), high[v], q);                                      \
+                acc[i][v] = nb_dot(vi_add(acc[i][v], vi_shl(top, 4)), low[v], q);                  \
             }                                                                                      \
         }                                                                                          \
     }
@@ -102,7 +102,7 @@ NB_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float
         for (size_t b = 0; b < blocks; b++) {
             vi acc[LEDGE_NBITS_MR][NB_V];
             NB_EACH(i, mr) NB_EACH(v, NB_V) acc[i][v] = vi_set(0);
-            for (size_t step = 0; step < steps; step++, w += 4 * LEDGE_NBITS_GROUP, a += 32 / bits) {
+            for (size_t step = 0; step < steps; step++) {
                 vi x[NB_V];
                 NB_EACH(v, NB_V) x[v] = nb_load(w + v * VF_LANES * 4);
                 if (bits == 8 && NB_DOT_MOST < 255) {
@@ -117,6 +117,8 @@ NB_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float
                         NB_BYTES(3, vi_sar(x[v], 6))
                     }
                 }
+                w += 4 * LEDGE_NBITS_GROUP;
+                a += 32 / bits;
             }
             NB_EACH(v, NB_V)
             {

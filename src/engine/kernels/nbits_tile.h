@@ -1,5 +1,5 @@
-/* Template of nbits_table.h: what depends on NB_BITS, the width of a code, since shifts by constants
- * are all that some instruction sets have. */
+/* Template of nbits_table.h: what depends on NB_BITS, the width of a code, since some instruction
+ * sets shift by constants only. */
 #define NB_NAME_(a, b) a##b
 #define NB_NAME(a, b)  NB_NAME_(a, b)
 #define NB_WORD        (32 / NB_BITS) /* codes in a word */

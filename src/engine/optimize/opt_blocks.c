@@ -1,6 +1,6 @@
-/* Products with constant weights of 2, 4 or 8 bits become ledge.MatMulBlocks, which keeps them packed:
- * com.microsoft MatMulNBits, and MatMul or Gemm of a float by a DequantizeLinear of constants
- * whose scales stand for columns or for blocks along K. */
+/* Products with constant weights of 2, 4 or 8 bits become ledge.MatMulBlocks, which keeps them
+ * packed: com.microsoft MatMulNBits, and MatMul or Gemm of a float by a DequantizeLinear of
+ * constants whose scales stand for columns or for blocks along K. */
 #include "engine/optimize/pass.h"
 
 enum { IN_A, IN_CODES, IN_BIAS, IN_R, IN_SCALES, IN_ZEROS, IN_SLOTS, UNIT = 16 };
@@ -25,15 +25,17 @@ static bool is_constant(const LedgeValue *v)
 /* com.microsoft MatMulNBits: A, B, scales, zero_points, g_idx, bias. */
 static bool match_nbits(const LedgeNode *n, Match *m)
 {
-    *m = (Match){.k = ledge__node_int(n, "K", 0), .n = ledge__node_int(n, "N", 0),
-                 .bits = ledge__node_int(n, "bits", 4), .form = "packed",
+    *m = (Match){.k = ledge__node_int(n, "K", 0),
+                 .n = ledge__node_int(n, "N", 0),
+                 .bits = ledge__node_int(n, "bits", 4),
+                 .form = "packed",
                  .block = ledge__node_int(n, "block_size", 0),
                  .round_a = ledge__node_int(n, "accuracy_level", 0) == 4};
     LedgeValue *bias = ledge__node_in(n, 5), *zeros = ledge__node_in(n, 3);
-    if (ledge__node_in(n, 4) || !is_constant(n->in[1].value) || !is_constant(ledge__node_in(n, 2)) ||
-        (zeros && !is_constant(zeros)) || (bias && !is_constant(bias)) || m->k < 1 || m->n < 1 ||
-        m->block < UNIT || m->block % UNIT ||
-        (m->bits != 2 && m->bits != 4 && m->bits != 8))
+    if (ledge__node_in(n, 4) || !is_constant(n->in[1].value) ||
+        !is_constant(ledge__node_in(n, 2)) || (zeros && !is_constant(zeros)) ||
+        (bias && !is_constant(bias)) || m->k < 1 || m->n < 1 || m->block < UNIT ||
+        m->block % UNIT || (m->bits != 2 && m->bits != 4 && m->bits != 8))
         return false;
     m->in[IN_A] = n->in[0].value;
     m->in[IN_CODES] = n->in[1].value;

@@ -3,9 +3,9 @@
  *
  *   DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul by the scales (-> Add of a bias)
  *
- * as ONNX Runtime's dynamic quantiser writes it, ConvInteger in its place likewise, and the com.microsoft operators that its optimiser
- * makes of that. The quantisation stays a node of its own, so that all products of one input
- * share it. */
+ * as ONNX Runtime's dynamic quantiser writes it, with ConvInteger likewise, and the com.microsoft
+ * operators that its optimiser makes of that. The quantisation stays a node of its own, so that
+ * all products of one input share it. */
 #include "engine/optimize/opt_layout.h"
 
 enum { IN_A, IN_B, IN_BIAS, IN_R, IN_A_SCALE, IN_A_ZERO, IN_B_SCALE, IN_B_ZERO, IN_SLOTS };
@@ -76,10 +76,9 @@ static bool match_scaled(LedgeGraph *g, const LedgeNode *n, Match *m)
 {
     for (uint32_t i = 0; i < 2; i++) {
         const LedgeNode *cast = ledge__opt_made_only_by(n->in[i].value, "Cast");
-        const LedgeNode *mul =
-            cast && ledge__node_int(cast, "to", 0) == LEDGE_FLOAT
-                ? ledge__opt_made_only_by(cast->in[0].value, "MatMulInteger")
-                : NULL;
+        const LedgeNode *mul = cast && ledge__node_int(cast, "to", 0) == LEDGE_FLOAT
+                                   ? ledge__opt_made_only_by(cast->in[0].value, "MatMulInteger")
+                                   : NULL;
         *m = (Match){{0}};
         if (mul && n->in[1 - i].value && n->in[1 - i].value->t.rank <= mul->out[0]->t.rank &&
             set_product(m, mul->in[0].value, mul->in[1].value, ledge__node_in(mul, 2),
@@ -92,16 +91,16 @@ static bool match_scaled(LedgeGraph *g, const LedgeNode *n, Match *m)
 
 static bool is_bias(const LedgeValue *v, const Match *m)
 {
-    return !v || (v->t.type == LEDGE_FLOAT && v->t.rank == 1 &&
-                  v->t.dims[0] == m->in[IN_B]->t.dims[1]);
+    return !v ||
+           (v->t.type == LEDGE_FLOAT && v->t.rank == 1 && v->t.dims[0] == m->in[IN_B]->t.dims[1]);
 }
 
 /* com.microsoft MatMulIntegerToFloat: A, B, a_scale, b_scale, a_zero, b_zero, bias. */
 static bool match_to_float(const LedgeNode *n, Match *m)
 {
     *m = (Match){{0}};
-    if (n->n_in < 4 || !set_product(m, n->in[0].value, n->in[1].value, ledge__node_in(n, 4),
-                                    ledge__node_in(n, 5)))
+    if (n->n_in < 4 ||
+        !set_product(m, n->in[0].value, n->in[1].value, ledge__node_in(n, 4), ledge__node_in(n, 5)))
         return false;
     m->in[IN_A_SCALE] = n->in[2].value;
     m->in[IN_B_SCALE] = n->in[3].value;
@@ -301,7 +300,8 @@ static LedgeStatus take_attention(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, b
     m.in[IN_A_SCALE] = n->in[3].value;
     m.in[IN_B_SCALE] = n->in[4].value;
     if (columns % (3 * heads) || !is_bias(m.in[IN_BIAS], &m) ||
-        !is_number(m.in[IN_A_SCALE], LEDGE_FLOAT) || !is_few(m.in[IN_B_SCALE], LEDGE_FLOAT, columns))
+        !is_number(m.in[IN_A_SCALE], LEDGE_FLOAT) ||
+        !is_few(m.in[IN_B_SCALE], LEDGE_FLOAT, columns))
         return LEDGE_OK;
     LedgeTensor like = m.in[IN_A]->t;
     like.type = LEDGE_FLOAT;

@@ -15,8 +15,8 @@ static LedgeNode *takes_bias(const LedgeValue *sum)
                : NULL;
 }
 
-static LedgeStatus take_bias(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, LedgeNode *p, uint32_t side,
-                             bool *changed)
+static LedgeStatus take_bias(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, LedgeNode *p,
+                             uint32_t side, bool *changed)
 {
     LedgeValue *sum = n->in[side].value;
     const LedgeValue *bias = n->in[1 - side].value;

@@ -2,7 +2,15 @@
  * their weights side by side, whose output ledge.Attention reads as it is. */
 #include "engine/optimize/pass.h"
 
-enum { IN_B = 1, IN_BIAS, IN_R, IN_A_SCALE, IN_A_ZERO, IN_B_SCALE, IN_B_ZERO }; /* from 4 on: bytes */
+enum {
+    IN_B = 1,
+    IN_BIAS,
+    IN_R,
+    IN_A_SCALE,
+    IN_A_ZERO,
+    IN_B_SCALE,
+    IN_B_ZERO
+}; /* from 4 on: bytes */
 
 typedef struct Match {
     LedgeNode *gemm[3];
@@ -29,9 +37,8 @@ static bool is_plain(const LedgeNode *n)
 static bool fits(const LedgeNode *n, const LedgeNode *first, bool trans_b)
 {
     const LedgeTensor *b = &n->in[IN_B].value->t, *e = &first->in[IN_B].value->t;
-    return n->in[0].value == first->in[0].value && b->type == e->type &&
-           b->dims[0] == e->dims[0] && b->dims[1] == e->dims[1] &&
-           ledge__node_int(n, "transB", 0) == trans_b &&
+    return n->in[0].value == first->in[0].value && b->type == e->type && b->dims[0] == e->dims[0] &&
+           b->dims[1] == e->dims[1] && ledge__node_int(n, "transB", 0) == trans_b &&
            strcmp(n->op_type, first->op_type) == 0 &&
            !ledge__node_in(n, IN_BIAS) == !ledge__node_in(first, IN_BIAS) &&
            ledge__node_in(n, IN_A_SCALE) == ledge__node_in(first, IN_A_SCALE) &&

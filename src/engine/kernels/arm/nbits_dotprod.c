@@ -1,4 +1,5 @@
-/* Kernels for blocked weights with NEON and its byte dot product; compiled with their flags alone. */
+/* Kernels for blocked weights with NEON and its byte dot product; compiled with their flags
+ * alone. */
 #include "engine/kernels/arm/simd_neon.h"
 
 #define NB_ISA      dotprod

@@ -1,4 +1,5 @@
-/* Kernels for blocked weights with AVX-512 and its byte dot product; compiled with its flags alone. */
+/* Kernels for blocked weights with AVX-512 and its byte dot product; compiled with its flags
+ * alone. */
 #include "engine/kernels/x86/simd_avx512.h"
 
 #define NB_ISA      avx512vnni

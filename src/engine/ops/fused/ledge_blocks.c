@@ -1,15 +1,14 @@
 /* ledge.MatMulBlocks: the product with a constant matrix of 2, 4 or 8 bits whose elements share
  * scales, and perhaps zero points, in blocks along K. The codes stay packed in memory.
  *
- * Inputs: 0 A [..., K]; 1 codes; 2 bias [N] or omitted; 3 residual of the output's shape or omitted;
- * 4 scales; 5 zero points or omitted. All but A and the residual are constants. Output [..., N].
- * Attributes: K, N, bits, block_size, activation attributes; round_a 1: A may be rounded to int8,
- * one scale a block; form, how the constants lie:
- *   "packed"  as in com.microsoft MatMulNBits: codes uint8, column after column, low bits first,
- *             zero points packed likewise or floats; scales [N, blocks];
- *   "rows"    codes [K, N] of an integer type with scales and zero points [blocks, N];
- *   "columns" codes [N, K], scales and zero points [N, blocks].
- * In the latter two one scale and one zero point may do for all. */
+ * Inputs: 0 A [..., K]; 1 codes; 2 bias [N] or omitted; 3 residual of the output's shape or
+ * omitted; 4 scales; 5 zero points or omitted. All but A and the residual are constants. Output
+ * [..., N]. Attributes: K, N, bits, block_size, activation attributes; round_a 1: A may be rounded
+ * to int8, one scale a block; form, how the constants lie: "packed"  as in com.microsoft
+ * MatMulNBits: codes uint8, column after column, low bits first, zero points packed likewise or
+ * floats; scales [N, blocks]; "rows"    codes [K, N] of an integer type with scales and zero points
+ * [blocks, N]; "columns" codes [N, K], scales and zero points [N, blocks]. In the latter two one
+ * scale and one zero point may do for all. */
 #include "engine/kernels/nbits.h"
 #include "engine/kernels/ref/convert.h"
 #include "engine/ops/fused/fused_act.h"
@@ -55,7 +54,8 @@ static LedgeStatus infer(LedgeOpCtx *c)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "A must be at least a vector");
     if (a->rank > 0) {
         if (a->dims[a->rank - 1] >= 0 && a->dims[a->rank - 1] != k)
-            return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "rows of A have %lld elements, must be %lld",
+            return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                                  "rows of A have %lld elements, must be %lld",
                                   (long long)a->dims[a->rank - 1], (long long)k);
         memcpy(dims, a->dims, sizeof(dims));
         dims[a->rank - 1] = n;

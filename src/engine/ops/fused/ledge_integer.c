@@ -106,8 +106,9 @@ static LedgeStatus need_few(LedgeOpCtx *c, uint32_t i, LedgeType type, int64_t n
     LEDGE_TRY(ledge__op_need(c, i, type));
     const int64_t count = ledge_tensor_count(t);
     if (count != 1 && count != n)
-        return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "input %u has %lld elements, must have 1 or %lld",
-                              i, (long long)count, (long long)n);
+        return ledge__op_fail(c, LEDGE_ERROR_SHAPE,
+                              "input %u has %lld elements, must have 1 or %lld", i,
+                              (long long)count, (long long)n);
     return LEDGE_OK;
 }
 
@@ -154,9 +155,9 @@ typedef struct State {
     const int32_t *b_zero; /* … and in the kernels' order */
     float *b_scales;
     size_t n_b_scales;
-    const float *fbias;    /* in the kernels' order, NULL: none; made at each run if bias_at */
+    const float *fbias; /* in the kernels' order, NULL: none; made at each run if bias_at */
     size_t init_at, scale_at, border_at, bias_at; /* in scratch; bias_at 0: constant */
-    uint8_t flip;                      /* of the bytes of B */
+    uint8_t flip;                                 /* of the bytes of B */
 } State;
 
 /* Weights of a convolution as int8; the caller frees. NULL: no memory. */
@@ -298,10 +299,21 @@ static LedgeStatus prepare(LedgeOpCtx *c)
     LEDGE_TRY(dims_of(c, &d));
     LEDGE_TRY(check_numbers(c, d.n));
     LEDGE_TRY(check_residual(c, &d));
-    const LedgeConvShape shape = {.n = 1, .h = (size_t)d.rows, .w = 1, .c = (size_t)d.k,
-                                  .oh = (size_t)d.rows, .ow = 1, .m = (size_t)d.n,
-                                  .ldc = (size_t)d.n, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1,
-                                  .dw = 1, .group = 1};
+    const LedgeConvShape shape = {.n = 1,
+                                  .h = (size_t)d.rows,
+                                  .w = 1,
+                                  .c = (size_t)d.k,
+                                  .oh = (size_t)d.rows,
+                                  .ow = 1,
+                                  .m = (size_t)d.n,
+                                  .ldc = (size_t)d.n,
+                                  .kh = 1,
+                                  .kw = 1,
+                                  .sh = 1,
+                                  .sw = 1,
+                                  .dh = 1,
+                                  .dw = 1,
+                                  .group = 1};
     return prepare_shape(c, &shape, LEDGE_CONV_POINTWISE);
 }
 
@@ -339,8 +351,8 @@ static LedgeStatus run(LedgeOpCtx *c)
     const uint8_t a_zero = zero ? *(const uint8_t *)zero->data : 0;
     memset(scratch + s->border_at, a_zero, s->plan.border_bytes);
     ledge__conv_q8_pack_init(&s->plan, NULL, s->sums, a_zero, s->b_zeros, s->n_b_zeros, init);
-    ledge__conv_q8_pack_floats(&s->plan, s->b_scales, s->n_b_scales,
-                               float_of(c, IN_A_SCALE, 1.0f), scales);
+    ledge__conv_q8_pack_floats(&s->plan, s->b_scales, s->n_b_scales, float_of(c, IN_A_SCALE, 1.0f),
+                               scales);
     LedgeConvQ8Args a = {.x = c->in[IN_A]->data,
                          .packed = s->packed,
                          .init = init,

@@ -493,7 +493,8 @@ static LedgeStatus run_dynamic(LedgeOpCtx *c)
     if (ledge__op_out(c, 2))
         *(uint8_t *)c->out[2]->data = zero;
     if (y)
-        ledge__bytes_quantize(r, x->data, y->data, n, (LedgeByteScale){.scale = scale, .zero = zero});
+        ledge__bytes_quantize(r, x->data, y->data, n,
+                              (LedgeByteScale){.scale = scale, .zero = zero});
     return LEDGE_OK;
 }
 

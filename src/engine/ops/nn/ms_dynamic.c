@@ -1,7 +1,8 @@
-/* com.microsoft QAttention and DynamicQuantizeLSTM: Attention and LSTM over bytes, as ONNX Runtime's
- * dynamic quantiser writes them. The bytes are made floats in scratch and the float operator does
- * the rest; for QAttention that gives the integer sums but for the rounding of floats. The LSTM
- * keeps its input and its state as floats, where ONNX Runtime rounds them to bytes on the way. */
+/* com.microsoft QAttention and DynamicQuantizeLSTM: Attention and LSTM over bytes, as ONNX
+ * Runtime's dynamic quantiser writes them. The bytes are made floats in scratch and the float
+ * operator does the rest; for QAttention that gives the integer sums but for the rounding of
+ * floats. The LSTM keeps its input and its state as floats, where ONNX Runtime rounds them to bytes
+ * on the way. */
 #include "engine/ops/nn/nn.h"
 
 enum { MOST = 12 };
@@ -78,7 +79,8 @@ static LedgeStatus make_inner(LedgeOpCtx *c, Inner *n)
 {
     const Outer *o = outer_of(c);
     LEDGE_TRY(ledge__nn_need(c, o == &attention ? 5 : 3, 0));
-    *n = (Inner){.ctx = *c, .node = *c->node, .op = ledge__op_find(o->domain, o->op_type, o->opset)};
+    *n =
+        (Inner){.ctx = *c, .node = *c->node, .op = ledge__op_find(o->domain, o->op_type, o->opset)};
     if (!n->op)
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "needs operator %s", o->op_type);
     for (uint32_t i = 0; i < o->n_in; i++)
