@@ -3,7 +3,9 @@
 #ifndef LEDGE_KERNELS_VQ_UNROLL_H
 #define LEDGE_KERNELS_VQ_UNROLL_H
 
-#if defined(__clang__)
+#if defined(VQ_ROLLED) /* where size counts for more: the scalar set */
+#define VQ_UNROLL
+#elif defined(__clang__)
 #define VQ_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define VQ_UNROLL _Pragma("GCC unroll 36")

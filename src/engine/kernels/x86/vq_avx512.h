@@ -1,5 +1,5 @@
 /* The vocabulary of the 8-bit kernel templates in AVX-512, 16 lanes; see ref/vq_scalar.h for what
- * each name does. Without VNNI a product goes by pairs of int16, which are exact. */
+ * each name does. A product is one vpdpbusd. */
 #ifndef LEDGE_KERNELS_VQ_AVX512_H
 #define LEDGE_KERNELS_VQ_AVX512_H
 
@@ -222,8 +222,6 @@ static inline void vq_fours(const vqb r[4], __m512i out[4])
     out[3] = _mm512_unpackhi_epi16(b, d);
 }
 
-#ifdef __AVX512VNNI__
-
 #define VQ_ISA avx512vnni
 typedef __m512i vqx;
 typedef __m512i vqw;
@@ -245,39 +243,4 @@ static inline void vq_interleave(const vqb r[4], vqx x[4])
     vq_fours(r, x);
 }
 
-#else
-
-#define VQ_ISA avx512
-typedef struct vqx {
-    __m512i even, odd; /* int16 */
-} vqx;
-typedef vqx vqw;
-
-static inline vqx vq_split(__m512i four)
-{
-    return (vqx){_mm512_and_si512(four, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(four, 8)};
-}
-static inline vqw vq_weights(const int8_t *p)
-{
-    const __m512i w = _mm512_loadu_si512(p);
-    return (vqw){_mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), _mm512_srai_epi16(w, 8)};
-}
-static inline vqx vq_four(const uint8_t *p)
-{
-    return vq_split(vq_four_all(p));
-}
-static inline vqa vq_dot(vqa sum, vqx x, vqw w)
-{
-    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(x.even, w.even));
-    return _mm512_add_epi32(sum, _mm512_madd_epi16(x.odd, w.odd));
-}
-static inline void vq_interleave(const vqb r[4], vqx x[4])
-{
-    __m512i four[4];
-    vq_fours(r, four);
-    for (int v = 0; v < 4; v++)
-        x[v] = vq_split(four[v]);
-}
-
-#endif
 #endif
