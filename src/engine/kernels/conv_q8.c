@@ -190,6 +190,9 @@ void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
     const LedgeConvShape *s = &plan->s;
     const uint32_t each = (uint32_t)(s->c / s->group * s->kh * s->kw);
     const uint32_t x = (uint32_t)x_zero, less = x - plan->k->flip;
+    /* Row sums are of x as it is; where the packed weights are less their zeros already, what is
+     * summed is x less the flip. */
+    const uint32_t from = plan->parts > 1 ? less : x;
     if (is_plain(plan) && !bias && !b_zero) {
         memset(packed + s->m, 0, (plan->columns - s->m) * sizeof(*packed));
         for (size_t m = 0; m < s->m; m++)
@@ -200,7 +203,7 @@ void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
         const size_t m = channel_at(plan, i);
         const uint32_t z = b_zero && m < s->m ? (uint32_t)b_zero[b_zero_count == 1 ? 0 : m] : 0;
         packed[i] = m < s->m ? (int32_t)((bias ? (uint32_t)bias[m] : 0) -
-                                         less * (uint32_t)sums[m] + x * each * z)
+                                         less * (uint32_t)sums[m] + from * each * z)
                              : 0;
     }
 }
