@@ -1,8 +1,10 @@
 /* ledge serve: models over HTTP. */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "cli/cli.h"
@@ -12,9 +14,10 @@
 #define SECRET_MAX ((size_t)1 << 20)
 
 typedef struct Options {
-    bool json, no_drift;
+    bool json, no_drift, alert_log;
     int64_t port, workers, threads, queue, batch, connections, drain;
-    const char *host, *repository, *delay, *deadline, *body, *token, *certificate, *key, *cpu;
+    const char *host, *repository, *delay, *deadline, *body, *token, *certificate, *key, *cpu,
+        *state, *watch, *webhook, *alertmanager, *exec, *alert_token;
 } Options;
 
 static const CliOption options[] = {
@@ -45,6 +48,20 @@ static const CliOption options[] = {
      offsetof(Options, certificate), 0, 0},
     {"tls-key", 0, CLI_TEXT, "FILE", "its private key in PEM", offsetof(Options, key), 0, 0},
     {"no-drift", 0, CLI_FLAG, NULL, "do not watch for drift", offsetof(Options, no_drift), 0, 0},
+    {"state", 0, CLI_TEXT, "DIR", "keep what drift monitoring has seen over restarts",
+     offsetof(Options, state), 0, 0},
+    {"watch", 0, CLI_TEXT, "S", "seconds between two looks at models and machine (5)",
+     offsetof(Options, watch), 0, 0},
+    {"alert-log", 0, CLI_FLAG, NULL, "a line on stderr for every alert",
+     offsetof(Options, alert_log), 0, 0},
+    {"alert-webhook", 0, CLI_TEXT, "URL", "POST every alert there as JSON",
+     offsetof(Options, webhook), 0, 0},
+    {"alertmanager", 0, CLI_TEXT, "URL", "keep this Alertmanager informed (its API v2)",
+     offsetof(Options, alertmanager), 0, 0},
+    {"alert-exec", 0, CLI_TEXT, "FILE", "run this program with every alert on its standard input",
+     offsetof(Options, exec), 0, 0},
+    {"alert-token-file", 0, CLI_TEXT, "FILE", "bearer token for webhook and Alertmanager",
+     offsetof(Options, alert_token), 0, 0},
     {"drain", 0, CLI_INT, "S", "seconds to finish requests after SIGTERM (30)",
      offsetof(Options, drain), 0, 86400},
     CLI_OPTION_CPU(Options),
@@ -56,6 +73,7 @@ typedef struct Serve {
     LedgeModelTable *table;
     LedgeServer *server;
     char *token, *certificate, *key;
+    char post[PATH_MAX]; /* ledge-post */
 } Serve;
 
 static void serve_free(Serve *s)
@@ -109,7 +127,8 @@ static int load_models(Serve *s, const CliArgs *args)
     LedgeError err = {0};
     const LedgeServedOptions how = {.cpu = s->o->cpu,
                                     .threads = s->o->threads ? (int)s->o->threads : 1,
-                                    .drift = !s->o->no_drift};
+                                    .drift = !s->o->no_drift,
+                                    .state = s->o->state};
     size_t failed;
     if (ledge__model_table_new(s->o->repository, &how, &err, &s->table))
         return cli_fail(NULL, &err);
@@ -151,6 +170,38 @@ static void wait_for_signals(Serve *s, const sigset_t *set, const CliArgs *args)
             cli_warn("%s: %s", s->o->repository, err.message);
         fprintf(stderr, "ledge: models are loaded anew\n");
     }
+}
+
+static int check_url(const char *name, const char *url)
+{
+    if (!url || strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0)
+        return CLI_GO;
+    cli_fail_with(NULL, LEDGE_ERROR_ARGUMENT, "--%s takes an http:// or https:// address", name);
+    return CLI_USAGE;
+}
+
+static int watch_options(const CliCommand *c, Serve *s, LedgeWatchOptions *w)
+{
+    const Options *o = s->o;
+    *w = (LedgeWatchOptions){.log = o->alert_log,
+                             .state = o->state,
+                             .outbox = {.to = {[LEDGE_CHANNEL_WEBHOOK] = o->webhook,
+                                               [LEDGE_CHANNEL_ALERTMANAGER] = o->alertmanager,
+                                               [LEDGE_CHANNEL_EXEC] = o->exec},
+                                        .token_file = o->alert_token,
+                                        .post = s->post}};
+    int code = positive(c, "watch", o->watch, 5, &w->interval);
+    if (code == CLI_GO)
+        code = check_url("alert-webhook", o->webhook);
+    if (code == CLI_GO)
+        code = check_url("alertmanager", o->alertmanager);
+    if (code == CLI_GO && o->exec && access(o->exec, X_OK) != 0)
+        return cli_fail_with(o->exec, LEDGE_ERROR_NOT_FOUND, "is no program that can be run");
+    if (code == CLI_GO && (o->webhook || o->alertmanager) &&
+        !cli_program_beside("ledge-post", s->post, sizeof s->post))
+        return cli_fail_with(NULL, LEDGE_ERROR_NOT_FOUND,
+                             "ledge-post, which sends alerts, is not there; install ledge again");
+    return code;
 }
 
 static int serve(Serve *s, LedgeServerOptions *how, const CliArgs *args)
@@ -197,6 +248,8 @@ static int run(const CliCommand *c, int argc, char **argv)
         code = cli_usage(c, "name models to serve, or a --repository of them");
     if (code == CLI_GO && !o.certificate != !o.key)
         code = cli_usage(c, "--tls-cert and --tls-key go together");
+    if (code == CLI_GO)
+        code = watch_options(c, &s, &how.watch);
     how.host = o.host;
     how.port = (uint16_t)o.port;
     how.workers = (int)o.workers;

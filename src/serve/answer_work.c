@@ -174,7 +174,7 @@ static void write_one(const Batch *b, Asked *a, const LedgeTensor *out)
     char parameters[256];
     LedgeWork *w = a->work;
     w->end = LEDGE_WORK_DONE;
-    ledge__served_record(b->model, w->arrived, w->ran, a->inputs, out);
+    ledge__served_record(b->model, w->ran, a->inputs, out);
     if (w->kind == LEDGE_WORK_CLASSIFY) {
         write_classes(b, a, out);
     } else {

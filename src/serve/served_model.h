@@ -23,6 +23,7 @@ typedef struct LedgeServedOptions {
     size_t arena_limit;
     bool drift; /* watch it */
     LedgeDriftOptions drift_options;
+    const char *state; /* folder of drift states (drift_keep.h), NULL: none */
 } LedgeServedOptions;
 
 typedef struct LedgeServed {
@@ -44,6 +45,8 @@ typedef struct LedgeServed {
     LedgeSketch latency;
     LedgeDrift *drift; /* NULL: not watched */
     LedgeDriftReport drift_report;
+    uint64_t drift_records; /* shown to it */
+    uint64_t kept_records;  /* of them in the file; the watchman's alone */
 } LedgeServed;
 
 /* name: what it is called in URLs. Loads the file at `path`, which may be .onnx or .ledge.
@@ -59,7 +62,7 @@ bool ledge__served_name_ok(const char *name);
 /* The worker's own session. */
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
 /* Counts one answer and shows it to the drift monitor. inputs and outputs: of one request. */
-void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
+void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
                           const LedgeTensor *outputs);
 void ledge__served_failed(LedgeServed *m);
 

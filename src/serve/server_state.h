@@ -21,6 +21,7 @@ struct LedgeServer {
     atomic_bool draining;
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
     char *token;                             /* "Bearer …" */
+    LedgeWatch *watch;
     pthread_mutex_t resources_lock;
     LedgeResources *resources;
 };
