@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scores.h"
 #include "image/image.h"
 #include "serve/work.h"
 
@@ -140,11 +141,12 @@ static void write_classes(const Batch *b, Asked *a, const LedgeTensor *out)
     double p[MOST];
     char parameters[256];
     LedgeWork *w = a->work;
-    const size_t n = ledge__scores_top(&out[0], 0, w->top < MOST ? w->top : MOST, classes, p);
+    const size_t n = ledge__scores_top(&out[0], 0, w->top < MOST ? w->top : MOST, classes);
     if (n == 0) {
         refuse_text(a, LEDGE_WORK_BAD, "the model gives no row of scores");
         return;
     }
+    ledge__scores_probabilities(&out[0], 0, classes, n, p);
     put_parameters(b, w, parameters, sizeof parameters);
     ledge__text_add(&w->out, "{\"model_name\":");
     ledge__json_put_text(&w->out, b->model->name);
@@ -156,8 +158,8 @@ static void write_classes(const Batch *b, Asked *a, const LedgeTensor *out)
     for (size_t i = 0; i < n; i++) {
         ledge__text_add(&w->out, i ? ",{\"class_id\":" : "{\"class_id\":");
         ledge__json_put_integer(&w->out, classes[i]);
-        if ((size_t)classes[i] < b->model->n_labels) {
-            const char *label = b->model->labels[classes[i]];
+        const char *label = ledge__label(&b->model->labels, classes[i]);
+        if (label) {
             ledge__text_add(&w->out, ",\"label\":");
             ledge__json_put_text(&w->out, label);
         }

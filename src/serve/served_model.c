@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scores.h"
 #include "monitor/input_features.h"
 #include "trust/sha256.h"
 
-#define LABELS_KEY   "ledge.labels"
 #define BASELINE_KEY "ledge.baseline"
 
 bool ledge__served_name_ok(const char *name)
@@ -21,26 +21,6 @@ bool ledge__served_name_ok(const char *name)
         if (!isalnum((unsigned char)*p) && *p != '_' && *p != '-' && *p != '.')
             return false;
     return true;
-}
-
-/* One name a line. */
-static LedgeStatus cut_labels(LedgeServed *m, LedgeError *err)
-{
-    const char *text = ledge_model_metadata(m->model, LABELS_KEY);
-    if (!text)
-        return LEDGE_OK;
-    m->label_text = strdup(text);
-    size_t lines = 1;
-    for (const char *p = text; *p; p++)
-        lines += *p == '\n';
-    m->labels = calloc(lines, sizeof *m->labels);
-    if (!m->label_text || !m->labels)
-        return ledge__no_memory(err);
-    char *save = NULL;
-    for (char *line = strtok_r(m->label_text, "\r\n", &save); line;
-         line = strtok_r(NULL, "\r\n", &save))
-        m->labels[m->n_labels++] = line;
-    return LEDGE_OK;
 }
 
 static LedgeStatus watch(LedgeServed *m, LedgeError *err)
@@ -80,7 +60,7 @@ static LedgeStatus look_at(LedgeServed *m, LedgeError *err)
         m->batches = m->batches && free_first(ledge_model_input(m->model, i));
     m->takes_pictures = m->n_inputs == 1 && ledge__preprocess_for_model(m->model, 0, NULL, NULL,
                                                                         &m->pre, NULL) == LEDGE_OK;
-    LEDGE_TRY(cut_labels(m, err));
+    LEDGE_TRY(ledge__labels_of_model(m->model, err, &m->labels));
     return watch(m, err);
 }
 
@@ -130,8 +110,7 @@ void ledge__served_unref(LedgeServed *m)
     ledge__drift_free(m->drift);
     pthread_mutex_destroy(&m->lock);
     free(m->output_names);
-    free(m->labels);
-    free(m->label_text);
+    ledge__labels_free(&m->labels);
     free(m);
 }
 
@@ -144,53 +123,6 @@ LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, L
         LEDGE_TRY(ledge_session_create(m->model, &o, err, mine));
     *out = *mine;
     return LEDGE_OK;
-}
-
-/* ---- scores ---- */
-
-bool ledge__scores_of(const LedgeTensor *t, int64_t *rows, int64_t *classes)
-{
-    const int64_t n = ledge_tensor_count(t);
-    if (t->type != LEDGE_FLOAT || t->rank < 1 || n <= 1 || !t->data)
-        return false;
-    for (int32_t i = 2; i < t->rank; i++)
-        if (t->dims[i] != 1)
-            return false;
-    *rows = t->rank == 1 ? 1 : t->dims[0];
-    *classes = *rows ? n / *rows : 0;
-    return *classes > 1;
-}
-
-size_t ledge__scores_top(const LedgeTensor *t, int64_t item, size_t k, int64_t *classes,
-                         double *probabilities)
-{
-    int64_t rows, n;
-    if (!ledge__scores_of(t, &rows, &n) || item >= rows)
-        return 0;
-    const float *y = (const float *)t->data + item * n;
-    double sum = 0, exps = 0, most = -INFINITY;
-    bool negative = false;
-    size_t found = 0;
-    for (int64_t i = 0; i < n; i++) {
-        sum += (double)y[i];
-        negative |= y[i] < 0;
-        most = fmax(most, (double)y[i]);
-        /* insertion among the best; ties: the lower class first */
-        size_t at = found < k ? found++ : k;
-        while (at > 0 && !(y[i] <= y[classes[at - 1]])) {
-            if (at < k)
-                classes[at] = classes[at - 1];
-            at--;
-        }
-        if (at < k)
-            classes[at] = i;
-    }
-    const bool done = !negative && fabs(sum - 1) < 1e-3;
-    for (int64_t i = 0; i < n && !done; i++)
-        exps += exp((double)y[i] - most);
-    for (size_t i = 0; i < found; i++)
-        probabilities[i] = done ? (double)y[classes[i]] : exp((double)y[classes[i]] - most) / exps;
-    return found;
 }
 
 /* ---- statistics ---- */
@@ -208,7 +140,9 @@ static void record_drift(LedgeServed *m, double now, double latency, const Ledge
         if (m->n_inputs > 0 && ledge__input_features(&inputs[0], i, features))
             r.n_features = LEDGE_INPUT_FEATURE_COUNT;
         if (scores)
-            ledge__scores_top(&outputs[0], i, 1, &r.class_id, &p);
+            ledge__scores_top(&outputs[0], i, 1, &r.class_id);
+        if (r.class_id >= 0)
+            ledge__scores_probabilities(&outputs[0], i, &r.class_id, 1, &p);
         r.confidence = (float)p;
         if (ledge__drift_record(m->drift, &r))
             ledge__drift_report(m->drift, &m->drift_report);

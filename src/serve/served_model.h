@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "image/labels.h"
 #include "image/preprocess.h"
 #include "ledge/ledge.h"
 #include "monitor/drift.h"
@@ -33,9 +34,7 @@ typedef struct LedgeServed {
     const char **output_names;
     bool takes_pictures;
     LedgePreprocess pre;
-    char *label_text; /* the labels, cut up */
-    const char **labels;
-    size_t n_labels;
+    LedgeLabels labels;
     LedgeServedOptions options;
     LedgeSession *session[LEDGE_SERVE_WORKERS]; /* made when its worker first needs it */
     bool batches;         /* all inputs and outputs have a free first dimension */
@@ -62,11 +61,5 @@ LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, L
 void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
                           const LedgeTensor *outputs);
 void ledge__served_failed(LedgeServed *m);
-
-/* Whether output 0 is rows of scores [N, C], C > 1; the best k of row `item`, best first, with
- * their probabilities (softmax unless they sum to 1). Gives how many were written. */
-bool ledge__scores_of(const LedgeTensor *t, int64_t *rows, int64_t *classes);
-size_t ledge__scores_top(const LedgeTensor *t, int64_t item, size_t k, int64_t *classes,
-                         double *probabilities);
 
 #endif
