@@ -5,12 +5,20 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/scores.h"
 #include "monitor/input_features.h"
 #include "trust/sha256.h"
 
 #define BASELINE_KEY "ledge.baseline"
+
+double ledge__now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
 
 bool ledge__served_name_ok(const char *name)
 {
@@ -39,6 +47,17 @@ static LedgeStatus watch(LedgeServed *m, LedgeError *err)
     return s;
 }
 
+/* Only outputs of numbers and strings are kept. */
+static LedgeStatus open_cache(LedgeServed *m, LedgeError *err)
+{
+    const LedgeCacheOptions o = {
+        .bytes = m->options.cache_bytes, .ttl = m->options.cache_ttl, .now = ledge__now};
+    bool keepable = o.bytes > 0;
+    for (size_t i = 0; i < m->n_outputs; i++)
+        keepable = keepable && ledge_type_bits(ledge_model_output(m->model, i)->type) > 0;
+    return keepable ? ledge__cache_new(&o, err, &m->cache) : LEDGE_OK;
+}
+
 static bool free_first(const LedgeTensorInfo *info)
 {
     return info->rank > 0 && info->dims[0] < 0;
@@ -61,6 +80,7 @@ static LedgeStatus look_at(LedgeServed *m, LedgeError *err)
     m->takes_pictures = m->n_inputs == 1 && ledge__preprocess_for_model(m->model, 0, NULL, NULL,
                                                                         &m->pre, NULL) == LEDGE_OK;
     LEDGE_TRY(ledge__labels_of_model(m->model, err, &m->labels));
+    LEDGE_TRY(open_cache(m, err));
     return watch(m, err);
 }
 
@@ -108,6 +128,7 @@ void ledge__served_unref(LedgeServed *m)
         ledge_session_free(m->session[i]);
     ledge_model_free(m->model);
     ledge__drift_free(m->drift);
+    ledge__cache_free(m->cache);
     pthread_mutex_destroy(&m->lock);
     free(m->output_names);
     ledge__labels_free(&m->labels);
@@ -137,7 +158,7 @@ static void record_drift(LedgeServed *m, double now, double latency, const Ledge
         double p = NAN;
         LedgeDriftRecord r = {
             .time = now, .latency = latency, .class_id = -1, .features = features};
-        if (m->n_inputs > 0 && ledge__input_features(&inputs[0], i, features))
+        if (inputs && m->n_inputs > 0 && ledge__input_features(&inputs[0], i, features))
             r.n_features = LEDGE_INPUT_FEATURE_COUNT;
         if (scores)
             ledge__scores_top(&outputs[0], i, 1, &r.class_id);
@@ -150,12 +171,12 @@ static void record_drift(LedgeServed *m, double now, double latency, const Ledge
 }
 
 void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
-                          const LedgeTensor *outputs)
+                          const LedgeTensor *outputs, bool watch)
 {
     pthread_mutex_lock(&m->lock);
     m->answered++;
     ledge__sketch_add(&m->latency, latency);
-    if (m->drift)
+    if (m->drift && watch)
         record_drift(m, now, latency, inputs, outputs);
     pthread_mutex_unlock(&m->lock);
 }

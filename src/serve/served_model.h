@@ -14,6 +14,7 @@
 #include "ledge/ledge.h"
 #include "monitor/drift.h"
 #include "monitor/sketch.h"
+#include "serve/cache.h"
 
 enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
 
@@ -22,7 +23,12 @@ typedef struct LedgeServedOptions {
     int workers;     /* sessions; worker i uses session i */
     int threads;     /* of each session */
     size_t arena_limit;
-    bool drift; /* watch it */
+    uint32_t batch;     /* most requests of one run, 0 and 1: no batching */
+    double delay;       /* seconds that a batch may wait to fill */
+    double deadline;    /* seconds that a request may wait, 0: the server's */
+    size_t cache_bytes; /* of answers kept, 0: none are */
+    double cache_ttl;   /* seconds that one is kept, 0: while there is room */
+    bool drift;         /* watch it */
     LedgeDriftOptions drift_options;
 } LedgeServedOptions;
 
@@ -37,6 +43,7 @@ typedef struct LedgeServed {
     LedgeLabels labels;
     LedgeServedOptions options;
     LedgeSession *session[LEDGE_SERVE_WORKERS]; /* made when its worker first needs it */
+    LedgeCache *cache;                          /* NULL: off */
     bool batches;         /* all inputs and outputs have a free first dimension */
     pthread_mutex_t lock; /* of what follows */
     uint64_t answered, failed;
@@ -57,9 +64,11 @@ bool ledge__served_name_ok(const char *name);
 
 /* The worker's own session. */
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
-/* Counts one answer and shows it to the drift monitor. inputs and outputs: of one request. */
+/* Counts one answer and, if it is to be watched, shows it to the drift monitor. latency NAN and
+ * inputs NULL: the answer was at hand. inputs and outputs: of one request. */
 void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
-                          const LedgeTensor *outputs);
+                          const LedgeTensor *outputs, bool watch);
 void ledge__served_failed(LedgeServed *m);
+double ledge__now(void); /* monotonic seconds */
 
 #endif
