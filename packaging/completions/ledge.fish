@@ -125,6 +125,8 @@ complete -c ledge -n "__fish_seen_subcommand_from serve" -l workers -r -d 'reque
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l threads -r -d 'threads of one request (1)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l batch -r -d 'most requests answered in one run (1)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l delay -r -d 'milliseconds a batch may wait to fill (0)'
+complete -c ledge -n "__fish_seen_subcommand_from serve" -l cache -r -d 'megabytes of answers that each model keeps (0: none)'
+complete -c ledge -n "__fish_seen_subcommand_from serve" -l cache-ttl -r -d 'seconds that an answer is kept (0: while there is room)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l queue -r -d 'requests that may wait before others are refused (256)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l deadline -r -d 'seconds that a request may wait (30)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l body -r -d 'largest request in megabytes (64)'

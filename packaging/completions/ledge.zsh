@@ -166,6 +166,8 @@ serve)
         '--threads=[threads of one request (1)]:value:_files' \
         '--batch=[most requests answered in one run (1)]:value:_files' \
         '--delay=[milliseconds a batch may wait to fill (0)]:value:_files' \
+        '--cache=[megabytes of answers that each model keeps (0\: none)]:value:_files' \
+        '--cache-ttl=[seconds that an answer is kept (0\: while there is room)]:value:_files' \
         '--queue=[requests that may wait before others are refused (256)]:value:_files' \
         '--deadline=[seconds that a request may wait (30)]:value:_files' \
         '--body=[largest request in megabytes (64)]:value:_files' \

@@ -139,8 +139,6 @@ size_t cli_cpu_features(uint32_t flags, const char **names, size_t most);
 const char *cli_info_text(const LedgeTensorInfo *info);
 const char *cli_tensor_text(const LedgeTensor *t);
 json_t *cli_info_json(const LedgeTensorInfo *info);
-/* Element i of a number tensor as a double (float16 and bfloat16 too; 0 for other types). */
-double cli_element(const LedgeTensor *t, int64_t i);
 bool cli_is_number(LedgeType type);
 
 /* ---- the commands ---- */

@@ -130,10 +130,10 @@ static int look_at(Watch *w, size_t i, float *features, LedgeDriftRecord *r)
     ledge__free(NULL, in.data);
     if (s)
         return cli_fail(w->path, &err);
-    if (cli_is_scores(&out[0])) {
+    if (ledge__scores_row(&out[0])) {
         double p;
-        cli_top(&out[0], 1, &r->class_id);
-        cli_probabilities(&out[0], &r->class_id, 1, &p);
+        ledge__scores_top(&out[0], 0, 1, &r->class_id);
+        ledge__scores_probabilities(&out[0], 0, &r->class_id, 1, &p);
         r->confidence = (float)p;
         w->classes = ledge_tensor_count(&out[0]);
     }

@@ -67,7 +67,7 @@ typedef struct Eval {
     size_t n, n_labelled;
     Judged *models;
     size_t n_models;
-    CliLabels names;
+    LedgeLabels names;
     LedgeOutFile *csv;
     double min_top1;
 } Eval;
@@ -87,7 +87,7 @@ static void eval_free(Eval *e)
     }
     free(e->models);
     ledge__dataset_free(e->data);
-    cli_labels_free(&e->names);
+    ledge__labels_free(&e->names);
     ledge__out_file_abort(e->csv);
 }
 
@@ -175,11 +175,11 @@ static int judge(Judged *j, const LedgeSample *sample, size_t index)
     ledge__free(NULL, in.data);
     if (status)
         return cli_fail(j->path, &err);
-    if (!cli_is_scores(&out[0]))
+    if (!ledge__scores_row(&out[0]))
         return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
                              "a classifier gives one row of scores; this gives %s",
                              cli_tensor_text(&out[0]));
-    const size_t k = cli_top(&out[0], 5, best);
+    const size_t k = ledge__scores_top(&out[0], 0, 5, best);
     j->answers[index] = (int32_t)best[0];
     j->top1 += best[0] == sample->label;
     for (size_t i = 0; i < k; i++)
@@ -277,7 +277,7 @@ static double share(size_t part, size_t whole)
 
 static json_t *class_json(const Eval *e, int32_t index)
 {
-    const char *name = cli_label(&e->names, index);
+    const char *name = ledge__label(&e->names, index);
     return json_pack("{s:i, s:o}", "class", (int)index, "label",
                      name ? cli_json_text(name) : json_null());
 }
@@ -319,7 +319,7 @@ static json_t *eval_json(const Eval *e, bool passed)
 
 static void print_class(const Eval *e, int32_t index)
 {
-    const char *name = cli_label(&e->names, index);
+    const char *name = ledge__label(&e->names, index);
     if (name)
         printf("%s", cli_clean(name));
     else

@@ -235,7 +235,7 @@ static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
     LedgeError err = {0};
     float features[LEDGE_INPUT_FEATURE_COUNT];
     const char *names[LEDGE_INPUT_FEATURE_COUNT];
-    const bool scores = cli_is_scores(output);
+    const bool scores = ledge__scores_row(output);
     LedgeDriftRecord r = {.class_id = -1, .confidence = NAN, .features = features};
     for (uint32_t i = 0; i < LEDGE_INPUT_FEATURE_COUNT; i++)
         names[i] = ledge__input_feature_name(i);
@@ -249,8 +249,8 @@ static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
         r.n_features = LEDGE_INPUT_FEATURE_COUNT;
     if (scores) {
         double p;
-        cli_top(output, 1, &r.class_id);
-        cli_probabilities(output, &r.class_id, 1, &p);
+        ledge__scores_top(output, 0, 1, &r.class_id);
+        ledge__scores_probabilities(output, 0, &r.class_id, 1, &p);
         r.confidence = (float)p;
     }
     ledge__collector_add(j->collector, &r);

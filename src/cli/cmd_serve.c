@@ -17,7 +17,7 @@ typedef struct Options {
     bool json, no_drift, alert_log;
     int64_t port, workers, threads, queue, batch, connections, drain;
     const char *host, *repository, *delay, *deadline, *body, *token, *certificate, *key, *cpu,
-        *state, *watch, *webhook, *alertmanager, *exec, *alert_token;
+        *state, *watch, *webhook, *alertmanager, *exec, *alert_token, *cache, *cache_ttl;
 } Options;
 
 static const CliOption options[] = {
@@ -35,6 +35,10 @@ static const CliOption options[] = {
      64},
     {"delay", 0, CLI_TEXT, "MS", "milliseconds a batch may wait to fill (0)",
      offsetof(Options, delay), 0, 0},
+    {"cache", 0, CLI_TEXT, "MB", "megabytes of answers that each model keeps (0: none)",
+     offsetof(Options, cache), 0, 0},
+    {"cache-ttl", 0, CLI_TEXT, "S", "seconds that an answer is kept (0: while there is room)",
+     offsetof(Options, cache_ttl), 0, 0},
     {"queue", 0, CLI_INT, "N", "requests that may wait before others are refused (256)",
      offsetof(Options, queue), 1, 1000000},
     {"deadline", 0, CLI_TEXT, "S", "seconds that a request may wait (30)",
@@ -70,7 +74,9 @@ static const CliOption options[] = {
 
 typedef struct Serve {
     const Options *o;
+    LedgeServedOptions model;
     LedgeModelTable *table;
+    LedgeLadders *ladders;
     LedgeServer *server;
     char *token, *certificate, *key;
     char post[PATH_MAX]; /* ledge-post */
@@ -79,6 +85,7 @@ typedef struct Serve {
 static void serve_free(Serve *s)
 {
     ledge__server_stop(s->server, (double)s->o->drain);
+    ledge__ladders_free(s->ladders);
     ledge__model_table_free(s->table);
     ledge__free(NULL, s->token);
     ledge__free(NULL, s->certificate);
@@ -125,12 +132,9 @@ static int positive(const CliCommand *c, const char *name, const char *text, dou
 static int load_models(Serve *s, const CliArgs *args)
 {
     LedgeError err = {0};
-    const LedgeServedOptions how = {.cpu = s->o->cpu,
-                                    .threads = s->o->threads ? (int)s->o->threads : 1,
-                                    .drift = !s->o->no_drift,
-                                    .state = s->o->state};
     size_t failed;
-    if (ledge__model_table_new(s->o->repository, &how, &err, &s->table))
+    if (ledge__model_table_new(s->o->repository, &s->model, &err, &s->table) ||
+        ledge__ladders_new(&err, &s->ladders))
         return cli_fail(NULL, &err);
     for (size_t i = 0; i < args->n; i++)
         if (ledge__model_table_add(s->table, args->items[i], &err))
@@ -221,7 +225,7 @@ static int serve(Serve *s, LedgeServerOptions *how, const CliArgs *args)
     how->token = s->token;
     how->certificate = s->certificate;
     how->key = s->key;
-    if (ledge__server_start(how, s->table, &err, &s->server))
+    if (ledge__server_start(how, s->table, s->ladders, &err, &s->server))
         return cli_fail_with(err.where, LEDGE_ERROR_RUNTIME, "%s", err.message);
     code = announce(s);
     if (code == CLI_OK)
@@ -234,7 +238,7 @@ static int run(const CliCommand *c, int argc, char **argv)
     Options o = {.port = 8000, .drain = 30};
     CliArgs args;
     Serve s = {.o = &o};
-    double delay, body;
+    double delay = 0, body = 0, cache = 0;
     LedgeServerOptions how = {0};
     int code = cli_parse(c, argc, argv, 0, 1024, &o, &args);
     if (code != CLI_GO)
@@ -244,6 +248,10 @@ static int run(const CliCommand *c, int argc, char **argv)
         code = positive(c, "deadline", o.deadline, 30, &how.deadline);
     if (code == CLI_GO)
         code = positive(c, "body", o.body, 64, &body);
+    if (code == CLI_GO)
+        code = positive(c, "cache", o.cache, 0, &cache);
+    if (code == CLI_GO)
+        code = positive(c, "cache-ttl", o.cache_ttl, 0, &s.model.cache_ttl);
     if (code == CLI_GO && args.n == 0 && !o.repository)
         code = cli_usage(c, "name models to serve, or a --repository of them");
     if (code == CLI_GO && !o.certificate != !o.key)
@@ -254,9 +262,14 @@ static int run(const CliCommand *c, int argc, char **argv)
     how.port = (uint16_t)o.port;
     how.workers = (int)o.workers;
     how.queue = (size_t)o.queue;
-    how.batch = (uint32_t)o.batch;
     how.connections = (uint32_t)o.connections;
-    how.delay = delay / 1e3;
+    s.model.cpu = o.cpu;
+    s.model.threads = o.threads ? (int)o.threads : 1;
+    s.model.drift = !o.no_drift;
+    s.model.state = o.state;
+    s.model.batch = (uint32_t)o.batch;
+    s.model.delay = delay / 1e3;
+    s.model.cache_bytes = (size_t)(cache * 1e6);
     how.body_limit = (size_t)(body * 1e6);
     if (code == CLI_GO)
         code = serve(&s, &how, &args);

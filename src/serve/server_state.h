@@ -14,8 +14,10 @@ enum { LEDGE_CODES = 600 };
 struct LedgeServer {
     LedgeServerOptions options;
     LedgeModelTable *table;
+    LedgeLadders *ladders;
     struct MHD_Daemon *daemon;
     LedgeWorkers *workers;
+    LedgeWorkers *loaders; /* one thread, which loads models for clients */
     double started;
     atomic_int active; /* requests that are not answered yet */
     atomic_bool draining;
