@@ -144,12 +144,14 @@ bool cli_is_number(LedgeType type);
 /* ---- the commands ---- */
 
 #define COMMAND(name)      extern const CliCommand cli_##name;
-#define FULL_COMMAND(name) COMMAND(name)
+#define SERVE_COMMAND(name) COMMAND(name)
+#define FLEET_COMMAND(name) COMMAND(name)
 #include "cli/commands.def"
 #undef COMMAND
-#undef FULL_COMMAND
+#undef SERVE_COMMAND
+#undef FLEET_COMMAND
 
-/* The path of the program `name`, "ledge" or "ledge-full", of this very build or installation. */
+/* The path of the program `name`, such as "ledge-serve", of this very build or installation. */
 bool cli_program_beside(const char *name, char *path, size_t size);
 
 #endif
