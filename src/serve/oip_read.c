@@ -1,5 +1,5 @@
 /* Reading inference requests. */
-#include "serve/json_scan.h"
+#include "base/json_scan.h"
 #include "serve/oip.h"
 
 #include <stdio.h>

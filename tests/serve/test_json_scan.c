@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "serve/json_scan.h"
+#include "base/json_scan.h"
 
 static LedgeJson begin(const char *text)
 {

@@ -3,8 +3,8 @@
  *
  * Reading goes on until something is wrong; from then on every call gives its "end" answer and
  * `bad` says what was wrong and where. The text need not end with a NUL. Memory: none. */
-#ifndef LEDGE_SERVE_JSON_SCAN_H
-#define LEDGE_SERVE_JSON_SCAN_H
+#ifndef LEDGE_BASE_JSON_SCAN_H
+#define LEDGE_BASE_JSON_SCAN_H
 
 #include <stdbool.h>
 #include <stddef.h>

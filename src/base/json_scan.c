@@ -1,5 +1,5 @@
 /* The pull reader of json_scan.h. */
-#include "serve/json_scan.h"
+#include "base/json_scan.h"
 
 #include <math.h>
 #include <stdlib.h>
