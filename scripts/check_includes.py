@@ -37,7 +37,7 @@ RIGHT |= {
     "compress": {"engine/onnx", "engine/graph", "engine/optimize", "engine/kernels", "image",
                  "monitor"},
     "monitor": set(),
-    "wasm": {"image"},
+    "wasm": {"image", "trust"},
     "serve": {"image", "monitor", "trust"},
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "trust"},

@@ -109,6 +109,10 @@ typedef struct LedgeSessionOptions {
     const char *const *provider_options; /* "tensorrt.fp16=1" */
     size_t n_provider_options;
     bool strict; /* PROVIDER unless every node runs on the first provider of the list */
+    /* Asked before each step of a run on the CPU, Loop's iterations included; true ends the run
+     * with CANCELLED. For models and time limits of other people. NULL: nobody is asked. */
+    bool (*cancelled)(void *arg);
+    void *cancel_arg;
 } LedgeSessionOptions;
 
 /* options may be NULL. The plan for fully fixed input shapes is made here, else at the

@@ -22,6 +22,8 @@ typedef struct LedgePlanOptions {
     uint32_t cpu;
     size_t arena_limit;    /* 0: none; over it building fails with LIMIT */
     int depth;             /* subgraphs inside each other */
+    bool (*cancelled)(void *arg); /* asked before each step; NULL: nobody */
+    void *cancel_arg;
 } LedgePlanOptions;
 
 /* inputs: type, rank and dims of each graph input (captured ones included), data ignored. */

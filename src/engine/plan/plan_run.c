@@ -368,9 +368,17 @@ static LedgeStatus finish(LedgePlan *p, LedgeError *err)
     return LEDGE_OK;
 }
 
+/* A body without steps is asked about too: a Loop over it may have no end. */
+static LedgeStatus go_on(const LedgePlan *p, LedgeError *err)
+{
+    return p->o.cancelled && p->o.cancelled(p->o.cancel_arg)
+               ? ledge__fail(err, LEDGE_ERROR_CANCELLED, NULL, "the run was ended from outside")
+               : LEDGE_OK;
+}
+
 LedgeStatus ledge__plan_run(LedgePlan *p, const LedgeTensor *inputs, LedgeError *err)
 {
-    LedgeStatus status = LEDGE_OK;
+    LedgeStatus status = go_on(p, err);
     start(p, inputs);
     p->running = true;
     for (uint32_t i = 0; i < p->n_steps && status == LEDGE_OK; i++) {
@@ -380,6 +388,8 @@ LedgeStatus ledge__plan_run(LedgePlan *p, const LedgeTensor *inputs, LedgeError 
         status = run_step(s);
         if (p->timing)
             s->ns = now_ns() - t0;
+        if (status == LEDGE_OK && i + 1 < p->n_steps)
+            status = go_on(p, err);
     }
     if (status == LEDGE_OK)
         status = finish(p, err);

@@ -43,7 +43,9 @@ static LedgeStatus make_plan(LedgeSession *s, const LedgeTensor *inputs, LedgeEr
                           .weights = s->weights,
                           .pool = s->pool,
                           .cpu = s->model->cpu,
-                          .arena_limit = s->arena_limit};
+                          .arena_limit = s->arena_limit,
+                          .cancelled = s->cancelled,
+                          .cancel_arg = s->cancel_arg};
     LedgePlan *p;
     LEDGE_TRY(ledge__plan_new(s->graph, &o, inputs, err, &p));
     LedgeStatus status = reserve(s, ledge__plan_arena_bytes(p), err);
@@ -141,6 +143,8 @@ LedgeStatus ledge_session_create(LedgeModel *model, const LedgeSessionOptions *o
     s->model = model;
     s->arena_limit = memory_limit(o.arena_limit);
     s->threads = o.threads;
+    s->cancelled = o.cancelled;
+    s->cancel_arg = o.cancel_arg;
     ledge__model_retain(model);
     LedgeStatus status = create(s, &o, error);
     if (status != LEDGE_OK) {

@@ -12,6 +12,8 @@ struct LedgeSession {
     LedgeModel *model;
     LedgePool *pool; /* NULL while a provider runs all */
     int threads;     /* as asked */
+    bool (*cancelled)(void *arg); /* as asked */
+    void *cancel_arg;
     LedgeGraph *graph;           /* the model's or the backend's; NULL: a backend runs it whole */
     LedgeWeights *weights;       /* that go with it */
     LedgePlan *plans[MAX_PLANS]; /* most recently used first */
