@@ -291,14 +291,13 @@ static json_t *model_json(const Eval *e, const Judged *j)
                                                   class_json(e, j->pairs[i].answer), "count",
                                                   (json_int_t)j->pairs[i].count));
     const bool known = e->n_labelled > 0;
-    return json_pack("{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "placement",
-                     cli_placement_json(ledge_session_placement(j->session)), "model",
-                     cli_json_text(j->path),
-                     "top1_count", (json_int_t)j->top1, "top5_count", (json_int_t)j->top5, "top1",
-                     known ? json_real(share(j->top1, e->n_labelled)) : json_null(), "top5",
-                     known ? json_real(share(j->top5, e->n_labelled)) : json_null(),
-                     "milliseconds_avg", cli_json_real(j->total_ms / (double)e->n), "confused",
-                     confused);
+    return json_pack(
+        "{s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "placement",
+        cli_placement_json(ledge_session_placement(j->session)), "model", cli_json_text(j->path),
+        "top1_count", (json_int_t)j->top1, "top5_count", (json_int_t)j->top5, "top1",
+        known ? json_real(share(j->top1, e->n_labelled)) : json_null(), "top5",
+        known ? json_real(share(j->top5, e->n_labelled)) : json_null(), "milliseconds_avg",
+        cli_json_real(j->total_ms / (double)e->n), "confused", confused);
 }
 
 static json_t *eval_json(const Eval *e, bool passed)

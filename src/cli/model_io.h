@@ -42,6 +42,9 @@ int cli_open_model(const CliOpen *o, LedgeModel **model);
 int cli_open_session(const CliOpen *o, const char *provider, LedgeModel *model,
                      LedgeSession **session);
 int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session);
+/* Writes the model at `path` to `out`, which may be the same, with one entry of its metadata set.
+ */
+int cli_set_metadata(const char *path, const char *out, const char *key, const char *value);
 /* Threads that a session with this option really runs on. */
 int cli_threads(int64_t asked);
 

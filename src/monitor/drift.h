@@ -53,9 +53,9 @@ typedef struct LedgeDriftRecord {
 
 typedef struct LedgeDriftFinding {
     LedgeDriftMeasure measure;
-    uint32_t feature;        /* for feature measures */
-    double value, threshold; /* the threshold of its severity; of warning when fine */
-    double p;                /* of the chi-square test, 1 where there is none */
+    char feature[LEDGE_BASELINE_NAME]; /* its name; "" where the measure is of none */
+    double value, threshold;           /* the threshold of its severity; of warning when fine */
+    double p;                          /* of the chi-square test, 1 where there is none */
     LedgeSeverity severity;
 } LedgeDriftFinding;
 
@@ -87,7 +87,6 @@ void ledge__drift_report(const LedgeDrift *d, LedgeDriftReport *out);
 size_t ledge__drift_bytes(const LedgeDrift *d); /* all memory that it holds */
 const char *ledge__drift_measure_name(LedgeDriftMeasure m);
 const char *ledge__severity_name(LedgeSeverity s);
-const char *ledge__drift_feature_name(const LedgeDrift *d, uint32_t feature);
 
 /* The state for the disk, and back into a monitor of the same options and baseline. Sizes are
  * the same for every monitor. restore: FORMAT (damaged), MISMATCH (another baseline, version or

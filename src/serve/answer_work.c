@@ -146,26 +146,26 @@ static void write_classes(const Batch *b, Asked *a, const LedgeTensor *out)
         return;
     }
     put_parameters(b, w, parameters, sizeof parameters);
-    ledge__bytes_text(&w->out, "{\"model_name\":");
-    ledge__bytes_json_string(&w->out, b->model->name, strlen(b->model->name));
-    ledge__bytes_text(&w->out, ",\"model_version\":");
-    ledge__bytes_json_string(&w->out, b->model->version, strlen(b->model->version));
-    ledge__bytes_text(&w->out, ",\"parameters\":{");
-    ledge__bytes_text(&w->out, parameters);
-    ledge__bytes_text(&w->out, "},\"predictions\":[");
+    ledge__text_add(&w->out, "{\"model_name\":");
+    ledge__json_put_text(&w->out, b->model->name);
+    ledge__text_add(&w->out, ",\"model_version\":");
+    ledge__json_put_text(&w->out, b->model->version);
+    ledge__text_add(&w->out, ",\"parameters\":{");
+    ledge__text_add(&w->out, parameters);
+    ledge__text_add(&w->out, "},\"predictions\":[");
     for (size_t i = 0; i < n; i++) {
-        ledge__bytes_text(&w->out, i ? ",{\"class_id\":" : "{\"class_id\":");
-        ledge__bytes_json_integer(&w->out, classes[i]);
+        ledge__text_add(&w->out, i ? ",{\"class_id\":" : "{\"class_id\":");
+        ledge__json_put_integer(&w->out, classes[i]);
         if ((size_t)classes[i] < b->model->n_labels) {
             const char *label = b->model->labels[classes[i]];
-            ledge__bytes_text(&w->out, ",\"label\":");
-            ledge__bytes_json_string(&w->out, label, strlen(label));
+            ledge__text_add(&w->out, ",\"label\":");
+            ledge__json_put_text(&w->out, label);
         }
-        ledge__bytes_text(&w->out, ",\"confidence\":");
-        ledge__bytes_json_float(&w->out, (float)p[i]);
-        ledge__bytes_text(&w->out, "}");
+        ledge__text_add(&w->out, ",\"confidence\":");
+        ledge__json_put_float(&w->out, (float)p[i]);
+        ledge__text_add(&w->out, "}");
     }
-    ledge__bytes_text(&w->out, "]}");
+    ledge__text_add(&w->out, "]}");
 }
 
 static void write_one(const Batch *b, Asked *a, const LedgeTensor *out)

@@ -35,7 +35,7 @@ typedef struct LedgeWork {
     void *owner;              /* the transport's */
     /* The answer */
     LedgeWorkEnd end;
-    LedgeBytes out;  /* the body: an answer, or an error in JSON */
+    LedgeText out;   /* the body: an answer, or an error in JSON */
     size_t out_json; /* bytes of its JSON before binary tensors; 0: no tensors follow */
     double ran;      /* seconds in the model */
     uint32_t batch;  /* requests answered in the same run */

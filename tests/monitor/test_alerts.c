@@ -100,21 +100,20 @@ static void the_table_is_bounded(void **state)
 static void metrics_have_prometheus_form(void **state)
 {
     (void)state;
-    LedgePromText t;
-    ledge__prom_init(&t, ledge__allocator_or_default(NULL));
+    LedgePromText t = {.family = NULL};
     ledge__prom_family(&t, "ledge_inferences_total", "counter", "Answers given.\nAll of them \\.");
     ledge__prom_sample(&t, (LedgePromLabel[]){{"model", "a\"b\\c\nd"}, {"version", "1"}, {0}}, 12);
     ledge__prom_sample(&t, NULL, 0.25);
     ledge__prom_sample(&t, NULL, NAN);
     ledge__prom_sample(&t, NULL, -INFINITY);
-    assert_false(t.failed);
-    assert_string_equal(t.text,
+    assert_false(t.text.failed);
+    assert_string_equal(t.text.p,
                         "# HELP ledge_inferences_total Answers given.\\nAll of them \\\\.\n"
                         "# TYPE ledge_inferences_total counter\n"
                         "ledge_inferences_total{model=\"a\\\"b\\\\c\\nd\",version=\"1\"} 12\n"
                         "ledge_inferences_total 0.25\nledge_inferences_total NaN\n"
                         "ledge_inferences_total -Inf\n");
-    ledge__prom_free(&t);
+    ledge__text_free(&t.text);
 }
 
 static void a_histogram_is_cumulative(void **state)
@@ -124,16 +123,17 @@ static void a_histogram_is_cumulative(void **state)
     ledge__sketch_clear(&s);
     for (int i = 1; i <= 100; i++)
         ledge__sketch_add(&s, i * 1e-3);
-    LedgePromText t;
-    ledge__prom_init(&t, ledge__allocator_or_default(NULL));
+    LedgePromText t = {.family = NULL};
     ledge__prom_family(&t, "ledge_latency_seconds", "histogram", "Latency.");
     ledge__prom_histogram(&t, (LedgePromLabel[]){{"model", "m"}, {0}}, &s);
-    assert_non_null(strstr(t.text, "ledge_latency_seconds_bucket{model=\"m\",le=\"0.0005\"} 0\n"));
-    assert_non_null(strstr(t.text, "ledge_latency_seconds_bucket{model=\"m\",le=\"0.05\"} 5"));
-    assert_non_null(strstr(t.text, "ledge_latency_seconds_bucket{model=\"m\",le=\"+Inf\"} 100\n"));
-    assert_non_null(strstr(t.text, "ledge_latency_seconds_sum{model=\"m\"} 5.05\n"));
-    assert_non_null(strstr(t.text, "ledge_latency_seconds_count{model=\"m\"} 100\n"));
-    ledge__prom_free(&t);
+    assert_non_null(
+        strstr(t.text.p, "ledge_latency_seconds_bucket{model=\"m\",le=\"0.0005\"} 0\n"));
+    assert_non_null(strstr(t.text.p, "ledge_latency_seconds_bucket{model=\"m\",le=\"0.05\"} 5"));
+    assert_non_null(
+        strstr(t.text.p, "ledge_latency_seconds_bucket{model=\"m\",le=\"+Inf\"} 100\n"));
+    assert_non_null(strstr(t.text.p, "ledge_latency_seconds_sum{model=\"m\"} 5.05\n"));
+    assert_non_null(strstr(t.text.p, "ledge_latency_seconds_count{model=\"m\"} 100\n"));
+    ledge__text_free(&t.text);
 }
 
 int main(void)
