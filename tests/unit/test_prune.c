@@ -684,7 +684,7 @@ static void kept_nodes_stay_whole(void **state)
     bool told = false;
     for (size_t i = 0; i < ledge__pruner_layers(p); i++) {
         const LedgePruneLayer l = ledge__pruner_layer(p, i);
-        told |= strcmp(l.name, "Conv_c3") == 0 && l.fixed && strstr(l.why, "asked");
+        told |= strcmp(l.name, "Conv_c3") == 0 && l.fixed && strstr(l.barrier->why, "asked");
     }
     assert_true(told);
     ledge__pruner_free(p);

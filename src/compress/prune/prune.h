@@ -37,18 +37,18 @@ typedef struct LedgePruneOptions {
 /* Gradient of the loss by weight `name`, `count` numbers as the weight lies; NULL: not known. */
 typedef const float *(*LedgePruneGradient)(void *arg, const char *name, int64_t count);
 
-/* A layer that makes channels, for tables. */
-typedef struct LedgePruneLayer {
-    const char *name, *op_type;
-    uint32_t channels, kept;
-    bool fixed;      /* none of its channels can go … */
-    const char *why; /* … for this reason; NULL: none is known */
-} LedgePruneLayer;
-
 /* Where channels could not be followed any further. */
 typedef struct LedgePruneBarrier {
     const char *node, *op_type, *why;
 } LedgePruneBarrier;
+
+/* A layer that makes channels, for tables. */
+typedef struct LedgePruneLayer {
+    const char *name, *op_type;
+    uint32_t channels, kept;
+    bool fixed;                       /* none of its channels can go ... */
+    const LedgePruneBarrier *barrier; /* ... because of this; NULL: none is known */
+} LedgePruneLayer;
 
 typedef struct LedgePruned {
     const LedgeAllocator *allocator;
@@ -92,9 +92,6 @@ const OnnxModel *ledge__pruner_onnx(const LedgePruner *p); /* as read */
 
 /* The model of the step taken, freed by ledge__pruned_free; it needs the pruner until then. */
 LedgeStatus ledge__pruner_build(const LedgePruner *p, LedgeError *err, LedgePruned **out);
-/* Adds a metadata entry, or replaces the one of this key; both are copied. Status: MEMORY. */
-LedgeStatus ledge__pruned_set_metadata(LedgePruned *m, const char *key, const char *value,
-                                       LedgeError *err);
 void ledge__pruned_free(LedgePruned *m); /* NULL is legal */
 
 #endif

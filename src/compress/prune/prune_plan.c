@@ -38,6 +38,16 @@ static LedgeStatus sort_family(LedgePruner *p, PruneFamily *f, LedgeError *err)
 
 /* ---- steps ---- */
 
+/* No layer is emptied, nor loses more than the limit. */
+static bool span_allows(const LedgePruner *p, uint32_t span, uint32_t gone)
+{
+    const PruneSpan *s = &p->spans[span];
+    const bool limited = !p->o.per_layer && s->layer != PRUNE_NONE;
+    if (p->kept[span] <= gone)
+        return false;
+    return !limited || p->kept[span] - gone + 1e-9 >= (1 - p->o.layer_limit) * s->n;
+}
+
 /* The next step of a family; classes 0: there is none. */
 static PruneStep next_step(const LedgePruner *p, uint32_t index)
 {
@@ -46,10 +56,8 @@ static PruneStep next_step(const LedgePruner *p, uint32_t index)
     PruneStep s = {.family = index, .classes = rest % f->chunk ? rest % f->chunk : f->chunk};
     if (!f->channels || f->n < f->chunk || s.classes > rest)
         return (PruneStep){0};
-    if (!p->o.per_layer && f->removed + s.classes > p->o.layer_limit * f->n)
-        return (PruneStep){0};
     for (uint32_t i = 0; i < f->n_shares; i++)
-        if (p->kept[f->shares[i].span] <= f->shares[i].times * s.classes)
+        if (!span_allows(p, f->shares[i].span, f->shares[i].times * s.classes))
             return (PruneStep){0};
     for (uint32_t i = 0; i < s.classes && !p->o.per_layer; i++)
         s.score += p->classes[f->classes[f->removed + i]].score / s.classes;

@@ -153,7 +153,7 @@ LedgePruneLayer ledge__pruner_layer(const LedgePruner *p, size_t i)
     while (s->n && p->parent[root] != root)
         root = p->parent[root];
     if (out.fixed && s->n && p->pinned[root])
-        out.why = p->barriers[p->pinned[root] - 1].why;
+        out.barrier = &p->barriers[p->pinned[root] - 1];
     return out;
 }
 
@@ -188,26 +188,6 @@ LedgeStatus ledge__pruner_build(const LedgePruner *p, LedgeError *err, LedgePrun
         return s;
     }
     *out = m;
-    return LEDGE_OK;
-}
-
-LedgeStatus ledge__pruned_set_metadata(LedgePruned *m, const char *key, const char *value,
-                                       LedgeError *err)
-{
-    LedgeArena *arena = m->graph->arena;
-    const size_t n = m->model.n_metadata;
-    char *k = ledge__arena_str(arena, key), *v = ledge__arena_str(arena, value);
-    OnnxEntry *entries = ledge__arena_alloc(arena, n + 1, sizeof *entries);
-    size_t i = 0;
-    if (!k || !v || !entries)
-        return ledge__no_memory(err);
-    if (n)
-        memcpy(entries, m->model.metadata, n * sizeof *entries);
-    while (i < n && !ledge__str_eq(entries[i].key, key))
-        i++;
-    entries[i] = (OnnxEntry){.key = {k, strlen(k)}, .value = {v, strlen(v)}};
-    m->model.metadata = entries;
-    m->model.n_metadata = i < n ? n : n + 1;
     return LEDGE_OK;
 }
 
