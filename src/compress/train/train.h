@@ -90,6 +90,7 @@ typedef struct LedgeTrainOptions {
     const LedgeTrainFeature *features;
     size_t n_features;
     LedgeTrainAugment augment;
+    int64_t input_dims[LEDGE_MAX_RANK]; /* of the input where the model leaves them free; 0: none */
     bool keep_norms;        /* BatchNormalization uses and keeps its running statistics */
     uint64_t seed;
     int threads;            /* 0: every fast core */
