@@ -7,6 +7,7 @@ if (( CURRENT == 2 )); then
         'bench:time a model\: latency percentiles, cold start, peak memory'
         'eval:measure accuracy on labelled pictures, and agreement between models'
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
+        'prune:make a model smaller and faster by removing channels, as standard ONNX'
         'quantize:make a model of 8-bit integers, or of 4-bit weights, as standard ONNX'
         'certify:measure a compressed model against its parent and sign the result, or check that'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
@@ -91,6 +92,26 @@ compile)
         '--output=[the compiled model to write, usually M.ledge]:value:_files' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--shape=[dimensions of an input whose own are free]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+prune)
+    _arguments \
+        '--output=[the pruned model to write]:value:_files' \
+        '--method=[channels (default), magnitude or 2\:4]:value:_files' \
+        '--amount=[share of the channels (or weights) to go, 0 to 1]:value:_files' \
+        '--target-macs=[instead\: share of the multiply-accumulates to keep]:value:_files' \
+        '--target-latency=[instead\: milliseconds of one run, timed here (2ms)]:value:_files' \
+        '--importance=[l1, l2 (default), bn or random]:value:_files' \
+        '--scope=[global (default)\: the least of all; layer\: a share of each]:value:_files' \
+        '--layer-limit=[most of one layer that scope global may take (0.75)]:value:_files' \
+        '--round=[channels left are a multiple of N (8)]:value:_files' \
+        '--keep=[leave this node'\''s channels (or weights) as they are]:value:_files' \
+        '--steps=[go in N stages, channels ranked anew in each (1)]:value:_files' \
+        '--block=[magnitude\: output channels that go together (1)]:value:_files' \
+        '--seed=[of importance random (1)]:value:_files' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'
@@ -221,5 +242,5 @@ doctor)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize certify preprocess serve drift key doctor help ;;
 esac

@@ -1,0 +1,483 @@
+/* ledge prune: smaller networks, as standard ONNX.
+ *
+ * Removes whole channels (fewer multiply-accumulates, a smaller file, lower latency) or sets single
+ * weights to zero. Writes the new model whole or not at all; the one that is read is never touched.
+ */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/out_file.h"
+#include "cli/model_io.h"
+#include "cli/prune_work.h"
+
+#define RECORD_KEY "ledge.pruning"
+
+enum { MOST_NAMED = 3 };
+
+typedef struct Options {
+    bool json;
+    int64_t round, steps, seed, block, threads;
+    const char *out, *method, *amount, *target_macs, *target_latency, *importance, *scope,
+        *layer_limit;
+    CliList keep;
+} Options;
+
+static const CliOption options[] = {
+    {"output", 'o', CLI_TEXT, "FILE", "the pruned model to write", offsetof(Options, out), 0, 0},
+    {"method", 'm', CLI_TEXT, "M", "channels (default), magnitude or 2:4",
+     offsetof(Options, method), 0, 0},
+    {"amount", 'a', CLI_TEXT, "A", "share of the channels (or weights) to go, 0 to 1",
+     offsetof(Options, amount), 0, 0},
+    {"target-macs", 0, CLI_TEXT, "R", "instead: share of the multiply-accumulates to keep",
+     offsetof(Options, target_macs), 0, 0},
+    {"target-latency", 0, CLI_TEXT, "T", "instead: milliseconds of one run, timed here (2ms)",
+     offsetof(Options, target_latency), 0, 0},
+    {"importance", 0, CLI_TEXT, "I", "l1, l2 (default), bn or random",
+     offsetof(Options, importance), 0, 0},
+    {"scope", 0, CLI_TEXT, "S", "global (default): the least of all; layer: a share of each",
+     offsetof(Options, scope), 0, 0},
+    {"layer-limit", 0, CLI_TEXT, "A", "most of one layer that scope global may take (0.75)",
+     offsetof(Options, layer_limit), 0, 0},
+    {"round", 0, CLI_INT, "N", "channels left are a multiple of N (8)", offsetof(Options, round), 1,
+     1024},
+    {"keep", 'k', CLI_LIST, "NODE", "leave this node's channels (or weights) as they are",
+     offsetof(Options, keep), 0, 0},
+    {"steps", 0, CLI_INT, "N", "go in N stages, channels ranked anew in each (1)",
+     offsetof(Options, steps), 1, 1000},
+    {"block", 0, CLI_INT, "N", "magnitude: output channels that go together (1)",
+     offsetof(Options, block), 1, 1024},
+    {"seed", 0, CLI_INT, "N", "of importance random (1)", offsetof(Options, seed), 0, INT64_MAX},
+    CLI_OPTION_THREADS(Options),
+    CLI_OPTION_JSON(Options),
+};
+
+enum { CHANNELS, MAGNITUDE, TWO_OF_FOUR };
+
+typedef struct Job {
+    const Options *o;
+    const char *path;
+    int method;
+    LedgePruneOptions p;
+    PruneTarget target;
+    PruneCounts counts;
+    PruneBytes whole, made;
+    json_t *layers, *barriers, *warnings;
+    int64_t weights, zeros; /* of methods that set weights to zero */
+    uint64_t in_bytes;
+    double seconds;
+} Job;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static void warn(Job *j, const char *text)
+{
+    json_array_append_new(j->warnings, cli_json_text(text));
+    if (!j->o->json)
+        cli_warn("%s", text);
+}
+
+/* ---- options ---- */
+
+/* Index of `word` among the names, 0 for NULL, -1 for an unknown one. */
+static int choose(const char *word, const char *const *names, int n)
+{
+    for (int i = 0; word && i < n; i++)
+        if (strcmp(word, names[i]) == 0)
+            return i;
+    return word ? -1 : 0;
+}
+
+/* A number and, where `units`, ms (the same), us or s behind it; NaN for anything else. */
+static double number(const char *text, bool units)
+{
+    char *end;
+    errno = 0;
+    const double x = strtod(text, &end);
+    if (end == text || errno)
+        return NAN;
+    if (units && strcmp(end, "us") == 0)
+        return x / 1000;
+    if (units && strcmp(end, "s") == 0)
+        return x * 1000;
+    return *end == '\0' || (units && strcmp(end, "ms") == 0) ? x : NAN;
+}
+
+static int check_target(const CliCommand *c, Job *j)
+{
+    const Options *o = j->o;
+    PruneTarget *t = &j->target;
+    if (!!o->amount + !!o->target_macs + !!o->target_latency > 1)
+        return cli_usage(c, "give one of --amount, --target-macs and --target-latency");
+    if (j->method == TWO_OF_FOUR && (o->amount || o->target_macs || o->target_latency))
+        return cli_usage(c, "2:4 sets half of the weights to zero; it takes no amount");
+    if (j->method == MAGNITUDE && (o->target_macs || o->target_latency))
+        return cli_usage(c, "--target-macs and --target-latency go with --method channels");
+    if (j->method != TWO_OF_FOUR && !o->amount && !o->target_macs && !o->target_latency)
+        return cli_usage(c,
+                         "say how much: --amount 0.4, --target-macs 0.5 or --target-latency 2ms");
+    t->by = o->target_macs ? PRUNE_BY_MACS : o->target_latency ? PRUNE_BY_LATENCY : PRUNE_BY_AMOUNT;
+    t->amount = o->amount ? number(o->amount, false) : 0;
+    t->macs = o->target_macs ? number(o->target_macs, false) : 0;
+    t->latency = o->target_latency ? number(o->target_latency, true) : 0;
+    if (o->amount && !(t->amount > 0 && t->amount < 1))
+        return cli_usage(c, "--amount takes more than 0 and less than 1: with 0 nothing would go, "
+                            "with 1 nothing would be left");
+    if (o->target_macs && !(t->macs > 0 && t->macs < 1))
+        return cli_usage(c, "--target-macs takes more than 0 and less than 1");
+    if (o->target_latency && !(t->latency > 0 && t->latency < 1e9))
+        return cli_usage(c, "--target-latency takes a time above 0, like 2ms or 500us");
+    return CLI_GO;
+}
+
+static int check(const CliCommand *c, Job *j)
+{
+    static const char *const methods[] = {"channels", "magnitude", "2:4"};
+    static const char *const ranks[] = {"l2", "l1", "bn", "random"};
+    static const LedgePruneImportance by[] = {LEDGE_PRUNE_L2, LEDGE_PRUNE_L1, LEDGE_PRUNE_BN,
+                                              LEDGE_PRUNE_RANDOM};
+    static const char *const scopes[] = {"global", "layer"};
+    const Options *o = j->o;
+    const int rank = choose(o->importance, ranks, 4), scope = choose(o->scope, scopes, 2);
+    j->method = choose(o->method, methods, 3);
+    if (j->method < 0)
+        return cli_usage(c, "--method takes channels, magnitude or 2:4");
+    if (rank < 0)
+        return cli_usage(c, "--importance takes l1, l2, bn or random");
+    if (scope < 0)
+        return cli_usage(c, "--scope takes global or layer");
+    if (!o->out)
+        return cli_usage(c, "give the file to write: -o OUT.onnx");
+    const double limit = o->layer_limit ? number(o->layer_limit, false) : 0.75;
+    if (!(limit > 0 && limit <= 1))
+        return cli_usage(c, "--layer-limit takes more than 0, up to 1");
+    if (j->method != CHANNELS && (o->steps > 1 || o->importance || o->layer_limit))
+        return cli_usage(c, "--steps, --importance and --layer-limit go with --method channels");
+    if (j->method != MAGNITUDE && o->block > 1)
+        return cli_usage(c, "--block goes with --method magnitude");
+    j->p = (LedgePruneOptions){.importance = by[rank],
+                               .per_layer = scope == 1,
+                               .round = (int)o->round,
+                               .layer_limit = limit,
+                               .seed = (uint64_t)o->seed,
+                               .keep = o->keep.items,
+                               .n_keep = o->keep.n};
+    return check_target(c, j);
+}
+
+/* Before the work begins: the output is another file than the input, and can be written. */
+static int check_files(Job *j)
+{
+    struct stat in, out;
+    LedgeError err = {0};
+    char magic[8] = "";
+    if (stat(j->path, &in) == 0) {
+        j->in_bytes = (uint64_t)in.st_size;
+        if (stat(j->o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+            return cli_fail_with(j->o->out, LEDGE_ERROR_ARGUMENT,
+                                 "is the model that is read; give another file to write");
+    }
+    FILE *f = fopen(j->path, "rb");
+    const size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
+    if (f)
+        fclose(f);
+    if (n == sizeof magic && memcmp(magic, "\x89LEDGE\r\n", sizeof magic) == 0)
+        return cli_fail_with(j->path, LEDGE_ERROR_UNSUPPORTED,
+                             "a compiled model is not changed; prune its .onnx and compile that");
+    return ledge__out_file_try(NULL, j->o->out, &err) ? cli_fail_writing(j->o->out, &err) : CLI_GO;
+}
+
+/* ---- channels ---- */
+
+static int was_interrupted(void)
+{
+    return cli_fail_with(NULL, LEDGE_ERROR_CANCELLED, "interrupted; nothing was written");
+}
+
+/* The layers as they were at first, with what the last stage left of them. */
+static void keep_layers(Job *j, json_t *layers)
+{
+    size_t i;
+    json_t *layer;
+    if (!j->layers) {
+        j->layers = json_incref(layers);
+        return;
+    }
+    json_array_foreach(layers, i, layer)
+        json_object_set(json_array_get(j->layers, i), "kept", json_object_get(layer, "kept"));
+}
+
+static int one_stage(Job *j, int64_t i)
+{
+    LedgeError err = {0};
+    PruneStaged staged = {0};
+    const double n = (double)j->o->steps;
+    LedgePruneOptions o = j->p;
+    /* Stages together may take as much of a layer as one alone. */
+    o.layer_limit = 1 - pow(1 - j->p.layer_limit, 1 / n);
+    const PruneStage stage = {.o = &o,
+                              .target = j->target,
+                              .share = (double)(i + 1) / n,
+                              .threads = (int)j->o->threads,
+                              .interrupted = &interrupted};
+    const LedgeStatus s =
+        prune_stage(&stage, j->path, j->made.bytes ? &j->made : NULL, &j->counts, &err, &staged);
+    if (s == LEDGE_ERROR_CANCELLED)
+        return was_interrupted();
+    if (s == LEDGE_ERROR_ARGUMENT && i + 1 < j->o->steps)
+        return CLI_GO; /* rounding leaves nothing for this stage */
+    if (s)
+        return cli_fail(j->path, &err);
+    if (!j->whole.bytes) {
+        j->whole = staged.whole;
+        staged.whole.bytes = NULL;
+        j->barriers = json_incref(staged.barriers);
+    }
+    ledge__free(NULL, j->made.bytes);
+    j->made = staged.pruned;
+    staged.pruned.bytes = NULL;
+    keep_layers(j, staged.layers);
+    prune_staged_free(&staged);
+    return CLI_GO;
+}
+
+static int prune_channels(Job *j)
+{
+    LedgeError err = {0};
+    int code = CLI_GO;
+    for (int64_t i = 0; i < j->o->steps && code == CLI_GO; i++) {
+        if (j->o->steps > 1)
+            cli_progress("prune", (size_t)i, (size_t)j->o->steps);
+        code = interrupted ? was_interrupted() : one_stage(j, i);
+    }
+    cli_progress_end();
+    if (code != CLI_GO)
+        return code;
+    if (prune_time(&j->whole, &j->made, (int)j->o->threads, &err, j->counts.ms))
+        return cli_fail(j->path, &err);
+    return CLI_GO;
+}
+
+/* ---- single weights ---- */
+
+static int prune_single(Job *j)
+{
+    LedgeError err = {0};
+    LedgePrunedWeights w = {0};
+    const LedgePruneWeightsOptions o = {.two_of_four = j->method == TWO_OF_FOUR,
+                                        .amount = j->target.amount,
+                                        .block = (uint32_t)j->o->block,
+                                        .per_layer = j->p.per_layer,
+                                        .keep = j->p.keep,
+                                        .n_keep = j->p.n_keep};
+    if (ledge__prune_weights(j->path, &o, &err, &w))
+        return cli_fail(j->path, &err);
+    j->weights = w.weights;
+    j->zeros = w.zeros;
+    j->layers = json_array();
+    for (size_t i = 0; i < w.n_layers; i++)
+        json_array_append_new(j->layers, json_pack("{s:o, s:o, s:I, s:I}", "layer",
+                                                   cli_json_text(w.layers[i].name), "op",
+                                                   cli_json_text(w.layers[i].op_type), "weights",
+                                                   (json_int_t)w.layers[i].weights, "zeros",
+                                                   (json_int_t)w.layers[i].zeros));
+    const LedgeStatus s =
+        ledge__onnx_write_memory(&w.model->model, NULL, &j->made.bytes, &j->made.size, &err);
+    ledge__prune_weights_free(&w);
+    if (s)
+        return cli_fail(j->path, &err);
+    warn(j, "the weights that are zero take part in every run here as before: no kernel of ledge "
+            "for this CPU skips them, so that neither latency nor the file gain; --method channels "
+            "makes both smaller");
+    return CLI_GO;
+}
+
+/* ---- the result ---- */
+
+static const char *method_name(const Job *j)
+{
+    return j->method == CHANNELS ? "channels" : j->method == MAGNITUDE ? "magnitude" : "2:4";
+}
+
+static const char *importance_name(const Job *j)
+{
+    static const char *const names[] = {[LEDGE_PRUNE_L1] = "l1",
+                                        [LEDGE_PRUNE_L2] = "l2",
+                                        [LEDGE_PRUNE_BN] = "bn",
+                                        [LEDGE_PRUNE_TAYLOR] = "taylor",
+                                        [LEDGE_PRUNE_RANDOM] = "random"};
+    return names[j->p.importance];
+}
+
+/* What is kept in the model, and the beginning of --json. */
+static json_t *record(const Job *j)
+{
+    if (j->method != CHANNELS)
+        return json_pack("{s:s, s:I, s:I, s:I}", "method", method_name(j), "weights",
+                         (json_int_t)j->weights, "zeros", (json_int_t)j->zeros, "block",
+                         (json_int_t)j->o->block);
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:[I,I], s:[I,I]}", "method", method_name(j),
+                     "importance", importance_name(j), "scope", j->p.per_layer ? "layer" : "global",
+                     "round", (json_int_t)j->p.round, "steps", (json_int_t)j->o->steps, "channels",
+                     (json_int_t)j->counts.channels[0], (json_int_t)j->counts.channels[1], "macs",
+                     (json_int_t)j->counts.macs[0], (json_int_t)j->counts.macs[1]);
+}
+
+static int write_model(Job *j)
+{
+    LedgeError err = {0};
+    json_t *r = record(j);
+    char *text = r ? json_dumps(r, JSON_COMPACT) : NULL;
+    json_decref(r);
+    LedgeStatus s = text ? prune_note(&j->made, RECORD_KEY, text, &err) : LEDGE_ERROR_MEMORY;
+    free(text);
+    if (s)
+        return cli_fail(j->path, &err);
+    if (interrupted)
+        return was_interrupted();
+    if (ledge__out_file_whole(NULL, j->o->out, j->made.bytes, j->made.size, &err))
+        return cli_fail_writing(j->o->out, &err);
+    return CLI_GO;
+}
+
+static json_t *job_json(const Job *j)
+{
+    json_t *o =
+        json_pack("{s:o, s:o, s:I, s:I, s:f, s:o, s:O, s:O}", "model", cli_json_text(j->path),
+                  "output", cli_json_text(j->o->out), "input_bytes", (json_int_t)j->in_bytes,
+                  "output_bytes", (json_int_t)j->made.size, "seconds", j->seconds, "pruning",
+                  record(j), "layers", j->layers, "warnings", j->warnings);
+    if (o && j->method == CHANNELS) {
+        json_object_set_new(
+            o, "latency_ms",
+            json_pack("[o,o]", cli_json_real(j->counts.ms[0]), cli_json_real(j->counts.ms[1])));
+        json_object_set(o, "barriers", j->barriers);
+    }
+    return o;
+}
+
+/* Layers that kept all channels, by the reason why. */
+static void print_fixed(const Job *j)
+{
+    json_t *groups = json_object(), *layer, *names;
+    size_t i;
+    const char *why;
+    json_array_foreach(j->layers, i, layer)
+    {
+        if (!json_is_true(json_object_get(layer, "fixed")))
+            continue;
+        const char *key = json_string_value(json_object_get(layer, "why"));
+        if (!json_object_get(groups, key))
+            json_object_set_new(groups, key, json_array());
+        json_array_append(json_object_get(groups, key), json_object_get(layer, "layer"));
+    }
+    if (json_object_size(groups))
+        printf("keeps all channels:\n");
+    json_object_foreach(groups, why, names)
+    {
+        const size_t n = json_array_size(names);
+        printf("  ");
+        for (i = 0; i < n && i < MOST_NAMED; i++)
+            printf("%s%s", i ? ", " : "", cli_clean(json_string_value(json_array_get(names, i))));
+        printf("%s: %s\n", n > MOST_NAMED ? ", ..." : "", cli_clean(why));
+    }
+    json_decref(groups);
+}
+
+static void print_channels(const Job *j)
+{
+    size_t i, smaller = 0;
+    json_t *layer;
+    json_array_foreach(j->layers, i, layer) smaller +=
+        json_integer_value(json_object_get(layer, "kept")) <
+        json_integer_value(json_object_get(layer, "channels"));
+    printf("channels: %u of %u left, in %zu of %zu layers fewer\n", j->counts.channels[1],
+           j->counts.channels[0], smaller, json_array_size(j->layers));
+    printf("multiply-accumulates: %s instead of ", cli_count((uint64_t)j->counts.macs[1]));
+    printf("%s (%.3f)\n", cli_count((uint64_t)j->counts.macs[0]),
+           j->counts.macs[1] / j->counts.macs[0]);
+    printf("latency: %.3g ms instead of %.3g ms (%.2f)\n", j->counts.ms[1], j->counts.ms[0],
+           j->counts.ms[1] / j->counts.ms[0]);
+    print_fixed(j);
+}
+
+static int report(const Job *j)
+{
+    if (j->o->json)
+        return cli_print_json(job_json(j));
+    printf("%s: %s", cli_clean(j->o->out), cli_bytes(j->made.size));
+    printf(" instead of %s (%.2f)\n", cli_bytes(j->in_bytes),
+           j->in_bytes ? (double)j->made.size / (double)j->in_bytes : 0);
+    if (j->method == CHANNELS)
+        print_channels(j);
+    else
+        printf("weights: %s of %s are zero (%.3f)\n", cli_count((uint64_t)j->zeros),
+               cli_count((uint64_t)j->weights), (double)j->zeros / (double)j->weights);
+    return cli_finish();
+}
+
+static int with_interrupts(Job *j)
+{
+    const uint64_t start = cli_now_ns();
+    struct sigaction mine = {.sa_handler = on_interrupt}, old;
+    sigemptyset(&mine.sa_mask);
+    interrupted = 0;
+    sigaction(SIGINT, &mine, &old);
+    int code = j->method == CHANNELS ? prune_channels(j) : prune_single(j);
+    if (code == CLI_GO)
+        code = write_model(j);
+    sigaction(SIGINT, &old, NULL);
+    j->seconds = (double)(cli_now_ns() - start) / 1e9;
+    return code;
+}
+
+static int run(const CliCommand *c, int argc, char **argv)
+{
+    Options o = {.round = 8, .steps = 1, .seed = 1, .block = 1};
+    CliArgs args;
+    Job j = {.o = &o, .counts = {.ms = {NAN, NAN}}};
+    int code = cli_parse(c, argc, argv, 1, 1, &o, &args);
+    if (code != CLI_GO)
+        return code;
+    j.path = args.items[0];
+    j.warnings = json_array();
+    code = check(c, &j);
+    if (code == CLI_GO)
+        code = check_files(&j);
+    if (code == CLI_GO)
+        code = with_interrupts(&j);
+    if (code == CLI_GO)
+        code = report(&j);
+    ledge__free(NULL, j.whole.bytes);
+    ledge__free(NULL, j.made.bytes);
+    json_decref(j.layers);
+    json_decref(j.barriers);
+    json_decref(j.warnings);
+    cli_args_free(&args);
+    return code;
+}
+
+const CliCommand cli_prune = {
+    .name = "prune",
+    .arguments = "MODEL",
+    .summary = "make a model smaller and faster by removing channels, as standard ONNX",
+    .description = "Writes MODEL with whole channels removed from its layers: --method channels "
+                   "follows each channel\n"
+                   "through the graph and takes out those that matter least together with all that "
+                   "depend on\n"
+                   "them. --method magnitude sets the smallest weights to zero, 2:4 two of every "
+                   "four; they keep\n"
+                   "their place in the file.",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .run = run,
+};

@@ -1,0 +1,134 @@
+#!/bin/sh
+# ledge prune: the model that comes out is smaller and runs, and every mistake is one sentence that
+# leaves nothing behind.
+. "$(dirname "$0")/common.sh"
+
+model=$root/models/signs.onnx
+before=$(cksum "$model")
+
+# channels
+expect 0 prune "$model" -o "$work/p.onnx" --amount 0.4
+out 'p.onnx: .* instead of'
+out 'channels: [0-9]+ of 200 left, in 5 of 6 layers fewer'
+out 'multiply-accumulates: .* instead of'
+out 'latency: .* ms instead of .* ms'
+out "fc: gives the model's answer"
+expect 0 inspect --json "$work/p.onnx"
+cp "$work/out" "$work/inspect.json"
+json 'o["run"]["runnable"] and "ledge.pruning" in o["metadata"] and "ledge.preprocess" in o["metadata"]'
+expect 0 prune --json "$model" -o "$work/p.onnx" --amount 0.4 --scope layer --round 1
+json 'o["pruning"]["channels"] == [200, 120] and o["output_bytes"] < 0.5 * o["input_bytes"]'
+json 'o["pruning"]["macs"][1] < 0.5 * o["pruning"]["macs"][0] and len(o["latency_ms"]) == 2'
+json 'len(o["layers"]) == 6 and o["layers"][5]["fixed"] and o["layers"][5]["kept"] == 12'
+json 'all(l["kept"] == round(0.6 * l["channels"]) or abs(l["kept"] - 0.6 * l["channels"]) <= 0.5 for l in o["layers"][:5])'
+# what the pruner counts is what the pruned model does
+cp "$work/out" "$work/pruned.json"
+expect 0 inspect --json "$work/p.onnx"
+json "o['run']['macs'] == json.load(open('$work/pruned.json'))['pruning']['macs'][1]"
+expect 0 prune --json "$model" -o "$work/p.onnx" --target-macs 0.5 --round 1
+json '0.47 < o["pruning"]["macs"][1] / o["pruning"]["macs"][0] <= 0.5'
+expect 0 prune --json "$model" -o "$work/p.onnx" --target-latency 60s --round 4
+json 'o["pruning"]["channels"][1] == 200'
+for importance in l1 l2 bn random; do
+    expect 0 prune --json "$model" -o "$work/p.onnx" -a 0.3 --importance $importance --steps 3
+    json "o['pruning']['importance'] == '$importance' and o['pruning']['steps'] == 3"
+    json '130 <= o["pruning"]["channels"][1] <= 150'
+done
+# the same again, to the byte
+cp "$work/p.onnx" "$work/p2.onnx"
+expect 0 prune --json "$model" -o "$work/p.onnx" -a 0.3 --importance random --steps 3
+cmp -s "$work/p.onnx" "$work/p2.onnx" || fail 'pruning is not repeatable'
+expect 0 prune --json "$model" -o "$work/p.onnx" -a 0.3 --scope layer --round 4 --keep c2 --keep c3
+json 'not o["layers"][0]["fixed"] and [l["kept"] for l in o["layers"]][1:3] == [32, 32]'
+json 'any("asked" in (l["why"] or "") for l in o["layers"])'
+
+# single weights
+expect 0 prune --json "$model" -o "$work/z.onnx" --method magnitude --amount 0.6
+json 'abs(o["pruning"]["zeros"] / o["pruning"]["weights"] - 0.6) < 0.01 and len(o["warnings"]) == 1'
+expect 0 prune --json "$model" -o "$work/z.onnx" --method magnitude --amount 0.6 --block 16 --scope layer
+json 'abs(o["pruning"]["zeros"] / o["pruning"]["weights"] - 0.6) < 0.03'
+expect 0 prune "$model" -o "$work/z.onnx" --method 2:4
+out 'weights: .* are zero \(0\.4[89]'
+err 'no kernel of ledge'
+expect 0 inspect --json "$work/z.onnx"
+json 'o["run"]["runnable"]'
+
+# mistakes of usage
+expect 2 prune "$model" --amount 0.4
+err '-o OUT.onnx'
+expect 2 prune "$model" -o "$work/n.onnx"
+err 'say how much'
+for bad in '--amount 0' '--amount 1' '--amount -1' '--amount x' '--amount 0.5x' '--target-macs 1' '--target-macs 0' \
+    '--target-latency 0' '--target-latency 2min' '--amount 0.4 --target-macs 0.5' '--method half' \
+    '-a 0.4 --importance big' '-a 0.4 --scope all' '-a 0.4 --layer-limit 0' '-a 0.4 --block 4' \
+    '-a 0.4 --method 2:4' '--target-macs 0.5 --method magnitude' '-a 0.4 --method magnitude --steps 2'; do
+    expect 2 prune "$model" -o "$work/n.onnx" $bad
+    no_out
+done
+expect 2 prune "$model" -o "$work/n.onnx" -a 0.4 --keep NoSuchNode
+err 'NoSuchNode: no node'
+one_sentence
+expect 2 prune "$model" -o "$work/n.onnx" -a 0.999
+err 'would empty the layer; at most'
+one_sentence
+expect 2 prune "$model" -o "$work/n.onnx" -a 0.9
+err 'cannot go without emptying a layer; at most'
+one_sentence
+expect 2 prune "$model" -o "$work/n.onnx" -a 0.001
+err 'rounds to none'
+one_sentence
+expect 2 prune "$model" -o "$work/n.onnx" --target-macs 0.001
+err 'cannot be reached'
+one_sentence
+expect 2 prune "$model" -o "$work/n.onnx" --target-latency 0.001us
+err 'cannot be reached'
+one_sentence
+
+# bad input
+for bad in "$work/text.onnx" "$data/unsupported.onnx" "$work/nowhere.onnx"; do
+    expect 3 prune "$bad" -o "$work/n.onnx" -a 0.4
+    one_sentence
+done
+expect 3 prune "$data/pair.onnx" -o "$work/n.onnx" -a 0.4
+err 'no layer with constant weights'
+one_sentence
+expect 3 prune "$data/qdq.onnx" -o "$work/n.onnx" -a 0.4
+err 'quantized already'
+one_sentence
+expect 0 compile "$model" -o "$work/c.ledge"
+expect 3 prune "$work/c.ledge" -o "$work/n.onnx" -a 0.4
+err 'compiled'
+one_sentence
+[ ! -e "$work/n.onnx" ] || fail 'a model was written in spite of a mistake'
+
+# the output
+cp "$model" "$work/same.onnx"
+expect 2 prune "$work/same.onnx" -o "$work/same.onnx" -a 0.4
+err 'is the model that is read'
+cmp -s "$model" "$work/same.onnx" || fail 'the input was changed'
+expect 1 prune "$model" -o /nonexistent/q.onnx -a 0.4
+one_sentence
+# a disk that is full: no file may grow beyond one block of 512 bytes
+(ulimit -f 1; "$ledge" prune "$model" -o "$work/full.onnx" -a 0.4 >"$work/out" 2>"$work/err")
+code=$?
+last='prune on a full disk'
+[ $code = 1 ] || fail "exit code $code, not 1"
+ls "$work" | grep -q 'full.onnx' && fail 'half a file or a temporary one was left'
+
+# Ctrl-C while looking for a latency
+python3 - "$ledge" "$model" "$work" <<'END' || fail 'Ctrl-C'
+import os, signal, subprocess, sys, time
+ledge, model, work = sys.argv[1:]
+p = subprocess.Popen([ledge, "prune", model, "-o", os.path.join(work, "int.onnx"), "-a", "0.5", "--round", "1",
+                      "--steps", "1000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+time.sleep(0.15)
+assert p.poll() is None, "it ended too soon to be interrupted"
+p.send_signal(signal.SIGINT)
+out, err = p.communicate(timeout=20)
+assert p.returncode == 1, p.returncode
+assert b"interrupted" in err, err
+assert not [f for f in os.listdir(work) if f.startswith("int.onnx")]
+END
+checks=$((checks + 4))
+[ "$before" = "$(cksum "$model")" ] || fail 'the input was changed'
+finish
