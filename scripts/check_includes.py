@@ -37,6 +37,7 @@ RIGHT |= {
                  "monitor"},
     "monitor": set(),
     "wasm": {"image"},
+    "module": {"cli", "image", "serve"},
     "serve": {"image", "monitor", "trust"},
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "trust"},
