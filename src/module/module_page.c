@@ -7,6 +7,7 @@
  *                                            are freed by ledge_page_close
  *   ledge_page_info(handle)                  JSON: input, labels, who describes the preprocessing
  *   ledge_page_classify(handle, rgba, w, h, k)   JSON: the k best classes and the milliseconds
+ *   ledge_page_bench(handle, runs)           JSON: milliseconds of runs on a random picture
  *   ledge_page_message()                     why the last call gave 0
  *   ledge_page_close(handle)
  *
@@ -43,6 +44,7 @@ Page *EXPORT(ledge_page_open)(void *bytes, size_t n, const char *preprocess);
 const char *EXPORT(ledge_page_info)(const Page *p);
 const char *EXPORT(ledge_page_classify)(Page *p, const uint8_t *rgba, uint32_t width,
                                         uint32_t height, uint32_t k);
+const char *EXPORT(ledge_page_bench)(Page *p, uint32_t runs);
 const char *EXPORT(ledge_page_message)(void);
 void EXPORT(ledge_page_close)(Page *p);
 
@@ -197,4 +199,38 @@ const char *ledge_page_classify(Page *p, const uint8_t *rgba, uint32_t width, ui
         return NULL;
     return give(json_pack("{s:f, s:f, s:o}", "prepare_ms", ms.prepare, "milliseconds", ms.run,
                           "top", best(p, &output, k)));
+}
+
+#define MOST_RUNS 10000
+
+static LedgeStatus time_runs(Page *p, const CliInputs *in, double *ms, size_t runs)
+{
+    const size_t n = ledge_model_output_count(p->model);
+    LedgeTensor *outputs = calloc(n, sizeof *outputs);
+    LedgeStatus status = outputs ? LEDGE_OK : LEDGE_ERROR_MEMORY;
+    for (size_t i = 0; i < runs && !status; i++) {
+        const uint64_t start = cli_now_ns();
+        status = ledge_session_run(p->session, in->tensors, in->n, outputs, n, &last);
+        ms[i] = (double)(cli_now_ns() - start) / 1e6;
+    }
+    free(outputs);
+    return status;
+}
+
+const char *ledge_page_bench(Page *p, uint32_t runs)
+{
+    static double ms[MOST_RUNS];
+    const size_t n = runs < 1 ? 1 : runs < MOST_RUNS ? runs : MOST_RUNS;
+    CliInputs in;
+    last = (LedgeError){.status = LEDGE_ERROR_MEMORY};
+    const bool ready = cli_inputs_new(p->model, &in) &&
+                       cli_inputs_random(p->model, &(CliList){0}, 1, &in) == CLI_GO;
+    last = (LedgeError){0};
+    const LedgeStatus status = ready ? time_runs(p, &in, ms, n) : LEDGE_ERROR_SHAPE;
+    cli_inputs_free(&in);
+    if (status)
+        return NULL;
+    qsort(ms, n, sizeof *ms, cli_compare_doubles);
+    return give(json_pack("{s:I, s:f, s:f, s:f}", "runs", (json_int_t)n, "min", ms[0], "p50",
+                          cli_percentile(ms, n, 50), "p90", cli_percentile(ms, n, 90)));
 }
