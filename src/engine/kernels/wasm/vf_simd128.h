@@ -14,7 +14,7 @@
 #define VF_ISA simd128
 #define VF_LANES 4
 #define VF_REGISTERS 16
-#define VF_KEEP(x) ((void)0)
+#define VF_KEEP(x) __asm__ volatile("" : "+r"(x)) /* keeps x in a local of its own, in order */
 
 typedef v128_t vf;
 
