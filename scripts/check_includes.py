@@ -38,6 +38,7 @@ RIGHT |= {
                  "monitor"},
     "monitor": set(),
     "wasm": {"image", "trust"},
+    "module": {"cli", "image", "serve"},
     "serve": {"image", "monitor", "trust"},
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "trust"},

@@ -14,7 +14,7 @@
 #define VF_ISA simd128
 #define VF_LANES 4
 #define VF_REGISTERS 16
-#define VF_KEEP(x) ((void)0)
+#define VF_KEEP(x) __asm__ volatile("" : "+r"(x)) /* keeps x in a local of its own, in order */
 
 typedef v128_t vf;
 
@@ -58,9 +58,10 @@ static inline vf vf_fma(vf a, vf b, vf c) /* a * b + c, rounded twice */
 {
     return wasm_f32x4_add(c, wasm_f32x4_mul(a, b));
 }
+/* pmax(x, lo) is x < lo ? lo : x, which keeps NaN and is one instruction on x86; max is five. */
 static inline vf vf_clamp(vf x, vf lo, vf hi)
 {
-    return wasm_f32x4_min(hi, wasm_f32x4_max(lo, x));
+    return wasm_f32x4_pmin(wasm_f32x4_pmax(x, lo), hi);
 }
 
 #endif
