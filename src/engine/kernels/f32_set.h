@@ -6,6 +6,26 @@
 #define VF_CAT2_(a, b) a##b
 #define VF_CAT2(a, b) VF_CAT2_(a, b)
 
+/* Not inlined: parts of a vector take long code on some sets. */
+__attribute__((noinline)) static vf gemm_load_part(const float *p, size_t n)
+{
+    return vf_load_n(p, n);
+}
+
+/* The end of a tile of any size, its sums in memory. */
+static void gemm_finish(const LedgeGemmTile *t, const vf *sum, size_t nv)
+{
+    const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
+    for (size_t i = 0; i < t->mr; i++)
+        for (size_t v = 0; v < nv; v++) {
+            const size_t at = v * VF_LANES, n = t->n - at < VF_LANES ? t->n - at : VF_LANES;
+            vf x = *sum++;
+            if (t->r)
+                x = vf_add(x, vf_load_n(t->r + i * t->ldr + at, n));
+            vf_store_n(t->c + i * t->ldc + at, vf_clamp(x, lo, hi), n);
+        }
+}
+
 #define TILE_HEADER "engine/kernels/gemm_f32_tile.h"
 #define TILE_OF     LedgeGemmTile
 

@@ -35,7 +35,7 @@ static void TILE_NAME(const LedgeGemmTile *t)
         VX_EACH(v, TILE_NV)
         {
             const float *c = c0 + (size_t)i * ldc + v * VF_LANES;
-            acc[i][v] = v < TILE_NV - 1 ? vf_load(c) : vf_load_n(c, tail);
+            acc[i][v] = v < TILE_NV - 1 || tail == VF_LANES ? vf_load(c) : gemm_load_part(c, tail);
         }
     }
     const float *b = t->b;
@@ -59,30 +59,22 @@ static void TILE_NAME(const LedgeGemmTile *t)
             }
     }
     const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
+    if (tail != VF_LANES || (r0 && TILE_MR < 4)) { /* rarer ends, by code that all tiles share */
+        vf stored[TILE_MR * TILE_NV];
+        VX_EACH(i, TILE_MR)
+        VX_EACH(v, TILE_NV) stored[i * TILE_NV + v] = acc[i][v];
+        gemm_finish(t, stored, TILE_NV);
+        return;
+    }
     if (r0) {
         const float *r = r0;
         VX_UNROLL
         for (int i = 0; i < TILE_MR; i++, r += ldr)
-            VX_EACH(v, TILE_NV)
-        acc[i][v] = vf_add(acc[i][v], v < TILE_NV - 1 ? vf_load(r + v * VF_LANES)
-                                                      : vf_load_n(r + v * VF_LANES, tail));
+            VX_EACH(v, TILE_NV) acc[i][v] = vf_add(acc[i][v], vf_load(r + v * VF_LANES));
     }
     float *c = c0;
-    if (tail == VF_LANES) {
-        VX_UNROLL
-        for (int i = 0; i < TILE_MR; i++, c += ldc)
-            VX_EACH(v, TILE_NV) vf_store(c + v * VF_LANES, vf_clamp(acc[i][v], lo, hi));
-        return;
-    }
     VX_UNROLL
     for (int i = 0; i < TILE_MR; i++, c += ldc)
-        VX_EACH(v, TILE_NV)
-        {
-            const vf x = vf_clamp(acc[i][v], lo, hi);
-            if (v < TILE_NV - 1)
-                vf_store(c + v * VF_LANES, x);
-            else
-                vf_store_n(c + v * VF_LANES, x, tail);
-        }
+        VX_EACH(v, TILE_NV) vf_store(c + v * VF_LANES, vf_clamp(acc[i][v], lo, hi));
 }
 #undef GEMM_STEP
