@@ -20,6 +20,19 @@ VX_INLINE void dw_finish(const DwRun *d, size_t o, vf x)
     vf_store(d->y + o * d->ldy, vf_clamp(x, d->lo, d->hi));
 }
 
+/* Adds the products of one row of the filter. */
+VX_INLINE void dw_filter_row(const DwRun *d, const float *const *px, const vf *row, const int k,
+                             const int step, const int count, vf *acc)
+{
+    VX_EACH(q, (count - 1) * step + k)
+    {
+        const vf x = vf_load(px[q] + d->c);
+        VX_EACH(j, k)
+        if (q >= j && (q - j) % step == 0 && (q - j) / step < count)
+            acc[(q - j) / step] = vf_fma(x, row[j], acc[(q - j) / step]);
+    }
+}
+
 /* `count` (1 … DW_PX) outputs from o on; k, step and count are constants. wr: weights that are
  * held in registers, or NULL. */
 VX_INLINE void dw_square_px(const LedgeDwTile *t, const DwRun *d, const vf *wr, size_t o,
@@ -27,19 +40,19 @@ VX_INLINE void dw_square_px(const LedgeDwTile *t, const DwRun *d, const vf *wr, 
 {
     vf acc[DW_PX];
     VX_EACH(p, count) acc[p] = d->bias;
-    VX_EACH(i, k)
-    {
-        const float *const *px = t->rows[i] + o * (size_t)step;
-        vf row[5];
-        VX_EACH(j, k) row[j] = wr ? wr[i * k + j] : vf_load(d->w + (i * k + j) * VF_LANES);
-        VX_EACH(q, (count - 1) * step + k)
+    if (wr)
+        VX_EACH(i, k)
         {
-            const vf x = vf_load(px[q] + d->c);
-            VX_EACH(j, k)
-            if (q >= j && (q - j) % step == 0 && (q - j) / step < count)
-                acc[(q - j) / step] = vf_fma(x, row[j], acc[(q - j) / step]);
+            vf row[5];
+            VX_EACH(j, k) row[j] = wr[i * k + j];
+            dw_filter_row(d, t->rows[i] + o * (size_t)step, row, k, step, count, acc);
         }
-    }
+    else
+        for (int i = 0; i < k; i++) { /* weights come from memory, so rows need no code of their own */
+            vf row[5];
+            VX_EACH(j, k) row[j] = vf_load(d->w + (i * k + j) * VF_LANES);
+            dw_filter_row(d, t->rows[i] + o * (size_t)step, row, k, step, count, acc);
+        }
     VX_EACH(p, count) dw_finish(d, o + (size_t)p, acc[p]);
 }
 
@@ -54,11 +67,15 @@ VX_INLINE void dw_square(const LedgeDwTile *t, const DwRun *d, const int k, cons
     size_t o = 0;
     for (; o + DW_PX <= ow; o += DW_PX)
         dw_square_px(t, d, held, o, k, step, DW_PX);
-    if (ow - o == 3)
+    if (k == 3 && ow - o == 3) {
         dw_square_px(t, d, held, o, k, step, 3);
-    else if (ow - o == 2)
+        return;
+    }
+    if (k == 3 && ow - o == 2) {
         dw_square_px(t, d, held, o, k, step, 2);
-    else if (ow - o == 1)
+        return;
+    }
+    for (; o < ow; o++)
         dw_square_px(t, d, held, o, k, step, 1);
 }
 

@@ -81,31 +81,38 @@ VX_INLINE void dw_finish(const DwBlock *d, size_t o, const vqa *acc, const bool 
     }
 }
 
+/* `rows` of a filter by fours; where its height is no multiple, the last row stands for those beyond,
+ * whose weights are zero. */
+VX_INLINE void dw_four(const LedgeQ8DwTile *t, size_t i, DwRow *four)
+{
+    VX_EACH(k, 4) four[k] = t->rows[i + k < t->kh ? i + k : t->kh - 1];
+}
+
 /* Any filter, one output after the other. */
-VX_INLINE void dw_any(const DwBlock *d, const bool full)
+static void dw_any(const DwBlock *d)
 {
     const LedgeQ8DwTile *t = d->t;
+    const bool full = d->n == DW_BLOCK;
     for (size_t o = 0; o < t->ow; o++) {
         vqa acc[4];
         VX_EACH(v, 4) acc[v] = vq_begin(vq_load_i(d->init + v * VQ_LANES));
         const int8_t *w = d->w;
         for (size_t j = 0; j < t->kw; j++)
             for (size_t i = 0; i < t->kh; i += 4, w += 4 * VQ_BYTES) {
-                const size_t left = t->kh - i, q = o * t->step + j * t->dil;
+                DwRow four[4];
                 vqx x[4];
-                if (left >= 4)
-                    dw_column(t->rows + i, 4, q, d->c, d->n, full, x);
-                else if (left == 3)
-                    dw_column(t->rows + i, 3, q, d->c, d->n, full, x);
-                else if (left == 2)
-                    dw_column(t->rows + i, 2, q, d->c, d->n, full, x);
+                dw_four(t, i, four);
+                if (full)
+                    dw_column(four, 4, o * t->step + j * t->dil, d->c, DW_BLOCK, true, x);
                 else
-                    dw_column(t->rows + i, 1, q, d->c, d->n, full, x);
+                    dw_column(four, 4, o * t->step + j * t->dil, d->c, d->n, false, x);
                 VX_EACH(v, 4) acc[v] = vq_dot(acc[v], x[v], vq_weights(w + v * VQ_BYTES));
             }
         dw_finish(d, o, acc, full);
     }
 }
+
+#if VQ_REGISTERS >= 32
 
 /* What a row of outputs keeps at hand: what is stored might be *t for all the compiler knows. */
 typedef struct DwRun {
@@ -164,7 +171,7 @@ VX_INLINE void dw_square(const DwBlock *d, const int k, const int step, const bo
     const size_t ow = d->t->ow;
     DwRun run = {.y = (uint8_t *)d->t->y + d->c, .ldy = d->t->ldy};
     vqw w[12];
-    if (k == 3 && VQ_REGISTERS >= 32) {
+    if (k == 3) {
         VX_EACH(i, 12) w[i] = vq_weights(d->w + i * VQ_BYTES);
         run.held = w;
     }
@@ -193,11 +200,63 @@ VX_INLINE void dw_block(const DwBlock *d)
         dw_square(d, 5, 1, false);
     else if (kind == 5 * 2 + 2)
         dw_square(d, 5, 2, false);
-    else if (d->n == DW_BLOCK)
-        dw_any(d, true);
     else
-        dw_any(d, false);
+        dw_any(d);
 }
+
+#else /* too few registers for the above, whose unrolled code is then long and spills */
+
+enum { DW_COLUMNS = 24, DW_HELD = 8 * 2 };
+
+/* One output: `steps` vectors of four blocks at x, one after the other. */
+VX_INLINE void dw_run(const vqx (*x)[4], const vqw (*w)[4], const size_t steps, vqa *acc)
+{
+    for (size_t i = 0; i < steps; i++)
+        VX_EACH(v, 4) acc[v] = vq_dot(acc[v], x[i][v], w[i][v]);
+}
+
+/* A filter of at most 8 × 8 without dilation: columns are interleaved into memory, once for all
+ * outputs that read them, and lie there as the weights do. */
+static void dw_columns(const DwBlock *d)
+{
+    const LedgeQ8DwTile *t = d->t;
+    const size_t fours = (t->kh + 3) / 4, steps = t->kw * fours, step = t->step;
+    const size_t most = (DW_COLUMNS - t->kw) / step + 1; /* outputs that the columns suffice for */
+    vqx x[DW_COLUMNS * 2][4];
+    vqw w[DW_HELD][4];
+    DwRow rows[2][4];
+    for (size_t i = 0; i < steps; i++)
+        VX_EACH(v, 4) w[i][v] = vq_weights(d->w + (i * 4 + (size_t)v) * VQ_BYTES);
+    for (size_t f = 0; f < fours; f++)
+        dw_four(t, f * 4, rows[f]);
+    for (size_t first = 0; first < t->ow; first += most) {
+        const size_t count = t->ow - first < most ? t->ow - first : most;
+        const size_t columns = (count - 1) * step + t->kw;
+        for (size_t q = 0; q < columns; q++)
+            for (size_t f = 0; f < fours; f++)
+                dw_column(rows[f], 4, first * step + q, d->c, DW_BLOCK, true, x[q * fours + f]);
+        for (size_t o = 0; o < count; o++) {
+            vqa acc[4];
+            VX_EACH(v, 4) acc[v] = vq_begin(vq_load_i(d->init + v * VQ_LANES));
+            if (steps == 3)
+                dw_run((const vqx(*)[4])x + o * step, (const vqw(*)[4])w, 3, acc);
+            else
+                dw_run((const vqx(*)[4])x + o * step * fours, (const vqw(*)[4])w, steps, acc);
+            dw_finish(d, first + o, acc, true);
+        }
+    }
+}
+
+VX_INLINE void dw_block(const DwBlock *d)
+{
+    const LedgeQ8DwTile *t = d->t;
+    if (t->dil == 1 && t->kh <= 8 && t->kw <= 8 && t->step <= 8 && d->n == DW_BLOCK)
+        dw_columns(d);
+    else
+        dw_any(d);
+}
+
+#endif
 
 void VQ_CAT2(ledge__dw_q8_, VQ_ISA)(const LedgeQ8DwTile *t);
 void VQ_CAT2(ledge__dw_q8_, VQ_ISA)(const LedgeQ8DwTile *t)

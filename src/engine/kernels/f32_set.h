@@ -5,96 +5,73 @@
 
 #define VF_CAT2_(a, b) a##b
 #define VF_CAT2(a, b) VF_CAT2_(a, b)
-#define VF_CAT3_(a, b, c) a##b##x##c
-#define VF_CAT3(a, b, c) VF_CAT3_(a, b, c)
 
-#define GEMM_NV 1
-#define GEMM_MR 1
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 2
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 3
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 4
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 5
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 6
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 7
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 8
-#include "engine/kernels/gemm_f32_tile.h"
-#undef GEMM_NV
-#define GEMM_NV 2
-#define GEMM_MR 1
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 2
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 3
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 4
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 5
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 6
-#include "engine/kernels/gemm_f32_tile.h"
+/* Not inlined: parts of a vector take long code on some sets. */
+__attribute__((noinline)) static vf gemm_load_part(const float *p, size_t n)
+{
+    return vf_load_n(p, n);
+}
+
+/* The end of a tile of any size, its sums in memory. */
+static void gemm_finish(const LedgeGemmTile *t, const vf *sum, size_t nv)
+{
+    const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
+    for (size_t i = 0; i < t->mr; i++)
+        for (size_t v = 0; v < nv; v++) {
+            const size_t at = v * VF_LANES, n = t->n - at < VF_LANES ? t->n - at : VF_LANES;
+            vf x = *sum++;
+            if (t->r)
+                x = vf_add(x, vf_load_n(t->r + i * t->ldr + at, n));
+            vf_store_n(t->c + i * t->ldc + at, vf_clamp(x, lo, hi), n);
+        }
+}
+
+#define TILE_HEADER "engine/kernels/gemm_f32_tile.h"
+#define TILE_OF     LedgeGemmTile
+
+/* Most rows with 1 … 4 vectors, as kernels.def says too. */
+#ifndef VF_ROWS_1
+#define VF_ROWS_1 8
 #if VF_REGISTERS >= 32
-#define GEMM_MR 7
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 8
-#include "engine/kernels/gemm_f32_tile.h"
+#define VF_ROWS_2 8
+#define VF_ROWS_3 8
+#define VF_ROWS_4 6
+#else
+#define VF_ROWS_2 6
 #endif
-#undef GEMM_NV
-#if VF_REGISTERS >= 32
-#define GEMM_NV 3
-#define GEMM_MR 1
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 2
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 3
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 4
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 5
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 6
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 7
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 8
-#include "engine/kernels/gemm_f32_tile.h"
-#undef GEMM_NV
-#define GEMM_NV 4
-#define GEMM_MR 1
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 2
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 3
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 4
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 5
-#include "engine/kernels/gemm_f32_tile.h"
-#define GEMM_MR 6
-#include "engine/kernels/gemm_f32_tile.h"
-#undef GEMM_NV
+#endif
+
+#define TILE_NV 1
+#define TILE_ROWS VF_ROWS_1
+#include "engine/kernels/tile_rows.h"
+#define TILE_NV 2
+#define TILE_ROWS VF_ROWS_2
+#include "engine/kernels/tile_rows.h"
+#ifdef VF_ROWS_3
+#define TILE_NV 3
+#define TILE_ROWS VF_ROWS_3
+#include "engine/kernels/tile_rows.h"
+#endif
+#ifdef VF_ROWS_4
+#define TILE_NV 4
+#define TILE_ROWS VF_ROWS_4
+#include "engine/kernels/tile_rows.h"
 #endif
 
 void VF_CAT2(ledge__gemm_f32_, VF_ISA)(const LedgeGemmTile *t);
 void VF_CAT2(ledge__gemm_f32_, VF_ISA)(const LedgeGemmTile *t)
 {
-    static void (*const tiles[][LEDGE_GEMM_MR_MAX])(const LedgeGemmTile *) = {
-        {gemm_1x1, gemm_2x1, gemm_3x1, gemm_4x1, gemm_5x1, gemm_6x1, gemm_7x1, gemm_8x1},
-#if VF_REGISTERS >= 32
-        {gemm_1x2, gemm_2x2, gemm_3x2, gemm_4x2, gemm_5x2, gemm_6x2, gemm_7x2, gemm_8x2},
-        {gemm_1x3, gemm_2x3, gemm_3x3, gemm_4x3, gemm_5x3, gemm_6x3, gemm_7x3, gemm_8x3},
-        {gemm_1x4, gemm_2x4, gemm_3x4, gemm_4x4, gemm_5x4, gemm_6x4},
-#else
-        {gemm_1x2, gemm_2x2, gemm_3x2, gemm_4x2, gemm_5x2, gemm_6x2},
+    static void (*const *const rows[])(const LedgeGemmTile *) = {
+        gemm_rows_1,
+        gemm_rows_2,
+#ifdef VF_ROWS_3
+        gemm_rows_3,
+#endif
+#ifdef VF_ROWS_4
+        gemm_rows_4,
 #endif
     };
-    tiles[t->nv - 1][t->mr - 1](t);
+    rows[t->nv - 1][t->mr - 1](t);
 }
 
 extern const LedgeStrassen VF_CAT2(ledge__strassen_f32_, VF_ISA);

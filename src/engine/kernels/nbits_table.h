@@ -3,6 +3,8 @@
  *   nb_dot(acc, codes, a)  to each lane the sum of four products of bytes: codes 0 … NB_DOT_MOST
  *                          (15 or 255), a -127 … 127
  *   NB_LOOKUP(x, table)    optional: the table's element that the low 4 bits of each lane name
+ *   NB_BASE                optional: the set whose kernels serve but those for A as int8
+ *   NB_MANY                optional: rows of A that codes are unpacked for at once, if not 4
  * Float operations that make sums of bytes into floats are never fused, so that every instruction
  * set gives the same. */
 #include <math.h>
@@ -11,6 +13,15 @@
 #include "base/cpu.h"
 #include "engine/kernels/nbits.h"
 #include "engine/kernels/unroll.h"
+
+#define NB_JOIN_(a, b) a##b
+#define NB_JOIN(a, b)  NB_JOIN_(a, b)
+#define NB_TEXT_(a)    #a
+#define NB_TEXT(a)     NB_TEXT_(a)
+
+#ifndef NB_MANY
+#define NB_MANY 4
+#endif
 
 /* Vectors of a group that are worked on together. */
 #define NB_V (LEDGE_NBITS_GROUP / VF_LANES < 2 ? 1 : 2)
@@ -131,6 +142,44 @@ VX_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float
     }
 }
 
+/* Calls f(…, mr, bits) with both constant. */
+#define NB_ROWS(f, type, bits)                                                                     \
+    for (uint32_t m = 0, n; m < t->mr; m += n) {                                                   \
+        const type *a = (const type *)t->a + m * t->lda;                                           \
+        const float *s = t->a_scale ? t->a_scale + m * t->ld_a : NULL;                           \
+        const float *sum = t->a_sum + m * t->ld_a;                                               \
+        float *c = t->c + m * t->ldc;                                                              \
+        n = t->mr - m >= NB_MANY ? NB_MANY : 1;                                                    \
+        if (NB_MANY > 1 && n == NB_MANY)                                                           \
+            f(t, a, s, sum, c, NB_MANY, bits);                                                     \
+        else                                                                                       \
+            f(t, a, s, sum, c, 1, bits);                                                           \
+    }
+
+static void nbits_bytes(const LedgeNbitsTile *t)
+{
+    if (t->bits == 4)
+        NB_ROWS(nb_bytes, int8_t, 4)
+    else if (t->bits == 8)
+        NB_ROWS(nb_bytes, int8_t, 8)
+    else
+        NB_ROWS(nb_bytes, int8_t, 2)
+}
+
+/* ---- what the byte kernels have no part in ---- */
+
+#ifndef NB_BASE
+#define NB_OWN
+#define NB_BASE NB_ISA
+#endif
+void NB_JOIN(ledge__nbits_floats_, NB_BASE)(const LedgeNbitsTile *t);
+void NB_JOIN(ledge__nbits_widen_, NB_BASE)(const LedgeNbitsWiden *w);
+float NB_JOIN(ledge__nbits_round_, NB_BASE)(const float *x, size_t n, size_t block, int8_t *q,
+                                            float *scale);
+float NB_JOIN(ledge__nbits_sum_, NB_BASE)(const float *x, size_t n);
+
+#ifdef NB_OWN
+
 /* ---- A as float ---- */
 
 /* The signed field of `bits` at bit s of each word, less 1 << (bits - 1) when looked up. */
@@ -159,33 +208,7 @@ VX_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float
 #define NB_BITS 8
 #include "engine/kernels/nbits_tile.h"
 
-/* Calls f(…, mr, bits) with both constant. */
-#define NB_ROWS(f, type, bits)                                                                     \
-    for (uint32_t m = 0, n; m < t->mr; m += n) {                                                   \
-        const type *a = (const type *)t->a + m * t->lda;                                           \
-        const float *s = t->a_scale ? t->a_scale + m * t->ld_a : NULL;                           \
-        const float *sum = t->a_sum + m * t->ld_a;                                               \
-        float *c = t->c + m * t->ldc;                                                              \
-        n = t->mr - m >= 4 ? 4 : t->mr - m >= 2 ? 2 : 1;                                           \
-        if (n == 4)                                                                                \
-            f(t, a, s, sum, c, 4, bits);                                                           \
-        else if (n == 2)                                                                           \
-            f(t, a, s, sum, c, 2, bits);                                                           \
-        else                                                                                       \
-            f(t, a, s, sum, c, 1, bits);                                                           \
-    }
-
-static void nbits_bytes(const LedgeNbitsTile *t)
-{
-    if (t->bits == 4)
-        NB_ROWS(nb_bytes, int8_t, 4)
-    else if (t->bits == 8)
-        NB_ROWS(nb_bytes, int8_t, 8)
-    else
-        NB_ROWS(nb_bytes, int8_t, 2)
-}
-
-static void nbits_floats(const LedgeNbitsTile *t)
+void NB_JOIN(ledge__nbits_floats_, NB_ISA)(const LedgeNbitsTile *t)
 {
     if (t->bits == 4)
         NB_ROWS(nb_floats_4, float, 4)
@@ -195,7 +218,7 @@ static void nbits_floats(const LedgeNbitsTile *t)
         NB_ROWS(nb_floats_2, float, 2)
 }
 
-static void nbits_widen(const LedgeNbitsWiden *w)
+void NB_JOIN(ledge__nbits_widen_, NB_ISA)(const LedgeNbitsWiden *w)
 {
     if (w->bits == 4)
         nb_widen_4(w);
@@ -209,7 +232,8 @@ static void nbits_widen(const LedgeNbitsWiden *w)
 
 /* Symmetric: the largest magnitude becomes 127. A block with a number that is not finite gets the
  * scale NaN, so that the product shows it. */
-static float nbits_round_block(const float *x, size_t n, size_t block, int8_t *q, float *scale)
+float NB_JOIN(ledge__nbits_round_, NB_ISA)(const float *x, size_t n, size_t block, int8_t *q,
+                                           float *scale)
 {
     vf most = vf_set(0.0f), bad = most;
     for (size_t i = 0; i < n; i += VF_LANES) {
@@ -241,7 +265,7 @@ static float nbits_round_block(const float *x, size_t n, size_t block, int8_t *q
     return (float)sum;
 }
 
-static float nbits_sum_block(const float *x, size_t n)
+float NB_JOIN(ledge__nbits_sum_, NB_ISA)(const float *x, size_t n)
 {
     vf s = vf_set(0.0f);
     for (size_t i = 0; i < n; i += VF_LANES)
@@ -249,10 +273,7 @@ static float nbits_sum_block(const float *x, size_t n)
     return vf_hsum(s);
 }
 
-#define NB_JOIN_(a, b) a##b
-#define NB_JOIN(a, b)  NB_JOIN_(a, b)
-#define NB_TEXT_(a)    #a
-#define NB_TEXT(a)     NB_TEXT_(a)
+#endif
 
 extern const LedgeNbitsKernels NB_JOIN(ledge__nbits_, NB_ISA);
 const LedgeNbitsKernels NB_JOIN(ledge__nbits_, NB_ISA) = {
@@ -260,8 +281,8 @@ const LedgeNbitsKernels NB_JOIN(ledge__nbits_, NB_ISA) = {
     .needs = NB_NEEDS,
     .lanes = VF_LANES,
     .bytes = nbits_bytes,
-    .floats = nbits_floats,
-    .widen = nbits_widen,
-    .round_block = nbits_round_block,
-    .sum_block = nbits_sum_block,
+    .floats = NB_JOIN(ledge__nbits_floats_, NB_BASE),
+    .widen = NB_JOIN(ledge__nbits_widen_, NB_BASE),
+    .round_block = NB_JOIN(ledge__nbits_round_, NB_BASE),
+    .sum_block = NB_JOIN(ledge__nbits_sum_, NB_BASE),
 };

@@ -169,6 +169,58 @@ typedef struct Q8Place {
     const void *r;
 } Q8Place;
 
+/* Whether the tile's usual ends, which are whole vectors of bytes, serve it. */
+VX_INLINE bool q8_plain(const LedgeQ8Tile *t, size_t nv)
+{
+    return t->n == nv * VQ_LANES && !t->b_zero && t->out->tame;
+}
+
+/* Row by row, in code of one length for all tiles. */
+VX_INLINE void q8_finish_bytes(const LedgeQ8Tile *t, const vqi *sum, const int nv, const bool with_r)
+{
+    const Q8Bytes f = q8_bytes_of(t->out);
+    const Q8Sum g = q8_sum_of(t->out);
+    const float *const scale = t->scale;
+    const size_t ldc = t->ldc, ldr = t->ldr;
+    const uint8_t *r = t->r;
+    uint8_t *c = t->c;
+    for (size_t left = t->mr; left > 0; left--, c += ldc, sum += nv) {
+        vqi q[4];
+        VX_EACH(v, nv)
+        {
+            const vqf s = vq_load_f(scale + v * VQ_LANES);
+            q[v] = with_r ? q8_requantise_sum(&g, sum[v], s, vq_load_bytes(r + v * VQ_LANES), true)
+                          : q8_requantise(&f, sum[v], s, true);
+        }
+        vq_store_rows(c, 0, q, 1, nv, with_r ? &g.pack : &f.pack, false);
+        r += with_r ? ldr : 0;
+    }
+}
+
+/* `sum` is in memory. */
+static void q8_finish_rows(const LedgeQ8Tile *t, Q8Place at, const vqi *sum, size_t nv)
+{
+    LedgeQ8Tile here = *t;
+    here.c = at.c;
+    here.r = at.r;
+    const bool with_r = t->out->kind == LEDGE_Q8_SUM;
+    if (!q8_plain(t, nv) || t->out->kind == LEDGE_Q8_FLOAT)
+        q8_finish_any(&here, sum, nv);
+    else if (nv == 1)
+        with_r ? q8_finish_bytes(&here, sum, 1, true) : q8_finish_bytes(&here, sum, 1, false);
+#ifdef VQ_ROWS_2
+    else if (nv == 2)
+        with_r ? q8_finish_bytes(&here, sum, 2, true) : q8_finish_bytes(&here, sum, 2, false);
+#endif
+#ifdef VQ_ROWS_3
+    else
+        q8_finish_any(&here, sum, nv);
+#endif
+}
+
+/* Tiles so large that they get an end of their own, whose sums stay in registers. */
+#define Q8_OWN_END(mr, nv) (VQ_REGISTERS >= 32 ? (mr) >= 4 : (nv) >= 2 && (mr) >= 3)
+
 /* A tile of mr × nv sums, both constants: what is usual stays in registers. Gives the place of the
  * tile below. */
 VX_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *sum, const int mr,
@@ -178,14 +230,14 @@ VX_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *su
     const size_t ldc = t->ldc, ldr = t->ldr, rows = (size_t)mr;
     const LedgeQ8Out *const o = t->out;
     const size_t element = o->kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
-    const bool plain = t->n == (size_t)nv * VQ_LANES && !t->b_zero && o->tame;
+    const bool own = Q8_OWN_END(mr, nv), plain = own && q8_plain(t, (size_t)nv);
     if (plain && o->kind == LEDGE_Q8_BYTES) {
         const Q8Bytes f = q8_bytes_of(o);
         vqi q[32];
         VX_EACH(i, mr)
         VX_EACH(v, nv)
         q[i * nv + v] = q8_requantise(&f, sum[i * nv + v], vq_load_f(scale + v * VQ_LANES), true);
-        if (q8_bare(o))
+        if (VQ_REGISTERS >= 32 && q8_bare(o))
             vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, true);
         else
             vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, false);
@@ -214,11 +266,8 @@ VX_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *su
             }
     } else {
         vqi stored[32];
-        LedgeQ8Tile here = *t;
-        here.c = at.c;
-        here.r = at.r;
         VX_EACH(i, mr * nv) stored[i] = sum[i];
-        q8_finish_any(&here, stored, (size_t)nv);
+        q8_finish_rows(t, at, stored, (size_t)nv);
     }
     return (Q8Place){(char *)at.c + rows * ldc * element,
                      at.r ? (const char *)at.r + rows * ldr * element : NULL};

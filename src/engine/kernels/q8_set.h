@@ -10,8 +10,6 @@
 
 #define VQ_CAT2_(a, b) a##b
 #define VQ_CAT2(a, b) VQ_CAT2_(a, b)
-#define VQ_CAT3_(a, b, c) a##b##x##c
-#define VQ_CAT3(a, b, c) VQ_CAT3_(a, b, c)
 
 #ifdef VQ_PAIRS
 /* The last kc % 8 bytes of a row likewise. */
@@ -63,109 +61,68 @@ VX_INLINE uint8_t q8_sum_one(const LedgeQ8Out *o, float y, uint8_t r)
                      o->z_zero);
 }
 
+/* Most rows with 1 … 4 vectors, as q8.def says too. */
+#ifndef VQ_ROWS_1
+#if VQ_REGISTERS >= 32
+#define VQ_ROWS_1 8
+#define VQ_ROWS_2 8
+#define VQ_ROWS_3 8
+#define VQ_ROWS_4 6
+#elif VQ_REGISTERS >= 16
+#define VQ_ROWS_1 8
+#define VQ_ROWS_2 6
+#elif VQ_REGISTERS >= 12
+#define VQ_ROWS_1 6
+#define VQ_ROWS_2 4
+#else
+#define VQ_ROWS_1 4
+#endif
+#endif
+
 #include "engine/kernels/q8_out.h"
 
 #ifdef VQ_PAIRS /* two rows by two columns, eight bytes of k at once */
-#define VQ_TILE "engine/kernels/gemm_q8_pair_tile.h"
+#define TILE_HEADER "engine/kernels/gemm_q8_pair_tile.h"
 #else
-#define VQ_TILE "engine/kernels/gemm_q8_tile.h"
+#define TILE_HEADER "engine/kernels/gemm_q8_tile.h"
 #endif
+#define TILE_OF LedgeQ8Tile
 
-#define Q8_NV 1
-#define Q8_MR 1
-#include VQ_TILE
-#define Q8_MR 2
-#include VQ_TILE
-#define Q8_MR 3
-#include VQ_TILE
-#define Q8_MR 4
-#include VQ_TILE
-#if VQ_REGISTERS > 4
-#define Q8_MR 5
-#include VQ_TILE
-#define Q8_MR 6
-#include VQ_TILE
-#define Q8_MR 7
-#include VQ_TILE
-#define Q8_MR 8
-#include VQ_TILE
+#define TILE_NV 1
+#define TILE_ROWS VQ_ROWS_1
+#include "engine/kernels/tile_rows.h"
+#ifdef VQ_ROWS_2
+#define TILE_NV 2
+#define TILE_ROWS VQ_ROWS_2
+#include "engine/kernels/tile_rows.h"
 #endif
-#undef Q8_NV
-#if VQ_REGISTERS >= 16
-#define Q8_NV 2
-#define Q8_MR 1
-#include VQ_TILE
-#define Q8_MR 2
-#include VQ_TILE
-#define Q8_MR 3
-#include VQ_TILE
-#define Q8_MR 4
-#include VQ_TILE
-#define Q8_MR 5
-#include VQ_TILE
-#define Q8_MR 6
-#include VQ_TILE
-#if VQ_REGISTERS >= 32
-#define Q8_MR 7
-#include VQ_TILE
-#define Q8_MR 8
-#include VQ_TILE
+#ifdef VQ_ROWS_3
+#define TILE_NV 3
+#define TILE_ROWS VQ_ROWS_3
+#include "engine/kernels/tile_rows.h"
 #endif
-#undef Q8_NV
-#endif
-#if VQ_REGISTERS >= 32
-#define Q8_NV 3
-#define Q8_MR 1
-#include VQ_TILE
-#define Q8_MR 2
-#include VQ_TILE
-#define Q8_MR 3
-#include VQ_TILE
-#define Q8_MR 4
-#include VQ_TILE
-#define Q8_MR 5
-#include VQ_TILE
-#define Q8_MR 6
-#include VQ_TILE
-#define Q8_MR 7
-#include VQ_TILE
-#define Q8_MR 8
-#include VQ_TILE
-#undef Q8_NV
-#define Q8_NV 4
-#define Q8_MR 1
-#include VQ_TILE
-#define Q8_MR 2
-#include VQ_TILE
-#define Q8_MR 3
-#include VQ_TILE
-#define Q8_MR 4
-#include VQ_TILE
-#define Q8_MR 5
-#include VQ_TILE
-#define Q8_MR 6
-#include VQ_TILE
-#undef Q8_NV
+#ifdef VQ_ROWS_4
+#define TILE_NV 4
+#define TILE_ROWS VQ_ROWS_4
+#include "engine/kernels/tile_rows.h"
 #endif
 
 void VQ_CAT2(ledge__gemm_q8_, VQ_ISA)(const LedgeQ8Tile *t);
 void VQ_CAT2(ledge__gemm_q8_, VQ_ISA)(const LedgeQ8Tile *t)
 {
-    static void (*const tiles[][LEDGE_Q8_MR_MAX])(const LedgeQ8Tile *) = {
-#if VQ_REGISTERS > 4
-        {gemm_1x1, gemm_2x1, gemm_3x1, gemm_4x1, gemm_5x1, gemm_6x1, gemm_7x1, gemm_8x1},
-#else
-        {gemm_1x1, gemm_2x1, gemm_3x1, gemm_4x1},
+    static void (*const *const rows[])(const LedgeQ8Tile *) = {
+        gemm_rows_1,
+#ifdef VQ_ROWS_2
+        gemm_rows_2,
 #endif
-#if VQ_REGISTERS >= 32
-        {gemm_1x2, gemm_2x2, gemm_3x2, gemm_4x2, gemm_5x2, gemm_6x2, gemm_7x2, gemm_8x2},
-        {gemm_1x3, gemm_2x3, gemm_3x3, gemm_4x3, gemm_5x3, gemm_6x3, gemm_7x3, gemm_8x3},
-        {gemm_1x4, gemm_2x4, gemm_3x4, gemm_4x4, gemm_5x4, gemm_6x4},
-#elif VQ_REGISTERS >= 16
-        {gemm_1x2, gemm_2x2, gemm_3x2, gemm_4x2, gemm_5x2, gemm_6x2},
+#ifdef VQ_ROWS_3
+        gemm_rows_3,
+#endif
+#ifdef VQ_ROWS_4
+        gemm_rows_4,
 #endif
     };
-    tiles[t->nv - 1][t->mr - 1](t);
+    rows[t->nv - 1][t->mr - 1](t);
 }
 
 #include "engine/kernels/dw_q8_tile.h"

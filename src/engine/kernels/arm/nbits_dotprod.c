@@ -3,6 +3,7 @@
 #include "engine/kernels/arm/simd_neon.h"
 
 #define NB_ISA      dotprod
+#define NB_BASE     neon
 #define NB_NEEDS    (LEDGE_CPU_NEON | LEDGE_CPU_DOTPROD)
 #define NB_DOT_MOST 15 /* as signed bytes; those of eight bits go by halves */
 

@@ -4,6 +4,7 @@
 #define NB_ISA      scalar
 #define NB_NEEDS    0
 #define NB_DOT_MOST 255
+#define NB_MANY     1
 
 static inline vi nb_dot(vi acc, vi codes, vi a)
 {

@@ -3,6 +3,7 @@
 #include "engine/kernels/x86/simd_avx512.h"
 
 #define NB_ISA      avx512vnni
+#define NB_BASE     avx512
 #define NB_NEEDS    (LEDGE_CPU_AVX512 | LEDGE_CPU_AVX512VNNI)
 #define NB_DOT_MOST 255
 
@@ -10,7 +11,5 @@ static inline vi nb_dot(vi acc, vi codes, vi a)
 {
     return _mm512_dpbusd_epi32(acc, codes, a);
 }
-
-#include "engine/kernels/x86/nbits_lookup.h"
 
 #include "engine/kernels/nbits_table.h"

@@ -3,6 +3,7 @@
 #include "engine/kernels/x86/simd_avx2.h"
 
 #define NB_ISA      avxvnni
+#define NB_BASE     avx2
 #define NB_NEEDS    (LEDGE_CPU_AVX2 | LEDGE_CPU_AVXVNNI)
 #define NB_DOT_MOST 255
 

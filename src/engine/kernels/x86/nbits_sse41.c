@@ -3,6 +3,7 @@
 
 #define NB_ISA      sse41
 #define NB_NEEDS    LEDGE_CPU_SSE41
+#define NB_MANY     2
 #define NB_DOT_MOST 15 /* two products of a byte by at most 15 fit the 16 bits of maddubs */
 
 static inline vi nb_dot(vi acc, vi codes, vi a)

@@ -11,7 +11,9 @@
 #include <string.h>
 
 #define VQ_LANES 8
-#ifndef VQ_REGISTERS
+#ifndef VQ_VNNI
+#define VQ_REGISTERS 12 /* products need the others */
+#elif !defined(VQ_REGISTERS)
 #define VQ_REGISTERS 16
 #endif
 

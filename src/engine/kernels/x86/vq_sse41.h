@@ -11,7 +11,7 @@
 
 #define VQ_ISA sse41
 #define VQ_LANES 4
-#define VQ_REGISTERS 16
+#define VQ_REGISTERS 12 /* products need the others */
 
 typedef __m128i vqi;
 typedef __m128 vqf;
