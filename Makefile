@@ -7,6 +7,7 @@
 #   make bench      time models, beside ONNX Runtime where LEDGE_ORT names its library
 #   make fuzz       fuzz each target for FUZZ_SECONDS (60)
 #   make cross      aarch64 (qemu) and wasm (Node): the same answers there
+#   make wasm       build-wasm/: the engine as a WebAssembly command, page and library
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make format     clang-format on the C files that git knows
 #   make lint       clang-tidy over the build's compile commands
@@ -17,12 +18,13 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 BUILD   ?= build
 export JOBS BUILD
 
-.PHONY: all build demo test bench fuzz cross install clean format lint deps-build deps-test deps-fuzz deps-lint
+.PHONY: all build demo test bench fuzz cross wasm install clean format lint deps-build deps-test deps-fuzz deps-lint \
+	deps-wasm
 
 all: build
 
 # Named, since make looks up no pattern rule for phony targets.
-deps-build deps-test deps-fuzz deps-lint:
+deps-build deps-test deps-fuzz deps-lint deps-wasm:
 	@scripts/deps.sh $(@:deps-%=%)
 
 build: deps-build
@@ -40,6 +42,9 @@ bench: build
 cross: build
 	@scripts/cross.sh
 
+wasm: deps-wasm
+	@scripts/wasm.sh
+
 fuzz: deps-fuzz
 	@scripts/fuzz.sh
 
@@ -54,4 +59,4 @@ lint: deps-lint build
 	git ls-files 'src/*.c' | grep -v /kernels/ | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p $(BUILD)
 
 clean:
-	rm -rf build build-asan build-fuzz build-cross demo-out
+	rm -rf build build-asan build-fuzz build-cross build-wasm demo-out

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a make target needs and the machine lacks, with apt, without questions.
-# Takes the target's group: build, test, fuzz or lint. What is there by any other means
+# Takes the target's group: build, test, fuzz, lint or wasm. What is there by any other means
 # (a tool on PATH, a library that pkg-config finds) is left alone. Without root or sudo it
 # prints the one apt line and stops.
 set -eu
@@ -34,9 +34,28 @@ need_build() {
     need_library cmocka libcmocka-dev
 }
 
-need_build
+# For clang's own version; a fresh clang brings none of these along.
+need_wasm() {
+    need_command meson meson
+    need_command ninja ninja-build
+    need_command clang clang
+    need_command wasm-ld lld
+    need_command llvm-ar llvm
+    [ -e /usr/lib/wasm32-wasi/libc.a ] || missing="$missing wasi-libc"
+    [ -e /usr/include/stb/stb_image.h ] || missing="$missing libstb-dev"
+    builtins=
+    for file in /usr/lib/llvm-*/lib/clang/*/lib/wasi/libclang_rt.builtins-wasm32.a \
+        /usr/lib/llvm-*/lib/clang/*/lib/wasm32-unknown-wasi/libclang_rt.builtins.a; do
+        [ ! -e "$file" ] || builtins=$file
+    done
+    [ -n "$builtins" ] || missing="$missing libclang-rt-dev-wasm32"
+    need_command wasm-opt binaryen
+}
+
+[ "${1:-build}" = wasm ] || need_build
 case "${1:-build}" in
 build) ;;
+wasm) need_wasm ;;
 test)
     need_command zstd zstd
     need_command python3 python3
@@ -50,7 +69,7 @@ lint)
     need_command clang-tidy clang-tidy
     ;;
 *)
-    echo "deps.sh: unknown group '$1' (build, test, fuzz, lint)" >&2
+    echo "deps.sh: unknown group '$1' (build, test, fuzz, lint, wasm)" >&2
     exit 2
     ;;
 esac

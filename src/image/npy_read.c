@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "image/file_bytes.h"
 
-#define MAX_FILE ((size_t)4 << 30)
+#define MAX_FILE (SIZE_MAX / 2 < (uint64_t)4 << 30 ? SIZE_MAX / 2 : (size_t)((uint64_t)4 << 30))
 
 typedef struct Npy {
     const char *name;
