@@ -111,6 +111,15 @@ prune)
         '--steps=[go in N stages, channels ranked anew in each (1)]:value:_files' \
         '--block=[magnitude\: output channels that go together (1)]:value:_files' \
         '--seed=[of importance random (1)]:value:_files' \
+        '--finetune=[train on cifar10\:FILE, mnist\:IMAGES(,LABELS) or folder\:DIR,CSV]:value:_files' \
+        '--epochs=[times that training sees all data (10)]:value:_files' \
+        '--teacher=[model to learn from; the unpruned one (default), or none]:value:_files' \
+        '--rate=[highest learning rate (0.02)]:value:_files' \
+        '--batch=[pictures in a training step (64)]:value:_files' \
+        '--augment=[crop\:PIXELS, flip, colour\:A, mixup\:A, with commas; or none]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--checkpoint=[keep training'\''s state here, after each epoch and on Ctrl-C]:value:_files' \
+        '--resume[go on from the checkpoint]' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \

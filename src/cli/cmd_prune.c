@@ -12,7 +12,7 @@
 
 #include "base/out_file.h"
 #include "cli/model_io.h"
-#include "cli/prune_work.h"
+#include "cli/prune_tune.h"
 
 #define RECORD_KEY "ledge.pruning"
 
@@ -24,6 +24,7 @@ typedef struct Options {
     const char *out, *method, *amount, *target_macs, *target_latency, *importance, *scope,
         *layer_limit;
     CliList keep;
+    PruneTuneOptions tune;
 } Options;
 
 static const CliOption options[] = {
@@ -51,6 +52,7 @@ static const CliOption options[] = {
     {"block", 0, CLI_INT, "N", "magnitude: output channels that go together (1)",
      offsetof(Options, block), 1, 1024},
     {"seed", 0, CLI_INT, "N", "of importance random (1)", offsetof(Options, seed), 0, INT64_MAX},
+    PRUNE_TUNE_OPTIONS(Options),
     CLI_OPTION_THREADS(Options),
     CLI_OPTION_JSON(Options),
 };
@@ -64,6 +66,8 @@ typedef struct Job {
     LedgePruneOptions p;
     PruneTarget target;
     PruneCounts counts;
+    PruneTune tune;
+    PruneGradients gradients;
     PruneBytes whole, made;
     json_t *layers, *barriers, *warnings;
     int64_t weights, zeros; /* of methods that set weights to zero */
@@ -142,17 +146,17 @@ static int check_target(const CliCommand *c, Job *j)
 static int check(const CliCommand *c, Job *j)
 {
     static const char *const methods[] = {"channels", "magnitude", "2:4"};
-    static const char *const ranks[] = {"l2", "l1", "bn", "random"};
+    static const char *const ranks[] = {"l2", "l1", "bn", "random", "taylor"};
     static const LedgePruneImportance by[] = {LEDGE_PRUNE_L2, LEDGE_PRUNE_L1, LEDGE_PRUNE_BN,
-                                              LEDGE_PRUNE_RANDOM};
+                                              LEDGE_PRUNE_RANDOM, LEDGE_PRUNE_TAYLOR};
     static const char *const scopes[] = {"global", "layer"};
     const Options *o = j->o;
-    const int rank = choose(o->importance, ranks, 4), scope = choose(o->scope, scopes, 2);
+    const int rank = choose(o->importance, ranks, 5), scope = choose(o->scope, scopes, 2);
     j->method = choose(o->method, methods, 3);
     if (j->method < 0)
         return cli_usage(c, "--method takes channels, magnitude or 2:4");
     if (rank < 0)
-        return cli_usage(c, "--importance takes l1, l2, bn or random");
+        return cli_usage(c, "--importance takes l1, l2, bn, taylor or random");
     if (scope < 0)
         return cli_usage(c, "--scope takes global or layer");
     if (!o->out)
@@ -162,6 +166,11 @@ static int check(const CliCommand *c, Job *j)
         return cli_usage(c, "--layer-limit takes more than 0, up to 1");
     if (j->method != CHANNELS && (o->steps > 1 || o->importance || o->layer_limit))
         return cli_usage(c, "--steps, --importance and --layer-limit go with --method channels");
+    if (by[rank] == LEDGE_PRUNE_TAYLOR && !o->tune.data.n)
+        return cli_usage(c, "importance by taylor needs data to find gradients with: --finetune "
+                            "DATA, and --epochs 0 if it is not to be trained on");
+    if (o->tune.checkpoint && o->steps > 1)
+        return cli_usage(c, "--checkpoint goes with a single stage, not with --steps");
     if (j->method != MAGNITUDE && o->block > 1)
         return cli_usage(c, "--block goes with --method magnitude");
     j->p = (LedgePruneOptions){.importance = by[rank],
@@ -171,7 +180,13 @@ static int check(const CliCommand *c, Job *j)
                                .seed = (uint64_t)o->seed,
                                .keep = o->keep.items,
                                .n_keep = o->keep.n};
-    return check_target(c, j);
+    j->tune = (PruneTune){.o = &o->tune,
+                          .threads = (int)o->threads,
+                          .seed = (uint64_t)o->seed,
+                          .keep_zeros = j->method != CHANNELS,
+                          .interrupted = &interrupted};
+    const int code = prune_tune_check(c, &j->tune);
+    return code == CLI_GO ? check_target(c, j) : code;
 }
 
 /* Before the work begins: the output is another file than the input, and can be written. */
@@ -216,6 +231,25 @@ static void keep_layers(Job *j, json_t *layers)
         json_object_set(json_array_get(j->layers, i), "kept", json_object_get(layer, "kept"));
 }
 
+static int fine_tune(Job *j)
+{
+    if (!j->o->tune.data.n || j->o->tune.epochs == 0)
+        return CLI_GO;
+    return prune_tune_run(&j->tune, j->path, &j->made);
+}
+
+static LedgeStatus find_gradients(void *arg, const PruneBytes *whole, LedgeError *err)
+{
+    Job *j = arg;
+    return prune_tune_gradients(&j->tune, whole, err, &j->gradients);
+}
+
+static const float *gradient(void *arg, const char *name, int64_t count)
+{
+    Job *j = arg;
+    return prune_tune_gradient(&j->gradients, name, count);
+}
+
 static int one_stage(Job *j, int64_t i)
 {
     LedgeError err = {0};
@@ -224,7 +258,11 @@ static int one_stage(Job *j, int64_t i)
     LedgePruneOptions o = j->p;
     /* Stages together may take as much of a layer as one alone. */
     o.layer_limit = 1 - pow(1 - j->p.layer_limit, 1 / n);
+    const bool taylor = o.importance == LEDGE_PRUNE_TAYLOR;
     const PruneStage stage = {.o = &o,
+                              .before = taylor ? find_gradients : NULL,
+                              .gradient = taylor ? gradient : NULL,
+                              .arg = j,
                               .target = j->target,
                               .share = (double)(i + 1) / n,
                               .threads = (int)j->o->threads,
@@ -247,7 +285,7 @@ static int one_stage(Job *j, int64_t i)
     staged.pruned.bytes = NULL;
     keep_layers(j, staged.layers);
     prune_staged_free(&staged);
-    return CLI_GO;
+    return fine_tune(j);
 }
 
 static int prune_channels(Job *j)
@@ -295,6 +333,9 @@ static int prune_single(Job *j)
     ledge__prune_weights_free(&w);
     if (s)
         return cli_fail(j->path, &err);
+    const int code = fine_tune(j);
+    if (code != CLI_GO)
+        return code;
     warn(j, "the weights that are zero take part in every run here as before: no kernel of ledge "
             "for this CPU skips them, so that neither latency nor the file gain; --method channels "
             "makes both smaller");
@@ -356,6 +397,11 @@ static json_t *job_json(const Job *j)
                   "output", cli_json_text(j->o->out), "input_bytes", (json_int_t)j->in_bytes,
                   "output_bytes", (json_int_t)j->made.size, "seconds", j->seconds, "pruning",
                   record(j), "layers", j->layers, "warnings", j->warnings);
+    if (o && j->tune.epochs)
+        json_object_set_new(o, "training",
+                            json_pack("{s:I, s:o, s:o, s:f}", "epochs", (json_int_t)j->tune.epochs,
+                                      "loss", cli_json_real(j->tune.loss), "accuracy",
+                                      cli_json_real(j->tune.accuracy), "seconds", j->tune.seconds));
     if (o && j->method == CHANNELS) {
         json_object_set_new(
             o, "latency_ms",
@@ -407,6 +453,9 @@ static void print_channels(const Job *j)
            j->counts.macs[1] / j->counts.macs[0]);
     printf("latency: %.3g ms instead of %.3g ms (%.2f)\n", j->counts.ms[1], j->counts.ms[0],
            j->counts.ms[1] / j->counts.ms[0]);
+    if (j->tune.epochs)
+        printf("trained for %zu epochs in %.0f s: loss %.3f, right %.1f%%\n", j->tune.epochs,
+               j->tune.seconds, j->tune.loss, 100 * j->tune.accuracy);
     print_fixed(j);
 }
 
@@ -432,7 +481,9 @@ static int with_interrupts(Job *j)
     sigemptyset(&mine.sa_mask);
     interrupted = 0;
     sigaction(SIGINT, &mine, &old);
-    int code = j->method == CHANNELS ? prune_channels(j) : prune_single(j);
+    int code = j->o->tune.data.n ? prune_tune_open(&j->tune, j->path) : CLI_GO;
+    if (code == CLI_GO)
+        code = j->method == CHANNELS ? prune_channels(j) : prune_single(j);
     if (code == CLI_GO)
         code = write_model(j);
     sigaction(SIGINT, &old, NULL);
@@ -442,7 +493,7 @@ static int with_interrupts(Job *j)
 
 static int run(const CliCommand *c, int argc, char **argv)
 {
-    Options o = {.round = 8, .steps = 1, .seed = 1, .block = 1};
+    Options o = {.round = 8, .steps = 1, .seed = 1, .block = 1, .tune.epochs = -1};
     CliArgs args;
     Job j = {.o = &o, .counts = {.ms = {NAN, NAN}}};
     int code = cli_parse(c, argc, argv, 1, 1, &o, &args);
@@ -457,6 +508,7 @@ static int run(const CliCommand *c, int argc, char **argv)
         code = with_interrupts(&j);
     if (code == CLI_GO)
         code = report(&j);
+    prune_tune_free(&j.tune);
     ledge__free(NULL, j.whole.bytes);
     ledge__free(NULL, j.made.bytes);
     json_decref(j.layers);

@@ -209,7 +209,9 @@ static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, PruneCounts *c
             c->ms[0] = ms[0];
         }
     }
-    LEDGE_TRY(ledge__pruner_score(p, s->gradient, s->gradient_arg, err));
+    if (s->before)
+        LEDGE_TRY(s->before(s->arg, &out->whole, err));
+    LEDGE_TRY(ledge__pruner_score(p, s->gradient, s->arg, err));
     LEDGE_TRY(ledge__pruner_plan(p, err));
     LEDGE_TRY(pick(s, p, c, err, &step));
     LEDGE_TRY(bytes_at(p, step, err, &out->pruned));

@@ -40,8 +40,10 @@ typedef struct PruneStage {
     PruneTarget target;
     double share;
     int threads;
+    /* NULL, or called with the model before it is ranked by `gradient`. */
+    LedgeStatus (*before)(void *arg, const PruneBytes *whole, LedgeError *err);
     LedgePruneGradient gradient;
-    void *gradient_arg;
+    void *arg; /* of both */
     volatile const sig_atomic_t *interrupted;
 } PruneStage;
 typedef struct PruneStaged {
