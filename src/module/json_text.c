@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "serve/json_scan.h"
+#include "base/json_scan.h"
 #include "serve/json_write.h"
 
 /* ---- to text ---- */
