@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fleet/agent/outbox.h"
+#include "fleet/agent/dispatch.h"
 #include "fleet/agent/sync_turn.h"
 
 enum { STATUS_MAX = 16384, NONCE = 16, SOON_S = 2 };
@@ -164,16 +164,16 @@ static LedgeStatus save_result(LedgeTurn *t, LedgeError *err)
 
 static LedgeStatus send_telemetry(LedgeTurn *t, LedgeError *err)
 {
-    const LedgeOutbox o = {&t->dir, t->device_id, t->http, t->config->stop};
-    LedgeOutboxResult r;
+    const LedgeDispatch o = {&t->dir, t->device_id, t->http, t->config->stop};
+    LedgeDispatchResult r;
     LedgeError problem = {0};
-    LedgeStatus status = ledge__outbox_send(&o, true, &problem, &r);
+    LedgeStatus status = ledge__dispatch_send(&o, true, &problem, &r);
     t->result.sent = (int64_t)r.sent;
     t->result.duplicates = (int64_t)r.duplicates;
     t->result.refused = (int64_t)r.refused;
     if (r.retry_after > t->result.retry_after)
         t->result.retry_after = r.retry_after;
-    t->result.waiting = ledge__outbox_waiting(&t->dir);
+    t->result.waiting = ledge__dispatch_waiting(&t->dir);
     if (status == LEDGE_ERROR_MEMORY)
         return ledge__no_memory(err);
     if (status)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/cpu.h"
-#include "fleet/agent/outbox.h"
+#include "fleet/agent/dispatch.h"
 #include "fleet/agent/self_test.h"
 #include "fleet/agent/sync_turn.h"
 
@@ -62,7 +62,7 @@ static void tell(Work *w, const char *kind, const char *severity, const char *ve
     vsnprintf(n.message, sizeof n.message, fmt, ap);
     va_end(ap);
     /* What cannot be told must not keep the device from its model. */
-    (void)!ledge__outbox_event(&w->t->dir, &n, NULL);
+    (void)!ledge__dispatch_event(&w->t->dir, &n, NULL);
 }
 
 static LedgeStatus save(Work *w, LedgeError *err)

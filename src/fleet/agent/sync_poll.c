@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/cpu.h"
-#include "fleet/agent/outbox.h"
+#include "fleet/agent/dispatch.h"
 #include "fleet/agent/sync_turn.h"
 
 enum { METRICS_MAX = 32768, IDLE_S = 60, BOOT_MAX = 40 };
@@ -173,7 +173,7 @@ static void fill_request(LedgeTurn *t, const LedgeProducerMetrics *all,
                             .has_skew = t->result.has_skew,
                             .uptime_s = seconds(CLOCK_BOOTTIME),
                             .cores = ledge__cpu_cores(NULL),
-                            .queue_records = ledge__outbox_waiting(&t->dir),
+                            .queue_records = ledge__dispatch_waiting(&t->dir),
                             .queue_dropped = all->dropped.oldest,
                             .disk_quota = c->quota};
     snprintf(r->device_id, sizeof r->device_id, "%s", t->device_id);

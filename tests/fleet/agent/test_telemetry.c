@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "fleet/agent/outbox.h"
+#include "fleet/agent/dispatch.h"
 #include "fleet/agent/spool.h"
 #include "fleet/agent/telemetry_queue.h"
 #include "fleet/protocol/deflate.h"
@@ -444,8 +444,8 @@ static void kill_9_at_random_moments_loses_and_doubles_nothing(void **state)
     for (int i = 0; i < KILLS; i++) {
         const pid_t pid = fork();
         if (pid == 0) {
-            const LedgeOutbox o = {.dir = &d, .device_id = "cam"};
-            _exit(ledge__outbox_fill(&o, "serve", true, NULL, NULL) != LEDGE_OK);
+            const LedgeDispatch o = {.dir = &d, .device_id = "cam"};
+            _exit(ledge__dispatch_fill(&o, "serve", true, NULL, NULL) != LEDGE_OK);
         }
         seed = seed * 1103515245u + 12345u;
         usleep((seed >> 16) % 8000);
@@ -455,14 +455,14 @@ static void kill_9_at_random_moments_loses_and_doubles_nothing(void **state)
             take_batches(&d, seen, false);
         }
     }
-    const LedgeOutbox o = {.dir = &d, .device_id = "cam"};
-    assert_int_equal(ledge__outbox_fill(&o, "serve", true, NULL, NULL), LEDGE_OK);
+    const LedgeDispatch o = {.dir = &d, .device_id = "cam"};
+    assert_int_equal(ledge__dispatch_fill(&o, "serve", true, NULL, NULL), LEDGE_OK);
     take_batches(&d, seen, false);
     print_message("%zu batches\n", seen->batches);
     assert_int_equal(seen->records, RECORDS);
     for (int i = 1; i <= RECORDS; i++)
         assert_int_equal(seen->of[i], 1);
-    assert_int_equal(ledge__outbox_waiting(&d), RECORDS);
+    assert_int_equal(ledge__dispatch_waiting(&d), RECORDS);
     free(seen);
     ledge__agent_close(&d);
 }

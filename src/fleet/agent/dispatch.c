@@ -1,5 +1,5 @@
-/* Batches on their way, see outbox.h. */
-#include "fleet/agent/outbox.h"
+/* Batches on their way, see dispatch.h. */
+#include "fleet/agent/dispatch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -62,7 +62,7 @@ static int by_urgency(const void *a, const void *b)
     return c ? c : (x->batch > y->batch) - (x->batch < y->batch);
 }
 
-/* All batches, sorted; up to LEDGE_OUTBOX_FILES + some. */
+/* All batches, sorted; up to LEDGE_DISPATCH_FILES + some. */
 static size_t list_items(const LedgeAgentDir *d, Item *items, size_t most)
 {
     char path[LEDGE_AGENT_PATH];
@@ -100,7 +100,7 @@ static LedgeStatus spool_id(const LedgeAgentDir *d, const char *spool, LedgeErro
     return ledge__agent_write(d, file, out, 16, err);
 }
 
-static LedgeStatus batch_id(const LedgeOutbox *o, const Item *i, LedgeError *err,
+static LedgeStatus batch_id(const LedgeDispatch *o, const Item *i, LedgeError *err,
                             char out[LEDGE_FLEET_BATCH])
 {
     char id[17];
@@ -112,7 +112,7 @@ static LedgeStatus batch_id(const LedgeOutbox *o, const Item *i, LedgeError *err
 /* ---- making ---- */
 
 typedef struct Making {
-    const LedgeOutbox *o;
+    const LedgeDispatch *o;
     Item item;
     LedgeBatchHead head;
     LedgeBatchWriter w;
@@ -206,7 +206,7 @@ static bool take_item(Making *m, uint64_t number, const void *bytes, size_t size
 
 static size_t count_files(const LedgeAgentDir *d, Item *items)
 {
-    return list_items(d, items, LEDGE_OUTBOX_FILES + SPOOLS);
+    return list_items(d, items, LEDGE_DISPATCH_FILES + SPOOLS);
 }
 
 static LedgeStatus fill_from(Making *m, LedgeSpoolReader *r, bool partial, size_t files,
@@ -215,28 +215,28 @@ static LedgeStatus fill_from(Making *m, LedgeSpoolReader *r, bool partial, size_
     const void *bytes;
     uint64_t number;
     size_t size, n = 0;
-    while (files < LEDGE_OUTBOX_FILES && ledge__spool_read_next(r, &number, &bytes, &size)) {
+    while (files < LEDGE_DISPATCH_FILES && ledge__spool_read_next(r, &number, &bytes, &size)) {
         n += take_item(m, number, bytes, size, &items[n]);
-        if (n < LEDGE_OUTBOX_RECORDS)
+        if (n < LEDGE_DISPATCH_RECORDS)
             continue;
         LEDGE_TRY(finish_batch(m, items, n, err));
         n = 0;
         files++;
     }
     /* Counts of what was dropped are worth a batch too. */
-    return partial && m->taken && files < LEDGE_OUTBOX_FILES ? finish_batch(m, items, n, err)
-                                                             : LEDGE_OK;
+    return partial && m->taken && files < LEDGE_DISPATCH_FILES ? finish_batch(m, items, n, err)
+                                                               : LEDGE_OK;
 }
 
-LedgeStatus ledge__outbox_fill(const LedgeOutbox *o, const char *spool, bool partial,
-                               LedgeError *err, uint64_t *damaged)
+LedgeStatus ledge__dispatch_fill(const LedgeDispatch *o, const char *spool, bool partial,
+                                 LedgeError *err, uint64_t *damaged)
 {
     char path[LEDGE_AGENT_PATH];
-    const size_t most = LEDGE_OUTBOX_FILES + SPOOLS;
+    const size_t most = LEDGE_DISPATCH_FILES + SPOOLS;
     LedgeSpoolReader *r = NULL;
     Making m = {.o = o};
     Item *files = calloc(most, sizeof *files);
-    LedgeCoded *items = calloc(LEDGE_OUTBOX_RECORDS, sizeof *items);
+    LedgeCoded *items = calloc(LEDGE_DISPATCH_RECORDS, sizeof *items);
     LedgeStatus status = files && items ? LEDGE_OK : ledge__no_memory(err);
     if (!status) {
         ledge__agent_path(o->dir, path, "queue/%s", spool);
@@ -263,7 +263,7 @@ LedgeStatus ledge__outbox_fill(const LedgeOutbox *o, const char *spool, bool par
 
 /* ---- sending ---- */
 
-static LedgeStatus drop_item(const LedgeOutbox *o, const Item *i, LedgeError *err)
+static LedgeStatus drop_item(const LedgeDispatch *o, const Item *i, LedgeError *err)
 {
     char path[LEDGE_AGENT_PATH], spool[LEDGE_AGENT_PATH];
     ledge__agent_path(o->dir, spool, "queue/%s", i->spool);
@@ -280,8 +280,8 @@ static LedgeStatus drop_item(const LedgeOutbox *o, const Item *i, LedgeError *er
                : ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be removed: %s", strerror(errno));
 }
 
-static LedgeStatus judge(const LedgeOutbox *o, const Item *i, const LedgeHttpAnswer *a,
-                         LedgeError *err, LedgeOutboxResult *out)
+static LedgeStatus judge(const LedgeDispatch *o, const Item *i, const LedgeHttpAnswer *a,
+                         LedgeError *err, LedgeDispatchResult *out)
 {
     char id[LEDGE_FLEET_BATCH];
     LedgeBatchAnswer answer;
@@ -305,8 +305,8 @@ static LedgeStatus judge(const LedgeOutbox *o, const Item *i, const LedgeHttpAns
     return drop_item(o, i, err);
 }
 
-static LedgeStatus send_item(const LedgeOutbox *o, const Item *i, LedgeError *err,
-                             LedgeOutboxResult *out)
+static LedgeStatus send_item(const LedgeDispatch *o, const Item *i, LedgeError *err,
+                             LedgeDispatchResult *out)
 {
     char path[LEDGE_AGENT_PATH], *bytes;
     const size_t skip = strlen(o->dir->path) + 1;
@@ -342,8 +342,8 @@ static size_t list_spools(const LedgeAgentDir *d, char (*names)[NAME])
     return n;
 }
 
-static LedgeStatus fill_all(const LedgeOutbox *o, bool partial, LedgeError *err,
-                            LedgeOutboxResult *out)
+static LedgeStatus fill_all(const LedgeDispatch *o, bool partial, LedgeError *err,
+                            LedgeDispatchResult *out)
 {
     char names[SPOOLS][NAME];
     const size_t n = list_spools(o->dir, names);
@@ -354,15 +354,15 @@ static LedgeStatus fill_all(const LedgeOutbox *o, bool partial, LedgeError *err,
             /* What is urgent waits for no others. */
             if (urgency(&item) == level)
                 LEDGE_TRY(
-                    ledge__outbox_fill(o, names[i], partial || level < 2, err, &out->damaged));
+                    ledge__dispatch_fill(o, names[i], partial || level < 2, err, &out->damaged));
         }
     return LEDGE_OK;
 }
 
-static LedgeStatus send_all(const LedgeOutbox *o, bool partial, LedgeError *err,
-                            LedgeOutboxResult *out)
+static LedgeStatus send_all(const LedgeDispatch *o, bool partial, LedgeError *err,
+                            LedgeDispatchResult *out)
 {
-    const size_t most = LEDGE_OUTBOX_FILES + SPOOLS;
+    const size_t most = LEDGE_DISPATCH_FILES + SPOOLS;
     Item *items = calloc(most, sizeof *items);
     LedgeStatus status = items ? LEDGE_OK : ledge__no_memory(err);
     for (bool more = true; !status && more;) {
@@ -372,27 +372,27 @@ static LedgeStatus send_all(const LedgeOutbox *o, bool partial, LedgeError *err,
             status = o->stop && *o->stop
                          ? ledge__fail(err, LEDGE_ERROR_CANCELLED, "outbox", "was stopped")
                          : send_item(o, &items[i], err, out);
-        more = n >= LEDGE_OUTBOX_FILES;
+        more = n >= LEDGE_DISPATCH_FILES;
     }
     free(items);
     return status;
 }
 
-LedgeStatus ledge__outbox_send(const LedgeOutbox *o, bool partial, LedgeError *err,
-                               LedgeOutboxResult *out)
+LedgeStatus ledge__dispatch_send(const LedgeDispatch *o, bool partial, LedgeError *err,
+                                 LedgeDispatchResult *out)
 {
     char path[LEDGE_AGENT_PATH];
-    *out = (LedgeOutboxResult){.retry_after = -1};
+    *out = (LedgeDispatchResult){.retry_after = -1};
     ledge__agent_path(o->dir, path, "queue/outbox");
     if (mkdir(path, 0755) != 0 && errno != EEXIST)
         return ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be created: %s", strerror(errno));
     return send_all(o, partial, err, out);
 }
 
-int64_t ledge__outbox_waiting(const LedgeAgentDir *d)
+int64_t ledge__dispatch_waiting(const LedgeAgentDir *d)
 {
     char names[SPOOLS][NAME], path[LEDGE_AGENT_PATH];
-    const size_t n = list_spools(d, names), most = LEDGE_OUTBOX_FILES + SPOOLS;
+    const size_t n = list_spools(d, names), most = LEDGE_DISPATCH_FILES + SPOOLS;
     Item *items = calloc(most, sizeof *items);
     int64_t waiting = 0;
     for (size_t i = 0; i < n; i++) {
@@ -414,7 +414,7 @@ int64_t ledge__outbox_waiting(const LedgeAgentDir *d)
     return waiting;
 }
 
-LedgeStatus ledge__outbox_event(const LedgeAgentDir *d, const LedgeFleetNote *n, LedgeError *err)
+LedgeStatus ledge__dispatch_event(const LedgeAgentDir *d, const LedgeFleetNote *n, LedgeError *err)
 {
     char path[LEDGE_AGENT_PATH];
     uint8_t bytes[LEDGE_CODE_MAX];
