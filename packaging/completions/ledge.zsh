@@ -159,6 +159,7 @@ preprocess)
     ;;
 serve)
     _arguments \
+        '--config=[what to serve and how, as JSON; flags go before it]:value:_files' \
         '--host=[address to listen on (127.0.0.1)]:value:_files' \
         '--port=[port to listen on (8000); 0 takes one that is free]:value:_files' \
         '--repository=[also serve NAME.onnx and NAME/VERSION/model.onnx of it]:value:_files' \
@@ -166,6 +167,8 @@ serve)
         '--threads=[threads of one request (1)]:value:_files' \
         '--batch=[most requests answered in one run (1)]:value:_files' \
         '--delay=[milliseconds a batch may wait to fill (0)]:value:_files' \
+        '--cache=[megabytes of answers that each model keeps (0\: none)]:value:_files' \
+        '--cache-ttl=[seconds that an answer is kept (0\: while there is room)]:value:_files' \
         '--queue=[requests that may wait before others are refused (256)]:value:_files' \
         '--deadline=[seconds that a request may wait (30)]:value:_files' \
         '--body=[largest request in megabytes (64)]:value:_files' \
@@ -173,6 +176,7 @@ serve)
         '--token-file=[bearer token that every POST must carry]:value:_files' \
         '--tls-cert=[certificate chain in PEM, for HTTPS]:value:_files' \
         '--tls-key=[its private key in PEM]:value:_files' \
+        '--state-dir=[keep what was learned there, over restarts]:value:_files' \
         '--no-drift[do not watch for drift]' \
         '--drain=[seconds to finish requests after SIGTERM (30)]:value:_files' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
