@@ -176,8 +176,14 @@ serve)
         '--token-file=[bearer token that every POST must carry]:value:_files' \
         '--tls-cert=[certificate chain in PEM, for HTTPS]:value:_files' \
         '--tls-key=[its private key in PEM]:value:_files' \
-        '--state-dir=[keep what was learned there, over restarts]:value:_files' \
         '--no-drift[do not watch for drift]' \
+        '--state=[keep what drift monitoring has seen over restarts]:value:_files' \
+        '--watch=[seconds between two looks at models and machine (5)]:value:_files' \
+        '--alert-log[a line on stderr for every alert]' \
+        '--alert-webhook=[POST every alert there as JSON]:value:_files' \
+        '--alertmanager=[keep this Alertmanager informed (its API v2)]:value:_files' \
+        '--alert-exec=[run this program with every alert on its standard input]:value:_files' \
+        '--alert-token-file=[bearer token for webhook and Alertmanager]:value:_files' \
         '--drain=[seconds to finish requests after SIGTERM (30)]:value:_files' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--json[print one JSON object and nothing else]' \

@@ -143,8 +143,13 @@ bool cli_is_number(LedgeType type);
 
 /* ---- the commands ---- */
 
-#define COMMAND(name) extern const CliCommand cli_##name;
+#define COMMAND(name)      extern const CliCommand cli_##name;
+#define FULL_COMMAND(name) COMMAND(name)
 #include "cli/commands.def"
 #undef COMMAND
+#undef FULL_COMMAND
+
+/* The path of the program `name`, "ledge" or "ledge-full", of this very build or installation. */
+bool cli_program_beside(const char *name, char *path, size_t size);
 
 #endif

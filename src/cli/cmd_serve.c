@@ -39,9 +39,21 @@ static const CliOption options[] = {
     {"tls-cert", 0, CLI_TEXT, "FILE", "certificate chain in PEM, for HTTPS",
      offsetof(ServeFlags, certificate), 0, 0},
     {"tls-key", 0, CLI_TEXT, "FILE", "its private key in PEM", offsetof(ServeFlags, key), 0, 0},
-    {"state-dir", 0, CLI_TEXT, "DIR", "keep what was learned there, over restarts",
-     offsetof(ServeFlags, state_dir), 0, 0},
     {"no-drift", 0, CLI_FLAG, NULL, "do not watch for drift", offsetof(ServeFlags, no_drift), 0, 0},
+    {"state", 0, CLI_TEXT, "DIR", "keep what drift monitoring has seen over restarts",
+     offsetof(ServeFlags, state), 0, 0},
+    {"watch", 0, CLI_TEXT, "S", "seconds between two looks at models and machine (5)",
+     offsetof(ServeFlags, watch), 0, 0},
+    {"alert-log", 0, CLI_FLAG, NULL, "a line on stderr for every alert",
+     offsetof(ServeFlags, alert_log), 0, 0},
+    {"alert-webhook", 0, CLI_TEXT, "URL", "POST every alert there as JSON",
+     offsetof(ServeFlags, webhook), 0, 0},
+    {"alertmanager", 0, CLI_TEXT, "URL", "keep this Alertmanager informed (its API v2)",
+     offsetof(ServeFlags, alertmanager), 0, 0},
+    {"alert-exec", 0, CLI_TEXT, "FILE", "run this program with every alert on its standard input",
+     offsetof(ServeFlags, exec), 0, 0},
+    {"alert-token-file", 0, CLI_TEXT, "FILE", "bearer token for webhook and Alertmanager",
+     offsetof(ServeFlags, alert_token), 0, 0},
     {"drain", 0, CLI_INT, "S", "seconds to finish requests after SIGTERM (30)",
      offsetof(ServeFlags, drain), 0, 86400},
     CLI_OPTION_CPU(ServeFlags),
@@ -79,7 +91,7 @@ static int load(Serve *s)
                                &s->table) ||
         ledge__ladders_new(&err, &s->ladders))
         return cli_fail(NULL, &err);
-    const int code = serve_setup_models(&s->setup, s->args, true, s->table);
+    const int code = serve_setup_models(&s->setup, s->args, true, c->state, s->table);
     if (code == CLI_GO && ledge__ladders_set(s->ladders, s->table, c->ladders, c->n_ladders, &err))
         return cli_fail(s->flags->config, &err);
     return code;
@@ -106,23 +118,24 @@ static bool needs_start(const LedgeServeConfig *a, const LedgeServeConfig *b)
            a->body_mb != b->body_mb || a->idle != b->idle ||
            strcmp(a->repository, b->repository) != 0 ||
            strcmp(a->certificate, b->certificate) != 0 || strcmp(a->key, b->key) != 0 ||
-           strcmp(a->state_dir, b->state_dir) != 0;
+           strcmp(a->state, b->state) != 0 || a->watch != b->watch ||
+           memcmp(&a->alerts, &b->alerts, sizeof a->alerts) != 0;
 }
 
 /* Reads the file again and loads every model anew. A file that is refused changes nothing. */
 static void reload(Serve *s)
 {
     LedgeError err = {0};
-    ServeSetup fresh;
+    ServeSetup fresh = {0};
     if (serve_setup_read(s->command, s->flags, &fresh) != CLI_GO) {
         cli_warn("the old configuration stays");
         return;
     }
     const LedgeServeConfig *c = &fresh.config;
     if (needs_start(&s->setup.config, c))
-        cli_warn("only models, ladders, alerts and the token are taken from the changed "
+        cli_warn("only models, ladders and the token are taken from the changed "
                  "configuration; for the rest start again");
-    (void)serve_setup_models(&fresh, s->args, false, s->table);
+    (void)serve_setup_models(&fresh, s->args, false, s->setup.config.state, s->table);
     if (ledge__ladders_set(s->ladders, s->table, c->ladders, c->n_ladders, &err) ||
         ledge__server_set_token(s->server, fresh.token, &err))
         cli_warn("%s: %s", err.where, err.message);
@@ -154,7 +167,9 @@ static int serve(Serve *s)
         code = load(s);
     if (code != CLI_GO)
         return code;
-    serve_setup_options(&s->setup, &how);
+    code = serve_setup_options(&s->setup, &how);
+    if (code != CLI_GO)
+        return code;
     if (ledge__server_start(&how, s->table, s->ladders, &err, &s->server))
         return cli_fail_with(err.where, LEDGE_ERROR_RUNTIME, "%s", err.message);
     code = announce(s);

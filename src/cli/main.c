@@ -1,13 +1,22 @@
-/* The command line's entry: finds the subcommand and hands over. */
+/* The command line's entry: finds the subcommand and hands over. Compiled twice: `ledge` knows the
+ * commands that need few libraries and leaves all else to `ledge-full` (LEDGE_FULL). */
 #include "cli/cli.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static const CliCommand *const commands[] = {
 #define COMMAND(name) &cli_##name,
+#ifdef LEDGE_FULL
+#define FULL_COMMAND(name) COMMAND(name)
+#else
+#define FULL_COMMAND(name)
+#endif
 #include "cli/commands.def"
 #undef COMMAND
+#undef FULL_COMMAND
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
@@ -18,6 +27,8 @@ static const CliCommand *find(const char *name)
             return commands[i];
     return NULL;
 }
+
+#ifdef LEDGE_FULL
 
 static int unknown(const char *word)
 {
@@ -57,21 +68,44 @@ static int help(int argc, char **argv)
     return c ? c->run(c, 2, as_option) : unknown(argv[1]);
 }
 
-int main(int argc, char **argv)
+static int other(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
-    signal(SIGXFSZ, SIG_IGN); /* so is a file grown to its limit */
+    const char *word = argc < 2 ? "" : argv[1];
     if (argc < 2) {
         overview(stderr);
         return CLI_USAGE;
     }
-    const char *word = argv[1];
+    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return help(argc - 1, argv + 1);
+    return unknown(word);
+}
+
+#else
+
+/* Other commands, help, and what is no command at all. */
+static int other(int argc, char **argv)
+{
+    char path[PATH_MAX];
+    (void)argc;
+    if (cli_program_beside("ledge-full", path, sizeof path))
+        execv(path, argv);
+    cli_fail_with(NULL, LEDGE_ERROR_NOT_FOUND,
+                  "ledge-full, which the other commands are in, is not beside this program or in "
+                  "../libexec/ledge; install ledge again");
+    return CLI_FAILED;
+}
+
+#endif
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file grown to its limit */
+    const char *word = argc < 2 ? "" : argv[1];
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
         printf("ledge %s\n", ledge_version());
         return cli_finish();
     }
-    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
-        return help(argc - 1, argv + 1);
     const CliCommand *c = find(word);
-    return c ? c->run(c, argc - 1, argv + 1) : unknown(word);
+    return c ? c->run(c, argc - 1, argv + 1) : other(argc, argv);
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "image/file_bytes.h"
@@ -95,13 +96,18 @@ static int put_texts(const CliCommand *c, const ServeFlags *f, LedgeServeConfig 
         const char *name, *text;
         char *out;
         size_t size;
-    } all[] = {{"host", f->host, g->host, sizeof g->host},
-               {"repository", f->repository, g->repository, sizeof g->repository},
-               {"token-file", f->token, g->token_file, sizeof g->token_file},
-               {"tls-cert", f->certificate, g->certificate, sizeof g->certificate},
-               {"tls-key", f->key, g->key, sizeof g->key},
-               {"state-dir", f->state_dir, g->state_dir, sizeof g->state_dir},
-               {"cpu", f->cpu, g->defaults.cpu, sizeof g->defaults.cpu}};
+    } all[] = {
+        {"host", f->host, g->host, sizeof g->host},
+        {"repository", f->repository, g->repository, sizeof g->repository},
+        {"token-file", f->token, g->token_file, sizeof g->token_file},
+        {"tls-cert", f->certificate, g->certificate, sizeof g->certificate},
+        {"tls-key", f->key, g->key, sizeof g->key},
+        {"state", f->state, g->state, sizeof g->state},
+        {"alert-webhook", f->webhook, g->alerts.webhook, sizeof g->alerts.webhook},
+        {"alertmanager", f->alertmanager, g->alerts.alertmanager, sizeof g->alerts.alertmanager},
+        {"alert-exec", f->exec, g->alerts.exec, sizeof g->alerts.exec},
+        {"alert-token-file", f->alert_token, g->alerts.token_file, sizeof g->alerts.token_file},
+        {"cpu", f->cpu, g->defaults.cpu, sizeof g->defaults.cpu}};
     int code = CLI_GO;
     for (size_t i = 0; i < sizeof all / sizeof *all && code == CLI_GO; i++)
         code = put_text(c, all[i].name, all[i].text, all[i].out, all[i].size);
@@ -132,7 +138,10 @@ static int put_flags(const CliCommand *c, const ServeFlags *f, LedgeServeConfig 
     if (code == CLI_GO)
         code = put_number(c, "body", f->body, 1, &g->body_mb);
     if (code == CLI_GO)
+        code = put_number(c, "watch", f->watch, 1, &g->watch);
+    if (code == CLI_GO)
         code = put_model_flags(c, f, &g->defaults);
+    g->alerts.log = g->alerts.log || f->alert_log;
     for (size_t i = 0; i < g->n_models && code == CLI_GO; i++)
         code = put_model_flags(c, f, &g->models[i].options);
     put_whole(f->port, &g->port);
@@ -161,7 +170,46 @@ int serve_setup_read(const CliCommand *c, const ServeFlags *f, ServeSetup *out)
     return code;
 }
 
-void serve_setup_options(const ServeSetup *s, LedgeServerOptions *out)
+static int check_url(const char *name, const char *url)
+{
+    if (!url[0] || strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0)
+        return CLI_GO;
+    cli_fail_with(NULL, LEDGE_ERROR_ARGUMENT, "%s takes an http:// or https:// address", name);
+    return CLI_USAGE;
+}
+
+static const char *or_null(const char *text)
+{
+    return text[0] ? text : NULL;
+}
+
+static int watch_options(ServeSetup *s, LedgeWatchOptions *w)
+{
+    const LedgeServeConfig *c = &s->config;
+    const LedgeAlertsConfig *a = &c->alerts;
+    *w = (LedgeWatchOptions){
+        .log = a->log,
+        .alerts = {.repeat = a->repeat, .cooldown = a->cooldown},
+        .interval = c->watch,
+        .state = or_null(c->state),
+        .outbox = {.to = {[LEDGE_CHANNEL_WEBHOOK] = or_null(a->webhook),
+                          [LEDGE_CHANNEL_ALERTMANAGER] = or_null(a->alertmanager),
+                          [LEDGE_CHANNEL_EXEC] = or_null(a->exec)},
+                   .token_file = or_null(a->token_file),
+                   .post = s->post}};
+    int code = check_url("--alert-webhook", a->webhook);
+    if (code == CLI_GO)
+        code = check_url("--alertmanager", a->alertmanager);
+    if (code == CLI_GO && a->exec[0] && access(a->exec, X_OK) != 0)
+        return cli_fail_with(a->exec, LEDGE_ERROR_NOT_FOUND, "is no program that can be run");
+    if (code == CLI_GO && (a->webhook[0] || a->alertmanager[0]) &&
+        !cli_program_beside("ledge-post", s->post, sizeof s->post))
+        return cli_fail_with(NULL, LEDGE_ERROR_NOT_FOUND,
+                             "ledge-post, which sends alerts, is not there; install ledge again");
+    return code;
+}
+
+int serve_setup_options(ServeSetup *s, LedgeServerOptions *out)
 {
     const LedgeServeConfig *c = &s->config;
     *out = (LedgeServerOptions){.host = c->host[0] ? c->host : NULL,
@@ -175,24 +223,29 @@ void serve_setup_options(const ServeSetup *s, LedgeServerOptions *out)
                                 .token = s->token,
                                 .certificate = s->certificate,
                                 .key = s->key};
+    return watch_options(s, &out->watch);
 }
 
 /* ---- models ---- */
 
-static LedgeStatus set_table(const ServeSetup *s, LedgeModelTable *t, LedgeError *err)
+static LedgeStatus set_table(const ServeSetup *s, const char *state, LedgeModelTable *t,
+                             LedgeError *err)
 {
     const LedgeServeConfig *c = &s->config;
+    LedgeServedOptions defaults = c->defaults;
     LedgeModelSettings *settings = calloc(c->n_models + 1, sizeof *settings);
     if (!settings)
         return ledge__no_memory(err);
+    defaults.state = or_null(state);
     for (size_t i = 0; i < c->n_models; i++) {
         const LedgeModelConfig *m = &c->models[i];
         strcpy(settings[i].name, m->name);
         strcpy(settings[i].version, m->path[0] ? m->version : "");
         settings[i].options = m->options;
         strcpy(settings[i].options.cpu, c->defaults.cpu);
+        settings[i].options.state = or_null(state);
     }
-    const LedgeStatus status = ledge__model_table_set(t, &c->defaults, settings, c->n_models, err);
+    const LedgeStatus status = ledge__model_table_set(t, &defaults, settings, c->n_models, err);
     free(settings);
     return status;
 }
@@ -206,13 +259,14 @@ static int report(const char *what, bool start, const LedgeError *err)
     return CLI_GO;
 }
 
-int serve_setup_models(const ServeSetup *s, const CliArgs *args, bool start, LedgeModelTable *t)
+int serve_setup_models(const ServeSetup *s, const CliArgs *args, bool start, const char *state,
+                       LedgeModelTable *t)
 {
     LedgeError err = {0};
     const LedgeServeConfig *c = &s->config;
     size_t failed = 0;
     int code = CLI_GO;
-    if (set_table(s, t, &err))
+    if (set_table(s, state, t, &err))
         return cli_fail(NULL, &err);
     ledge__model_table_begin(t);
     for (size_t i = 0; i < c->n_models && code == CLI_GO; i++) {

@@ -143,8 +143,8 @@ static void arrived(Batch *b, LedgeAsked *a, const LedgeTensor *out)
     if (a->leads)
         land(b, a, out);
     /* Higher rungs see the hard requests alone, which are not like any baseline. */
-    ledge__served_record(w->model, w->arrived, a->value ? NAN : w->ran,
-                         a->inputs[0].data ? a->inputs : NULL, out, a->rung == 0);
+    ledge__served_record(w->model, a->value ? NAN : w->ran, a->inputs[0].data ? a->inputs : NULL,
+                         out, a->rung == 0);
     if (wants_more(a, out)) {
         a->climbs = true;
         later(b, a);

@@ -303,6 +303,10 @@ static enum MHD_Result get(LedgeExchange *x, const Path *p)
         ledge__server_metrics(s, &text);
         return ledge__send(x, 200, LEDGE_PROM_CONTENT_TYPE, &text, NULL, NULL);
     }
+    if (is(p, "/v1/resources")) {
+        ledge__watch_history(s->watch, &text);
+        return send_json(x, &text);
+    }
     if (is(p, "/v1/status")) {
         ledge__server_status(s, &text);
         return send_json(x, &text);

@@ -22,6 +22,7 @@ typedef struct LedgeAlertsConfig {
     char webhook[LEDGE_CONFIG_PATH];      /* URL that gets a POST with JSON */
     char alertmanager[LEDGE_CONFIG_PATH]; /* URL of an Alertmanager */
     char exec[LEDGE_CONFIG_PATH];         /* program to run */
+    char token_file[LEDGE_CONFIG_PATH];   /* bearer token for both URLs */
     double cooldown, repeat;              /* seconds; 0: LedgeAlertOptions' own */
 } LedgeAlertsConfig;
 
@@ -29,9 +30,9 @@ typedef struct LedgeServeConfig {
     char host[64];
     int64_t port; /* -1: not said */
     int64_t workers, queue, connections;
-    double deadline, body_mb, idle, drain; /* 0: not said; drain -1 */
+    double deadline, body_mb, idle, watch, drain; /* 0: not said; drain -1 */
     char repository[LEDGE_CONFIG_PATH], token_file[LEDGE_CONFIG_PATH];
-    char certificate[LEDGE_CONFIG_PATH], key[LEDGE_CONFIG_PATH], state_dir[LEDGE_CONFIG_PATH];
+    char certificate[LEDGE_CONFIG_PATH], key[LEDGE_CONFIG_PATH], state[LEDGE_CONFIG_PATH];
     LedgeServedOptions defaults;
     LedgeModelConfig *models;
     size_t n_models;

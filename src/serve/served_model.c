@@ -9,6 +9,7 @@
 
 #include "base/scores.h"
 #include "monitor/input_features.h"
+#include "serve/drift_keep.h"
 #include "trust/sha256.h"
 
 #define BASELINE_KEY "ledge.baseline"
@@ -35,16 +36,21 @@ static LedgeStatus watch(LedgeServed *m, LedgeError *err)
 {
     const LedgeAllocator *a = ledge__allocator_or_default(NULL);
     const char *text = ledge_model_metadata(m->model, BASELINE_KEY);
+    LedgeDriftOptions how = m->options.drift_options;
     LedgeBaseline *baseline = NULL;
     if (!m->options.drift)
         return LEDGE_OK;
+    how.feature_name = ledge__input_feature_name;
     if (text)
         LEDGE_TRY(ledge__baseline_read(text, strlen(text), a, err, &baseline));
-    const LedgeStatus s = ledge__drift_new(&m->options.drift_options, baseline, a, err, &m->drift);
+    const LedgeStatus s = ledge__drift_new(&how, baseline, a, err, &m->drift);
     ledge__baseline_free(baseline);
-    if (s == LEDGE_OK)
-        ledge__drift_report(m->drift, &m->drift_report);
-    return s;
+    if (s != LEDGE_OK)
+        return s;
+    if (m->options.state)
+        ledge__drift_take_up(m, m->options.state);
+    ledge__drift_report(m->drift, &m->drift_report);
+    return LEDGE_OK;
 }
 
 /* Only outputs of numbers and strings are kept. */
@@ -148,16 +154,18 @@ LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, L
 
 /* ---- statistics ---- */
 
-static void record_drift(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
+static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inputs,
                          const LedgeTensor *outputs)
 {
+    struct timespec now; /* of the calendar: the state outlives this machine's uptime */
+    clock_gettime(CLOCK_REALTIME, &now);
     int64_t rows = 1, classes;
     const bool scores = m->n_outputs > 0 && ledge__scores_of(&outputs[0], &rows, &classes);
     for (int64_t i = 0; i < (scores ? rows : 1); i++) {
         float features[LEDGE_INPUT_FEATURE_COUNT];
         double p = NAN;
         LedgeDriftRecord r = {
-            .time = now, .latency = latency, .class_id = -1, .features = features};
+            .time = (double)now.tv_sec, .latency = latency, .class_id = -1, .features = features};
         if (inputs && m->n_inputs > 0 && ledge__input_features(&inputs[0], i, features))
             r.n_features = LEDGE_INPUT_FEATURE_COUNT;
         if (scores)
@@ -165,19 +173,20 @@ static void record_drift(LedgeServed *m, double now, double latency, const Ledge
         if (r.class_id >= 0)
             ledge__scores_probabilities(&outputs[0], i, &r.class_id, 1, &p);
         r.confidence = (float)p;
+        m->drift_records++;
         if (ledge__drift_record(m->drift, &r))
             ledge__drift_report(m->drift, &m->drift_report);
     }
 }
 
-void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
+void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
                           const LedgeTensor *outputs, bool watch)
 {
     pthread_mutex_lock(&m->lock);
     m->answered++;
     ledge__sketch_add(&m->latency, latency);
     if (m->drift && watch)
-        record_drift(m, now, latency, inputs, outputs);
+        record_drift(m, latency, inputs, outputs);
     pthread_mutex_unlock(&m->lock);
 }
 

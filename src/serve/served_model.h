@@ -29,6 +29,7 @@ typedef struct LedgeServedOptions {
     double cache_ttl;   /* seconds that one is kept, 0: while there is room */
     bool drift;         /* watch it */
     LedgeDriftOptions drift_options;
+    const char *state; /* folder of drift states (drift_keep.h), NULL: none */
 } LedgeServedOptions;
 
 typedef struct LedgeServed {
@@ -49,6 +50,8 @@ typedef struct LedgeServed {
     LedgeSketch latency;
     LedgeDrift *drift; /* NULL: not watched */
     LedgeDriftReport drift_report;
+    uint64_t drift_records; /* shown to it */
+    uint64_t kept_records;  /* of them in the file; the watchman's alone */
 } LedgeServed;
 
 /* name: what it is called in URLs. Loads the file at `path`, which may be .onnx or .ledge.
@@ -65,7 +68,7 @@ bool ledge__served_name_ok(const char *name);
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
 /* Counts one answer and, if it is to be watched, shows it to the drift monitor. latency NAN and
  * inputs NULL: the answer was at hand. inputs and outputs: of one request. */
-void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
+void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
                           const LedgeTensor *outputs, bool watch);
 void ledge__served_failed(LedgeServed *m);
 double ledge__now(void); /* monotonic seconds */

@@ -325,6 +325,8 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     if (status == LEDGE_OK)
         status = ledge__workers_new(&load, err, &s->loaders);
     if (status == LEDGE_OK)
+        status = ledge__watch_new(&s->options.watch, table, err, &s->watch);
+    if (status == LEDGE_OK)
         status = start_daemon(s, err);
     if (status != LEDGE_OK)
         ledge__server_stop(s, 0);
@@ -374,6 +376,7 @@ void ledge__server_stop(LedgeServer *s, double patience)
     }
     ledge__workers_free(s->workers);
     ledge__workers_free(s->loaders);
+    ledge__watch_free(s->watch, 2);
     ledge__resources_free(s->resources);
     pthread_mutex_destroy(&s->resources_lock);
     pthread_mutex_destroy(&s->token_lock);

@@ -7,6 +7,7 @@
 #define LEDGE_SERVE_SERVER_H
 
 #include "serve/ladder.h"
+#include "serve/watch.h"
 
 typedef struct LedgeServerOptions {
     const char *host;              /* NULL: 127.0.0.1 */
@@ -19,6 +20,7 @@ typedef struct LedgeServerOptions {
     uint32_t idle;                 /* seconds until a silent connection is closed, 0: 30 */
     const char *token;             /* bearer token that POSTs must carry, NULL: none */
     const char *certificate, *key; /* PEM texts for TLS, or NULL */
+    LedgeWatchOptions watch;       /* alerts and kept state */
 } LedgeServerOptions;
 
 typedef struct LedgeServer LedgeServer;

@@ -181,6 +181,39 @@ static void put_server(LedgePromText *t, LedgeServer *s)
     ledge__prom_sample(t, (LedgePromLabel[]){{"version", ledge_version()}, {NULL, NULL}}, 1);
 }
 
+static void put_alerts(LedgePromText *t, LedgeServer *s)
+{
+    LedgeAlert *held = calloc(LEDGE_ALERTS_KEPT, sizeof *held);
+    const size_t n = held ? ledge__watch_alerts(s->watch, held, LEDGE_ALERTS_KEPT) : 0;
+    ledge__prom_family(t, "ledge_alert_severity", "gauge", "Alerts that hold: 1 warning, 2 high.");
+    for (size_t i = 0; i < n; i++)
+        ledge__prom_sample(
+            t,
+            (LedgePromLabel[]){{"alert", held[i].name}, {"subject", held[i].subject}, {NULL, NULL}},
+            held[i].severity);
+    free(held);
+    ledge__prom_family(t, "ledge_alert_deliveries_total", "counter",
+                       "Alert messages by channel and how they fared.");
+    for (int c = 0; c < LEDGE_CHANNEL_COUNT; c++) {
+        LedgeOutboxCounts counts;
+        ledge__watch_counts(s->watch, (LedgeChannel)c, &counts);
+        const char *name = ledge__channel_name((LedgeChannel)c);
+        const struct {
+            const char *result;
+            uint64_t n;
+        } all[] = {{"delivered", counts.delivered},
+                   {"failed", counts.failed},
+                   {"dropped", counts.dropped}};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            ledge__prom_sample(
+                t, (LedgePromLabel[]){{"channel", name}, {"result", all[i].result}, {NULL, NULL}},
+                (double)all[i].n);
+    }
+    ledge__prom_family(t, "ledge_state_save_failures_total", "counter",
+                       "Drift states that could not be saved.");
+    ledge__prom_sample(t, NULL, (double)ledge__watch_save_failures(s->watch));
+}
+
 static void put_resources(LedgePromText *t, LedgeServer *s)
 {
     LedgeResourceSample r;
@@ -217,6 +250,7 @@ void ledge__server_metrics(LedgeServer *s, LedgeText *out)
         put_ladders(&t, l);
         put_server(&t, s);
         put_process(&t, s);
+        put_alerts(&t, s);
         put_resources(&t, s);
     }
     free(n);

@@ -45,6 +45,8 @@ void ledge__numbers_of(LedgeServed *m, LedgeNumbers *n)
                         .drift = m->drift_report,
                         .watched = m->drift != NULL,
                         .cached = m->cache != NULL};
+    if (n->watched)
+        ledge__drift_shares(m->drift, &n->shares);
     pthread_mutex_unlock(&m->lock);
     if (m->cache)
         ledge__cache_stats(m->cache, &n->cache);

@@ -21,6 +21,7 @@ typedef struct LedgeNumbers {
     uint64_t answered, failed;
     LedgeSketch latency;
     LedgeDriftReport drift;
+    LedgeDriftShares shares;
     bool watched, cached;
     LedgeCacheStats cache;
 } LedgeNumbers;

@@ -24,6 +24,7 @@ struct LedgeServer {
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
     pthread_mutex_t token_lock;
     char *token; /* "Bearer …" */
+    LedgeWatch *watch;
     pthread_mutex_t resources_lock;
     LedgeResources *resources;
 };

@@ -21,6 +21,28 @@ static void put_text(LedgeText *b, const char *key, const char *text)
     ledge__json_put_text(b, text);
 }
 
+static void put_shares(LedgeText *b, const char *key, const double *share, uint32_t n)
+{
+    ledge__text_printf(b, ",\"%s\":[", key);
+    for (uint32_t i = 0; i < n; i++)
+        ledge__text_printf(b, i ? ",%.4f" : "%.4f", share[i]);
+    ledge__text_add(b, "]");
+}
+
+/* "spread": how confidences and groups of classes are spread in the window and in the baseline. */
+static void put_spread(LedgeText *b, const LedgeDriftShares *s)
+{
+    ledge__text_add(b, ",\"spread\":{\"edges\":[");
+    for (uint32_t i = 0; i + 1 < s->confidences; i++)
+        ledge__text_printf(b, i ? ",%.4f" : "%.4f", (double)s->edge[i]);
+    ledge__text_add(b, "]");
+    put_shares(b, "confidence", s->confidence, s->confidences);
+    put_shares(b, "confidence_before", s->confidence_before, s->confidences);
+    put_shares(b, "classes", s->group, s->groups);
+    put_shares(b, "classes_before", s->group_before, s->groups);
+    ledge__text_add(b, "}");
+}
+
 static void put_drift(LedgeText *b, const LedgeDriftReport *r)
 {
     put_text(b, "drift", r->learning ? "learning" : ledge__severity_name(r->severity));
@@ -92,11 +114,31 @@ static void put_model(LedgeText *b, LedgeServed *m)
     put_number(b, "p50", ledge__sketch_quantile(&n.latency, 0.5));
     put_number(b, "p90", ledge__sketch_quantile(&n.latency, 0.9));
     put_number(b, "p99", ledge__sketch_quantile(&n.latency, 0.99));
-    if (n.watched)
+    if (n.watched) {
         put_drift(b, &n.drift);
+        put_spread(b, &n.shares);
+    }
     if (n.cached)
         put_cache(b, &n.cache);
     ledge__text_add(b, "}");
+}
+
+static void put_held(LedgeText *b, LedgeServer *s)
+{
+    LedgeAlert *held = calloc(LEDGE_ALERTS_KEPT, sizeof *held);
+    const size_t n = held ? ledge__watch_alerts(s->watch, held, LEDGE_ALERTS_KEPT) : 0;
+    const double now = ledge__now();
+    b->failed |= !held;
+    for (size_t i = 0; i < n; i++) {
+        ledge__text_add(b, i ? ",{\"name\":" : "{\"name\":");
+        ledge__json_put_text(b, held[i].name);
+        put_text(b, "subject", held[i].subject);
+        put_text(b, "severity", ledge__severity_name(held[i].severity));
+        put_text(b, "text", held[i].text);
+        put_number(b, "age", now - held[i].since);
+        ledge__text_add(b, "}");
+    }
+    free(held);
 }
 
 void ledge__server_status(LedgeServer *s, LedgeText *b)
@@ -114,7 +156,9 @@ void ledge__server_status(LedgeServer *s, LedgeText *b)
 #define ROW(field, name, unit) put_number(b, name, r.field);
     LEDGE_RESOURCES_LIST(ROW)
 #undef ROW
-    ledge__text_add(b, "},\"models\":[");
+    ledge__text_add(b, "},\"alerts\":[");
+    put_held(b, s);
+    ledge__text_add(b, "],\"models\":[");
     for (size_t i = 0; l && i < l->n; i++) {
         ledge__text_add(b, i ? "," : "");
         put_model(b, l->model[i]);

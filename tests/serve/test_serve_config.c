@@ -34,7 +34,7 @@ static void everything_arrives(void **state)
     assert_true(c.deadline == 5.5 && c.body_mb == 8 && c.idle == 10 && c.drain == 3);
     assert_string_equal(c.token_file, "/etc/x/token"); /* from the file's own folder */
     assert_string_equal(c.repository, "/srv/models");
-    assert_string_equal(c.state_dir, "/etc/x/state");
+    assert_string_equal(c.state, "/etc/x/state");
     assert_string_equal(c.certificate, "/etc/x/c.pem");
     assert_string_equal(c.defaults.cpu, "avx2");
     assert_int_equal(c.n_models, 3);
@@ -73,7 +73,7 @@ static void faults_have_a_place_and_a_reason(void **state)
         {"{\"models\": [{\"name\": \"../x\"}]}", ":1:22", "a name is made of"},
         {"{\"models\": [{\"path\": \"x\"}]}", ":1:13", "needs a \"name\""},
         {"{\"models\": [{\"name\": \"a\", \"bach\": 3}]}", ":1:27", "did you mean \"batch\""},
-        {"{\"models\": [{\"name\":\"a\",\"path\":\"x\"},{\"name\":\"a\",\"path\":\"y\"}]}", ":1:38",
+        {"{\"models\": [{\"name\":\"a\",\"path\":\"x\"},{\"name\":\"a\",\"path\":\"y\"}]}", ":1:37",
          "same model"},
         {"{\"defaults\": {\"drift\": {\"thresholds\": {\"clas_psi\": [1, 2]}}}}", ":1:41",
          "did you mean \"class_psi\""},
