@@ -75,7 +75,7 @@ static void faults_have_a_place_and_a_reason(void **state)
         {"{\"models\": [{\"name\": \"a\", \"bach\": 3}]}", ":1:27", "did you mean \"batch\""},
         {"{\"models\": [{\"name\":\"a\",\"path\":\"x\"},{\"name\":\"a\",\"path\":\"y\"}]}", ":1:37",
          "same model"},
-        {"{\"defaults\": {\"drift\": {\"thresholds\": {\"clas_psi\": [1, 2]}}}}", ":1:41",
+        {"{\"defaults\": {\"drift\": {\"thresholds\": {\"clas_psi\": [1, 2]}}}}", ":1:40",
          "did you mean \"class_psi\""},
         {"{\"defaults\": {\"drift\": {\"thresholds\": {\"class_psi\": [2, 1]}}}}", "",
          "high not below warning"},
