@@ -55,6 +55,7 @@ complete -c ledge -n "__fish_seen_subcommand_from eval" -l names -r -d 'class na
 complete -c ledge -n "__fish_seen_subcommand_from eval" -l preprocess -r -d 'imagenet, tf, caffe, none or FILE.json; else the model\'s own'
 complete -c ledge -n "__fish_seen_subcommand_from eval" -l confused -r -d 'pairs of classes to show that are mixed up most (5)'
 complete -c ledge -n "__fish_seen_subcommand_from eval" -l predictions -r -d 'write each picture\'s classes as CSV'
+complete -c ledge -n "__fish_seen_subcommand_from eval" -l ladder -r -d 'top1 or margin: the models, small to large, as a ladder too'
 complete -c ledge -n "__fish_seen_subcommand_from eval" -l min-top1 -r -d 'exit with 5 if a model\'s top-1 is below'
 complete -c ledge -n "__fish_seen_subcommand_from eval" -l threads -r -d 'threads to run on; 0 takes every fast core'
 complete -c ledge -n "__fish_seen_subcommand_from eval" -l provider -r -d 'who runs it, in order of preference: cuda,ort,cpu or auto (cpu)'
