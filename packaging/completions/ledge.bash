@@ -9,13 +9,14 @@ _ledge() {
     inspect) options="--graph --steps --cpu --json --help" ;;
     run) options="--top --labels --preprocess --input --output --threads --provider --provider-option --strict --cpu --no-optimize --json --help" ;;
     bench) options="--runs --warmup --cold --threads --input --shape --seed --pixels --profile --provider --provider-option --strict --cpu --no-optimize --json --help" ;;
-    eval) options="--images --labels --dataset --limit --names --preprocess --confused --predictions --min-top1 --threads --provider --provider-option --strict --cpu --json --help" ;;
+    eval) options="--images --labels --dataset --limit --names --preprocess --confused --predictions --ladder --min-top1 --threads --provider --provider-option --strict --cpu --json --help" ;;
     compile) options="--output --cpu --shape --json --help" ;;
     prune) options="--output --method --amount --target-macs --target-latency --importance --scope --layer-limit --round --keep --steps --block --seed --finetune --epochs --teacher --rate --batch --augment --preprocess --checkpoint --resume --threads --json --help" ;;
     quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --equalize --rounding --seed --mixed --max-drop --min-agreement --compare-modes --report --threads --json --help" ;;
     certify) options="--reference --images --labels --dataset --limit --preprocess --max-drop --min-agreement --max-latency-ratio --runs --days --key --output --check --model --remeasure --threads --cpu --json --help" ;;
     preprocess) options="--output --labels --json --help" ;;
     serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
+    serve) options="--config --host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
     drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     key) options="--json --help" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;

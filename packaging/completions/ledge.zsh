@@ -77,6 +77,7 @@ eval)
         '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
         '--confused=[pairs of classes to show that are mixed up most (5)]:value:_files' \
         '--predictions=[write each picture'\''s classes as CSV]:value:_files' \
+        '--ladder=[top1 or margin\: the models, small to large, as a ladder too]:value:_files' \
         '--min-top1=[exit with 5 if a model'\''s top-1 is below]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--provider=[who runs it, in order of preference\: cuda,ort,cpu or auto (cpu)]:value:_files' \
@@ -189,6 +190,7 @@ preprocess)
     ;;
 serve)
     _arguments \
+        '--config=[what to serve and how, as JSON; flags go before it]:value:_files' \
         '--host=[address to listen on (127.0.0.1)]:value:_files' \
         '--port=[port to listen on (8000); 0 takes one that is free]:value:_files' \
         '--repository=[also serve NAME.onnx and NAME/VERSION/model.onnx of it]:value:_files' \

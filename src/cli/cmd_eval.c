@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/out_file.h"
+#include "cli/eval_ladder.h"
 #include "cli/pictures.h"
 #include "cli/placement.h"
 #include "image/dataset.h"
@@ -15,7 +16,7 @@ typedef struct Options {
     bool json, strict;
     int64_t limit, threads, confused;
     const char *images, *labels, *dataset, *names, *preprocess, *predictions, *min_top1, *cpu,
-        *provider;
+        *provider, *ladder;
     CliList provider_options;
 } Options;
 
@@ -31,6 +32,8 @@ static const CliOption options[] = {
      offsetof(Options, confused), 0, 1000},
     {"predictions", 'o', CLI_TEXT, "FILE", "write each picture's classes as CSV",
      offsetof(Options, predictions), 0, 0},
+    {"ladder", 0, CLI_TEXT, "SURE", "top1 or margin: the models, small to large, as a ladder too",
+     offsetof(Options, ladder), 0, 0},
     {"min-top1", 0, CLI_TEXT, "PERCENT", "exit with 5 if a model's top-1 is below",
      offsetof(Options, min_top1), 0, 0},
     CLI_OPTION_THREADS(Options),
@@ -49,7 +52,7 @@ typedef struct Judged {
     LedgeModel *model;
     LedgeSession *session;
     CliPictures pictures;
-    int32_t *answers; /* per picture */
+    CliRung rung; /* per picture */
     size_t top1, top5;
     double total_ms;
     Pair *pairs; /* most frequent mistakes first */
@@ -65,6 +68,7 @@ typedef struct Eval {
     LedgeLabels names;
     LedgeOutFile *csv;
     double min_top1;
+    LedgeAdaptive *ladder; /* NULL: none is asked for */
 } Eval;
 
 static int no_memory(void)
@@ -77,13 +81,16 @@ static void eval_free(Eval *e)
     for (size_t i = 0; e->models && i < e->n_models; i++) {
         ledge_session_free(e->models[i].session);
         ledge_model_free(e->models[i].model);
-        free(e->models[i].answers);
+        free(e->models[i].rung.answers);
+        free(e->models[i].rung.sure);
+        free(e->models[i].rung.ms);
         free(e->models[i].pairs);
     }
     free(e->models);
     ledge__dataset_free(e->data);
     ledge__labels_free(&e->names);
     ledge__out_file_abort(e->csv);
+    ledge_adaptive_free(e->ladder);
 }
 
 /* ---- opening ---- */
@@ -129,8 +136,11 @@ static int open_model(Eval *e, Judged *j)
         cli_warn("%s says nothing of its preprocessing, so pixels go in as they are, 0 to 255; "
                  "--preprocess names another way",
                  j->path);
-    j->answers = malloc((e->n + 1) * sizeof *j->answers);
-    return j->answers ? CLI_GO : no_memory();
+    j->rung.path = j->path;
+    j->rung.answers = malloc((e->n + 1) * sizeof *j->rung.answers);
+    j->rung.sure = malloc((e->n + 1) * sizeof *j->rung.sure);
+    j->rung.ms = malloc((e->n + 1) * sizeof *j->rung.ms);
+    return j->rung.answers && j->rung.sure && j->rung.ms ? CLI_GO : no_memory();
 }
 
 static int open_all(Eval *e, const CliArgs *args)
@@ -153,7 +163,7 @@ static int open_all(Eval *e, const CliArgs *args)
 
 /* ---- judging ---- */
 
-static int judge(Judged *j, const LedgeSample *sample, size_t index)
+static int judge(Judged *j, const LedgeAdaptive *ladder, const LedgeSample *sample, size_t index)
 {
     LedgeError err = {0};
     LedgeTensor in = {0}, out[8] = {0};
@@ -166,7 +176,8 @@ static int judge(Judged *j, const LedgeSample *sample, size_t index)
         return cli_fail(sample->name, &err);
     const uint64_t start = cli_now_ns();
     LedgeStatus status = ledge_session_run(j->session, &in, 1, out, n_out, &err);
-    j->total_ms += (double)(cli_now_ns() - start) / 1e6;
+    const double ms = (double)(cli_now_ns() - start) / 1e6;
+    j->total_ms += ms;
     ledge__free(NULL, in.data);
     if (status)
         return cli_fail(j->path, &err);
@@ -175,7 +186,9 @@ static int judge(Judged *j, const LedgeSample *sample, size_t index)
                              "a classifier gives one row of scores; this gives %s",
                              cli_tensor_text(&out[0]));
     const size_t k = ledge__scores_top(&out[0], 0, 5, best);
-    j->answers[index] = (int32_t)best[0];
+    j->rung.answers[index] = (int32_t)best[0];
+    j->rung.ms[index] = (float)ms;
+    j->rung.sure[index] = ladder ? (float)ledge_adaptive_confidence(ladder, &out[0]) : 0;
     j->top1 += best[0] == sample->label;
     for (size_t i = 0; i < k; i++)
         j->top5 += best[i] == sample->label;
@@ -188,7 +201,8 @@ static int write_row(Eval *e, const LedgeSample *s, size_t index)
     LedgeError err = {0};
     size_t n = (size_t)snprintf(row, sizeof row, "%s,%d", s->name, (int)s->label);
     for (size_t m = 0; m < e->n_models && n < sizeof row - 16; m++)
-        n += (size_t)snprintf(row + n, sizeof row - n, ",%d", (int)e->models[m].answers[index]);
+        n +=
+            (size_t)snprintf(row + n, sizeof row - n, ",%d", (int)e->models[m].rung.answers[index]);
     row[n++] = '\n';
     if (ledge__out_file_write(e->csv, row, n, &err))
         return cli_fail_writing(e->o->predictions, &err);
@@ -205,7 +219,7 @@ static int judge_all(Eval *e)
             return cli_fail(NULL, &err);
         e->n_labelled += s.label >= 0;
         for (size_t m = 0; m < e->n_models && code == CLI_GO; m++)
-            code = judge(&e->models[m], &s, i);
+            code = judge(&e->models[m], e->ladder, &s, i);
         if (code == CLI_GO && e->csv)
             code = write_row(e, &s, i);
         ledge__image_free(&s.image);
@@ -240,8 +254,8 @@ static int count_mistakes(const Eval *e, Judged *j)
         return no_memory();
     for (size_t i = 0; i < e->n; i++) {
         const int32_t truth = ledge__dataset_label(e->data, i);
-        if (truth >= 0 && truth != j->answers[i])
-            j->pairs[n++] = (Pair){truth, j->answers[i], 1};
+        if (truth >= 0 && truth != j->rung.answers[i])
+            j->pairs[n++] = (Pair){truth, j->rung.answers[i], 1};
     }
     qsort(j->pairs, n, sizeof *j->pairs, compare_pairs);
     for (size_t i = 0; i < n; i++) {
@@ -259,7 +273,7 @@ static size_t agreement(const Eval *e, size_t a, size_t b)
 {
     size_t n = 0;
     for (size_t i = 0; i < e->n; i++)
-        n += e->models[a].answers[i] == e->models[b].answers[i];
+        n += e->models[a].rung.answers[i] == e->models[b].rung.answers[i];
     return n;
 }
 
@@ -295,6 +309,39 @@ static json_t *model_json(const Eval *e, const Judged *j)
         cli_json_real(j->total_ms / (double)e->n), "confused", confused);
 }
 
+static size_t curve(const Eval *e, CliRung *rungs, CliLadderPoint *points)
+{
+    int32_t *labels = malloc((e->n + 1) * sizeof *labels);
+    size_t n = 0;
+    for (size_t m = 0; m < e->n_models; m++)
+        rungs[m] = e->models[m].rung;
+    for (size_t i = 0; labels && i < e->n; i++)
+        labels[i] = ledge__dataset_label(e->data, i);
+    if (labels)
+        n = cli_ladder_curve(rungs, e->n_models, labels, e->n, points);
+    free(labels);
+    return n;
+}
+
+static json_t *ladder_json(const Eval *e)
+{
+    CliRung rungs[LEDGE_ADAPTIVE_RUNGS];
+    CliLadderPoint points[CLI_LADDER_POINTS];
+    const Judged *last = &e->models[e->n_models - 1];
+    const size_t n = curve(e, rungs, points);
+    return cli_ladder_json(e->n_models, points, n, e->n, last->top1, last->total_ms / (double)e->n);
+}
+
+static void print_ladder(const Eval *e)
+{
+    CliRung rungs[LEDGE_ADAPTIVE_RUNGS];
+    CliLadderPoint points[CLI_LADDER_POINTS];
+    const Judged *last = &e->models[e->n_models - 1];
+    const size_t n = curve(e, rungs, points);
+    cli_ladder_print(rungs, e->n_models, points, n, e->n, last->top1,
+                     last->total_ms / (double)e->n);
+}
+
 static json_t *eval_json(const Eval *e, bool passed)
 {
     json_t *models = json_array(), *agree = json_array();
@@ -307,9 +354,9 @@ static json_t *eval_json(const Eval *e, bool passed)
                                                    cli_json_text(e->models[b].path), "count",
                                                    (json_int_t)agreement(e, a, b), "share",
                                                    share(agreement(e, a, b), e->n)));
-    return json_pack("{s:I, s:I, s:o, s:o, s:b}", "pictures", (json_int_t)e->n, "labelled",
-                     (json_int_t)e->n_labelled, "models", models, "agreement", agree, "passed",
-                     (int)passed);
+    return json_pack("{s:I, s:I, s:o, s:o, s:o*, s:b}", "pictures", (json_int_t)e->n, "labelled",
+                     (json_int_t)e->n_labelled, "models", models, "agreement", agree, "ladder",
+                     e->ladder ? ladder_json(e) : NULL, "passed", (int)passed);
 }
 
 static void print_class(const Eval *e, int32_t index)
@@ -347,6 +394,8 @@ static void print_eval(const Eval *e)
             printf("%s and %s agree on %zu of %zu (%.2f%%)\n", cli_clean(e->models[a].path),
                    cli_clean(e->models[b].path), agreement(e, a, b), e->n,
                    100 * share(agreement(e, a, b), e->n));
+    if (e->ladder)
+        print_ladder(e);
 }
 
 static int report(Eval *e)
@@ -391,6 +440,11 @@ static int write_header(Eval *e)
 static int evaluate(Eval *e, const CliArgs *args)
 {
     LedgeError err = {0};
+    const LedgeAdaptiveOptions how = {
+        .confidence = e->o->ladder && strcmp(e->o->ladder, "margin") == 0 ? LEDGE_CONFIDENCE_MARGIN
+                                                                          : LEDGE_CONFIDENCE_TOP1};
+    if (e->o->ladder && ledge_adaptive_create((uint32_t)args->n, &how, &err, &e->ladder))
+        return cli_fail(NULL, &err);
     int code = open_all(e, args);
     if (code == CLI_GO && e->o->predictions)
         code = write_header(e);
@@ -415,6 +469,8 @@ static int check(const CliCommand *c, const Options *o, double *min_top1)
     if (o->labels && !o->images)
         return cli_usage(c, "--labels goes with --images");
     errno = 0;
+    if (o->ladder && strcmp(o->ladder, "top1") != 0 && strcmp(o->ladder, "margin") != 0)
+        return cli_usage(c, "--ladder takes top1 or margin");
     *min_top1 = o->min_top1 ? strtod(o->min_top1, &end) : 0;
     if (end && (end == o->min_top1 || *end || errno || !(*min_top1 >= 0 && *min_top1 <= 100)))
         return cli_usage(c, "--min-top1 takes a percentage from 0 to 100");

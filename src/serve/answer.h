@@ -22,6 +22,7 @@ typedef struct LedgeAsked {
     bool leads;   /* others may wait for this one's outputs */
     bool climbs;  /* to the next rung of its ladder */
     uint32_t rung;
+    double below; /* seconds in the models of lower rungs */
     LedgeAdaptiveStep why;
     const char *cache; /* "off", "hit", "miss" */
     char key[LEDGE_CACHE_KEY];

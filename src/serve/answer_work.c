@@ -322,6 +322,8 @@ static void go_on(Batch *b, LedgeAsked *a)
         return;
     }
     a->climbs = false;
+    a->below += w->ran;
+    w->ran = 0;
     ledge__cache_value_unref(a->value);
     a->value = NULL;
     ledge__served_unref(w->model);

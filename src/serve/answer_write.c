@@ -33,7 +33,7 @@ static void put_parameters(const LedgeAsked *a, char out[PARAMETERS])
         out, PARAMETERS,
         "\"ledge_provider\":\"cpu\",\"ledge_latency_ms\":%.3f,\"ledge_model_sha256\":\"%s\","
         "\"ledge_batch\":%u,\"ledge_cache\":\"%s\",\"ledge_drift\":\"%s\"",
-        w->ran * 1e3, w->model->hash, w->batch, a->cache, drift_name(w->model));
+        (a->below + w->ran) * 1e3, w->model->hash, w->batch, a->cache, drift_name(w->model));
     if (w->ladder)
         snprintf(out + n, PARAMETERS - (size_t)n,
                  ",\"ledge_model_used\":\"%s\",\"ledge_ladder\":\"%s\"", w->model->name,

@@ -69,6 +69,10 @@ static LedgeStatus check(const LedgeLadderOptions *o, size_t i, LedgeModelTable 
         if (strcmp(o[k].name, me->name) == 0)
             return ledge__fail(err, LEDGE_ERROR_ARGUMENT, me->name, "two ladders have this name");
     for (uint32_t r = 0; r < me->n; r++)
+        if (!ledge__model_table_knows(table, me->model[r]))
+            return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, me->name, "there is no model %s",
+                               me->model[r]);
+    for (uint32_t r = 0; r < me->n; r++)
         for (uint32_t k = 0; k < r; k++)
             if (strcmp(me->model[k], me->model[r]) == 0)
                 return ledge__fail(err, LEDGE_ERROR_ARGUMENT, me->name,

@@ -32,7 +32,7 @@ typedef struct LedgeLadders LedgeLadders;
 LedgeStatus ledge__ladders_new(LedgeError *err, LedgeLadders **out);
 void ledge__ladders_free(LedgeLadders *l); /* NULL is legal */
 /* These and no others from now on. Statuses: ARGUMENT (a name twice, or a model's name; a model
- * twice in one ladder), MEMORY; then nothing changes. */
+ * twice in one ladder), NOT_FOUND (no such model), MEMORY; then nothing changes. */
 LedgeStatus ledge__ladders_set(LedgeLadders *l, LedgeModelTable *table,
                                const LedgeLadderOptions *options, size_t n, LedgeError *err);
 /* NULL: none of that name; else to be given back. */

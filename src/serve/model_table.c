@@ -16,11 +16,15 @@ typedef struct Row {
     char name[LEDGE_SERVE_NAME], version[16], path[PATH];
     LedgeServed *served;
     char reason[800];
+    unsigned round; /* when it was last loaded, or tried to */
 } Row;
 
 struct LedgeModelTable {
     pthread_rwlock_t lock;
     LedgeServedOptions options;
+    LedgeModelSettings *settings;
+    size_t n_settings;
+    unsigned round;
     char repository[PATH / 2]; /* "": none */
     Row **row;                 /* sorted by name, then version, the highest first */
     size_t n, room;
@@ -51,6 +55,7 @@ void ledge__model_table_free(LedgeModelTable *t)
         free(t->row[i]);
     }
     free(t->row);
+    free(t->settings);
     pthread_rwlock_destroy(&t->lock);
     free(t);
 }
@@ -102,13 +107,45 @@ static Row *row_of(LedgeModelTable *t, const char *name, const char *version)
     return r;
 }
 
+static LedgeServedOptions options_for(LedgeModelTable *t, const char *name, const char *version)
+{
+    pthread_rwlock_rdlock(&t->lock);
+    LedgeServedOptions o = t->options;
+    for (size_t i = 0; i < t->n_settings; i++) {
+        const LedgeModelSettings *s = &t->settings[i];
+        if (strcmp(s->name, name) == 0 && (!s->version[0] || strcmp(s->version, version) == 0))
+            o = s->options;
+    }
+    pthread_rwlock_unlock(&t->lock);
+    return o;
+}
+
+LedgeStatus ledge__model_table_set(LedgeModelTable *t, const LedgeServedOptions *options,
+                                   const LedgeModelSettings *settings, size_t n, LedgeError *err)
+{
+    LedgeModelSettings *copy = calloc(n + 1, sizeof *copy);
+    if (!copy)
+        return ledge__no_memory(err);
+    if (n)
+        memcpy(copy, settings, n * sizeof *copy);
+    pthread_rwlock_wrlock(&t->lock);
+    LedgeModelSettings *old = t->settings;
+    t->options = *options;
+    t->settings = copy;
+    t->n_settings = n;
+    pthread_rwlock_unlock(&t->lock);
+    free(old);
+    return LEDGE_OK;
+}
+
 /* Loads without the lock, since that takes time, and then puts it into its row. */
 static LedgeStatus load_row(LedgeModelTable *t, const char *name, const char *version,
                             const char *path, LedgeError *err)
 {
     LedgeServed *fresh = NULL, *old = NULL;
     LedgeError local = {0};
-    const LedgeStatus s = ledge__served_load(name, version, path, &t->options, &local, &fresh);
+    const LedgeServedOptions options = options_for(t, name, version);
+    const LedgeStatus s = ledge__served_load(name, version, path, &options, &local, &fresh);
     if (s == LEDGE_ERROR_ARGUMENT) { /* no name for a row */
         if (err)
             *err = local;
@@ -118,6 +155,7 @@ static LedgeStatus load_row(LedgeModelTable *t, const char *name, const char *ve
     Row *r = t->n < MODELS ? row_of(t, name, version) : NULL;
     if (r) {
         snprintf(r->path, sizeof r->path, "%s", path);
+        r->round = t->round;
         if (s == LEDGE_OK) {
             old = r->served;
             r->served = fresh;
@@ -136,6 +174,38 @@ static LedgeStatus load_row(LedgeModelTable *t, const char *name, const char *ve
     return s;
 }
 
+LedgeStatus ledge__model_table_put(LedgeModelTable *t, const char *name, const char *version,
+                                   const char *path, LedgeError *err)
+{
+    if (strlen(path) >= PATH)
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, path, "the path is too long");
+    return load_row(t, name, version, path, err);
+}
+
+void ledge__model_table_begin(LedgeModelTable *t)
+{
+    pthread_rwlock_wrlock(&t->lock);
+    t->round++;
+    pthread_rwlock_unlock(&t->lock);
+}
+
+void ledge__model_table_end(LedgeModelTable *t)
+{
+    size_t kept = 0;
+    pthread_rwlock_wrlock(&t->lock);
+    for (size_t i = 0; i < t->n; i++) {
+        Row *r = t->row[i];
+        if (r->round == t->round) {
+            t->row[kept++] = r;
+            continue;
+        }
+        ledge__served_unref(r->served);
+        free(r);
+    }
+    t->n = kept;
+    pthread_rwlock_unlock(&t->lock);
+}
+
 LedgeStatus ledge__model_table_add(LedgeModelTable *t, const char *what, LedgeError *err)
 {
     const char *equals = strchr(what, '='), *slash = strrchr(what, '/');
@@ -150,9 +220,7 @@ LedgeStatus ledge__model_table_add(LedgeModelTable *t, const char *what, LedgeEr
         if (dot && dot != name)
             *dot = '\0';
     }
-    if (strlen(path) >= PATH)
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, path, "the path is too long");
-    return load_row(t, name, "1", path, err);
+    return ledge__model_table_put(t, name, "1", path, err);
 }
 
 /* ---- the repository ---- */

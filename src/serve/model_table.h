@@ -14,11 +14,27 @@ LedgeStatus ledge__model_table_new(const char *repository, const LedgeServedOpti
                                    LedgeError *err, LedgeModelTable **out);
 void ledge__model_table_free(LedgeModelTable *t); /* NULL is legal */
 
+/* How models of a name are served when they are next loaded; others as the options above. */
+typedef struct LedgeModelSettings {
+    char name[LEDGE_SERVE_NAME], version[16]; /* version "": every one */
+    LedgeServedOptions options;
+} LedgeModelSettings;
+/* These and no others from now on, with these for models that none of them names. Status: MEMORY.
+ */
+LedgeStatus ledge__model_table_set(LedgeModelTable *t, const LedgeServedOptions *options,
+                                   const LedgeModelSettings *settings, size_t n, LedgeError *err);
+
+/* Loads one file. Statuses: LIMIT, those of ledge__served_load. */
+LedgeStatus ledge__model_table_put(LedgeModelTable *t, const char *name, const char *version,
+                                   const char *path, LedgeError *err);
 /* Loads "NAME=FILE" or "FILE", whose name without its ending then is the model's. */
 LedgeStatus ledge__model_table_add(LedgeModelTable *t, const char *what, LedgeError *err);
 /* Loads all of the repository. What cannot be loaded is kept with its error and does not stop the
  * others; *failed counts them. */
 LedgeStatus ledge__model_table_scan(LedgeModelTable *t, LedgeError *err, size_t *failed);
+/* All is loaded anew between these two: `end` takes out what was not tried meanwhile. */
+void ledge__model_table_begin(LedgeModelTable *t);
+void ledge__model_table_end(LedgeModelTable *t);
 /* Loads a model (anew) from where it comes from. The old one serves until the new one is ready,
  * and on if that fails. Statuses: NOT_FOUND, those of ledge__served_load. */
 LedgeStatus ledge__model_table_load(LedgeModelTable *t, const char *name, LedgeError *err);

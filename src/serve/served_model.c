@@ -94,7 +94,7 @@ LedgeStatus ledge__served_load(const char *name, const char *version, const char
                                const LedgeServedOptions *options, LedgeError *err,
                                LedgeServed **out)
 {
-    const LedgeModelOptions how = {.cpu = options->cpu};
+    const LedgeModelOptions how = {.cpu = options->cpu[0] ? options->cpu : NULL};
     if (!ledge__served_name_ok(name) || strlen(version) >= sizeof(*out)->version)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, name,
                            "a model's name is made of up to 63 letters, digits, '_', '-' and '.'");

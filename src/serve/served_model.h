@@ -19,9 +19,8 @@
 enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
 
 typedef struct LedgeServedOptions {
-    const char *cpu; /* as LedgeModelOptions.cpu */
-    int workers;     /* sessions; worker i uses session i */
-    int threads;     /* of each session */
+    char cpu[32]; /* as LedgeModelOptions.cpu; "": this CPU's */
+    int threads;  /* of each session; worker i uses session i */
     size_t arena_limit;
     uint32_t batch;     /* most requests of one run, 0 and 1: no batching */
     double delay;       /* seconds that a batch may wait to fill */

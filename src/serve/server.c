@@ -134,6 +134,14 @@ static bool same_text(const char *a, const char *b)
     return differ == 0;
 }
 
+static bool token_fits(LedgeServer *s, const char *token)
+{
+    pthread_mutex_lock(&s->token_lock);
+    const bool fits = !s->token || (token && same_text(token, s->token));
+    pthread_mutex_unlock(&s->token_lock);
+    return fits;
+}
+
 static void check_headers(LedgeExchange *x, const char *method)
 {
     const LedgeServer *s = x->server;
@@ -143,7 +151,7 @@ static void check_headers(LedgeExchange *x, const char *method)
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization");
     if (length && strtoull(length, NULL, 10) > s->options.body_limit)
         refuse(x, 413);
-    if (s->token && strcmp(method, "POST") == 0 && (!token || !same_text(token, s->token)))
+    if (strcmp(method, "POST") == 0 && !token_fits(x->server, token))
         refuse(x, 401);
     if (!x->refused && length) { /* room for it at once */
         x->room = (size_t)strtoull(length, NULL, 10);
@@ -300,6 +308,7 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     s->ladders = ladders;
     s->started = ledge__now();
     pthread_mutex_init(&s->resources_lock, NULL);
+    pthread_mutex_init(&s->token_lock, NULL);
     const LedgeWorkOptions work = {.workers = s->options.workers,
                                    .queue = s->options.queue,
                                    .tensor_limit = 4 * s->options.body_limit,
@@ -309,14 +318,8 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
         .workers = 1, .queue = 16, .answer = ledge__load, .ready = answer_is_ready};
     LedgeStatus status =
         ledge__resources_new(NULL, "", ledge__allocator_or_default(NULL), err, &s->resources);
-    if (status == LEDGE_OK && options->token) {
-        const size_t n = strlen(options->token) + sizeof "Bearer ";
-        s->token = malloc(n);
-        if (s->token)
-            snprintf(s->token, n, "Bearer %s", options->token);
-        else
-            status = ledge__no_memory(err);
-    }
+    if (status == LEDGE_OK)
+        status = ledge__server_set_token(s, options->token, err);
     if (status == LEDGE_OK)
         status = ledge__workers_new(&work, err, &s->workers);
     if (status == LEDGE_OK)
@@ -330,6 +333,22 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     else
         *out = s;
     return status;
+}
+
+LedgeStatus ledge__server_set_token(LedgeServer *s, const char *token, LedgeError *err)
+{
+    const size_t n = token ? strlen(token) + sizeof "Bearer " : 0;
+    char *fresh = token ? malloc(n) : NULL;
+    if (token && !fresh)
+        return ledge__no_memory(err);
+    if (token)
+        snprintf(fresh, n, "Bearer %s", token);
+    pthread_mutex_lock(&s->token_lock);
+    char *old = s->token;
+    s->token = fresh;
+    pthread_mutex_unlock(&s->token_lock);
+    free(old);
+    return LEDGE_OK;
 }
 
 uint16_t ledge__server_port(const LedgeServer *s)
@@ -360,6 +379,7 @@ void ledge__server_stop(LedgeServer *s, double patience)
     ledge__watch_free(s->watch, 2);
     ledge__resources_free(s->resources);
     pthread_mutex_destroy(&s->resources_lock);
+    pthread_mutex_destroy(&s->token_lock);
     free(s->token);
     free(s);
 }

@@ -29,6 +29,8 @@ typedef struct LedgeServer LedgeServer;
  * (the address is taken), UNSUPPORTED (TLS without support for it), MEMORY. */
 LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTable *table,
                                 LedgeLadders *ladders, LedgeError *err, LedgeServer **out);
+/* Another bearer token, NULL: none. Status: MEMORY; then the old one stays. */
+LedgeStatus ledge__server_set_token(LedgeServer *s, const char *token, LedgeError *err);
 uint16_t ledge__server_port(const LedgeServer *s);
 /* Takes no new connections, answers what was asked, for at most `patience` seconds, and ends. NULL
  * is legal. */

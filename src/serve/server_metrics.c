@@ -1,80 +1,16 @@
-/* What the server tells of its models, of itself and of the machine: for Prometheus, and as JSON
- * for the page. */
+/* What the server tells Prometheus of its models, of itself and of the machine. */
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 
 #include "monitor/prom_text.h"
-#include "serve/server_state.h"
+#include "serve/server_numbers.h"
 
-enum { MODELS = 1024 };
-
-/* All loaded models, held, so that no lock is kept while text is written. */
-typedef struct Loaded {
-    LedgeServed *model[MODELS];
-    size_t n;
-} Loaded;
-
-static void hold(void *arg, const LedgeModelEntry *e)
-{
-    Loaded *l = arg;
-    if (e->served && l->n < MODELS)
-        l->model[l->n++] = ledge__served_ref(e->served);
-}
-
-static Loaded *loaded(LedgeServer *s)
-{
-    Loaded *l = calloc(1, sizeof *l);
-    if (l)
-        ledge__model_table_visit(s->table, hold, l);
-    return l;
-}
-
-static void let_go(Loaded *l)
-{
-    for (size_t i = 0; l && i < l->n; i++)
-        ledge__served_unref(l->model[i]);
-    free(l);
-}
-
-/* A moment's copy of a model's numbers. */
-typedef struct Numbers {
-    uint64_t answered, failed;
-    LedgeSketch latency;
-    LedgeDriftReport drift;
-    LedgeDriftShares shares;
-    bool watched;
-} Numbers;
-
-static void numbers_of(LedgeServed *m, Numbers *n)
-{
-    pthread_mutex_lock(&m->lock);
-    *n = (Numbers){.answered = m->answered,
-                   .failed = m->failed,
-                   .latency = m->latency,
-                   .drift = m->drift_report,
-                   .watched = m->drift != NULL};
-    if (n->watched)
-        ledge__drift_shares(m->drift, &n->shares);
-    pthread_mutex_unlock(&m->lock);
-}
-
-static void sample(LedgeServer *s, LedgeResourceSample *out)
-{
-    pthread_mutex_lock(&s->resources_lock);
-    const LedgeResourceSample *last = ledge__resources_at(s->resources, 0);
-    const double now = ledge__now();
-    if (!last || now - last->time >= 1) /* however often it is asked for */
-        ledge__resources_sample(s->resources, now, out);
-    else
-        *out = *last;
-    pthread_mutex_unlock(&s->resources_lock);
-}
-
-/* ---- Prometheus ---- */
-
-static void put_models(LedgePromText *t, const Loaded *l, Numbers *n)
+static void put_models(LedgePromText *t, const LedgeLoaded *l, LedgeNumbers *n)
 {
     enum { ANSWERED, FAILED, LATENCY, DRIFT, CONFIDENCE, INFO, FAMILIES };
     static const char *const family[FAMILIES][3] = {
@@ -107,7 +43,7 @@ static void put_models(LedgePromText *t, const Loaded *l, Numbers *n)
     }
 }
 
-static void put_findings(LedgePromText *t, const Loaded *l, const Numbers *n)
+static void put_findings(LedgePromText *t, const LedgeLoaded *l, const LedgeNumbers *n)
 {
     ledge__prom_family(t, "ledge_drift_measure", "gauge",
                        "What drift monitoring measures over its window.");
@@ -121,6 +57,110 @@ static void put_findings(LedgePromText *t, const Loaded *l, const Numbers *n)
                                              {NULL, NULL}};
             ledge__prom_sample(t, labels, f->value);
         }
+}
+
+static void put_caches(LedgePromText *t, const LedgeLoaded *l, const LedgeNumbers *n)
+{
+    enum { HITS, MISSES, JOINED, EVICTED, EXPIRED, ENTRIES, BYTES, FAMILIES };
+    static const char *const family[FAMILIES][3] = {
+        {"ledge_cache_hits_total", "counter", "Requests answered from the cache."},
+        {"ledge_cache_misses_total", "counter", "Requests that the model had to run for."},
+        {"ledge_cache_joined_total", "counter", "Requests that shared another one's run."},
+        {"ledge_cache_evicted_total", "counter", "Answers dropped to make room."},
+        {"ledge_cache_expired_total", "counter", "Answers dropped for their age."},
+        {"ledge_cache_entries", "gauge", "Answers that are kept."},
+        {"ledge_cache_bytes", "gauge", "Memory of the answers that are kept."}};
+    for (int f = 0; f < FAMILIES; f++) {
+        ledge__prom_family(t, family[f][0], family[f][1], family[f][2]);
+        for (size_t i = 0; i < l->n; i++) {
+            const LedgeCacheStats *c = &n[i].cache;
+            const LedgePromLabel labels[] = {
+                {"model", l->model[i]->name}, {"version", l->model[i]->version}, {NULL, NULL}};
+            const double value[FAMILIES] = {
+                (double)c->hits,    (double)c->misses,  (double)c->joined, (double)c->evicted,
+                (double)c->expired, (double)c->entries, (double)c->bytes};
+            if (n[i].cached)
+                ledge__prom_sample(t, labels, value[f]);
+        }
+    }
+}
+
+static void put_rungs(LedgePromText *t, const LedgeLoaded *l, bool answers)
+{
+    for (size_t i = 0; i < l->n_ladders; i++) {
+        const LedgeLadderOptions *o = &l->ladder[i]->options;
+        LedgeAdaptiveStats s;
+        ledge_adaptive_stats(l->ladder[i]->adaptive, &s);
+        for (uint32_t r = 0; r < s.rungs; r++) {
+            const LedgePromLabel labels[] = {
+                {"ladder", o->name}, {"model", o->model[r]}, {NULL, NULL}};
+            ledge__prom_sample(t, labels, (double)(answers ? s.rung[r].answers : s.rung[r].runs));
+        }
+    }
+}
+
+static void put_ladders(LedgePromText *t, const LedgeLoaded *l)
+{
+    ledge__prom_family(t, "ledge_ladder_runs_total", "counter", "Runs of a ladder's models.");
+    put_rungs(t, l, false);
+    ledge__prom_family(t, "ledge_ladder_answers_total", "counter",
+                       "Answers by the model of a ladder that gave them.");
+    put_rungs(t, l, true);
+    ledge__prom_family(t, "ledge_ladder_open_rungs", "gauge",
+                       "Models of a ladder that may run; fewer while the budget is at risk.");
+    for (size_t i = 0; i < l->n_ladders; i++) {
+        LedgeAdaptiveStats s;
+        ledge_adaptive_stats(l->ladder[i]->adaptive, &s);
+        ledge__prom_sample(t,
+                           (LedgePromLabel[]){{"ladder", l->ladder[i]->options.name}, {NULL, NULL}},
+                           s.highest + 1);
+    }
+}
+
+/* Files in a folder of /proc/self, such as open descriptors. */
+static double count_of(const char *folder)
+{
+    DIR *d = opendir(folder);
+    double n = -2; /* "." and ".." */
+    if (!d)
+        return NAN;
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) == 0
+               ? (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+                     (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6
+               : NAN;
+}
+
+static void put_process(LedgePromText *t, const LedgeServer *s)
+{
+    struct rlimit files;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    const double most = getrlimit(RLIMIT_NOFILE, &files) == 0 ? (double)files.rlim_cur : NAN;
+    const struct {
+        const char *name, *type, *help;
+        double value;
+    } all[] = {
+        {"ledge_process_cpu_seconds_total", "counter", "Processor time that the server has used.",
+         cpu_seconds()},
+        {"ledge_process_open_fds", "gauge", "Open files and connections.",
+         count_of("/proc/self/fd") - 1}, /* that of the folder itself */
+        {"ledge_process_max_fds", "gauge", "Most files and connections that may be open.", most},
+        {"ledge_process_threads", "gauge", "Threads of the server.", count_of("/proc/self/task")},
+        {"ledge_process_start_time_seconds", "gauge", "When the server began, since 1970.",
+         (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - (ledge__now() - s->started)}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        ledge__prom_family(t, all[i].name, all[i].type, all[i].help);
+        ledge__prom_sample(t, NULL, all[i].value);
+    }
 }
 
 static void put_server(LedgePromText *t, LedgeServer *s)
@@ -177,7 +217,7 @@ static void put_alerts(LedgePromText *t, LedgeServer *s)
 static void put_resources(LedgePromText *t, LedgeServer *s)
 {
     LedgeResourceSample r;
-    sample(s, &r);
+    ledge__server_sample(s, &r);
     const struct {
         const char *name, *unit;
         double value;
@@ -198,143 +238,22 @@ static void put_resources(LedgePromText *t, LedgeServer *s)
 void ledge__server_metrics(LedgeServer *s, LedgeText *out)
 {
     LedgePromText t = {0};
-    Loaded *l = loaded(s);
-    Numbers *n = l ? calloc(l->n + 1, sizeof *n) : NULL;
+    LedgeLoaded *l = ledge__loaded(s);
+    LedgeNumbers *n = l ? calloc(l->n + 1, sizeof *n) : NULL;
     t.text.failed = !n;
     if (n) {
         for (size_t i = 0; i < l->n; i++)
-            numbers_of(l->model[i], &n[i]);
+            ledge__numbers_of(l->model[i], &n[i]);
         put_models(&t, l, n);
         put_findings(&t, l, n);
+        put_caches(&t, l, n);
+        put_ladders(&t, l);
         put_server(&t, s);
+        put_process(&t, s);
         put_alerts(&t, s);
         put_resources(&t, s);
     }
     free(n);
-    let_go(l);
+    ledge__loaded_free(l);
     *out = t.text;
-}
-
-/* ---- the page's JSON ---- */
-
-static void put_number(LedgeText *b, const char *key, double v)
-{
-    ledge__text_add(b, ",\"");
-    ledge__text_add(b, key);
-    ledge__text_add(b, "\":");
-    ledge__json_put_double(b, v);
-}
-
-static void put_text(LedgeText *b, const char *key, const char *text)
-{
-    ledge__text_add(b, ",\"");
-    ledge__text_add(b, key);
-    ledge__text_add(b, "\":");
-    ledge__json_put_text(b, text);
-}
-
-static void put_shares(LedgeText *b, const char *key, const double *share, uint32_t n)
-{
-    ledge__text_printf(b, ",\"%s\":[", key);
-    for (uint32_t i = 0; i < n; i++)
-        ledge__text_printf(b, i ? ",%.4f" : "%.4f", share[i]);
-    ledge__text_add(b, "]");
-}
-
-/* "spread": how confidences and groups of classes are spread in the window and in the baseline. */
-static void put_spread(LedgeText *b, const LedgeDriftShares *s)
-{
-    ledge__text_add(b, ",\"spread\":{\"edges\":[");
-    for (uint32_t i = 0; i + 1 < s->confidences; i++)
-        ledge__text_printf(b, i ? ",%.4f" : "%.4f", (double)s->edge[i]);
-    ledge__text_add(b, "]");
-    put_shares(b, "confidence", s->confidence, s->confidences);
-    put_shares(b, "confidence_before", s->confidence_before, s->confidences);
-    put_shares(b, "classes", s->group, s->groups);
-    put_shares(b, "classes_before", s->group_before, s->groups);
-    ledge__text_add(b, "}");
-}
-
-static void put_drift(LedgeText *b, const LedgeDriftReport *r)
-{
-    put_text(b, "drift", r->learning ? "learning" : ledge__severity_name(r->severity));
-    put_number(b, "confidence", r->judged ? r->confidence_mean : NAN);
-    ledge__text_add(b, ",\"findings\":[");
-    for (uint32_t i = 0; i < r->n; i++) {
-        const LedgeDriftFinding *f = &r->finding[i];
-        ledge__text_add(b, i ? ",{\"measure\":" : "{\"measure\":");
-        ledge__json_put_text(b, ledge__drift_measure_name(f->measure));
-        put_text(b, "feature", f->feature);
-        put_text(b, "severity", ledge__severity_name(f->severity));
-        put_number(b, "value", f->value);
-        put_number(b, "threshold", f->threshold);
-        ledge__text_add(b, "}");
-    }
-    ledge__text_add(b, "]");
-}
-
-static void put_model(LedgeText *b, LedgeServed *m)
-{
-    Numbers n;
-    numbers_of(m, &n);
-    ledge__text_add(b, "{\"classifies\":");
-    ledge__text_add(b, m->takes_pictures ? "true" : "false");
-    put_text(b, "name", m->name);
-    put_text(b, "version", m->version);
-    put_text(b, "sha256", m->hash);
-    put_text(b, "provider", "cpu");
-    put_number(b, "answered", (double)n.answered);
-    put_number(b, "failed", (double)n.failed);
-    put_number(b, "p50", ledge__sketch_quantile(&n.latency, 0.5));
-    put_number(b, "p90", ledge__sketch_quantile(&n.latency, 0.9));
-    put_number(b, "p99", ledge__sketch_quantile(&n.latency, 0.99));
-    if (n.watched) {
-        put_drift(b, &n.drift);
-        put_spread(b, &n.shares);
-    }
-    ledge__text_add(b, "}");
-}
-
-static void put_held(LedgeText *b, LedgeServer *s)
-{
-    LedgeAlert *held = calloc(LEDGE_ALERTS_KEPT, sizeof *held);
-    const size_t n = held ? ledge__watch_alerts(s->watch, held, LEDGE_ALERTS_KEPT) : 0;
-    const double now = ledge__now();
-    b->failed |= !held;
-    for (size_t i = 0; i < n; i++) {
-        ledge__text_add(b, i ? ",{\"name\":" : "{\"name\":");
-        ledge__json_put_text(b, held[i].name);
-        put_text(b, "subject", held[i].subject);
-        put_text(b, "severity", ledge__severity_name(held[i].severity));
-        put_text(b, "text", held[i].text);
-        put_number(b, "age", now - held[i].since);
-        ledge__text_add(b, "}");
-    }
-    free(held);
-}
-
-void ledge__server_status(LedgeServer *s, LedgeText *b)
-{
-    LedgeResourceSample r;
-    Loaded *l = loaded(s);
-    *b = (LedgeText){.failed = !l};
-    sample(s, &r);
-    ledge__text_add(b, "{\"ledge\":");
-    ledge__json_put_text(b, ledge_version());
-    put_number(b, "uptime", ledge__now() - s->started);
-    put_number(b, "waiting", (double)ledge__workers_waiting(s->workers));
-    put_number(b, "workers", s->options.workers);
-    ledge__text_add(b, ",\"machine\":{\"time\":0");
-#define ROW(field, name, unit) put_number(b, name, r.field);
-    LEDGE_RESOURCES_LIST(ROW)
-#undef ROW
-    ledge__text_add(b, "},\"alerts\":[");
-    put_held(b, s);
-    ledge__text_add(b, "],\"models\":[");
-    for (size_t i = 0; l && i < l->n; i++) {
-        ledge__text_add(b, i ? "," : "");
-        put_model(b, l->model[i]);
-    }
-    ledge__text_add(b, "]}");
-    let_go(l);
 }

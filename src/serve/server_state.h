@@ -22,7 +22,8 @@ struct LedgeServer {
     atomic_int active; /* requests that are not answered yet */
     atomic_bool draining;
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
-    char *token;                             /* "Bearer …" */
+    pthread_mutex_t token_lock;
+    char *token; /* "Bearer …" */
     LedgeWatch *watch;
     pthread_mutex_t resources_lock;
     LedgeResources *resources;
@@ -51,7 +52,7 @@ enum MHD_Result ledge__send_static(LedgeExchange *x, const char *type, const voi
 enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *message);
 /* Sends what a worker left in x->work. */
 enum MHD_Result ledge__send_answer(LedgeExchange *x);
-/* server_metrics.c: the text for Prometheus; the same and drift as JSON for the page. */
+/* server_metrics.c: the text for Prometheus; server_status.c: the same and drift as JSON. */
 void ledge__server_metrics(LedgeServer *s, LedgeText *out);
 void ledge__server_status(LedgeServer *s, LedgeText *out);
 

@@ -19,6 +19,16 @@ expect 0 eval --json "$data/classifier.onnx" "$data/classifier.onnx" --images "$
 json 'o["labelled"] == 0 and o["models"][0]["top1"] is None and o["agreement"][0]["count"] == 4'
 expect 0 eval --json "$data/classifier.onnx" --dataset "cifar10:$work/cifar.bin"
 json 'o["models"][0]["top1"] == 1 and o["pictures"] == 3'
+# As a ladder: the same model twice is as right as alone, and slower where the first is never sure.
+expect 0 eval --json "$data/classifier.onnx" "$data/classifier.onnx" "$@" --ladder top1
+json 'all(p["top1"] == 0.75 for p in o["ladder"]["curve"]) and o["ladder"]["curve"][0]["shares"] == [1, 0]'
+json 'o["ladder"]["curve"][-1]["shares"] == [0, 1] and o["ladder"]["best"]["threshold"] < 1'
+expect 0 eval "$data/classifier.onnx" "$data/classifier.onnx" "$@" --ladder margin
+out 'as right as .* from threshold'
+expect 2 eval "$data/classifier.onnx" "$data/classifier.onnx" "$@" --ladder entropy
+err 'top1 or margin'
+expect 2 eval "$data/classifier.onnx" "$@" --ladder top1
+err '2 to 8 models'
 # The gate.
 expect 5 eval "$data/classifier.onnx" "$@" --min-top1 80
 err 'below the 80% asked for'

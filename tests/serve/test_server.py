@@ -231,6 +231,100 @@ def crowd():
         check("each gets its own", all(a[2]["outputs"] == single for a in answers if a[1] == 3))
 
 
+def parameters(answer):
+    return answer["parameters"]
+
+
+def ask_pair(s, value, name="pair", outputs=None):
+    info = s.json("GET", f"/v2/models/{name}")[1]["inputs"]
+    shape = [1 if d < 0 else d for d in info[0]["shape"]]
+    n = 1
+    for d in shape:
+        n *= d
+    request = {"inputs": [tensor(k["name"], shape, [value] * n) for k in info]}
+    return s.json("POST", f"/v2/models/{name}/infer", {**request, **(outputs or {})})
+
+
+def cached(red):
+    """The cache: same answers, one run, gone with the version."""
+    with Server(f"pair={PAIR}", f"cls={CLASSIFIER}", "--cache", "1", "--cache-ttl", "100") as s:
+        first, again, other = (ask_pair(s, v)[1] for v in (1.0, 1.0, 2.0))
+        check("the first is a miss", parameters(first)["ledge_cache"] == "miss" and parameters(other)["ledge_cache"] == "miss", first)
+        check("the second is a hit", parameters(again)["ledge_cache"] == "hit" and again["outputs"] == first["outputs"], again)
+        for top in (1, 2):
+            status, o = s.json("POST", f"/v1/classify/cls?top={top}", red)
+            check("pictures too, whatever top", parameters(o)["ledge_cache"] == ("hit" if top == 2 else "miss") and len(o["predictions"]) == top, o)
+        metrics = s.ask("GET", "/metrics")[1].decode()
+        check("counted", 'ledge_cache_hits_total{model="pair",version="1"} 1\n' in metrics and 'ledge_cache_misses_total{model="pair",version="1"} 2\n' in metrics)
+        model = next(m for m in s.json("GET", "/v1/status")[1]["models"] if m["name"] == "pair")
+        check("in the status", model["cache"]["entries"] == 2 and model["cache"]["bytes"] > 0 and abs(model["cache"]["hit_ratio"] - 1 / 3) < 1e-9, model)
+        check("load", s.ask("POST", "/v2/repository/models/pair/load", b"")[0] == 200)
+        check("a new version has an empty cache", parameters(ask_pair(s, 1.0)[1])["ledge_cache"] == "miss")
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            answers = [j.result()[1] for j in [pool.submit(ask_pair, s, float(i % 3)) for i in range(120)]]
+        check("many at once", all(a["outputs"] == first["outputs"] for i, a in enumerate(answers) if i % 3 == 1))
+        metrics = s.ask("GET", "/metrics")[1].decode()
+        check("each input ran once", 'ledge_cache_misses_total{model="pair",version="1"} 3\n' in metrics)
+    with Server(f"pair={PAIR}") as s:
+        check("off by default", [parameters(ask_pair(s, 1.0)[1])["ledge_cache"] for _ in range(2)] == ["off", "off"])
+
+
+def configured(folder):
+    """The configuration file: read, refused with a place, read again."""
+    path = os.path.join(folder, "serve.json")
+    shutil.copy(PAIR, os.path.join(folder, "pair.onnx"))
+    shutil.copy(CLASSIFIER, os.path.join(folder, "cls.onnx"))
+
+    def write(config):
+        with open(path, "w") as f:
+            f.write(config if isinstance(config, str) else json.dumps(config))
+
+    def hang_up(s, want):
+        s.process.send_signal(signal.SIGHUP)
+        line = s.process.stderr.readline()
+        while line and want not in line:
+            line = s.process.stderr.readline()
+        check(f"after SIGHUP: {want}", want in line, line)
+    config = {"models": [{"name": "pair", "path": "pair.onnx", "cache": {"mb": 1}}, {"name": "small", "path": "cls.onnx"},
+                         {"name": "large", "path": "cls.onnx", "version": 7}],
+              "ladders": [{"name": "both", "models": ["small", "large"], "threshold": 1}], "defaults": {"batch": 4}}
+    write(config)
+    with Server("--config", path) as s:
+        check("of the file", ask_pair(s, 1.0)[0] == 200 and parameters(ask_pair(s, 1.0)[1])["ledge_cache"] == "hit")
+        check("versions", s.json("GET", "/v2/models/large")[1]["versions"] == ["7"])
+        status, o = s.json("GET", "/v2/models/both")
+        check("a ladder's metadata", status == 200 and o["name"] == "both" and len(o["inputs"]) == 1, o)
+        check("a ladder is ready", s.ask("GET", "/v2/models/both/ready")[0] == 200)
+        status, o = ask_pair(s, 0.5, "both")
+        check("climbs", status == 200 and o["model_name"] == "both" and parameters(o)["ledge_model_used"] == "large", o)
+        check("ladders in metrics", 'ledge_ladder_runs_total{ladder="both",model="large"} 1\n' in s.ask("GET", "/metrics")[1].decode())
+        check("ladders in the status", s.json("GET", "/v1/status")[1]["ladders"][0]["rungs"][1]["answers"] == 1)
+        config["models"].pop(0)
+        config["ladders"][0]["threshold"] = 1e-6
+        config["token_file"] = "token"
+        with open(os.path.join(folder, "token"), "w") as f:
+            f.write("abc\n")
+        write(config)
+        hang_up(s, "loaded anew")
+        check("the new token", s.ask("POST", "/v2/models/both/infer", b"{}")[0] == 401)
+        check("what the file no longer has is gone", s.ask("GET", "/v2/models/pair")[0] == 404)
+        write('{"models": [],\n "hots": 1}')
+        hang_up(s, ":2:2: unknown key \"hots\"; did you mean \"host\"?")
+        hang_up(s, "the old configuration stays")
+        check("and it does", s.ask("GET", "/v2/models/small")[0] == 200)
+        del config["token_file"]
+        write(config)
+        hang_up(s, "loaded anew")
+        status, o = ask_pair(s, 0.5, "both")
+        check("the new threshold", parameters(o)["ledge_model_used"] == "small" and parameters(o)["ledge_ladder"] == "sure", o)
+    for bad, want in [('{"port": "x"}', ":1:10: a number is wanted"), ("{}", "name models to serve"),
+                      ('{"models":[{"name":"a","path":"cls.onnx"}],"ladders":[{"name":"l","models":["a","b"]}]}', "there is no model b"),
+                      ('{"models":[{"name":"a","path":"none.onnx"}]}', "none.onnx")]:
+        write(bad)
+        done = subprocess.run([LEDGE, "serve", "--config", path, "--port", "0"], capture_output=True, text=True, timeout=20)
+        check(f"refused: {bad}", done.returncode in (2, 3) and want in done.stderr, done.stderr)
+
+
 def guarded(folder):
     token = os.path.join(folder, "token")
     with open(token, "w") as f:
@@ -261,6 +355,9 @@ with tempfile.TemporaryDirectory() as work:
         check("still alive", server.ask("GET", "/v2/health/ready")[0] == 200)
     repository(os.path.join(work, "repository"))
     crowd()
+    cached(red)
+    os.makedirs(os.path.join(work, "configured"))
+    configured(os.path.join(work, "configured"))
     guarded(work)
 print(f"{checks} checks, {failures} failed")
 sys.exit(failures > 0)
