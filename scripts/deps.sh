@@ -40,6 +40,7 @@ build) ;;
 test)
     need_command zstd zstd
     need_command python3 python3
+    need_command wasm2c wabt
     ;;
 fuzz)
     need_command clang clang
