@@ -60,6 +60,7 @@ wasm) need_wasm ;;
 test)
     need_command zstd zstd
     need_command python3 python3
+    need_command wasm2c wabt
     ;;
 fuzz)
     need_command clang clang

@@ -3,6 +3,7 @@ _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
         COMPREPLY=($(compgen -W "inspect run bench eval compile prune quantize certify preprocess serve drift key doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve wasm drift key doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -21,6 +22,11 @@ _ledge() {
     key) options="--json --help" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile prune quantize certify preprocess serve drift key doctor help" ;;
+    wasm) options="--output --target --bounds --wasm2c --cc --key --dir --env --nn-preload --memory-page-limit --time-limit --fuel --stack --nn-memory --nn-time --nn-models --isolate --invoke --no-cache --threads --cpu --json --help" ;;
+    drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
+    key) options="--json --help" ;;
+    doctor) options="--provider --provider-option --strict --threads --json --help" ;;
+    help) options="inspect run bench eval compile quantize certify preprocess serve wasm drift key doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

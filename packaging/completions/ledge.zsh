@@ -12,6 +12,7 @@ if (( CURRENT == 2 )); then
         'certify:measure a compressed model against its parent and sign the result, or check that'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
         'serve:answer inference requests over HTTP (Open Inference Protocol v2)'
+        'wasm:compile WebAssembly guests ahead of time, and run them in a sandbox'
         'drift:record what a model usually sees and answers, or check that it still does'
         'key:make or show the keys that certificates are signed with'
         'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
@@ -221,6 +222,33 @@ serve)
         '--help[print this]' \
         '*:file:_files'
     ;;
+wasm)
+    _arguments \
+        '--output=[build\: where the result goes]:value:_files' \
+        '--target=[build\: of x86_64, x86_64_v2, x86_64_v3, aarch64 (this machine)]:value:_files' \
+        '--bounds=[build\: guard pages, or '\''explicit'\'' checks of each access]:value:_files' \
+        '--wasm2c=[build\: wasm2c of wabt, where it is not in PATH]:value:_files' \
+        '--cc[(TARGET=)CC        build\: the C compiler, for all or one target]' \
+        '--key=[build\: private key to sign with; run, info\: public key to trust]:value:_files' \
+        '--dir=[run\: a folder that the guest may use]:value:_files' \
+        '--env=[run\: an environment variable of the guest'\''s]:value:_files' \
+        '--nn-preload=[run\: a model that the guest loads by name]:value:_files' \
+        '--memory-page-limit=[run\: most pages of 64 KiB of the guest'\''s memory]:value:_files' \
+        '--time-limit=[run\: milliseconds until the guest is ended]:value:_files' \
+        '--fuel=[run\: the same, of CPU time used]:value:_files' \
+        '--stack=[run\: most kilobytes of call stack (1024)]:value:_files' \
+        '--nn-memory=[run\: most megabytes of host memory by wasi-nn (1024)]:value:_files' \
+        '--nn-time=[run\: most milliseconds of loading and computing in all]:value:_files' \
+        '--nn-models=[run\: most models that the guest may hold at a time (16)]:value:_files' \
+        '--isolate[process       run\: in a child with seccomp and resource limits]' \
+        '--invoke=[run\: call this export, with whole numbers as arguments]:value:_files' \
+        '--no-cache[run\: build a .wasm anew]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
 drift)
     _arguments \
         '--images=[folder of .jpg and .png pictures]:value:_files' \
@@ -254,4 +282,5 @@ doctor)
         '*:file:_files'
     ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize certify preprocess serve drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve wasm drift key doctor help ;;
 esac

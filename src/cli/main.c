@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef LEDGE_WASM /* the program that devices run guests by has nothing else */
+static const CliCommand *const commands[] = {&cli_wasm};
+#else
 static const CliCommand *const commands[] = {
 #define COMMAND(name) &cli_##name,
 #if LEDGE_LEVEL >= 1
@@ -25,6 +28,7 @@ static const CliCommand *const commands[] = {
 #undef SERVE_COMMAND
 #undef FLEET_COMMAND
 };
+#endif
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
 static const CliCommand *find(const char *name)
@@ -93,7 +97,9 @@ static int other(int argc, char **argv)
 static int other(int argc, char **argv)
 {
     char path[PATH_MAX];
-    (void)argc;
+    const bool wasm = LEDGE_LEVEL == 0 && argc > 1 && strcmp(argv[1], "wasm") == 0;
+    if (wasm && cli_program_beside("ledge-wasm", path, sizeof path))
+        execv(path, argv);
     if (cli_program_beside(LEDGE_NEXT, path, sizeof path))
         execv(path, argv);
     cli_fail_with(NULL, LEDGE_ERROR_NOT_FOUND,

@@ -1,0 +1,72 @@
+/* See child.h. */
+#include "wasm/runner/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { SAID_MAX = 64 << 10 };
+
+bool ledge__child_exists(const char *program)
+{
+    char path[4096];
+    if (strchr(program, '/'))
+        return access(program, X_OK) == 0;
+    const char *p = getenv("PATH");
+    while (p && *p) {
+        const int n = (int)strcspn(p, ":");
+        if (snprintf(path, sizeof path, "%.*s/%s", n, p, program) < (int)sizeof path &&
+            access(path, X_OK) == 0)
+            return true;
+        p += n + (p[n] == ':');
+    }
+    return false;
+}
+
+static void read_all(int fd, LedgeText *said)
+{
+    char room[4096];
+    ssize_t n;
+    while ((n = read(fd, room, sizeof room)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            break;
+        if (said->n + (size_t)n <= SAID_MAX)
+            ledge__text_put(said, room, (size_t)n);
+    }
+}
+
+LedgeStatus ledge__child_run(const char *const *argv, LedgeError *err, LedgeText *said, int *code)
+{
+    int pipes[2], status = 0;
+    pid_t child;
+    posix_spawn_file_actions_t actions;
+    if (pipe2(pipes, O_CLOEXEC))
+        return ledge__fail(err, LEDGE_ERROR_RUNTIME, argv[0], "no pipe: %s", strerror(errno));
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, pipes[1], 1);
+    posix_spawn_file_actions_adddup2(&actions, pipes[1], 2);
+    const int failed =
+        posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(pipes[1]);
+    if (!failed) {
+        read_all(pipes[0], said);
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+            ;
+    }
+    close(pipes[0]);
+    if (failed)
+        return ledge__fail(err, failed == ENOENT ? LEDGE_ERROR_NOT_FOUND : LEDGE_ERROR_RUNTIME,
+                           argv[0], "cannot be run: %s", strerror(failed));
+    *code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return LEDGE_OK;
+}
