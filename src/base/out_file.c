@@ -214,3 +214,23 @@ void ledge__out_file_abort(LedgeOutFile *f)
         unlink(f->temp);
     ledge__free(f->allocator, f);
 }
+
+LedgeStatus ledge__out_file_whole(const LedgeAllocator *a, const char *path, const void *bytes,
+                                  size_t size, LedgeError *err)
+{
+    LedgeOutFile *f = NULL;
+    LEDGE_TRY(ledge__out_file_open(a, path, err, &f));
+    const LedgeStatus status = ledge__out_file_write(f, bytes, size, err);
+    if (status == LEDGE_OK)
+        return ledge__out_file_commit(f, err);
+    ledge__out_file_abort(f);
+    return status;
+}
+
+LedgeStatus ledge__out_file_try(const LedgeAllocator *a, const char *path, LedgeError *err)
+{
+    LedgeOutFile *f = NULL;
+    LEDGE_TRY(ledge__out_file_open(a, path, err, &f));
+    ledge__out_file_abort(f);
+    return LEDGE_OK;
+}

@@ -17,8 +17,7 @@ typedef struct LedgeOutFile LedgeOutFile;
 LedgeStatus ledge__out_file_open(const LedgeAllocator *a, const char *path, LedgeError *err,
                                  LedgeOutFile **out);
 /* Buffered. After a failure all further calls but abort fail too. */
-LedgeStatus ledge__out_file_write(LedgeOutFile *f, const void *bytes, size_t size,
-                                  LedgeError *err);
+LedgeStatus ledge__out_file_write(LedgeOutFile *f, const void *bytes, size_t size, LedgeError *err);
 /* Zero bytes until the size is a multiple of `align`. */
 LedgeStatus ledge__out_file_pad(LedgeOutFile *f, size_t align, LedgeError *err);
 uint64_t ledge__out_file_size(const LedgeOutFile *f); /* bytes written so far */
@@ -29,5 +28,11 @@ LedgeStatus ledge__out_file_sync(LedgeOutFile *f, LedgeError *err);
 LedgeStatus ledge__out_file_commit(LedgeOutFile *f, LedgeError *err);
 /* Removes the temporary file and frees; NULL is legal. */
 void ledge__out_file_abort(LedgeOutFile *f);
+
+/* A whole file in one go. */
+LedgeStatus ledge__out_file_whole(const LedgeAllocator *a, const char *path, const void *bytes,
+                                  size_t size, LedgeError *err);
+/* Whether it could be written: for those who would work long before they try. */
+LedgeStatus ledge__out_file_try(const LedgeAllocator *a, const char *path, LedgeError *err);
 
 #endif

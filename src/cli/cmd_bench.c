@@ -287,13 +287,12 @@ double cli_bench_average(const double *v, size_t n)
 
 json_t *cli_bench_latency_json(const double *ms, size_t n)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "avg",
-                     cli_json_real(cli_bench_average(ms, n)), "p50",
-                     cli_json_real(cli_percentile(ms, n, 50)), "p90",
-                     cli_json_real(cli_percentile(ms, n, 90)), "p95",
-                     cli_json_real(cli_percentile(ms, n, 95)), "p99",
-                     cli_json_real(cli_percentile(ms, n, 99)), "min", cli_json_real(ms[0]), "max",
-                     cli_json_real(ms[n - 1]));
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "avg", cli_json_real(cli_bench_average(ms, n)),
+        "p50", cli_json_real(cli_percentile(ms, n, 50)), "p90",
+        cli_json_real(cli_percentile(ms, n, 90)), "p95", cli_json_real(cli_percentile(ms, n, 95)),
+        "p99", cli_json_real(cli_percentile(ms, n, 99)), "min", cli_json_real(ms[0]), "max",
+        cli_json_real(ms[n - 1]));
 }
 
 static json_t *bench_json(const Bench *b)
@@ -305,11 +304,11 @@ static json_t *bench_json(const Bench *b)
                                    "min", b->cold_ms[0])
                        : json_null();
     return json_pack("{s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:o, s:f, s:o, s:o, s:I}", "model",
-                     cli_json_text(b->path), "provider", cli_json_text(placement->got),
-                     "placement", cli_placement_json(placement), "cpu",
-                     cli_json_text(ledge__cpu_model_name()), "threads", cli_threads(b->o->threads),
-                     "runs", (json_int_t)b->n, "warmup", (json_int_t)b->o->warmup, "milliseconds",
-                     latency, "load_ms", b->load_ms, "cold_start_ms", cold, "peak_memory_bytes",
+                     cli_json_text(b->path), "provider", cli_json_text(placement->got), "placement",
+                     cli_placement_json(placement), "cpu", cli_json_text(ledge__cpu_model_name()),
+                     "threads", cli_threads(b->o->threads), "runs", (json_int_t)b->n, "warmup",
+                     (json_int_t)b->o->warmup, "milliseconds", latency, "load_ms", b->load_ms,
+                     "cold_start_ms", cold, "peak_memory_bytes",
                      b->peak_bytes ? json_integer((json_int_t)b->peak_bytes) : json_null(),
                      "arena_bytes", (json_int_t)ledge_session_arena_bytes(b->session));
 }
@@ -321,8 +320,8 @@ static void print_bench(const Bench *b)
     printf("%s on %s, %d thread%s, %zu runs\n", cli_clean(b->path), ledge__cpu_model_name(),
            threads, threads == 1 ? "" : "s", b->n);
     printf("  avg %.3f  p50 %.3f  p90 %.3f  p95 %.3f  p99 %.3f  min %.3f ms\n",
-           cli_bench_average(ms, b->n), cli_percentile(ms, b->n, 50), cli_percentile(ms, b->n, 90), cli_percentile(ms, b->n, 95),
-           cli_percentile(ms, b->n, 99), ms[0]);
+           cli_bench_average(ms, b->n), cli_percentile(ms, b->n, 50), cli_percentile(ms, b->n, 90),
+           cli_percentile(ms, b->n, 95), cli_percentile(ms, b->n, 99), ms[0]);
     if (b->n_cold)
         printf("  cold start, exec to first answer: p50 %.1f  min %.1f ms (%zu starts)\n",
                cli_percentile(b->cold_ms, b->n_cold, 50), b->cold_ms[0], b->n_cold);

@@ -6,22 +6,18 @@
 #include <time.h>
 
 #include "base/out_file.h"
+#include "base/text.h"
 #include "cli/certify.h"
 #include "trust/envelope.h"
 
 static const CliOption options[] = {
     {"reference", 'r', CLI_TEXT, "FP32", "the float model that MODEL was made from",
      offsetof(CertifyOptions, reference), 0, 0},
-    {"images", 'd', CLI_TEXT, "DIR", "folder of .jpg and .png pictures",
-     offsetof(CertifyOptions, images), 0, 0},
-    {"labels", 'l', CLI_TEXT, "FILE", "CSV of file,class_id for the pictures in it",
-     offsetof(CertifyOptions, labels), 0, 0},
-    {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
-     offsetof(CertifyOptions, dataset), 0, 0},
-    {"limit", 'n', CLI_INT, "N", "only the first N pictures", offsetof(CertifyOptions, limit), 0,
-     INT32_MAX},
-    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the models' own",
-     offsetof(CertifyOptions, preprocess), 0, 0},
+    CLI_OPTION_IMAGES(CertifyOptions),
+    CLI_OPTION_LABELS(CertifyOptions),
+    CLI_OPTION_DATASET(CertifyOptions),
+    CLI_OPTION_LIMIT(CertifyOptions),
+    CLI_OPTION_PREPROCESS(CertifyOptions),
     {"max-drop", 0, CLI_TEXT, "POINTS", "percentage points of top-1 that may be lost (1)",
      offsetof(CertifyOptions, max_drop), 0, 0},
     {"min-agreement", 0, CLI_TEXT, "PERCENT", "share of pictures with the same class (0)",
@@ -76,21 +72,18 @@ static int read_gates(const CliCommand *c, const CertifyOptions *o, LedgeCertifi
 static int write_envelope(const char *path, const json_t *envelope)
 {
     LedgeError err = {0};
-    LedgeOutFile *f = NULL;
-    char *text = json_dumps(envelope, JSON_INDENT(1) | JSON_SORT_KEYS);
-    if (!text)
-        return cli_fail_with(path, LEDGE_ERROR_MEMORY, "out of memory");
-    LedgeStatus status = ledge__out_file_open(NULL, path, &err, &f);
-    if (!status)
-        status = ledge__out_file_write(f, text, strlen(text), &err);
-    if (!status)
-        status = ledge__out_file_write(f, "\n", 1, &err);
-    free(text);
-    if (status)
-        ledge__out_file_abort(f);
-    else
-        status = ledge__out_file_commit(f, &err);
-    return status ? cli_fail_writing(path, &err) : CLI_GO;
+    LedgeText text = {0};
+    char *json = json_dumps(envelope, JSON_INDENT(1) | JSON_SORT_KEYS);
+    if (json)
+        ledge__text_printf(&text, "%s\n", json);
+    free(json);
+    const bool made = json && !text.failed;
+    const int code = !made ? cli_fail_with(path, LEDGE_ERROR_MEMORY, "out of memory")
+                     : ledge__out_file_whole(NULL, path, text.p, text.n, &err)
+                         ? cli_fail_writing(path, &err)
+                         : CLI_GO;
+    ledge__text_free(&text);
+    return code;
 }
 
 static json_t *failures(LedgeGates g)
@@ -162,13 +155,8 @@ static int check_private(const CertifyOptions *o, LedgeKey **keys)
 static int check_output(const CertifyOptions *o)
 {
     LedgeError err = {0};
-    LedgeOutFile *f = NULL;
-    if (!o->out)
-        return CLI_GO;
-    if (ledge__out_file_open(NULL, o->out, &err, &f))
-        return cli_fail_writing(o->out, &err);
-    ledge__out_file_abort(f);
-    return CLI_GO;
+    return o->out && ledge__out_file_try(NULL, o->out, &err) ? cli_fail_writing(o->out, &err)
+                                                             : CLI_GO;
 }
 
 static int make(const CliCommand *c, const CertifyOptions *o, const char *path)

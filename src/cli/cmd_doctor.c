@@ -295,9 +295,9 @@ static int check_placement(Doctor *d, const Options *o, const char *path)
                 cli_clean(p->providers[i].reason));
     if (p->n_fallbacks)
         say(d, "fallback", true,
-            "%zu of %zu nodes run elsewhere, the first being %s '%.80s' on %s: %s", p->n_fallbacks, p->n_nodes, cli_clean(p->fallbacks[0].op_type),
-            cli_clean(p->fallbacks[0].node), cli_clean(p->fallbacks[0].to),
-            cli_clean(p->fallbacks[0].reason));
+            "%zu of %zu nodes run elsewhere, the first being %s '%.80s' on %s: %s", p->n_fallbacks,
+            p->n_nodes, cli_clean(p->fallbacks[0].op_type), cli_clean(p->fallbacks[0].node),
+            cli_clean(p->fallbacks[0].to), cli_clean(p->fallbacks[0].reason));
     d->placement = cli_placement_json(p);
     free(out);
     cli_inputs_free(&in);
@@ -357,10 +357,10 @@ static int print_findings(const Doctor *d, bool json)
             printf("%-2s %-14s %s\n", f->warn ? "!" : "", f->name, f->text);
     }
     if (json)
-        return cli_print_json(json_pack(
-            "{s:s, s:I, s:o, s:O, s:o}", "version", ledge_version(), "warnings",
-            (json_int_t)warnings, "findings", items, "providers", d->providers, "placement",
-            d->placement ? json_incref(d->placement) : json_null()));
+        return cli_print_json(json_pack("{s:s, s:I, s:o, s:O, s:o}", "version", ledge_version(),
+                                        "warnings", (json_int_t)warnings, "findings", items,
+                                        "providers", d->providers, "placement",
+                                        d->placement ? json_incref(d->placement) : json_null()));
     json_decref(items);
     printf("ledge %s, %zu warning%s\n", ledge_version(), warnings, warnings == 1 ? "" : "s");
     return cli_finish();

@@ -23,14 +23,10 @@ typedef struct Options {
 } Options;
 
 static const CliOption options[] = {
-    {"images", 'd', CLI_TEXT, "DIR", "folder of .jpg and .png pictures", offsetof(Options, images),
-     0, 0},
-    {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
-     offsetof(Options, dataset), 0, 0},
-    {"limit", 'n', CLI_INT, "N", "only the first N pictures", offsetof(Options, limit), 0,
-     INT32_MAX},
-    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
-     offsetof(Options, preprocess), 0, 0},
+    CLI_OPTION_IMAGES(Options),
+    CLI_OPTION_DATASET(Options),
+    CLI_OPTION_LIMIT(Options),
+    CLI_OPTION_PREPROCESS(Options),
     {"output", 'o', CLI_TEXT, "FILE", "baseline: where it goes; a .onnx gets it as metadata",
      offsetof(Options, out), 0, 0},
     {"baseline", 'b', CLI_TEXT, "FILE", "check: the baseline; else the model's own",
@@ -130,10 +126,10 @@ static int look_at(Watch *w, size_t i, float *features, LedgeDriftRecord *r)
     ledge__free(NULL, in.data);
     if (s)
         return cli_fail(w->path, &err);
-    if (cli_is_scores(&out[0])) {
+    if (ledge__scores_row(&out[0])) {
         double p;
-        cli_top(&out[0], 1, &r->class_id);
-        cli_probabilities(&out[0], &r->class_id, 1, &p);
+        ledge__scores_top(&out[0], 0, 1, &r->class_id);
+        ledge__scores_probabilities(&out[0], 0, &r->class_id, 1, &p);
         r->confidence = (float)p;
         w->classes = ledge_tensor_count(&out[0]);
     }
@@ -172,19 +168,6 @@ static int collect(Watch *w, const LedgeDriftRecord *r)
     return CLI_GO;
 }
 
-static int write_text(const char *path, const char *text)
-{
-    LedgeError err = {0};
-    LedgeOutFile *f = NULL;
-    LedgeStatus s = ledge__out_file_open(NULL, path, &err, &f);
-    if (!s)
-        s = ledge__out_file_write(f, text, strlen(text), &err);
-    if (!s)
-        return ledge__out_file_commit(f, &err) ? cli_fail_writing(path, &err) : CLI_GO;
-    ledge__out_file_abort(f);
-    return cli_fail_writing(path, &err);
-}
-
 static bool is_model(const char *path)
 {
     const size_t n = strlen(path);
@@ -196,10 +179,10 @@ static int put_baseline(const Watch *w, const char *text)
     LedgeError err = {0};
     const char *out = w->o->out;
     if (!is_model(out))
-        return write_text(out, text);
-    if (ledge_file_set_metadata(w->path, out, BASELINE_KEY, text, &err) == LEDGE_OK)
-        return CLI_GO;
-    return strcmp(err.where, w->path) != 0 ? cli_fail_writing(out, &err) : cli_fail(w->path, &err);
+        return ledge__out_file_whole(NULL, out, text, strlen(text), &err)
+                   ? cli_fail_writing(out, &err)
+                   : CLI_GO;
+    return cli_set_metadata(w->path, out, BASELINE_KEY, text);
 }
 
 static int make_baseline(Watch *w)
@@ -252,16 +235,16 @@ static int load_baseline(Watch *w)
     return s ? cli_fail(w->o->baseline, &err) : CLI_GO;
 }
 
-static const char *finding_name(const Watch *w, const LedgeDriftFinding *f, char *room, size_t size)
+static const char *finding_name(const LedgeDriftFinding *f, char *room, size_t size)
 {
     const char *name = ledge__drift_measure_name(f->measure);
-    if (f->measure != LEDGE_DRIFT_FEATURE_Z && f->measure != LEDGE_DRIFT_FEATURE_PSI)
+    if (!f->feature[0])
         return name;
-    snprintf(room, size, "%s(%s)", name, ledge__drift_feature_name(w->drift, f->feature));
+    snprintf(room, size, "%s(%s)", name, f->feature);
     return room;
 }
 
-static json_t *window_json(const Watch *w, const LedgeDriftReport *r)
+static json_t *window_json(const LedgeDriftReport *r)
 {
     json_t *findings = json_array();
     for (uint32_t i = 0; i < r->n; i++) {
@@ -269,8 +252,8 @@ static json_t *window_json(const Watch *w, const LedgeDriftReport *r)
         char room[80];
         json_array_append_new(findings,
                               json_pack("{s:o, s:o, s:o, s:o, s:s}", "measure",
-                                        cli_json_text(finding_name(w, f, room, sizeof room)),
-                                        "value", cli_json_real(f->value), "threshold",
+                                        cli_json_text(finding_name(f, room, sizeof room)), "value",
+                                        cli_json_real(f->value), "threshold",
                                         cli_json_real(f->threshold), "p", cli_json_real(f->p),
                                         "severity", ledge__severity_name(f->severity)));
     }
@@ -280,7 +263,7 @@ static json_t *window_json(const Watch *w, const LedgeDriftReport *r)
                      cli_json_real(r->change_time), "findings", findings);
 }
 
-static int print_window(const Watch *w, const LedgeDriftReport *r)
+static int print_window(const LedgeDriftReport *r)
 {
     printf("answers %llu to %llu: %s\n", (unsigned long long)(r->records - r->window + 1),
            (unsigned long long)r->records, ledge__severity_name(r->severity));
@@ -289,7 +272,7 @@ static int print_window(const Watch *w, const LedgeDriftReport *r)
         char room[80];
         if (f->severity != LEDGE_FINE)
             printf("  %-8s %-26s %.4g, bound %.4g\n", ledge__severity_name(f->severity),
-                   cli_clean(finding_name(w, f, room, sizeof room)), f->value, f->threshold);
+                   cli_clean(finding_name(f, room, sizeof room)), f->value, f->threshold);
     }
     if (!isnan(r->change_time))
         printf("  confidence has fallen since answer %.0f\n", r->change_time + 1);
@@ -306,8 +289,8 @@ static int judge(Watch *w, const LedgeDriftRecord *r)
     if (!report.judged)
         return CLI_GO;
     if (!w->o->json)
-        return print_window(w, &report);
-    json_array_append_new(w->windows, window_json(w, &report));
+        return print_window(&report);
+    json_array_append_new(w->windows, window_json(&report));
     return CLI_GO;
 }
 

@@ -57,16 +57,6 @@ static int show(const char *path, const Options *o)
     return code;
 }
 
-static int set_value(const char *path, const char *out, const char *key, const char *value)
-{
-    LedgeError err = {0};
-    if (ledge_file_set_metadata(path, out, key, value, &err) == LEDGE_OK)
-        return CLI_GO;
-    /* an error at another file than the one read is one of writing */
-    return strcmp(err.where, path) != 0 && strcmp(err.where, out) == 0 ? cli_fail_writing(out, &err)
-                                                                       : cli_fail(path, &err);
-}
-
 static int set_labels(const char *out, const char *labels)
 {
     LedgeError err = {0};
@@ -74,7 +64,7 @@ static int set_labels(const char *out, const char *labels)
     size_t size;
     if (ledge__file_bytes(NULL, labels, LABELS_MAX, &err, &bytes, &size))
         return cli_fail(labels, &err);
-    const int code = set_value(out, out, LABELS_KEY, (const char *)bytes);
+    const int code = cli_set_metadata(out, out, LABELS_KEY, (const char *)bytes);
     ledge__free(NULL, bytes);
     return code;
 }
@@ -89,7 +79,7 @@ static int set(const char *path, const char *what, const Options *o)
     char *text = ledge__preprocess_to_json(&pre);
     if (!text)
         return cli_fail_with(path, LEDGE_ERROR_MEMORY, "out of memory");
-    int code = set_value(path, out, LEDGE_PREPROCESS_KEY, text);
+    int code = cli_set_metadata(path, out, LEDGE_PREPROCESS_KEY, text);
     free(text);
     if (code == CLI_GO && o->labels)
         code = set_labels(out, o->labels);

@@ -38,14 +38,12 @@ static const CliOption options[] = {
      offsetof(Options, calibrate), 0, 0},
     {"labels", 'l', CLI_TEXT, "FILE", "CSV of file,class_id: only its pictures of the folder",
      offsetof(Options, labels), 0, 0},
-    {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
-     offsetof(Options, dataset), 0, 0},
+    CLI_OPTION_DATASET(Options),
     {"input", 'i', CLI_LIST, "NAME=FILE.npy", "samples for one input, along the first axis",
      offsetof(Options, inputs), 0, 0},
     {"samples", 'n', CLI_INT, "N", "take N samples, evenly spread; 0 takes all",
      offsetof(Options, samples), 0, INT32_MAX},
-    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
-     offsetof(Options, preprocess), 0, 0},
+    CLI_OPTION_PREPROCESS(Options),
     {"calibrator", 0, CLI_TEXT, "C", "minmax (default), percentile, entropy or mse",
      offsetof(Options, calibrator), 0, 0},
     {"percentile", 0, CLI_TEXT, "P", "of the values that percentile keeps inside (99.99)",
@@ -167,8 +165,8 @@ static int check(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
         return cli_usage(c, "--labels goes with --calibrate");
     errno = 0;
     q->percentile = o->percentile ? strtod(o->percentile, &end) : 99.99;
-    if (end && (end == o->percentile || *end || errno ||
-                !(q->percentile > 50 && q->percentile <= 100)))
+    if (end &&
+        (end == o->percentile || *end || errno || !(q->percentile > 50 && q->percentile <= 100)))
         return cli_usage(c, "--percentile takes more than 50, up to 100");
     q->exclude = o->exclude.items;
     q->n_exclude = o->exclude.n;
@@ -181,17 +179,13 @@ static int check_output(Job *j)
 {
     struct stat in, out;
     LedgeError err = {0};
-    LedgeOutFile *f = NULL;
     if (stat(j->path, &in) == 0) {
         j->in_bytes = (uint64_t)in.st_size;
         if (stat(j->o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
             return cli_fail_with(j->o->out, LEDGE_ERROR_ARGUMENT,
                                  "is the model that is read; give another file to write");
     }
-    if (ledge__out_file_open(NULL, j->o->out, &err, &f))
-        return cli_fail_writing(j->o->out, &err);
-    ledge__out_file_abort(f);
-    return CLI_GO;
+    return ledge__out_file_try(NULL, j->o->out, &err) ? cli_fail_writing(j->o->out, &err) : CLI_GO;
 }
 
 static int open_model(Job *j)
@@ -239,7 +233,7 @@ static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
     LedgeError err = {0};
     float features[LEDGE_INPUT_FEATURE_COUNT];
     const char *names[LEDGE_INPUT_FEATURE_COUNT];
-    const bool scores = cli_is_scores(output);
+    const bool scores = ledge__scores_row(output);
     LedgeDriftRecord r = {.class_id = -1, .confidence = NAN, .features = features};
     for (uint32_t i = 0; i < LEDGE_INPUT_FEATURE_COUNT; i++)
         names[i] = ledge__input_feature_name(i);
@@ -253,8 +247,8 @@ static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
         r.n_features = LEDGE_INPUT_FEATURE_COUNT;
     if (scores) {
         double p;
-        cli_top(output, 1, &r.class_id);
-        cli_probabilities(output, &r.class_id, 1, &p);
+        ledge__scores_top(output, 0, 1, &r.class_id);
+        ledge__scores_probabilities(output, 0, &r.class_id, 1, &p);
         r.confidence = (float)p;
     }
     ledge__collector_add(j->collector, &r);
@@ -275,10 +269,9 @@ static int observe_one(Job *j, size_t index)
     if (!ledge__samples_are_pictures(j->samples))
         look_at_range(j, &s);
     const int code = collect(j, &s.inputs[0], &outputs[0]);
-    return code == CLI_GO
-               ? quantize_more_sample(&j->more, s.inputs, s.n_inputs, outputs,
-                                      j->quantizer->graph->n_outputs, s.label)
-               : code;
+    return code == CLI_GO ? quantize_more_sample(&j->more, s.inputs, s.n_inputs, outputs,
+                                                 j->quantizer->graph->n_outputs, s.label)
+                          : code;
 }
 
 static int observe_all(Job *j)
@@ -340,9 +333,12 @@ static int open_samples(Job *j)
 {
     LedgeError err = {0};
     const Options *o = j->o;
-    const LedgeSamplesOptions so = {.folder = o->calibrate, .labels = o->labels,
-                                    .dataset = o->dataset, .arrays = o->inputs.items,
-                                    .n_arrays = o->inputs.n, .preprocess = o->preprocess,
+    const LedgeSamplesOptions so = {.folder = o->calibrate,
+                                    .labels = o->labels,
+                                    .dataset = o->dataset,
+                                    .arrays = o->inputs.items,
+                                    .n_arrays = o->inputs.n,
+                                    .preprocess = o->preprocess,
                                     .limit = (size_t)o->samples};
     const int code = quantize_more_equalize(&j->more, j->quantizer);
     if (code != CLI_GO)
@@ -439,14 +435,14 @@ static uint32_t layers(const Job *j, bool integer)
 
 static json_t *job_json(const Job *j)
 {
-    json_t *o = json_pack(
-        "{s:o, s:o, s:I, s:I, s:f, s:I, s:I, s:f, s:o, s:O, s:o}", "model",
-        cli_json_text(j->path), "output", cli_json_text(j->o->out), "input_bytes",
-        (json_int_t)j->in_bytes, "output_bytes", (json_int_t)j->out_bytes, "ratio",
-        j->in_bytes ? (double)j->out_bytes / (double)j->in_bytes : 0.0, "layers_integer",
-        (json_int_t)layers(j, true), "layers_float", (json_int_t)layers(j, false), "seconds",
-        j->seconds, "float_nodes", ledge__quant_float_nodes_json(j->quantizer), "warnings",
-        j->warnings, "quantization", ledge__quant_record_json(j->quantizer));
+    json_t *o =
+        json_pack("{s:o, s:o, s:I, s:I, s:f, s:I, s:I, s:f, s:o, s:O, s:o}", "model",
+                  cli_json_text(j->path), "output", cli_json_text(j->o->out), "input_bytes",
+                  (json_int_t)j->in_bytes, "output_bytes", (json_int_t)j->out_bytes, "ratio",
+                  j->in_bytes ? (double)j->out_bytes / (double)j->in_bytes : 0.0, "layers_integer",
+                  (json_int_t)layers(j, true), "layers_float", (json_int_t)layers(j, false),
+                  "seconds", j->seconds, "float_nodes", ledge__quant_float_nodes_json(j->quantizer),
+                  "warnings", j->warnings, "quantization", ledge__quant_record_json(j->quantizer));
     if (o)
         json_object_set_new(o, "search", quantize_more_json(&j->more, j->quantizer));
     return o;
@@ -544,8 +540,8 @@ static int run(const CliCommand *c, int argc, char **argv)
     code = check(c, &o, &j.q);
     if (code == CLI_GO) {
         j.path = args.items[0];
-        j.more = (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path,
-                                .interrupted = &interrupted};
+        j.more =
+            (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path, .interrupted = &interrupted};
         code = quantize_more_check(c, &j.more, o.calibrate || o.dataset || o.inputs.n);
     }
     if (code == CLI_GO) {
@@ -571,11 +567,14 @@ const CliCommand cli_quantize = {
     .name = "quantize",
     .arguments = "MODEL",
     .summary = "make a model of 8-bit integers, or of 4-bit weights, as standard ONNX",
-    .description =
-        "Writes MODEL with its layers on integers. --mode static quantizes weights and activations,\n"
-        "whose ranges it finds on calibration data (100 to 500 samples of what the model will see);\n"
-        "dynamic finds them as MatMul and Gemm run; weights keeps float arithmetic; int4 packs the\n"
-        "weights of MatMul and Gemm in blocks. What cannot be quantized stays in float and is named.",
+    .description = "Writes MODEL with its layers on integers. --mode static quantizes weights and "
+                   "activations,\n"
+                   "whose ranges it finds on calibration data (100 to 500 samples of what the "
+                   "model will see);\n"
+                   "dynamic finds them as MatMul and Gemm run; weights keeps float arithmetic; "
+                   "int4 packs the\n"
+                   "weights of MatMul and Gemm in blocks. What cannot be quantized stays in float "
+                   "and is named.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

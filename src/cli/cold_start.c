@@ -1,7 +1,8 @@
-/* The first answer, timed from outside: a fresh process of this very program is started that
+/* The first answer, timed from outside: a fresh process of `ledge` is started that
  * loads the model, runs once and reports its peak memory, the way a device starts one. The
  * child's part is `ledge bench --first-answer`. */
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -18,6 +19,9 @@ static pid_t spawn(char *const *words, int out)
     char **args = calloc(n + 4, sizeof *args);
     posix_spawn_file_actions_t actions;
     pid_t pid = -1;
+    char program[PATH_MAX];
+    if (!cli_program_beside("ledge", program, sizeof program))
+        snprintf(program, sizeof program, "/proc/self/exe");
     if (!args || posix_spawn_file_actions_init(&actions) != 0) {
         free(args);
         return -1;
@@ -30,7 +34,7 @@ static pid_t spawn(char *const *words, int out)
     extern char **environ;
     if (posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO) != 0 ||
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) != 0 ||
-        posix_spawn(&pid, "/proc/self/exe", &actions, NULL, args, environ) != 0)
+        posix_spawn(&pid, program, &actions, NULL, args, environ) != 0)
         pid = -1;
     posix_spawn_file_actions_destroy(&actions);
     free(args);

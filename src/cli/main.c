@@ -1,13 +1,29 @@
-/* The command line's entry: finds the subcommand and hands over. */
+/* The command line's entry: finds the subcommand and hands over. Compiled for each of the programs
+ * that make up the command line (program.c): LEDGE_LEVEL says which commands this one has, and
+ * LEDGE_NEXT names the one that knows more. */
 #include "cli/cli.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static const CliCommand *const commands[] = {
 #define COMMAND(name) &cli_##name,
+#if LEDGE_LEVEL >= 1
+#define SERVE_COMMAND(name) COMMAND(name)
+#else
+#define SERVE_COMMAND(name)
+#endif
+#if LEDGE_LEVEL >= 2
+#define FLEET_COMMAND(name) COMMAND(name)
+#else
+#define FLEET_COMMAND(name)
+#endif
 #include "cli/commands.def"
 #undef COMMAND
+#undef SERVE_COMMAND
+#undef FLEET_COMMAND
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
@@ -18,6 +34,8 @@ static const CliCommand *find(const char *name)
             return commands[i];
     return NULL;
 }
+
+#ifndef LEDGE_NEXT
 
 static int unknown(const char *word)
 {
@@ -57,21 +75,44 @@ static int help(int argc, char **argv)
     return c ? c->run(c, 2, as_option) : unknown(argv[1]);
 }
 
-int main(int argc, char **argv)
+static int other(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
-    signal(SIGXFSZ, SIG_IGN); /* so is a file grown to its limit */
+    const char *word = argc < 2 ? "" : argv[1];
     if (argc < 2) {
         overview(stderr);
         return CLI_USAGE;
     }
-    const char *word = argv[1];
+    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+        return help(argc - 1, argv + 1);
+    return unknown(word);
+}
+
+#else
+
+/* Other commands, help, and what is no command at all. */
+static int other(int argc, char **argv)
+{
+    char path[PATH_MAX];
+    (void)argc;
+    if (cli_program_beside(LEDGE_NEXT, path, sizeof path))
+        execv(path, argv);
+    cli_fail_with(NULL, LEDGE_ERROR_NOT_FOUND,
+                  LEDGE_NEXT ", which the other commands are in, is not beside this program or in "
+                             "../libexec/ledge; install ledge again");
+    return CLI_FAILED;
+}
+
+#endif
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file grown to its limit */
+    const char *word = argc < 2 ? "" : argv[1];
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
         printf("ledge %s\n", ledge_version());
         return cli_finish();
     }
-    if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
-        return help(argc - 1, argv + 1);
     const CliCommand *c = find(word);
-    return c ? c->run(c, argc - 1, argv + 1) : unknown(word);
+    return c ? c->run(c, argc - 1, argv + 1) : other(argc, argv);
 }

@@ -1,6 +1,8 @@
 /* Feeding models, see model_io.h. */
 #include "cli/model_io.h"
 
+#include "ledge/report.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +65,16 @@ int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session)
         *model = NULL;
     }
     return code;
+}
+
+int cli_set_metadata(const char *path, const char *out, const char *key, const char *value)
+{
+    LedgeError err = {0};
+    if (ledge_file_set_metadata(path, out, key, value, &err) == LEDGE_OK)
+        return CLI_GO;
+    /* an error at another file than the one read is one of writing */
+    return strcmp(err.where, path) != 0 && strcmp(err.where, out) == 0 ? cli_fail_writing(out, &err)
+                                                                       : cli_fail(path, &err);
 }
 
 int cli_threads(int64_t asked)

@@ -8,8 +8,14 @@
 /* The options of every command that runs models; S has provider, provider_options and strict. */
 #define CLI_OPTIONS_PROVIDER(S, help)                                                              \
     {"provider", 0, CLI_TEXT, "LIST", help, offsetof(S, provider), 0, 0},                          \
-        {"provider-option", 0, CLI_LIST, "P.KEY=V", "an option of a provider, tensorrt.fp16=1",    \
-         offsetof(S, provider_options), 0, 0},                                                     \
+        {"provider-option",                                                                        \
+         0,                                                                                        \
+         CLI_LIST,                                                                                 \
+         "P.KEY=V",                                                                                \
+         "an option of a provider, tensorrt.fp16=1",                                               \
+         offsetof(S, provider_options),                                                            \
+         0,                                                                                        \
+         0},                                                                                       \
     {                                                                                              \
         "strict", 0, CLI_FLAG, NULL, "fail (4) unless all runs on the first provider",             \
             offsetof(S, strict), 0, 0                                                              \

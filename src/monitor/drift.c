@@ -252,8 +252,3 @@ const char *ledge__severity_name(LedgeSeverity s)
     static const char *const names[] = {"fine", "warning", "high"};
     return names[s];
 }
-
-const char *ledge__drift_feature_name(const LedgeDrift *d, uint32_t feature)
-{
-    return feature < d->s.ref.n_features ? d->s.ref.feature[feature].name : "";
-}

@@ -56,7 +56,7 @@ static LedgeSeverity severity_of(const LedgeDrift *d, LedgeDriftMeasure m, doubl
 
 /* A finding holds on until the measure has been well below its threshold for some quarters, so
  * that a value on the edge does not raise alert after alert. */
-static void find(LedgeDrift *d, LedgeDriftMeasure m, uint32_t feature, double value, double p)
+static void find(LedgeDrift *d, LedgeDriftMeasure m, const char *feature, double value, double p)
 {
     LedgeDriftReport *r = &d->s.report;
     DriftLevel *level = &d->s.level[r->n];
@@ -76,14 +76,14 @@ static void find(LedgeDrift *d, LedgeDriftMeasure m, uint32_t feature, double va
     }
     now = (LedgeSeverity)level->severity;
     r->severity = now > r->severity ? now : r->severity;
-    r->finding[r->n++] =
-        (LedgeDriftFinding){.measure = m,
-                            .feature = feature,
-                            .value = value,
-                            .threshold = now == LEDGE_HIGH ? d->options.threshold[m].high
-                                                           : d->options.threshold[m].warning,
-                            .p = p,
-                            .severity = now};
+    LedgeDriftFinding *f = &r->finding[r->n++];
+    *f = (LedgeDriftFinding){.measure = m,
+                             .value = value,
+                             .threshold = now == LEDGE_HIGH ? d->options.threshold[m].high
+                                                            : d->options.threshold[m].warning,
+                             .p = p,
+                             .severity = now};
+    memcpy(f->feature, feature, strlen(feature) + 1);
 }
 
 static double chance(const uint64_t *a, const uint64_t *b, size_t n)
@@ -110,10 +110,10 @@ static void judge_confidence(LedgeDrift *d, const Window *w)
     const size_t n = known ? ref->confidence.n : 0;
     const double p = chance(bins, w->confidence, n);
     d->s.report.confidence_mean = mean;
-    find(d, LEDGE_DRIFT_CONFIDENCE_DROP, 0, drop,
+    find(d, LEDGE_DRIFT_CONFIDENCE_DROP, "", drop,
          known ? mean_chance(drop, ref->confidence_std, w->confidence_n, ref->samples) : 1);
-    find(d, LEDGE_DRIFT_CONFIDENCE_PSI, 0, ledge__measure_psi(bins, w->confidence, n), p);
-    find(d, LEDGE_DRIFT_CONFIDENCE_KS, 0, ledge__measure_ks(bins, w->confidence, n), p);
+    find(d, LEDGE_DRIFT_CONFIDENCE_PSI, "", ledge__measure_psi(bins, w->confidence, n), p);
+    find(d, LEDGE_DRIFT_CONFIDENCE_KS, "", ledge__measure_ks(bins, w->confidence, n), p);
 }
 
 static void judge_classes(LedgeDrift *d, const Window *w)
@@ -122,8 +122,8 @@ static void judge_classes(LedgeDrift *d, const Window *w)
     const bool known = w->classified >= d->options.minimum && ref->classified > 0;
     const size_t n = known ? DRIFT_GROUPS : 0;
     const double p = chance(ref->group, w->group, n);
-    find(d, LEDGE_DRIFT_CLASS_PSI, 0, ledge__measure_psi(ref->group, w->group, n), p);
-    find(d, LEDGE_DRIFT_CLASS_JS, 0, ledge__measure_js(ref->group, w->group, n), p);
+    find(d, LEDGE_DRIFT_CLASS_PSI, "", ledge__measure_psi(ref->group, w->group, n), p);
+    find(d, LEDGE_DRIFT_CLASS_JS, "", ledge__measure_js(ref->group, w->group, n), p);
 }
 
 static void judge_feature(LedgeDrift *d, const Window *w, uint32_t i)
@@ -132,9 +132,9 @@ static void judge_feature(LedgeDrift *d, const Window *w, uint32_t i)
     const bool known = w->feature_n[i] >= d->options.minimum;
     const double mean = known ? w->feature_sum[i] / (double)w->feature_n[i] : f->mean;
     const double gap = fabs(mean - f->mean);
-    find(d, LEDGE_DRIFT_FEATURE_Z, i, gap / (f->std + 1e-8), 0);
+    find(d, LEDGE_DRIFT_FEATURE_Z, f->name, gap / (f->std + 1e-8), 0);
     const size_t n = known ? f->bins.n : 0;
-    find(d, LEDGE_DRIFT_FEATURE_PSI, i, ledge__measure_psi(f->bins.count, w->feature[i], n),
+    find(d, LEDGE_DRIFT_FEATURE_PSI, f->name, ledge__measure_psi(f->bins.count, w->feature[i], n),
          chance(f->bins.count, w->feature[i], n));
 }
 
@@ -153,7 +153,38 @@ void ledge__drift_judge(LedgeDrift *d)
         return;
     judge_confidence(d, &w);
     judge_classes(d, &w);
-    find(d, LEDGE_DRIFT_LATENCY, 0, r->latency_p90, 0);
+    find(d, LEDGE_DRIFT_LATENCY, "", r->latency_p90, 0);
     for (uint32_t i = 0; i < d->s.ref.n_features; i++)
         judge_feature(d, &w, i);
+}
+
+static void shares(const uint64_t *count, uint32_t n, double *out)
+{
+    double all = 0;
+    for (uint32_t i = 0; i < n; i++)
+        all += (double)count[i];
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = all > 0 ? (double)count[i] / all : 0;
+}
+
+void ledge__drift_shares(const LedgeDrift *d, LedgeDriftShares *out)
+{
+    const DriftReference *ref = &d->s.ref;
+    Window w;
+    *out = (LedgeDriftShares){0};
+    if (d->s.learning)
+        return;
+    sum_up(d, &w);
+    if (ref->confidence.n) {
+        out->confidences = ref->confidence.n;
+        for (uint32_t i = 0; i + 1 < ref->confidence.n; i++)
+            out->edge[i] = (float)ref->confidence.edge[i];
+        shares(w.confidence, out->confidences, out->confidence);
+        shares(ref->confidence.count, out->confidences, out->confidence_before);
+    }
+    if (ref->classified) {
+        out->groups = DRIFT_GROUPS;
+        shares(w.group, DRIFT_GROUPS, out->group);
+        shares(ref->group, DRIFT_GROUPS, out->group_before);
+    }
 }

@@ -14,7 +14,7 @@ typedef struct Header {
 } Header;
 
 static const char magic[8] = "\x89LDRIFT\n";
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 size_t ledge__drift_state_bytes(void)
 {
@@ -66,7 +66,8 @@ static bool state_valid(const DriftState *s)
         return false;
     for (uint32_t i = 0; i < s->report.n; i++)
         if ((unsigned)s->report.finding[i].measure >= LEDGE_DRIFT_MEASURE_COUNT ||
-            (unsigned)s->report.finding[i].severity > LEDGE_HIGH)
+            (unsigned)s->report.finding[i].severity > LEDGE_HIGH ||
+            !memchr(s->report.finding[i].feature, 0, LEDGE_BASELINE_NAME))
             return false;
     for (uint32_t i = 0; i < LEDGE_DRIFT_FINDINGS; i++)
         if (s->level[i].severity > LEDGE_HIGH || s->level[i].calm > DRIFT_CALM)

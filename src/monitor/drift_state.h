@@ -56,7 +56,6 @@ typedef struct DriftState {
     uint32_t learning; /* 1: the reference is not known yet */
     uint32_t full;     /* quarters that are full, at most all */
     uint32_t current;  /* the slot that fills; the full quarters come before it */
-    uint32_t unused;
     double fall, fall_began, change_time; /* Page-Hinkley */
     uint64_t random;
     DriftQuarter quarter[DRIFT_SLOTS];

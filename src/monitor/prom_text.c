@@ -2,50 +2,12 @@
 #include "monitor/prom_text.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-void ledge__prom_init(LedgePromText *t, const LedgeAllocator *a)
-{
-    *t = (LedgePromText){.allocator = a};
-}
-
-void ledge__prom_free(LedgePromText *t)
-{
-    ledge__free(t->allocator, t->text);
-    ledge__prom_init(t, t->allocator);
-}
-
-static bool make_room(LedgePromText *t, size_t more)
-{
-    if (t->failed || t->size + more + 1 <= t->room)
-        return !t->failed;
-    const size_t room = 2 * (t->size + more + 1) + 4096;
-    char *text = ledge__alloc(t->allocator, room, 1);
-    t->failed = text == NULL;
-    if (t->failed)
-        return false;
-    if (t->size)
-        memcpy(text, t->text, t->size);
-    ledge__free(t->allocator, t->text);
-    t->text = text;
-    t->room = room;
-    return true;
-}
-
-static void put(LedgePromText *t, const char *s, size_t n)
-{
-    if (!make_room(t, n))
-        return;
-    memcpy(t->text + t->size, s, n);
-    t->size += n;
-    t->text[t->size] = '\0';
-}
-
 static void put_text(LedgePromText *t, const char *s)
 {
-    put(t, s, strlen(s));
+    ledge__text_add(&t->text, s);
 }
 
 static void put_number(LedgePromText *t, double v)
@@ -71,7 +33,7 @@ static void put_escaped(LedgePromText *t, const char *s, bool quoted)
         else if (*s == '"' && quoted)
             put_text(t, "\\\"");
         else
-            put(t, s, 1);
+            ledge__text_put(&t->text, s, 1);
     }
 }
 

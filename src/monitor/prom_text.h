@@ -1,21 +1,17 @@
 /* Metrics as Prometheus reads them: the text format 0.0.4
  * (prometheus.io/docs/instrumenting/exposition_formats).
  *
- * A family is begun once, then its samples follow; labels are escaped here. Memory grows as needed;
- * a failure is kept and shows at the end. */
+ * A family is begun once, then its samples follow; labels are escaped here. {0} is empty. */
 #ifndef LEDGE_MONITOR_PROM_TEXT_H
 #define LEDGE_MONITOR_PROM_TEXT_H
 
-#include "base/alloc.h"
+#include "base/text.h"
 #include "monitor/sketch.h"
 
 #define LEDGE_PROM_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 typedef struct LedgePromText {
-    const LedgeAllocator *allocator;
-    char *text; /* NUL-terminated, NULL while empty */
-    size_t size, room;
-    bool failed;
+    LedgeText text;
     const char *family;
 } LedgePromText;
 
@@ -23,8 +19,6 @@ typedef struct LedgePromLabel {
     const char *name, *value;
 } LedgePromLabel;
 
-void ledge__prom_init(LedgePromText *t, const LedgeAllocator *a);
-void ledge__prom_free(LedgePromText *t);
 /* type: "counter", "gauge" or "histogram"; `name` must stay valid while its samples are written. */
 void ledge__prom_family(LedgePromText *t, const char *name, const char *type, const char *help);
 /* One sample of the family; labels end with {NULL, NULL}, or are NULL. */

@@ -39,12 +39,13 @@ static Axis axis(double low, double high, int ticks, double from, double to)
     return a;
 }
 
-static void begin(LedgeHtml *h, int width, int height, const char *css_class, const char *label)
+static void begin(LedgeText *h, int width, int height, const char *css_class, const char *label)
 {
-    ledge__html(h,
-                "<svg class=\"%s\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\" "
-                "aria-label=\"%s\">\n",
-                css_class, width, height, width, height, label);
+    ledge__text_printf(
+        h,
+        "<svg class=\"%s\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\" "
+        "aria-label=\"%s\">\n",
+        css_class, width, height, width, height, label);
 }
 
 static int decimals(double step)
@@ -52,14 +53,15 @@ static int decimals(double step)
     return step >= 1 ? 0 : step >= 0.1 ? 1 : step >= 0.01 ? 2 : 3;
 }
 
-static void horizontal_lines(LedgeHtml *h, const Axis *y, double left, double right)
+static void horizontal_lines(LedgeText *h, const Axis *y, double left, double right)
 {
     for (double v = y->low; v <= y->high + y->step / 2; v += y->step) {
         const double at = place(y, v);
-        ledge__html(h,
-                    "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                    "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.*f</text>\n",
-                    left, right, at, at, left - 6, at + 4, decimals(y->step), v);
+        ledge__text_printf(
+            h,
+            "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
+            "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.*f</text>\n",
+            left, right, at, at, left - 6, at + 4, decimals(y->step), v);
     }
 }
 
@@ -93,24 +95,24 @@ static double shown_db(const Axis *y, double db)
     return fmin(y->high, fmax(0, db));
 }
 
-static void column(LedgeHtml *h, const LedgeHtmlLayer *l, const Axis *y, double x, double width)
+static void column(LedgeText *h, const LedgeHtmlLayer *l, const Axis *y, double x, double width)
 {
     const double top = place(y, shown_db(y, l->sqnr_db)), gap = width > 4 ? 1 : 0;
-    ledge__html(h,
-                "<rect class=\"%s\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\"><title>",
-                l->is_float ? "kept" : "bar", x + gap, top, fmax(0.5, width - 2 * gap),
-                fmax(1, y->from - top));
+    ledge__text_printf(
+        h, "<rect class=\"%s\" x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\"><title>",
+        l->is_float ? "kept" : "bar", x + gap, top, fmax(0.5, width - 2 * gap),
+        fmax(1, y->from - top));
     ledge__html_text(h, l->name);
-    ledge__html(h, " (");
+    ledge__text_printf(h, " (");
     ledge__html_text(h, l->op_type);
     if (isinf(l->sqnr_db))
-        ledge__html(h, "): no damage");
+        ledge__text_printf(h, "): no damage");
     else
-        ledge__html(h, "): %.1f dB", l->sqnr_db);
-    ledge__html(h, "%s</title></rect>\n", l->is_float ? ", stayed in float" : "");
+        ledge__text_printf(h, "): %.1f dB", l->sqnr_db);
+    ledge__text_printf(h, "%s</title></rect>\n", l->is_float ? ", stayed in float" : "");
 }
 
-static void name_worst(LedgeHtml *h, const LedgeHtmlReport *r, const Axis *y, double left,
+static void name_worst(LedgeText *h, const LedgeHtmlReport *r, const Axis *y, double left,
                        double right, double step)
 {
     size_t worst = r->n_layers, place_of_worst = 0, at = 0;
@@ -127,16 +129,16 @@ static void name_worst(LedgeHtml *h, const LedgeHtmlReport *r, const Axis *y, do
     const bool on_left = x > (left + right) / 2;
     const double room = (on_left ? x - left : right - x) / BOLD_WIDTH - 10;
     const double top = y->to - 10;
-    ledge__html(h,
-                "<line class=\"lead\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                "<text class=\"mark\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">",
-                x, x, top - 4, place(y, shown_db(y, r->layers[worst].sqnr_db)) - 2,
-                x + (on_left ? -5 : 5), top, on_left ? "end" : "start");
+    ledge__text_printf(h,
+                       "<line class=\"lead\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
+                       "<text class=\"mark\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">",
+                       x, x, top - 4, place(y, shown_db(y, r->layers[worst].sqnr_db)) - 2,
+                       x + (on_left ? -5 : 5), top, on_left ? "end" : "start");
     ledge__html_text_cut(h, r->layers[worst].name, room > 6 ? (size_t)room : 6);
-    ledge__html(h, " %.1f dB</text>\n", r->layers[worst].sqnr_db);
+    ledge__text_printf(h, " %.1f dB</text>\n", r->layers[worst].sqnr_db);
 }
 
-void ledge__html_chart_layers(LedgeHtml *h, const LedgeHtmlReport *r, int width,
+void ledge__html_chart_layers(LedgeText *h, const LedgeHtmlReport *r, int width,
                               const char *css_class)
 {
     const int height = 260;
@@ -151,11 +153,12 @@ void ledge__html_chart_layers(LedgeHtml *h, const LedgeHtmlReport *r, int width,
         if (!isnan(r->layers[i].sqnr_db))
             column(h, &r->layers[i], &y, left + (double)at++ * step, step);
     name_worst(h, r, &y, left, right, step);
-    ledge__html(h,
-                "<text class=\"tick\" x=\"%.1f\" y=\"%d\">first layer</text>"
-                "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"end\">last layer</text>"
-                "<text class=\"tick\" x=\"2\" y=\"12\">dB</text></svg>\n",
-                left, height - 12, right, height - 12);
+    ledge__text_printf(
+        h,
+        "<text class=\"tick\" x=\"%.1f\" y=\"%d\">first layer</text>"
+        "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"end\">last layer</text>"
+        "<text class=\"tick\" x=\"2\" y=\"12\">dB</text></svg>\n",
+        left, height - 12, right, height - 12);
 }
 
 /* ---- accuracy against latency ---- */
@@ -214,7 +217,7 @@ static double cost(const Plot *p, Box b)
 }
 
 /* Right of the point, left of it, above, below: whichever covers least. */
-static void label(LedgeHtml *h, Plot *p, const LedgeHtmlVariant *v, double x, double y)
+static void label(LedgeText *h, Plot *p, const LedgeHtmlVariant *v, double x, double y)
 {
     const size_t letters = strlen(v->name) > 28 ? 29 : strlen(v->name);
     const double w = (double)letters * (v->is_chosen ? BOLD_WIDTH : CHAR_WIDTH);
@@ -229,10 +232,10 @@ static void label(LedgeHtml *h, Plot *p, const LedgeHtmlVariant *v, double x, do
             best = i;
     const Box *b = &choice[best];
     p->taken[p->n_taken++] = *b;
-    ledge__html(h, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
-                v->is_chosen ? "mark" : "point", (b->x0 + b->x1) / 2, b->y1 - 4);
+    ledge__text_printf(h, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
+                       v->is_chosen ? "mark" : "point", (b->x0 + b->x1) / 2, b->y1 - 4);
     ledge__html_text_cut(h, v->name, 28);
-    ledge__html(h, "</text>\n");
+    ledge__text_printf(h, "</text>\n");
 }
 
 static bool is_beaten(const LedgeHtmlReport *r, const LedgeHtmlVariant *v)
@@ -255,54 +258,54 @@ static int by_latency(const void *a, const void *b)
 }
 
 /* A staircase through the variants that no other beats. */
-static void front(LedgeHtml *h, const Plot *p, const LedgeHtmlVariant **sorted, size_t n)
+static void front(LedgeText *h, const Plot *p, const LedgeHtmlVariant **sorted, size_t n)
 {
     double last = NAN;
-    ledge__html(h, "<path class=\"front\" d=\"");
+    ledge__text_printf(h, "<path class=\"front\" d=\"");
     for (size_t i = 0; i < n; i++) {
         if (is_beaten(p->r, sorted[i]))
             continue;
         const double x = place(&p->x, sorted[i]->p50_ms);
         const double y = place(&p->y, 100 * ledge__html_quality(p->r, sorted[i]));
         if (isnan(last))
-            ledge__html(h, "M%.1f %.1f", x, y);
+            ledge__text_printf(h, "M%.1f %.1f", x, y);
         else
-            ledge__html(h, "L%.1f %.1fL%.1f %.1f", x, last, x, y);
+            ledge__text_printf(h, "L%.1f %.1fL%.1f %.1f", x, last, x, y);
         last = y;
     }
-    ledge__html(h, "\"/>\n");
+    ledge__text_printf(h, "\"/>\n");
 }
 
-static void vertical_ticks(LedgeHtml *h, const Axis *x, double bottom)
+static void vertical_ticks(LedgeText *h, const Axis *x, double bottom)
 {
     for (double v = x->low; v <= x->high + x->step / 2; v += x->step)
-        ledge__html(
+        ledge__text_printf(
             h, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.*f</text>\n",
             place(x, v), bottom + 18, decimals(x->step), v);
 }
 
-static void points(LedgeHtml *h, Plot *p, const LedgeHtmlVariant **sorted, size_t n)
+static void points(LedgeText *h, Plot *p, const LedgeHtmlVariant **sorted, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const double x = place(&p->x, sorted[i]->p50_ms);
         const double y = place(&p->y, 100 * ledge__html_quality(p->r, sorted[i]));
         if (p->n_taken < MOST_SHOWN)
             p->taken[p->n_taken++] = (Box){x - 7, y - 7, x + 7, y + 7};
-        ledge__html(h, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"><title>",
-                    sorted[i]->is_chosen      ? "chosen"
-                    : sorted[i]->is_reference ? "reference"
-                                              : "tried",
-                    x, y);
+        ledge__text_printf(h, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"><title>",
+                           sorted[i]->is_chosen      ? "chosen"
+                           : sorted[i]->is_reference ? "reference"
+                                                     : "tried",
+                           x, y);
         ledge__html_text(h, sorted[i]->name);
-        ledge__html(h, ": %.2f%%, %.3f ms</title></circle>\n",
-                    100 * ledge__html_quality(p->r, sorted[i]), sorted[i]->p50_ms);
+        ledge__text_printf(h, ": %.2f%%, %.3f ms</title></circle>\n",
+                           100 * ledge__html_quality(p->r, sorted[i]), sorted[i]->p50_ms);
     }
     for (size_t i = 0; i < n && i < MOST_SHOWN; i++)
         label(h, p, sorted[i], place(&p->x, sorted[i]->p50_ms),
               place(&p->y, 100 * ledge__html_quality(p->r, sorted[i])));
 }
 
-static void draw_pareto(LedgeHtml *h, const LedgeHtmlReport *r, int width, const char *css_class,
+static void draw_pareto(LedgeText *h, const LedgeHtmlReport *r, int width, const char *css_class,
                         const LedgeHtmlVariant **sorted, size_t n)
 {
     const int height = 300;
@@ -320,14 +323,15 @@ static void draw_pareto(LedgeHtml *h, const LedgeHtmlReport *r, int width, const
     vertical_ticks(h, &p.x, p.y.from);
     front(h, &p, sorted, n);
     points(h, &p, sorted, n);
-    ledge__html(h,
-                "<text class=\"tick\" x=\"2\" y=\"12\">%s, %%</text>"
-                "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"end\">latency p50, ms"
-                "</text></svg>\n",
-                ledge__html_is_labelled(r) ? "top-1" : "agreement", p.x.to, height - 8);
+    ledge__text_printf(
+        h,
+        "<text class=\"tick\" x=\"2\" y=\"12\">%s, %%</text>"
+        "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"end\">latency p50, ms"
+        "</text></svg>\n",
+        ledge__html_is_labelled(r) ? "top-1" : "agreement", p.x.to, height - 8);
 }
 
-void ledge__html_chart_pareto(LedgeHtml *h, const LedgeHtmlReport *r, int width,
+void ledge__html_chart_pareto(LedgeText *h, const LedgeHtmlReport *r, int width,
                               const char *css_class)
 {
     size_t n = 0;

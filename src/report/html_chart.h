@@ -7,11 +7,11 @@
 #include "report/html_text.h"
 
 /* Columns of SQNR per layer; nothing when no layer has one. */
-void ledge__html_chart_layers(LedgeHtml *h, const LedgeHtmlReport *r, int width,
+void ledge__html_chart_layers(LedgeText *h, const LedgeHtmlReport *r, int width,
                               const char *css_class);
 /* Accuracy (or, without labels, agreement) against latency, with the Pareto front; nothing when
  * fewer than two variants have both. */
-void ledge__html_chart_pareto(LedgeHtml *h, const LedgeHtmlReport *r, int width,
+void ledge__html_chart_pareto(LedgeText *h, const LedgeHtmlReport *r, int width,
                               const char *css_class);
 bool ledge__html_has_layers_chart(const LedgeHtmlReport *r);
 bool ledge__html_has_pareto_chart(const LedgeHtmlReport *r);

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "ledge/ledge.h"
-#include "serve/byte_buffer.h"
+#include "serve/json_write.h"
 
 enum { LEDGE_OIP_TENSORS = 64, LEDGE_OIP_NAME = 128 };
 
@@ -38,8 +38,8 @@ LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t l
 /* A body that is nothing but the bytes of the only input (header value 0). */
 LedgeStatus ledge__oip_read_raw(char *body, size_t size, const LedgeTensorInfo *input,
                                 LedgeError *err, LedgeOipRequest *out);
-/* Orders the request's inputs as the model wants them; names, types and dimensions must fit, and the
- * outputs that are asked for must be there. */
+/* Orders the request's inputs as the model wants them; names, types and dimensions must fit, and
+ * the outputs that are asked for must be there. */
 LedgeStatus ledge__oip_bind(const LedgeOipRequest *r, const LedgeModel *model,
                             const char *model_name, LedgeError *err, LedgeTensor *inputs);
 
@@ -57,8 +57,8 @@ typedef struct LedgeOipAnswer {
 /* Writes the answer; *json_bytes is the size of its JSON, or 0 when no binary tensors follow.
  * Statuses: NOT_FOUND (an output that the model lacks), TYPE, MEMORY. */
 LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, LedgeError *err,
-                             LedgeBytes *out, size_t *json_bytes);
+                             LedgeText *out, size_t *json_bytes);
 /* {"error":"…"} */
-void ledge__oip_write_error(const char *message, LedgeBytes *out);
+void ledge__oip_write_error(const char *message, LedgeText *out);
 
 #endif

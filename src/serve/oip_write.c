@@ -3,73 +3,68 @@
 
 #include <string.h>
 
-static void put_key(LedgeBytes *b, const char *key)
+static void put_key(LedgeText *b, const char *key)
 {
-    ledge__bytes_put(b, "\"", 1);
-    ledge__bytes_text(b, key);
-    ledge__bytes_put(b, "\":", 2);
+    ledge__text_put(b, "\"", 1);
+    ledge__text_add(b, key);
+    ledge__text_put(b, "\":", 2);
 }
 
-static void put_string(LedgeBytes *b, const char *text)
-{
-    ledge__bytes_json_string(b, text, strlen(text));
-}
-
-static void put_element(LedgeBytes *b, const LedgeTensor *t, size_t i)
+static void put_element(LedgeText *b, const LedgeTensor *t, size_t i)
 {
     switch (t->type) {
     case LEDGE_BOOL:
-        ledge__bytes_text(b, ((const uint8_t *)t->data)[i] ? "true" : "false");
+        ledge__text_add(b, ((const uint8_t *)t->data)[i] ? "true" : "false");
         break;
     case LEDGE_UINT8:
-        ledge__bytes_json_integer(b, ((const uint8_t *)t->data)[i]);
+        ledge__json_put_integer(b, ((const uint8_t *)t->data)[i]);
         break;
     case LEDGE_UINT16:
-        ledge__bytes_json_integer(b, ((const uint16_t *)t->data)[i]);
+        ledge__json_put_integer(b, ((const uint16_t *)t->data)[i]);
         break;
     case LEDGE_UINT32:
-        ledge__bytes_json_integer(b, ((const uint32_t *)t->data)[i]);
+        ledge__json_put_integer(b, ((const uint32_t *)t->data)[i]);
         break;
     case LEDGE_UINT64:
-        ledge__bytes_json_unsigned(b, ((const uint64_t *)t->data)[i]);
+        ledge__json_put_unsigned(b, ((const uint64_t *)t->data)[i]);
         break;
     case LEDGE_INT8:
-        ledge__bytes_json_integer(b, ((const int8_t *)t->data)[i]);
+        ledge__json_put_integer(b, ((const int8_t *)t->data)[i]);
         break;
     case LEDGE_INT16:
-        ledge__bytes_json_integer(b, ((const int16_t *)t->data)[i]);
+        ledge__json_put_integer(b, ((const int16_t *)t->data)[i]);
         break;
     case LEDGE_INT32:
-        ledge__bytes_json_integer(b, ((const int32_t *)t->data)[i]);
+        ledge__json_put_integer(b, ((const int32_t *)t->data)[i]);
         break;
     case LEDGE_INT64:
-        ledge__bytes_json_integer(b, ((const int64_t *)t->data)[i]);
+        ledge__json_put_integer(b, ((const int64_t *)t->data)[i]);
         break;
     case LEDGE_DOUBLE:
-        ledge__bytes_json_double(b, ((const double *)t->data)[i]);
+        ledge__json_put_double(b, ((const double *)t->data)[i]);
         break;
     case LEDGE_STRING: {
         const LedgeString *s = (const LedgeString *)t->data + i;
-        ledge__bytes_json_string(b, s->data, s->size);
+        ledge__json_put_string(b, s->data, s->size);
         break;
     }
     default:
-        ledge__bytes_json_float(b, ((const float *)t->data)[i]);
+        ledge__json_put_float(b, ((const float *)t->data)[i]);
         break;
     }
 }
 
-static void put_data(LedgeBytes *b, const LedgeTensor *t)
+static void put_data(LedgeText *b, const LedgeTensor *t)
 {
     const size_t n = (size_t)ledge_tensor_count(t);
     put_key(b, "data");
-    ledge__bytes_put(b, "[", 1);
+    ledge__text_put(b, "[", 1);
     for (size_t i = 0; i < n; i++) {
         if (i)
-            ledge__bytes_put(b, ",", 1);
+            ledge__text_put(b, ",", 1);
         put_element(b, t, i);
     }
-    ledge__bytes_put(b, "]", 1);
+    ledge__text_put(b, "]", 1);
 }
 
 /* Bytes of the tensor as a blob. */
@@ -84,46 +79,46 @@ static uint64_t blob_bytes(const LedgeTensor *t)
     return sum;
 }
 
-static void put_blob(LedgeBytes *b, const LedgeTensor *t)
+static void put_blob(LedgeText *b, const LedgeTensor *t)
 {
     if (t->type != LEDGE_STRING) {
-        ledge__bytes_put(b, t->data, (size_t)blob_bytes(t));
+        ledge__text_put(b, t->data, (size_t)blob_bytes(t));
         return;
     }
     for (size_t i = 0; i < (size_t)ledge_tensor_count(t); i++) {
         const LedgeString *s = (const LedgeString *)t->data + i;
         const unsigned char n[4] = {s->size & 255, s->size >> 8 & 255, s->size >> 16 & 255,
                                     s->size >> 24 & 255};
-        ledge__bytes_put(b, n, 4);
-        ledge__bytes_put(b, s->data, s->size);
+        ledge__text_put(b, n, 4);
+        ledge__text_put(b, s->data, s->size);
     }
 }
 
-static void put_output(LedgeBytes *b, const char *name, const LedgeTensor *t, bool binary)
+static void put_output(LedgeText *b, const char *name, const LedgeTensor *t, bool binary)
 {
-    ledge__bytes_put(b, "{", 1);
+    ledge__text_put(b, "{", 1);
     put_key(b, "name");
-    put_string(b, name);
-    ledge__bytes_put(b, ",", 1);
+    ledge__json_put_text(b, name);
+    ledge__text_put(b, ",", 1);
     put_key(b, "datatype");
-    put_string(b, ledge__oip_datatype(t->type));
-    ledge__bytes_put(b, ",", 1);
+    ledge__json_put_text(b, ledge__oip_datatype(t->type));
+    ledge__text_put(b, ",", 1);
     put_key(b, "shape");
-    ledge__bytes_put(b, "[", 1);
+    ledge__text_put(b, "[", 1);
     for (int32_t i = 0; i < t->rank; i++) {
         if (i)
-            ledge__bytes_put(b, ",", 1);
-        ledge__bytes_json_integer(b, t->dims[i]);
+            ledge__text_put(b, ",", 1);
+        ledge__json_put_integer(b, t->dims[i]);
     }
-    ledge__bytes_put(b, "],", 2);
+    ledge__text_put(b, "],", 2);
     if (binary) {
-        ledge__bytes_text(b, "\"parameters\":{\"binary_data_size\":");
-        ledge__bytes_json_integer(b, (int64_t)blob_bytes(t));
-        ledge__bytes_put(b, "}", 1);
+        ledge__text_add(b, "\"parameters\":{\"binary_data_size\":");
+        ledge__json_put_integer(b, (int64_t)blob_bytes(t));
+        ledge__text_put(b, "}", 1);
     } else {
         put_data(b, t);
     }
-    ledge__bytes_put(b, "}", 1);
+    ledge__text_put(b, "}", 1);
 }
 
 typedef struct Wanted {
@@ -160,37 +155,37 @@ static LedgeStatus choose(const LedgeOipRequest *r, const LedgeOipAnswer *a, Led
 }
 
 LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, LedgeError *err,
-                             LedgeBytes *out, size_t *json_bytes)
+                             LedgeText *out, size_t *json_bytes)
 {
     Wanted wanted[LEDGE_OIP_TENSORS];
     size_t n;
     bool binary = false;
     LEDGE_TRY(choose(r, a, err, wanted, &n));
-    ledge__bytes_put(out, "{", 1);
+    ledge__text_put(out, "{", 1);
     put_key(out, "model_name");
-    put_string(out, a->model);
-    ledge__bytes_put(out, ",", 1);
+    ledge__json_put_text(out, a->model);
+    ledge__text_put(out, ",", 1);
     put_key(out, "model_version");
-    put_string(out, a->version);
+    ledge__json_put_text(out, a->version);
     if (a->id[0]) {
-        ledge__bytes_put(out, ",", 1);
+        ledge__text_put(out, ",", 1);
         put_key(out, "id");
-        put_string(out, a->id);
+        ledge__json_put_text(out, a->id);
     }
     if (a->parameters) {
-        ledge__bytes_text(out, ",\"parameters\":{");
-        ledge__bytes_text(out, a->parameters);
-        ledge__bytes_put(out, "}", 1);
+        ledge__text_add(out, ",\"parameters\":{");
+        ledge__text_add(out, a->parameters);
+        ledge__text_put(out, "}", 1);
     }
-    ledge__bytes_text(out, ",\"outputs\":[");
+    ledge__text_add(out, ",\"outputs\":[");
     for (size_t i = 0; i < n; i++) {
         if (i)
-            ledge__bytes_put(out, ",", 1);
+            ledge__text_put(out, ",", 1);
         put_output(out, a->names[wanted[i].output], &a->outputs[wanted[i].output],
                    wanted[i].binary);
         binary |= wanted[i].binary;
     }
-    ledge__bytes_text(out, "]}");
+    ledge__text_add(out, "]}");
     *json_bytes = binary ? out->n : 0;
     for (size_t i = 0; i < n; i++)
         if (wanted[i].binary)
@@ -198,9 +193,9 @@ LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, 
     return out->failed ? ledge__no_memory(err) : LEDGE_OK;
 }
 
-void ledge__oip_write_error(const char *message, LedgeBytes *out)
+void ledge__oip_write_error(const char *message, LedgeText *out)
 {
-    ledge__bytes_text(out, "{\"error\":");
-    put_string(out, message);
-    ledge__bytes_put(out, "}", 1);
+    ledge__text_add(out, "{\"error\":");
+    ledge__json_put_text(out, message);
+    ledge__text_put(out, "}", 1);
 }

@@ -1,5 +1,4 @@
 /* Which path does what. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,20 +44,16 @@ static bool is(const Path *p, const char *pattern)
     return true;
 }
 
-static enum MHD_Result send_bytes(LedgeExchange *x, unsigned code, const char *type, LedgeBytes *b)
+static enum MHD_Result send_json(LedgeExchange *x, LedgeText *body)
 {
-    char *body = b->failed ? NULL : malloc(b->n ? b->n : 1);
-    const size_t n = b->n;
-    if (body && n)
-        memcpy(body, b->p, n);
-    ledge__bytes_free(b);
-    return body ? ledge__send(x, code, type, body, n, NULL, NULL)
-                : ledge__send_error(x, 500, "out of memory");
+    const enum MHD_Result done = ledge__send(x, 200, "application/json", body, NULL, NULL);
+    ledge__text_free(body);
+    return done;
 }
 
-static void put_string(LedgeBytes *b, const char *text)
+static enum MHD_Result send_status(LedgeExchange *x, unsigned code)
 {
-    ledge__bytes_json_string(b, text, strlen(text));
+    return ledge__send(x, code, NULL, NULL, NULL, NULL);
 }
 
 /* A model that cannot be found is 404; one that is known and not loaded 503. */
@@ -77,32 +72,31 @@ static enum MHD_Result send_missing(LedgeExchange *x, LedgeStatus s, const Ledge
 
 static enum MHD_Result send_server(LedgeExchange *x)
 {
-    LedgeBytes b;
-    ledge__bytes_init(&b, ledge__allocator_or_default(NULL));
-    ledge__bytes_text(&b, "{\"name\":\"ledge\",\"version\":");
-    put_string(&b, ledge_version());
-    ledge__bytes_text(&b, ",\"extensions\":[\"binary_tensor_data\",\"model_repository\"]}");
-    return send_bytes(x, 200, "application/json", &b);
+    LedgeText b = {0};
+    ledge__text_add(&b, "{\"name\":\"ledge\",\"version\":");
+    ledge__json_put_text(&b, ledge_version());
+    ledge__text_add(&b, ",\"extensions\":[\"binary_tensor_data\",\"model_repository\"]}");
+    return send_json(x, &b);
 }
 
-static void put_tensor_info(LedgeBytes *b, const LedgeTensorInfo *info)
+static void put_tensor_info(LedgeText *b, const LedgeTensorInfo *info)
 {
     const char *type = ledge__oip_datatype(info->type);
-    ledge__bytes_text(b, "{\"name\":");
-    put_string(b, info->name);
-    ledge__bytes_text(b, ",\"datatype\":");
-    put_string(b, type ? type : ledge_type_name(info->type));
-    ledge__bytes_text(b, ",\"shape\":[");
+    ledge__text_add(b, "{\"name\":");
+    ledge__json_put_text(b, info->name);
+    ledge__text_add(b, ",\"datatype\":");
+    ledge__json_put_text(b, type ? type : ledge_type_name(info->type));
+    ledge__text_add(b, ",\"shape\":[");
     for (int32_t i = 0; i < info->rank; i++) {
         if (i)
-            ledge__bytes_text(b, ",");
-        ledge__bytes_json_integer(b, info->dims[i]);
+            ledge__text_add(b, ",");
+        ledge__json_put_integer(b, info->dims[i]);
     }
-    ledge__bytes_text(b, "]}");
+    ledge__text_add(b, "]}");
 }
 
 typedef struct Versions {
-    LedgeBytes *b;
+    LedgeText *b;
     const char *name;
     size_t n;
 } Versions;
@@ -113,43 +107,46 @@ static void put_version(void *arg, const LedgeModelEntry *e)
     if (strcmp(e->name, v->name) != 0 || !e->served)
         return;
     if (v->n++)
-        ledge__bytes_text(v->b, ",");
-    put_string(v->b, e->version);
+        ledge__text_add(v->b, ",");
+    ledge__json_put_text(v->b, e->version);
 }
 
-static enum MHD_Result send_model(LedgeExchange *x, const LedgeServed *m)
+static enum MHD_Result send_model(LedgeExchange *x, const LedgeServed *m, const char *name)
 {
-    LedgeBytes b;
-    ledge__bytes_init(&b, ledge__allocator_or_default(NULL));
-    ledge__bytes_text(&b, "{\"name\":");
-    put_string(&b, m->name);
-    ledge__bytes_text(&b, ",\"versions\":[");
+    LedgeText b = {0};
+    ledge__text_add(&b, "{\"name\":");
+    ledge__json_put_text(&b, name);
+    ledge__text_add(&b, ",\"versions\":[");
     Versions v = {&b, m->name, 0};
     ledge__model_table_visit(x->server->table, put_version, &v);
-    ledge__bytes_text(&b, "],\"platform\":\"onnx_onnxv1\",\"inputs\":[");
+    ledge__text_add(&b, "],\"platform\":\"onnx_onnxv1\",\"inputs\":[");
     for (size_t i = 0; i < m->n_inputs; i++) {
-        ledge__bytes_text(&b, i ? "," : "");
+        ledge__text_add(&b, i ? "," : "");
         put_tensor_info(&b, ledge_model_input(m->model, i));
     }
-    ledge__bytes_text(&b, "],\"outputs\":[");
+    ledge__text_add(&b, "],\"outputs\":[");
     for (size_t i = 0; i < m->n_outputs; i++) {
-        ledge__bytes_text(&b, i ? "," : "");
+        ledge__text_add(&b, i ? "," : "");
         put_tensor_info(&b, ledge_model_output(m->model, i));
     }
-    ledge__bytes_text(&b, "]}");
-    return send_bytes(x, 200, "application/json", &b);
+    ledge__text_add(&b, "]}");
+    return send_json(x, &b);
 }
 
+/* A ladder is what its lowest model is; it is ready when that is. */
 static enum MHD_Result get_model(LedgeExchange *x, const char *name, const char *version,
                                  bool ready)
 {
     LedgeError err = {0};
     LedgeServed *m = NULL;
-    const LedgeStatus s = ledge__model_table_find(x->server->table, name, version, &err, &m);
+    LedgeLadder *ladder = version ? NULL : ledge__ladders_find(x->server->ladders, name);
+    const LedgeStatus s = ladder
+                              ? ledge__ladder_model(ladder, 0, &err, &m)
+                              : ledge__model_table_find(x->server->table, name, version, &err, &m);
+    ledge__ladder_unref(ladder);
     if (s != LEDGE_OK)
         return send_missing(x, s, &err);
-    const enum MHD_Result r =
-        ready ? ledge__send(x, 200, NULL, NULL, 0, NULL, NULL) : send_model(x, m);
+    const enum MHD_Result r = ready ? send_status(x, 200) : send_model(x, m, name);
     ledge__served_unref(m);
     return r;
 }
@@ -157,70 +154,95 @@ static enum MHD_Result get_model(LedgeExchange *x, const char *name, const char 
 /* ---- the repository extension ---- */
 
 typedef struct Index {
-    LedgeBytes b;
+    LedgeText b;
     size_t n;
 } Index;
 
 static void put_entry(void *arg, const LedgeModelEntry *e)
 {
     Index *index = arg;
-    ledge__bytes_text(&index->b, index->n++ ? ",{\"name\":" : "{\"name\":");
-    put_string(&index->b, e->name);
-    ledge__bytes_text(&index->b, ",\"version\":");
-    put_string(&index->b, e->version);
-    ledge__bytes_text(&index->b, ",\"state\":");
-    put_string(&index->b, e->served ? "READY" : "UNAVAILABLE");
-    ledge__bytes_text(&index->b, ",\"reason\":");
-    put_string(&index->b, e->reason);
-    ledge__bytes_text(&index->b, "}");
+    ledge__text_add(&index->b, index->n++ ? ",{\"name\":" : "{\"name\":");
+    ledge__json_put_text(&index->b, e->name);
+    ledge__text_add(&index->b, ",\"version\":");
+    ledge__json_put_text(&index->b, e->version);
+    ledge__text_add(&index->b, ",\"state\":");
+    ledge__json_put_text(&index->b, e->served ? "READY" : "UNAVAILABLE");
+    ledge__text_add(&index->b, ",\"reason\":");
+    ledge__json_put_text(&index->b, e->reason);
+    ledge__text_add(&index->b, "}");
 }
 
 static enum MHD_Result send_index(LedgeExchange *x)
 {
     Index index = {.n = 0};
-    ledge__bytes_init(&index.b, ledge__allocator_or_default(NULL));
-    ledge__bytes_text(&index.b, "[");
+    ledge__text_add(&index.b, "[");
     ledge__model_table_visit(x->server->table, put_entry, &index);
-    ledge__bytes_text(&index.b, "]");
-    return send_bytes(x, 200, "application/json", &index.b);
+    ledge__text_add(&index.b, "]");
+    return send_json(x, &index.b);
 }
 
-static enum MHD_Result change(LedgeExchange *x, const char *name, const char *what)
+/* Hands the work over; past the bound of the queue it is refused by the same way as a worker's
+ * answer. */
+static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
+{
+    LedgeWork *w = &x->work;
+    w->owner = x;
+    w->arrived = ledge__now();
+    MHD_suspend_connection(x->connection); /* before a worker can resume it */
+    if (ledge__workers_push(workers, w))
+        return MHD_YES;
+    ledge__oip_write_error("too many requests wait already; try again", &w->out);
+    w->end = LEDGE_WORK_LATE;
+    x->ready = true;
+    MHD_resume_connection(x->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result load(LedgeExchange *x, const char *name)
+{
+    if (!ledge__served_name_ok(name))
+        return ledge__send_error(x, 404, "no such model");
+    x->work.kind = LEDGE_WORK_LOAD;
+    x->work.table = x->server->table;
+    snprintf(x->work.name, sizeof x->work.name, "%s", name);
+    return push(x, x->server->loaders);
+}
+
+static enum MHD_Result unload(LedgeExchange *x, const char *name)
 {
     LedgeError err = {0};
-    const LedgeStatus s = strcmp(what, "load") == 0
-                              ? ledge__model_table_load(x->server->table, name, &err)
-                              : ledge__model_table_unload(x->server->table, name, &err);
+    const LedgeStatus s = ledge__model_table_unload(x->server->table, name, &err);
     if (s != LEDGE_OK)
         return send_missing(x, s, &err);
-    char *empty = strdup("{}");
-    return ledge__send(x, 200, "application/json", empty, empty ? 2 : 0, NULL, NULL);
+    return ledge__send_static(x, "application/json", "{}", 2, NULL, NULL);
 }
 
 /* ---- inference ---- */
+
+/* The model to begin with: by its own name, or as a ladder's rung. */
+static LedgeStatus find_model(LedgeExchange *x, const char *name, const char *version,
+                              LedgeError *err)
+{
+    LedgeWork *w = &x->work;
+    w->ladder = version ? NULL : ledge__ladders_find(x->server->ladders, name);
+    if (!w->ladder)
+        return ledge__model_table_find(x->server->table, name, version, err, &w->model);
+    w->rung = ledge_adaptive_first(w->ladder->adaptive);
+    return ledge__ladder_model(w->ladder, w->rung, err, &w->model);
+}
 
 static enum MHD_Result enqueue(LedgeExchange *x, LedgeWorkKind kind, const char *name,
                                const char *version)
 {
     LedgeError err = {0};
     LedgeWork *w = &x->work;
-    const LedgeStatus s = ledge__model_table_find(x->server->table, name, version, &err, &w->model);
+    const LedgeStatus s = find_model(x, name, version, &err);
     if (s != LEDGE_OK)
         return send_missing(x, s, &err);
+    const double own = w->model->options.deadline;
     w->kind = kind;
-    w->owner = x;
-    w->arrived = ledge__now();
-    w->deadline = w->arrived + x->server->options.deadline;
-    x->queued = true;
-    MHD_suspend_connection(x->connection); /* before a worker can resume it */
-    if (ledge__workers_push(x->server->workers, w))
-        return MHD_YES;
-    /* Full: the answer goes out by the same way as a worker's. */
-    ledge__oip_write_error("too many requests wait already; try again", &w->out);
-    w->end = LEDGE_WORK_LATE;
-    x->ready = true;
-    MHD_resume_connection(x->connection);
-    return MHD_YES;
+    w->deadline = ledge__now() + (own > 0 ? own : x->server->options.deadline);
+    return push(x, x->server->workers);
 }
 
 static enum MHD_Result infer(LedgeExchange *x, const char *name, const char *version)
@@ -261,12 +283,12 @@ static enum MHD_Result classify(LedgeExchange *x, const char *name, const char *
 static enum MHD_Result get(LedgeExchange *x, const Path *p)
 {
     LedgeServer *s = x->server;
+    LedgeText text = {0};
     if (is(p, "/v2/health/live"))
-        return ledge__send(x, 200, NULL, NULL, 0, NULL, NULL);
+        return send_status(x, 200);
     if (is(p, "/v2/health/ready"))
-        return ledge__send(
-            x, ledge__model_table_ready(s->table) && !atomic_load(&s->draining) ? 200 : 503, NULL,
-            NULL, 0, NULL, NULL);
+        return send_status(
+            x, ledge__model_table_ready(s->table) && !atomic_load(&s->draining) ? 200 : 503);
     if (is(p, "/v2"))
         return send_server(x);
     if (is(p, "/v2/models/*"))
@@ -278,16 +300,16 @@ static enum MHD_Result get(LedgeExchange *x, const Path *p)
     if (is(p, "/v2/models/*/versions/*/ready"))
         return get_model(x, p->part[2], p->part[4], true);
     if (is(p, "/metrics")) {
-        size_t n;
-        char *text = ledge__server_metrics(s, &n);
-        return text ? ledge__send(x, 200, LEDGE_PROM_CONTENT_TYPE, text, n, NULL, NULL)
-                    : ledge__send_error(x, 500, "out of memory");
+        ledge__server_metrics(s, &text);
+        return ledge__send(x, 200, LEDGE_PROM_CONTENT_TYPE, &text, NULL, NULL);
+    }
+    if (is(p, "/v1/resources")) {
+        ledge__watch_history(s->watch, &text);
+        return send_json(x, &text);
     }
     if (is(p, "/v1/status")) {
-        size_t n;
-        char *text = ledge__server_status(s, &n);
-        return text ? ledge__send(x, 200, "application/json", text, n, NULL, NULL)
-                    : ledge__send_error(x, 500, "out of memory");
+        ledge__server_status(s, &text);
+        return send_json(x, &text);
     }
     if (p->n == 0)
         return ledge__send_page(x);
@@ -306,8 +328,10 @@ static enum MHD_Result post(LedgeExchange *x, const Path *p)
         return classify(x, p->part[2], p->part[4]);
     if (is(p, "/v2/repository/index"))
         return send_index(x);
-    if (is(p, "/v2/repository/models/*/load") || is(p, "/v2/repository/models/*/unload"))
-        return change(x, p->part[3], p->part[4]);
+    if (is(p, "/v2/repository/models/*/load"))
+        return load(x, p->part[3]);
+    if (is(p, "/v2/repository/models/*/unload"))
+        return unload(x, p->part[3]);
     return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
 }
 

@@ -20,7 +20,6 @@ static void set_defaults(LedgeServerOptions *o)
     o->workers = o->workers > 0 ? o->workers : fast > 0 ? fast : cores;
     o->workers = o->workers < LEDGE_SERVE_WORKERS ? o->workers : LEDGE_SERVE_WORKERS;
     o->queue = o->queue ? o->queue : 256;
-    o->batch = o->batch ? o->batch : 1;
     o->deadline = o->deadline > 0 ? o->deadline : 30;
     o->body_limit = o->body_limit ? o->body_limit : (size_t)64 << 20;
     o->connections = o->connections ? o->connections : 1000;
@@ -29,66 +28,73 @@ static void set_defaults(LedgeServerOptions *o)
 
 /* ---- answers ---- */
 
-enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, char *body,
-                            size_t size, const char *extra, const char *value)
+static void free_body(void *p)
 {
-    struct MHD_Response *r = MHD_create_response_from_buffer(
-        size, body, body ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
-    if (!r) {
-        free(body);
-        return MHD_NO;
-    }
+    ledge__free(NULL, p);
+}
+
+/* Counts and sends the response, which is given up here. */
+static enum MHD_Result respond(LedgeExchange *x, unsigned code, struct MHD_Response *r,
+                               const char *type, const char *extra, const char *value)
+{
     if (type)
         MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     if (extra)
         MHD_add_response_header(r, extra, value);
-    if (code < LEDGE_CODES)
-        atomic_fetch_add(&x->server->codes[code], 1);
+    atomic_fetch_add(&x->server->codes[code], 1);
     const enum MHD_Result done = MHD_queue_response(x->connection, code, r);
     MHD_destroy_response(r);
     return done;
 }
 
-/* A copy that free() frees, whatever the allocator of `b` does. */
-static char *copy_of(const LedgeBytes *b)
+enum MHD_Result ledge__send_static(LedgeExchange *x, const char *type, const void *bytes,
+                                   size_t size, const char *extra, const char *value)
 {
-    char *p = malloc(b->n ? b->n : 1);
-    if (p && b->n)
-        memcpy(p, b->p, b->n);
-    return p;
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(size, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT);
+    return r ? respond(x, 200, r, type, extra, value) : MHD_NO;
+}
+
+enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, LedgeText *body,
+                            const char *extra, const char *value)
+{
+    if (body && body->failed) {
+        ledge__text_free(body);
+        return code == 500 ? MHD_NO : ledge__send_error(x, 500, "out of memory");
+    }
+    struct MHD_Response *r =
+        body && body->p
+            ? MHD_create_response_from_buffer_with_free_callback(body->n, body->p, free_body)
+            : MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    if (r && body)
+        *body = (LedgeText){.allocator = body->allocator};
+    return r ? respond(x, code, r, type, extra, value) : MHD_NO;
 }
 
 enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *message)
 {
-    LedgeBytes b;
-    ledge__bytes_init(&b, ledge__allocator_or_default(NULL));
-    ledge__oip_write_error(message, &b);
-    char *body = b.failed ? NULL : copy_of(&b);
-    const size_t n = body ? b.n : 0;
-    ledge__bytes_free(&b);
-    return ledge__send(x, code, "application/json", body, n,
-                       code == 503   ? "Retry-After"
-                       : code == 401 ? "WWW-Authenticate"
-                                     : NULL,
-                       code == 503 ? "1" : "Bearer");
+    LedgeText body = {0};
+    ledge__oip_write_error(message, &body);
+    const enum MHD_Result done = ledge__send(x, code, "application/json", &body,
+                                             code == 503   ? "Retry-After"
+                                             : code == 401 ? "WWW-Authenticate"
+                                                           : NULL,
+                                             code == 503 ? "1" : "Bearer");
+    ledge__text_free(&body);
+    return done;
 }
 
 enum MHD_Result ledge__send_answer(LedgeExchange *x)
 {
     LedgeWork *w = &x->work;
-    static const unsigned codes[] = {200, 400, 503, 500};
+    static const unsigned codes[] = {200, 400, 503, 500, 404};
     const unsigned code = codes[w->end];
     char length[24];
-    if (w->out.failed || (w->end == LEDGE_WORK_FAILED && w->out.n == 0))
-        return ledge__send_error(x, 500, "out of memory");
-    char *body = copy_of(&w->out);
-    if (!body)
-        return ledge__send_error(x, 500, "out of memory");
     if (w->out_json == 0)
-        return ledge__send(x, code, "application/json", body, w->out.n,
-                           code == 503 ? "Retry-After" : NULL, "1");
+        return ledge__send(x, code, "application/json", &w->out, code == 503 ? "Retry-After" : NULL,
+                           "1");
     snprintf(length, sizeof length, "%zu", w->out_json);
-    return ledge__send(x, code, "application/octet-stream", body, w->out.n,
+    return ledge__send(x, code, "application/octet-stream", &w->out,
                        "Inference-Header-Content-Length", length);
 }
 
@@ -108,7 +114,6 @@ static LedgeExchange *begin(LedgeServer *s, struct MHD_Connection *c)
         return NULL;
     x->server = s;
     x->connection = c;
-    ledge__bytes_init(&x->work.out, ledge__allocator_or_default(NULL));
     atomic_fetch_add(&s->active, 1);
     return x;
 }
@@ -221,7 +226,8 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     if (!x)
         return;
     ledge__served_unref(x->work.model);
-    ledge__bytes_free(&x->work.out);
+    ledge__ladder_unref(x->work.ladder);
+    ledge__text_free(&x->work.out);
     free(x->work.body);
     atomic_fetch_sub(&x->server->active, 1);
     free(x);
@@ -283,7 +289,7 @@ static LedgeStatus start_daemon(LedgeServer *s, LedgeError *err)
 }
 
 LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTable *table,
-                                LedgeError *err, LedgeServer **out)
+                                LedgeLadders *ladders, LedgeError *err, LedgeServer **out)
 {
     LedgeServer *s = calloc(1, sizeof *s);
     if (!s)
@@ -291,14 +297,16 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     s->options = *options;
     set_defaults(&s->options);
     s->table = table;
+    s->ladders = ladders;
     s->started = ledge__now();
     pthread_mutex_init(&s->resources_lock, NULL);
     const LedgeWorkOptions work = {.workers = s->options.workers,
                                    .queue = s->options.queue,
-                                   .batch = s->options.batch,
-                                   .delay = s->options.delay,
                                    .tensor_limit = 4 * s->options.body_limit,
+                                   .answer = ledge__infer,
                                    .ready = answer_is_ready};
+    const LedgeWorkOptions load = {
+        .workers = 1, .queue = 16, .answer = ledge__load, .ready = answer_is_ready};
     LedgeStatus status =
         ledge__resources_new(NULL, "", ledge__allocator_or_default(NULL), err, &s->resources);
     if (status == LEDGE_OK && options->token) {
@@ -311,6 +319,10 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     }
     if (status == LEDGE_OK)
         status = ledge__workers_new(&work, err, &s->workers);
+    if (status == LEDGE_OK)
+        status = ledge__workers_new(&load, err, &s->loaders);
+    if (status == LEDGE_OK)
+        status = ledge__watch_new(&s->options.watch, table, err, &s->watch);
     if (status == LEDGE_OK)
         status = start_daemon(s, err);
     if (status != LEDGE_OK)
@@ -337,12 +349,15 @@ void ledge__server_stop(LedgeServer *s, double patience)
         while (atomic_load(&s->active) > 0 && ledge__now() < until)
             nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
         ledge__workers_free(s->workers); /* answers what waits; nobody may be suspended below */
-        s->workers = NULL;
+        ledge__workers_free(s->loaders);
+        s->workers = s->loaders = NULL;
         MHD_stop_daemon(s->daemon);
         if (listening != MHD_INVALID_SOCKET)
             (void)close(listening);
     }
     ledge__workers_free(s->workers);
+    ledge__workers_free(s->loaders);
+    ledge__watch_free(s->watch, 2);
     ledge__resources_free(s->resources);
     pthread_mutex_destroy(&s->resources_lock);
     free(s->token);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "monitor/prom_text.h"
-#include "serve/server_page.h"
 #include "serve/server_state.h"
 
 enum { MODELS = 1024 };
@@ -24,9 +23,17 @@ static void hold(void *arg, const LedgeModelEntry *e)
         l->model[l->n++] = ledge__served_ref(e->served);
 }
 
+static Loaded *loaded(LedgeServer *s)
+{
+    Loaded *l = calloc(1, sizeof *l);
+    if (l)
+        ledge__model_table_visit(s->table, hold, l);
+    return l;
+}
+
 static void let_go(Loaded *l)
 {
-    for (size_t i = 0; i < l->n; i++)
+    for (size_t i = 0; l && i < l->n; i++)
         ledge__served_unref(l->model[i]);
     free(l);
 }
@@ -36,13 +43,20 @@ typedef struct Numbers {
     uint64_t answered, failed;
     LedgeSketch latency;
     LedgeDriftReport drift;
+    LedgeDriftShares shares;
     bool watched;
 } Numbers;
 
 static void numbers_of(LedgeServed *m, Numbers *n)
 {
     pthread_mutex_lock(&m->lock);
-    *n = (Numbers){m->answered, m->failed, m->latency, m->drift_report, m->drift != NULL};
+    *n = (Numbers){.answered = m->answered,
+                   .failed = m->failed,
+                   .latency = m->latency,
+                   .drift = m->drift_report,
+                   .watched = m->drift != NULL};
+    if (n->watched)
+        ledge__drift_shares(m->drift, &n->shares);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -100,15 +114,11 @@ static void put_findings(LedgePromText *t, const Loaded *l, const Numbers *n)
     for (size_t i = 0; i < l->n; i++)
         for (uint32_t k = 0; n[i].watched && k < n[i].drift.n; k++) {
             const LedgeDriftFinding *f = &n[i].drift.finding[k];
-            const bool feature =
-                f->measure == LEDGE_DRIFT_FEATURE_Z || f->measure == LEDGE_DRIFT_FEATURE_PSI;
-            const LedgePromLabel labels[] = {
-                {"model", l->model[i]->name},
-                {"version", l->model[i]->version},
-                {"measure", ledge__drift_measure_name(f->measure)},
-                {feature ? "feature" : NULL,
-                 feature ? ledge__drift_feature_name(l->model[i]->drift, f->feature) : NULL},
-                {NULL, NULL}};
+            const LedgePromLabel labels[] = {{"model", l->model[i]->name},
+                                             {"version", l->model[i]->version},
+                                             {"measure", ledge__drift_measure_name(f->measure)},
+                                             {f->feature[0] ? "feature" : NULL, f->feature},
+                                             {NULL, NULL}};
             ledge__prom_sample(t, labels, f->value);
         }
 }
@@ -129,6 +139,39 @@ static void put_server(LedgePromText *t, LedgeServer *s)
     ledge__prom_sample(t, NULL, ledge__now() - s->started);
     ledge__prom_family(t, "ledge_build_info", "gauge", "The version of ledge.");
     ledge__prom_sample(t, (LedgePromLabel[]){{"version", ledge_version()}, {NULL, NULL}}, 1);
+}
+
+static void put_alerts(LedgePromText *t, LedgeServer *s)
+{
+    LedgeAlert *held = calloc(LEDGE_ALERTS_KEPT, sizeof *held);
+    const size_t n = held ? ledge__watch_alerts(s->watch, held, LEDGE_ALERTS_KEPT) : 0;
+    ledge__prom_family(t, "ledge_alert_severity", "gauge", "Alerts that hold: 1 warning, 2 high.");
+    for (size_t i = 0; i < n; i++)
+        ledge__prom_sample(
+            t,
+            (LedgePromLabel[]){{"alert", held[i].name}, {"subject", held[i].subject}, {NULL, NULL}},
+            held[i].severity);
+    free(held);
+    ledge__prom_family(t, "ledge_alert_deliveries_total", "counter",
+                       "Alert messages by channel and how they fared.");
+    for (int c = 0; c < LEDGE_CHANNEL_COUNT; c++) {
+        LedgeOutboxCounts counts;
+        ledge__watch_counts(s->watch, (LedgeChannel)c, &counts);
+        const char *name = ledge__channel_name((LedgeChannel)c);
+        const struct {
+            const char *result;
+            uint64_t n;
+        } all[] = {{"delivered", counts.delivered},
+                   {"failed", counts.failed},
+                   {"dropped", counts.dropped}};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            ledge__prom_sample(
+                t, (LedgePromLabel[]){{"channel", name}, {"result", all[i].result}, {NULL, NULL}},
+                (double)all[i].n);
+    }
+    ledge__prom_family(t, "ledge_state_save_failures_total", "counter",
+                       "Drift states that could not be saved.");
+    ledge__prom_sample(t, NULL, (double)ledge__watch_save_failures(s->watch));
 }
 
 static void put_resources(LedgePromText *t, LedgeServer *s)
@@ -152,78 +195,90 @@ static void put_resources(LedgePromText *t, LedgeServer *s)
     }
 }
 
-char *ledge__server_metrics(LedgeServer *s, size_t *size)
+void ledge__server_metrics(LedgeServer *s, LedgeText *out)
 {
-    LedgePromText t;
-    Loaded *l = calloc(1, sizeof *l);
-    Numbers *n = NULL;
-    char *out = NULL;
-    ledge__prom_init(&t, ledge__allocator_or_default(NULL));
-    if (!l)
-        return NULL;
-    ledge__model_table_visit(s->table, hold, l);
-    n = calloc(l->n + 1, sizeof *n);
-    for (size_t i = 0; n && i < l->n; i++)
-        numbers_of(l->model[i], &n[i]);
+    LedgePromText t = {0};
+    Loaded *l = loaded(s);
+    Numbers *n = l ? calloc(l->n + 1, sizeof *n) : NULL;
+    t.text.failed = !n;
     if (n) {
+        for (size_t i = 0; i < l->n; i++)
+            numbers_of(l->model[i], &n[i]);
         put_models(&t, l, n);
         put_findings(&t, l, n);
         put_server(&t, s);
+        put_alerts(&t, s);
         put_resources(&t, s);
-        out = t.failed ? NULL : strdup(t.text);
-        *size = t.size;
     }
     free(n);
     let_go(l);
-    ledge__prom_free(&t);
-    return out;
+    *out = t.text;
 }
 
 /* ---- the page's JSON ---- */
 
-static void put_number(LedgeBytes *b, const char *key, double v)
+static void put_number(LedgeText *b, const char *key, double v)
 {
-    ledge__bytes_text(b, ",\"");
-    ledge__bytes_text(b, key);
-    ledge__bytes_text(b, "\":");
-    ledge__bytes_json_double(b, v);
+    ledge__text_add(b, ",\"");
+    ledge__text_add(b, key);
+    ledge__text_add(b, "\":");
+    ledge__json_put_double(b, v);
 }
 
-static void put_text(LedgeBytes *b, const char *key, const char *text)
+static void put_text(LedgeText *b, const char *key, const char *text)
 {
-    ledge__bytes_text(b, ",\"");
-    ledge__bytes_text(b, key);
-    ledge__bytes_text(b, "\":");
-    ledge__bytes_json_string(b, text, strlen(text));
+    ledge__text_add(b, ",\"");
+    ledge__text_add(b, key);
+    ledge__text_add(b, "\":");
+    ledge__json_put_text(b, text);
 }
 
-static void put_drift(LedgeBytes *b, const LedgeServed *m, const LedgeDriftReport *r)
+static void put_shares(LedgeText *b, const char *key, const double *share, uint32_t n)
+{
+    ledge__text_printf(b, ",\"%s\":[", key);
+    for (uint32_t i = 0; i < n; i++)
+        ledge__text_printf(b, i ? ",%.4f" : "%.4f", share[i]);
+    ledge__text_add(b, "]");
+}
+
+/* "spread": how confidences and groups of classes are spread in the window and in the baseline. */
+static void put_spread(LedgeText *b, const LedgeDriftShares *s)
+{
+    ledge__text_add(b, ",\"spread\":{\"edges\":[");
+    for (uint32_t i = 0; i + 1 < s->confidences; i++)
+        ledge__text_printf(b, i ? ",%.4f" : "%.4f", (double)s->edge[i]);
+    ledge__text_add(b, "]");
+    put_shares(b, "confidence", s->confidence, s->confidences);
+    put_shares(b, "confidence_before", s->confidence_before, s->confidences);
+    put_shares(b, "classes", s->group, s->groups);
+    put_shares(b, "classes_before", s->group_before, s->groups);
+    ledge__text_add(b, "}");
+}
+
+static void put_drift(LedgeText *b, const LedgeDriftReport *r)
 {
     put_text(b, "drift", r->learning ? "learning" : ledge__severity_name(r->severity));
     put_number(b, "confidence", r->judged ? r->confidence_mean : NAN);
-    ledge__bytes_text(b, ",\"findings\":[");
+    ledge__text_add(b, ",\"findings\":[");
     for (uint32_t i = 0; i < r->n; i++) {
         const LedgeDriftFinding *f = &r->finding[i];
-        const bool feature =
-            f->measure == LEDGE_DRIFT_FEATURE_Z || f->measure == LEDGE_DRIFT_FEATURE_PSI;
-        ledge__bytes_text(b, i ? ",{\"measure\":" : "{\"measure\":");
-        const char *name = ledge__drift_measure_name(f->measure);
-        ledge__bytes_json_string(b, name, strlen(name));
-        put_text(b, "feature", feature ? ledge__drift_feature_name(m->drift, f->feature) : "");
+        ledge__text_add(b, i ? ",{\"measure\":" : "{\"measure\":");
+        ledge__json_put_text(b, ledge__drift_measure_name(f->measure));
+        put_text(b, "feature", f->feature);
         put_text(b, "severity", ledge__severity_name(f->severity));
         put_number(b, "value", f->value);
         put_number(b, "threshold", f->threshold);
-        ledge__bytes_text(b, "}");
+        ledge__text_add(b, "}");
     }
-    ledge__bytes_text(b, "]");
+    ledge__text_add(b, "]");
 }
 
-static void put_model(LedgeBytes *b, LedgeServed *m)
+static void put_model(LedgeText *b, LedgeServed *m)
 {
     Numbers n;
     numbers_of(m, &n);
-    ledge__bytes_text(b, "{\"classifies\":");
-    ledge__bytes_text(b, m->takes_pictures ? "true" : "false");
+    ledge__text_add(b, "{\"classifies\":");
+    ledge__text_add(b, m->takes_pictures ? "true" : "false");
     put_text(b, "name", m->name);
     put_text(b, "version", m->version);
     put_text(b, "sha256", m->hash);
@@ -233,41 +288,53 @@ static void put_model(LedgeBytes *b, LedgeServed *m)
     put_number(b, "p50", ledge__sketch_quantile(&n.latency, 0.5));
     put_number(b, "p90", ledge__sketch_quantile(&n.latency, 0.9));
     put_number(b, "p99", ledge__sketch_quantile(&n.latency, 0.99));
-    if (n.watched)
-        put_drift(b, m, &n.drift);
-    ledge__bytes_text(b, "}");
+    if (n.watched) {
+        put_drift(b, &n.drift);
+        put_spread(b, &n.shares);
+    }
+    ledge__text_add(b, "}");
 }
 
-char *ledge__server_status(LedgeServer *s, size_t *size)
+static void put_held(LedgeText *b, LedgeServer *s)
 {
-    LedgeBytes b;
+    LedgeAlert *held = calloc(LEDGE_ALERTS_KEPT, sizeof *held);
+    const size_t n = held ? ledge__watch_alerts(s->watch, held, LEDGE_ALERTS_KEPT) : 0;
+    const double now = ledge__now();
+    b->failed |= !held;
+    for (size_t i = 0; i < n; i++) {
+        ledge__text_add(b, i ? ",{\"name\":" : "{\"name\":");
+        ledge__json_put_text(b, held[i].name);
+        put_text(b, "subject", held[i].subject);
+        put_text(b, "severity", ledge__severity_name(held[i].severity));
+        put_text(b, "text", held[i].text);
+        put_number(b, "age", now - held[i].since);
+        ledge__text_add(b, "}");
+    }
+    free(held);
+}
+
+void ledge__server_status(LedgeServer *s, LedgeText *b)
+{
     LedgeResourceSample r;
-    Loaded *l = calloc(1, sizeof *l);
-    ledge__bytes_init(&b, ledge__allocator_or_default(NULL));
-    if (!l)
-        return NULL;
-    ledge__model_table_visit(s->table, hold, l);
+    Loaded *l = loaded(s);
+    *b = (LedgeText){.failed = !l};
     sample(s, &r);
-    ledge__bytes_text(&b, "{\"ledge\":");
-    ledge__bytes_json_string(&b, ledge_version(), strlen(ledge_version()));
-    put_number(&b, "uptime", ledge__now() - s->started);
-    put_number(&b, "waiting", (double)ledge__workers_waiting(s->workers));
-    put_number(&b, "workers", s->options.workers);
-    ledge__bytes_text(&b, ",\"machine\":{\"time\":0");
-#define ROW(field, name, unit) put_number(&b, name, r.field);
+    ledge__text_add(b, "{\"ledge\":");
+    ledge__json_put_text(b, ledge_version());
+    put_number(b, "uptime", ledge__now() - s->started);
+    put_number(b, "waiting", (double)ledge__workers_waiting(s->workers));
+    put_number(b, "workers", s->options.workers);
+    ledge__text_add(b, ",\"machine\":{\"time\":0");
+#define ROW(field, name, unit) put_number(b, name, r.field);
     LEDGE_RESOURCES_LIST(ROW)
 #undef ROW
-    ledge__bytes_text(&b, "},\"models\":[");
-    for (size_t i = 0; i < l->n; i++) {
-        ledge__bytes_text(&b, i ? "," : "");
-        put_model(&b, l->model[i]);
+    ledge__text_add(b, "},\"alerts\":[");
+    put_held(b, s);
+    ledge__text_add(b, "],\"models\":[");
+    for (size_t i = 0; l && i < l->n; i++) {
+        ledge__text_add(b, i ? "," : "");
+        put_model(b, l->model[i]);
     }
-    ledge__bytes_text(&b, "]}");
+    ledge__text_add(b, "]}");
     let_go(l);
-    char *out = b.failed ? NULL : malloc(b.n);
-    if (out)
-        memcpy(out, b.p, b.n);
-    *size = b.n;
-    ledge__bytes_free(&b);
-    return out;
 }

@@ -14,13 +14,16 @@ enum { LEDGE_CODES = 600 };
 struct LedgeServer {
     LedgeServerOptions options;
     LedgeModelTable *table;
+    LedgeLadders *ladders;
     struct MHD_Daemon *daemon;
     LedgeWorkers *workers;
+    LedgeWorkers *loaders; /* one thread, which loads models for clients */
     double started;
     atomic_int active; /* requests that are not answered yet */
     atomic_bool draining;
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
     char *token;                             /* "Bearer …" */
+    LedgeWatch *watch;
     pthread_mutex_t resources_lock;
     LedgeResources *resources;
 };
@@ -33,18 +36,23 @@ typedef struct LedgeExchange {
     size_t room;    /* of work.body */
     bool refused;   /* too large, or without the token: the body is not kept */
     unsigned refusal;
-    bool queued, ready;
+    bool ready; /* a worker has answered it */
 } LedgeExchange;
 
 /* routes.c: answers the request, or hands it to the workers. */
 enum MHD_Result ledge__route(LedgeExchange *x, const char *method, const char *url);
-/* Sends bytes that become the server's to free (with free()). extra: a header, or NULL. */
-enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, char *body,
-                            size_t size, const char *extra, const char *value);
+/* Sends an answer. The body's memory goes with it and `body` is empty afterwards; NULL: no body.
+ * extra: a header, or NULL. */
+enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, LedgeText *body,
+                            const char *extra, const char *value);
+/* Bytes that stay valid for ever. */
+enum MHD_Result ledge__send_static(LedgeExchange *x, const char *type, const void *bytes,
+                                   size_t size, const char *extra, const char *value);
 enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *message);
 /* Sends what a worker left in x->work. */
 enum MHD_Result ledge__send_answer(LedgeExchange *x);
-/* server_metrics.c: the text for Prometheus, to be freed with free(); NULL: no memory. */
-char *ledge__server_metrics(LedgeServer *s, size_t *size);
+/* server_metrics.c: the text for Prometheus; the same and drift as JSON for the page. */
+void ledge__server_metrics(LedgeServer *s, LedgeText *out);
+void ledge__server_status(LedgeServer *s, LedgeText *out);
 
 #endif

@@ -8,42 +8,31 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 typedef struct Text {
-    char *p;
-    size_t n, cap;
+    LedgeText out;
     LedgeError *err;
 } Text;
 
-static LedgeStatus put(Text *t, const char *bytes, size_t n)
+static void put(Text *t, const char *bytes, size_t n)
 {
-    if (t->cap - t->n < n + 1) {
-        const size_t cap = 2 * (t->cap + n + 64);
-        char *wider = realloc(t->p, cap);
-        if (!wider)
-            return ledge__no_memory(t->err);
-        t->p = wider;
-        t->cap = cap;
-    }
-    memcpy(t->p + t->n, bytes, n);
-    t->n += n;
-    t->p[t->n] = '\0';
-    return LEDGE_OK;
+    ledge__text_put(&t->out, bytes, n);
 }
 
-static LedgeStatus put_string(Text *t, const char *s)
+static void put_string(Text *t, const char *s)
 {
-    LEDGE_TRY(put(t, "\"", 1));
+    put(t, "\"", 1);
     while (*s) {
         const size_t plain = strcspn(s, "\"\\");
-        LEDGE_TRY(put(t, s, plain));
+        put(t, s, plain);
         s += plain;
         if (*s) {
             const char escaped[2] = {'\\', *s++};
-            LEDGE_TRY(put(t, escaped, 2));
+            put(t, escaped, 2);
         }
     }
-    return put(t, "\"", 1);
+    put(t, "\"", 1);
 }
 
 static LedgeStatus put_value(Text *t, const json_t *value, int depth);
@@ -60,15 +49,16 @@ static LedgeStatus put_members(Text *t, const json_t *object, const char **keys,
          it = json_object_iter_next((json_t *)object, it))
         keys[n++] = json_object_iter_key(it);
     qsort(keys, n, sizeof *keys, by_bytes);
-    LEDGE_TRY(put(t, "{", 1));
+    put(t, "{", 1);
     for (size_t i = 0; i < n; i++) {
         if (i)
-            LEDGE_TRY(put(t, ",", 1));
-        LEDGE_TRY(put_string(t, keys[i]));
-        LEDGE_TRY(put(t, ":", 1));
+            put(t, ",", 1);
+        put_string(t, keys[i]);
+        put(t, ":", 1);
         LEDGE_TRY(put_value(t, json_object_get(object, keys[i]), depth));
     }
-    return put(t, "}", 1);
+    put(t, "}", 1);
+    return LEDGE_OK;
 }
 
 static LedgeStatus put_object(Text *t, const json_t *object, int depth)
@@ -83,18 +73,18 @@ static LedgeStatus put_object(Text *t, const json_t *object, int depth)
 
 static LedgeStatus put_array(Text *t, const json_t *array, int depth)
 {
-    LEDGE_TRY(put(t, "[", 1));
+    put(t, "[", 1);
     for (size_t i = 0; i < json_array_size(array); i++) {
         if (i)
-            LEDGE_TRY(put(t, ",", 1));
+            put(t, ",", 1);
         LEDGE_TRY(put_value(t, json_array_get(array, i), depth));
     }
-    return put(t, "]", 1);
+    put(t, "]", 1);
+    return LEDGE_OK;
 }
 
 static LedgeStatus put_value(Text *t, const json_t *value, int depth)
 {
-    char digits[32];
     if (depth >= LEDGE_CANONICAL_DEPTH)
         return ledge__fail(t->err, LEDGE_ERROR_LIMIT, NULL,
                            "arrays and objects go deeper than the %d levels allowed",
@@ -104,30 +94,32 @@ static LedgeStatus put_value(Text *t, const json_t *value, int depth)
     if (json_is_array(value))
         return put_array(t, value, depth + 1);
     if (json_is_string(value))
-        return put_string(t, json_string_value(value));
-    if (json_is_integer(value)) {
-        snprintf(digits, sizeof digits, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        return put(t, digits, strlen(digits));
-    }
-    if (json_is_boolean(value))
-        return json_is_true(value) ? put(t, "true", 4) : put(t, "false", 5);
-    if (json_is_null(value))
-        return put(t, "null", 4);
-    return ledge__fail(t->err, LEDGE_ERROR_FORMAT, NULL,
-                       "signed JSON holds whole numbers only, and this one has a fraction or an "
-                       "exponent");
+        put_string(t, json_string_value(value));
+    else if (json_is_integer(value))
+        ledge__text_printf(&t->out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else if (json_is_boolean(value))
+        ledge__text_add(&t->out, json_is_true(value) ? "true" : "false");
+    else if (json_is_null(value))
+        ledge__text_add(&t->out, "null");
+    else
+        return ledge__fail(t->err, LEDGE_ERROR_FORMAT, NULL,
+                           "signed JSON holds whole numbers only, and this one has a fraction or "
+                           "an exponent");
+    return LEDGE_OK;
 }
 
 LedgeStatus ledge__canonical_json(const json_t *value, LedgeError *err, char **out, size_t *size)
 {
     Text t = {.err = err};
     LedgeStatus status = put_value(&t, value, 0);
+    if (status == LEDGE_OK && t.out.failed)
+        status = ledge__no_memory(err);
     if (status) {
-        free(t.p);
+        ledge__text_free(&t.out);
         return status;
     }
-    *out = t.p;
-    *size = t.n;
+    *out = t.out.p;
+    *size = t.out.n;
     return LEDGE_OK;
 }
 

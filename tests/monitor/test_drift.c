@@ -196,7 +196,7 @@ static void darker_images_are_seen_in_one_window(void **state)
     assert_int_equal(severity(&r, LEDGE_DRIFT_FEATURE_PSI), LEDGE_HIGH);
     for (uint32_t i = 0; i < r.n; i++)
         if (r.finding[i].severity != LEDGE_FINE)
-            assert_int_equal(r.finding[i].feature, 0);
+            assert_string_equal(r.finding[i].feature, "feature1");
 }
 
 static void slow_answers_are_seen_and_recovery_too(void **state)

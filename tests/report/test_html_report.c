@@ -156,12 +156,12 @@ static void escaping_keeps_utf8_and_replaces_what_is_none(void **state)
                  {"a\tb", "a\xef\xbf\xbd"
                           "b"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        LedgeHtml h = {0};
+        LedgeText h = {0};
         ledge__html_text(&h, cases[i].in);
         assert_string_equal(h.p, cases[i].out);
         free(h.p);
     }
-    LedgeHtml h = {0};
+    LedgeText h = {0};
     ledge__html_text_cut(&h, "\xc3\xa9\xc3\xa9\xc3\xa9", 2);
     assert_string_equal(h.p, "\xc3\xa9\xc3\xa9\xe2\x80\xa6");
     free(h.p);

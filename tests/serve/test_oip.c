@@ -154,11 +154,11 @@ static void an_answer_reads_as_the_protocol_wants(void **state)
                               .n_outputs = 2,
                               .parameters = "\"ledge_cache\":\"hit\""};
     LedgeOipRequest *r = calloc(1, sizeof *r);
-    LedgeBytes out;
+    LedgeText out;
     size_t json;
-    ledge__bytes_init(&out, ledge__allocator_or_default(NULL));
+    ledge__text_init(&out, ledge__allocator_or_default(NULL));
     assert_int_equal(ledge__oip_write(r, &a, NULL, &out, &json), LEDGE_OK);
-    ledge__bytes_put(&out, "", 1);
+    ledge__text_put(&out, "", 1);
     assert_int_equal(json, 0);
     assert_string_equal(out.p,
                         "{\"model_name\":\"m\",\"model_version\":\"3\",\"id\":\"i\\u000a\","
@@ -166,17 +166,17 @@ static void an_answer_reads_as_the_protocol_wants(void **state)
                         "\"datatype\":\"FP32\",\"shape\":[1,4],\"data\":[1,-0.100000001,"
                         "1e+10,null]},{\"name\":\"s\",\"datatype\":\"BYTES\",\"shape\":[1],"
                         "\"data\":[\"a\\\"\xEF\xBF\xBD\"]}]}");
-    ledge__bytes_free(&out);
+    ledge__text_free(&out);
     r->n_outputs = 1;
     strcpy(r->output[0].name, "s");
     r->output[0].binary = true;
     assert_int_equal(ledge__oip_write(r, &a, NULL, &out, &json), LEDGE_OK);
     assert_int_equal(out.n, json + 7);
     assert_memory_equal(out.p + json, "\3\0\0\0a\"\xff", 7);
-    ledge__bytes_free(&out);
+    ledge__text_free(&out);
     strcpy(r->output[0].name, "none");
     assert_int_equal(ledge__oip_write(r, &a, NULL, &out, &json), LEDGE_ERROR_NOT_FOUND);
-    ledge__bytes_free(&out);
+    ledge__text_free(&out);
     free(r);
 }
 
@@ -184,8 +184,8 @@ static void floats_read_back_as_they_were(void **state)
 {
     (void)state;
     uint64_t random = 77;
-    LedgeBytes b;
-    ledge__bytes_init(&b, ledge__allocator_or_default(NULL));
+    LedgeText b;
+    ledge__text_init(&b, ledge__allocator_or_default(NULL));
     for (int i = 0; i < 2000000; i++) {
         random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
         const uint32_t bits = (uint32_t)(random >> 32);
@@ -196,13 +196,13 @@ static void floats_read_back_as_they_were(void **state)
         if (!isfinite(v))
             continue;
         b.n = 0;
-        ledge__bytes_json_float(&b, v);
-        ledge__bytes_put(&b, "", 1);
+        ledge__json_put_float(&b, v);
+        ledge__text_put(&b, "", 1);
         back = strtof(b.p, NULL);
         if (memcmp(&v, &back, 4) != 0)
             fail_msg("%.9g became %s", (double)v, b.p);
     }
-    ledge__bytes_free(&b);
+    ledge__text_free(&b);
 }
 
 static void a_raw_body_fills_the_only_input(void **state)

@@ -2,118 +2,83 @@
 #include "engine/graph/graph.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 
-typedef struct Text {
-    const LedgeAllocator *a;
-    char *p;
-    size_t n, cap;
-    bool failed;
-} Text;
+#include "base/text.h"
 
-static void put(Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void put(Text *t, const char *fmt, ...)
+static void put_type(LedgeText *t, const LedgeTensor *s)
 {
-    char piece[512];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(piece, sizeof piece, fmt, args);
-    va_end(args);
-    if (n < 0 || t->failed)
-        return;
-    size_t len = (size_t)n < sizeof piece ? (size_t)n : sizeof piece - 1;
-    while (t->cap < t->n + len + 1) {
-        size_t cap = t->cap ? t->cap * 2 : 1024;
-        char *p = ledge__alloc(t->a, cap, 1);
-        if (!p) {
-            t->failed = true;
-            return;
-        }
-        if (t->n)
-            memcpy(p, t->p, t->n);
-        ledge__free(t->a, t->p);
-        t->p = p;
-        t->cap = cap;
-    }
-    memcpy(t->p + t->n, piece, len + 1);
-    t->n += len;
-}
-
-static void put_type(Text *t, const LedgeTensor *s)
-{
-    put(t, "%s", s->type ? ledge_type_name(s->type) : "?");
+    ledge__text_printf(t, "%s", s->type ? ledge_type_name(s->type) : "?");
     if (s->rank < 0) {
-        put(t, "[*]");
+        ledge__text_printf(t, "[*]");
         return;
     }
-    put(t, "[");
+    ledge__text_printf(t, "[");
     for (int32_t d = 0; d < s->rank; d++)
         if (s->dims[d] < 0)
-            put(t, "%s?", d ? "," : "");
+            ledge__text_printf(t, "%s?", d ? "," : "");
         else
-            put(t, "%s%" PRId64, d ? "," : "", s->dims[d]);
-    put(t, "]");
+            ledge__text_printf(t, "%s%" PRId64, d ? "," : "", s->dims[d]);
+    ledge__text_printf(t, "]");
 }
 
-static void put_attr(Text *t, const LedgeAttr *a)
+static void put_attr(LedgeText *t, const LedgeAttr *a)
 {
     switch (a->type) {
     case ONNX_ATTR_INT:
-        put(t, "%s=%" PRId64, a->name, a->i);
+        ledge__text_printf(t, "%s=%" PRId64, a->name, a->i);
         break;
     case ONNX_ATTR_FLOAT:
-        put(t, "%s=%g", a->name, (double)a->f);
+        ledge__text_printf(t, "%s=%g", a->name, (double)a->f);
         break;
     case ONNX_ATTR_STRING:
-        put(t, "%s=\"%.80s\"", a->name, a->s.data);
+        ledge__text_printf(t, "%s=\"%.80s\"", a->name, a->s.data);
         break;
     case ONNX_ATTR_INTS:
-        put(t, "%s=[", a->name);
+        ledge__text_printf(t, "%s=[", a->name);
         for (size_t i = 0; i < a->count; i++)
-            put(t, "%s%" PRId64, i ? "," : "", a->ints[i]);
-        put(t, "]");
+            ledge__text_printf(t, "%s%" PRId64, i ? "," : "", a->ints[i]);
+        ledge__text_printf(t, "]");
         break;
     default:
-        put(t, "%s=<%zu>", a->name, a->count);
+        ledge__text_printf(t, "%s=<%zu>", a->name, a->count);
     }
 }
 
-static void put_node(Text *t, const LedgeNode *n)
+static void put_node(LedgeText *t, const LedgeNode *n)
 {
     for (uint32_t i = 0; i < n->n_out; i++) {
-        put(t, "%s%s", i ? ", " : "", n->out[i] ? n->out[i]->name : "_");
+        ledge__text_printf(t, "%s%s", i ? ", " : "", n->out[i] ? n->out[i]->name : "_");
         if (n->out[i]) {
-            put(t, ":");
+            ledge__text_printf(t, ":");
             put_type(t, &n->out[i]->t);
         }
     }
-    put(t, " = %s%s%s(", n->domain, n->domain[0] ? "." : "", n->op_type);
+    ledge__text_printf(t, " = %s%s%s(", n->domain, n->domain[0] ? "." : "", n->op_type);
     for (uint32_t i = 0; i < n->n_in; i++) {
         const LedgeValue *v = n->in[i].value;
-        put(t, "%s%s%s", i ? ", " : "", i == n->n_explicit && i ? "captured " : "",
-            v ? v->name : "_");
+        ledge__text_printf(t, "%s%s%s", i ? ", " : "", i == n->n_explicit && i ? "captured " : "",
+                           v ? v->name : "_");
     }
-    put(t, ")");
+    ledge__text_printf(t, ")");
     for (size_t i = 0; i < n->n_attrs; i++) {
-        put(t, i ? ", " : " {");
+        ledge__text_printf(t, i ? ", " : " {");
         put_attr(t, &n->attrs[i]);
     }
-    put(t, n->n_attrs ? "}\n" : "\n");
+    ledge__text_printf(t, n->n_attrs ? "}\n" : "\n");
 }
 
 char *ledge__graph_text(const LedgeGraph *g, const LedgeAllocator *a)
 {
-    Text t = {.a = a};
+    LedgeText t = {.allocator = a};
     for (uint32_t i = 0; i < g->n_inputs; i++) {
-        put(&t, "input %s:", g->inputs[i]->name);
+        ledge__text_printf(&t, "input %s:", g->inputs[i]->name);
         put_type(&t, &g->inputs[i]->t);
-        put(&t, "\n");
+        ledge__text_printf(&t, "\n");
     }
     for (const LedgeNode *n = g->first; n; n = n->next)
         put_node(&t, n);
     for (uint32_t i = 0; i < g->n_outputs; i++)
-        put(&t, "output %s\n", g->outputs[i]->name);
+        ledge__text_printf(&t, "output %s\n", g->outputs[i]->name);
     if (t.failed) {
         ledge__free(a, t.p);
         return NULL;

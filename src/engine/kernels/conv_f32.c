@@ -7,17 +7,18 @@
 
 #include "base/alloc.h"
 #include "base/cpu.h"
+#include "engine/kernels/conv_pixel.h"
 
 enum {
-    RUN_MAX = 96,        /* longest filter row in floats that is worth copying at borders */
+    RUN_MAX = 96,          /* longest filter row in floats that is worth copying at borders */
     PADDED_FLOATS = 16384, /* largest image that is copied with its padding */
     STRASSEN_MIN_ROWS = 12
 };
 
 const char *ledge__conv_f32_path_name(LedgeConvPath path)
 {
-    static const char *const names[] = {"pointwise", "indirect", "runs", "depthwise", "winograd",
-                                       "planes"};
+    static const char *const names[] = {"pointwise", "indirect", "runs",
+                                        "depthwise", "winograd", "planes"};
     return path < LEDGE_CONV_PATHS ? names[path] : "?";
 }
 
@@ -131,13 +132,11 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
     plan->taps = plan->path == LEDGE_CONV_RUNS ? s->kh : s->kh * s->kw;
     plan->kc = plan->path == LEDGE_CONV_RUNS ? s->kw * cg : cg;
     size_t depth, border;
-    if (!ledge__mul(plan->taps, plan->kc, &depth) ||
-        !ledge__mul(depth, LEDGE_GEMM_MR_MAX, &border))
+    if (!ledge__mul(plan->taps, plan->kc, &depth) || !ledge__mul(depth, LEDGE_GEMM_MR_MAX, &border))
         return false;
     if (plan->path == LEDGE_CONV_RUNS)
         plan_padded(plan);
-    if (!strassen_pays(s, plan->path) ||
-        !ledge__panels_init_strassen(&plan->p, plan->k, mg, depth))
+    if (!strassen_pays(s, plan->path) || !ledge__panels_init_strassen(&plan->p, plan->k, mg, depth))
         ledge__panels_init(&plan->p, plan->k, mg, depth);
     plan->mr = ledge__panels_mr(&plan->p);
     const uint32_t nv = plan->p.base + (plan->p.wide > 0);
@@ -206,9 +205,8 @@ void ledge__conv_f32_pack_bias(const LedgeConvPlan *plan, const void *bias, floa
         return;
     }
     for (size_t g = 0; g < plan->s.group; g++)
-        ledge__panels_pack_bias(
-            &plan->p, bias ? (const char *)bias + g * mg * sizeof(float) : NULL,
-            packed + g * ledge__panels_columns(&plan->p));
+        ledge__panels_pack_bias(&plan->p, bias ? (const char *)bias + g * mg * sizeof(float) : NULL,
+                                packed + g * ledge__panels_columns(&plan->p));
 }
 
 typedef struct RowsArg {
@@ -256,8 +254,8 @@ static void framed_rows(const void *arg, size_t group, size_t m0, uint32_t mr, c
         out[i] = x + i * ld;
 }
 
-static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
-                           const float **out, float *border)
+static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
+                           float *border)
 {
     const RowsArg *a = arg;
     const size_t ld = a->plan->s.c;
@@ -265,30 +263,6 @@ static void pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr
     (void)border;
     for (uint32_t i = 0; i < mr; i++)
         out[i] = x + i * ld;
-}
-
-/* An output pixel as a place in the image, stepped along. */
-typedef struct Pixel {
-    size_t n, y, x;
-} Pixel;
-
-static inline Pixel pixel_at(const LedgeConvShape *s, size_t m)
-{
-    const size_t row = m / s->ow, x = m - row * s->ow;
-    if (s->n == 1) /* a division less: this is done for every tile */
-        return (Pixel){0, row, x};
-    return (Pixel){row / s->oh, row % s->oh, x};
-}
-
-static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
-{
-    if (++p->x < s->ow)
-        return;
-    p->x = 0;
-    if (++p->y == s->oh) {
-        p->y = 0;
-        p->n++;
-    }
 }
 
 /* Taps that see nothing but padding are marked for the kernel to skip. */
@@ -303,15 +277,15 @@ static void skip_padding(const float *zeros, size_t taps, uint32_t mr, const flo
     }
 }
 
-static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
-                          const float **out, float *border)
+static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const float **out,
+                          float *border)
 {
     const RowsArg *a = arg;
     const LedgeConvShape *s = &a->plan->s;
     (void)border;
-    Pixel p = pixel_at(s, m0);
+    LedgePixel p = ledge__pixel_at(s, m0);
     bool padding = false;
-    for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
+    for (uint32_t i = 0; i < mr; i++, ledge__pixel_next(s, &p)) {
         const float **to = out + i;
         const float *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->kc;
         for (size_t ky = 0; ky < s->kh; ky++) {
@@ -327,20 +301,6 @@ static void indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
     }
     if (padding && a->plan->taps > 1)
         skip_padding(a->zeros, a->plan->taps, mr, out);
-}
-
-/* A filter row over pixels x … x + kw - 1 that leaves the image: its part inside, and zeros. */
-static const float *border_run(const LedgeConvShape *s, const float *row, size_t x, float *to)
-{
-    const size_t left = x < s->w ? 0 : (size_t)0 - x; /* x wrapped round: pixels before 0 */
-    const size_t skip = left < s->kw ? left : s->kw;
-    const size_t first = x + skip;
-    size_t count = first < s->w ? s->w - first : 0;
-    count = count < s->kw - skip ? count : s->kw - skip;
-    memset(to, 0, s->kw * s->c * sizeof(float));
-    if (count)
-        memcpy(to + skip * s->c, row + first * s->c, count * s->c * sizeof(float));
-    return to;
 }
 
 static void pad_image(const LedgeConvPlan *plan, const float *x, float *to)
@@ -362,7 +322,7 @@ static void padded_rows(const void *arg, size_t group, size_t m0, uint32_t mr, c
     const size_t line = a->plan->pw * s->c;
     (void)group;
     (void)border;
-    Pixel p = pixel_at(s, m0);
+    LedgePixel p = ledge__pixel_at(s, m0);
     const size_t step = s->sw * s->c, tap = s->dh * line;
     for (uint32_t i = 0; i < mr;) {
         const float *from = a->x + (p.n * a->plan->ph + p.y * s->sh) * line + p.x * step;
@@ -375,12 +335,12 @@ static void padded_rows(const void *arg, size_t group, size_t m0, uint32_t mr, c
         }
         i = end;
         p.x = s->ow - 1; /* on to the next row */
-        pixel_next(s, &p);
+        ledge__pixel_next(s, &p);
     }
 }
 
 /* All `mr` pixels in one output row with their filter rows inside the image: the usual case. */
-static bool run_rows_inside(const RowsArg *a, const Pixel *p, uint32_t mr, const float **out)
+static bool run_rows_inside(const RowsArg *a, const LedgePixel *p, uint32_t mr, const float **out)
 {
     const LedgeConvShape *s = &a->plan->s;
     const size_t x = p->x * s->sw - s->pl, step = s->sw * s->c;
@@ -404,10 +364,10 @@ static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
     const LedgeConvShape *s = &a->plan->s;
     const size_t kc = a->plan->kc;
     (void)group;
-    Pixel p = pixel_at(s, m0);
+    LedgePixel p = ledge__pixel_at(s, m0);
     if (run_rows_inside(a, &p, mr, out))
         return;
-    for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
+    for (uint32_t i = 0; i < mr; i++, ledge__pixel_next(s, &p)) {
         const float *image = a->x + p.n * s->h * s->w * s->c;
         const size_t x = p.x * s->sw - s->pl;
         const bool inside = x < s->w && x + s->kw <= s->w;
@@ -419,7 +379,8 @@ static void run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
             } else if (inside) {
                 *to = image + (y * s->w + x) * s->c;
             } else {
-                *to = border_run(s, image + y * s->w * s->c, x, border);
+                *to = ledge__border_run(s, image + y * s->w * s->c, x, s->c * sizeof(float), 0,
+                                        border);
                 border += kc;
             }
         }
@@ -436,9 +397,15 @@ static bool is_line(const LedgeConvPlan *plan)
 static void run_lines(const LedgeConvPlan *plan, const LedgeConvArgs *a, const float *copy)
 {
     const LedgeConvShape *s = &plan->s;
-    LedgeLineTile t = {.ldx = s->dh * plan->pw, .kh = (uint32_t)s->kh, .kw = (uint32_t)s->kw,
-                       .n = (uint32_t)s->m, .b = a->packed, .bias = a->bias, .ldc = s->ldc,
-                       .lo = a->act.lo, .hi = a->act.hi};
+    LedgeLineTile t = {.ldx = s->dh * plan->pw,
+                       .kh = (uint32_t)s->kh,
+                       .kw = (uint32_t)s->kw,
+                       .n = (uint32_t)s->m,
+                       .b = a->packed,
+                       .bias = a->bias,
+                       .ldc = s->ldc,
+                       .lo = a->act.lo,
+                       .hi = a->act.hi};
     for (size_t row = 0; row < s->n * s->oh; row++) {
         const size_t n = row / s->oh, y = row % s->oh;
         const float *line = copy + (n * plan->ph + y * s->sh) * plan->pw;
@@ -474,27 +441,27 @@ void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, Ledg
     }
     RowsArg rows = {plan, a->x, a->zeros};
     LedgeGemmRun g = {.p = plan->p,
-                            .m = s->n * s->oh * s->ow,
-                            .groups = s->group,
-                            .taps = plan->taps,
-                            .kc = plan->kc,
-                            .mr = plan->mr,
-                            .rows = plan->path == LEDGE_CONV_POINTWISE ? pointwise_rows
-                                    : plan->path == LEDGE_CONV_RUNS    ? run_rows
-                                                                       : indirect_rows,
-                            .rows_arg = &rows,
-                            .b = a->packed,
-                            .bias = a->bias,
-                            .c = a->y,
-                            .ldc = s->ldc,
-                            .r = a->r,
-                            .ldr = a->ldr,
-                            .act = a->act,
-                            .scratch = a->scratch,
-                            .thread_bytes = plan->thread_bytes};
+                      .m = s->n * s->oh * s->ow,
+                      .groups = s->group,
+                      .taps = plan->taps,
+                      .kc = plan->kc,
+                      .mr = plan->mr,
+                      .rows = plan->path == LEDGE_CONV_POINTWISE ? pointwise_rows
+                              : plan->path == LEDGE_CONV_RUNS    ? run_rows
+                                                                 : indirect_rows,
+                      .rows_arg = &rows,
+                      .b = a->packed,
+                      .bias = a->bias,
+                      .c = a->y,
+                      .ldc = s->ldc,
+                      .r = a->r,
+                      .ldr = a->ldr,
+                      .act = a->act,
+                      .scratch = a->scratch,
+                      .thread_bytes = plan->thread_bytes};
     if (plan->ph) {
-        float *copy = (float *)(void *)((char *)a->scratch +
-                                        plan->thread_bytes * (size_t)plan->threads);
+        float *copy =
+            (float *)(void *)((char *)a->scratch + plan->thread_bytes * (size_t)plan->threads);
         pad_image(plan, a->x, copy);
         if (is_line(plan) && !a->r) {
             run_lines(plan, a, copy);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "engine/kernels/conv_pixel.h"
 
 enum {
     RUN_MAX = 64,  /* longest filter row in bytes that is worth copying at borders */
@@ -51,10 +52,10 @@ const LedgeQ8Kernels *ledge__q8_narrower(const LedgeQ8Kernels *best)
 static const LedgeQ8Kernels *fitting(const LedgeQ8Kernels *best, size_t columns)
 {
     const LedgeQ8Kernels *k = ledge__q8_narrower(best);
-    return columns <= (size_t)k->lanes * k->nv &&
-                   ledge__round_up(columns, k->lanes) * 5 <=
-                       ledge__round_up(columns, best->lanes) * 4
-               ? k : best;
+    return columns <= (size_t)k->lanes * k->nv && ledge__round_up(columns, k->lanes) * 5 <=
+                                                      ledge__round_up(columns, best->lanes) * 4
+               ? k
+               : best;
 }
 
 static bool gemm_plan(LedgeConvQ8Plan *plan)
@@ -87,11 +88,10 @@ bool ledge__conv_q8_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Led
     plan->k = ledge__q8_kernels(cpu);
     plan->act_kernels = ledge__f32_kernels(cpu);
     plan->threads = threads < 1 ? 1 : threads;
-    plan->path =
-        force < LEDGE_CONV_PATHS && path_serves(s, force) ? force : choose(s, b_zero);
+    plan->path = force < LEDGE_CONV_PATHS && path_serves(s, force) ? force : choose(s, b_zero);
     plan->parts = b_zero && plan->path == LEDGE_CONV_DEPTHWISE ? 3 : 1;
-    const bool ok = plan->path == LEDGE_CONV_DEPTHWISE ? ledge__conv_q8_dw_plan(plan)
-                                                       : gemm_plan(plan);
+    const bool ok =
+        plan->path == LEDGE_CONV_DEPTHWISE ? ledge__conv_q8_dw_plan(plan) : gemm_plan(plan);
     return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&
            ledge__mul(plan->columns, sizeof(float), &bytes);
 }
@@ -164,8 +164,8 @@ void ledge__conv_q8_sums_matrix(const LedgeConvQ8Plan *plan, const void *w, size
     }
     for (size_t i = 0; i < k; i++, from += sk)
         for (size_t j = 0; j < n; j++)
-            sums[j] = (int32_t)((uint32_t)sums[j] +
-                                (uint32_t)(int32_t)(int8_t)(from[j * sn] ^ flip));
+            sums[j] =
+                (int32_t)((uint32_t)sums[j] + (uint32_t)(int32_t)(int8_t)(from[j * sn] ^ flip));
 }
 
 /* The output channel at `place` of packed init and scale; s.m or more: none. */
@@ -183,9 +183,9 @@ static bool is_plain(const LedgeConvQ8Plan *plan)
     return plan->path != LEDGE_CONV_DEPTHWISE && plan->s.group == 1;
 }
 
-void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
-                              const int32_t *sums, int32_t x_zero, const int32_t *b_zero,
-                              size_t b_zero_count, int32_t *packed)
+void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias, const int32_t *sums,
+                              int32_t x_zero, const int32_t *b_zero, size_t b_zero_count,
+                              int32_t *packed)
 {
     const LedgeConvShape *s = &plan->s;
     const uint32_t each = (uint32_t)(s->c / s->group * s->kh * s->kw);
@@ -202,8 +202,8 @@ void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias,
     for (size_t i = 0; i < plan->columns; i++) {
         const size_t m = channel_at(plan, i);
         const uint32_t z = b_zero && m < s->m ? (uint32_t)b_zero[b_zero_count == 1 ? 0 : m] : 0;
-        packed[i] = m < s->m ? (int32_t)((bias ? (uint32_t)bias[m] : 0) -
-                                         less * (uint32_t)sums[m] + from * each * z)
+        packed[i] = m < s->m ? (int32_t)((bias ? (uint32_t)bias[m] : 0) - less * (uint32_t)sums[m] +
+                                         from * each * z)
                              : 0;
     }
 }
@@ -251,30 +251,6 @@ static bool pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr
     return a->whole <= (size_t)(a->end - (out[mr - 1] + (*repeat - 1) * mr * ld));
 }
 
-/* An output pixel as a place in the image, stepped along. */
-typedef struct Pixel {
-    size_t n, y, x;
-} Pixel;
-
-static inline Pixel pixel_at(const LedgeConvShape *s, size_t m)
-{
-    const size_t row = m / s->ow, x = m - row * s->ow;
-    if (s->n == 1) /* a division less: this is done for every tile */
-        return (Pixel){0, row, x};
-    return (Pixel){row / s->oh, row % s->oh, x};
-}
-
-static inline void pixel_next(const LedgeConvShape *s, Pixel *p)
-{
-    if (++p->x < s->ow)
-        return;
-    p->x = 0;
-    if (++p->y == s->oh) {
-        p->y = 0;
-        p->n++;
-    }
-}
-
 static bool indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
                           const uint8_t **out, uint8_t *border, size_t *repeat)
 {
@@ -282,9 +258,9 @@ static bool indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
     const LedgeConvShape *s = &a->plan->s;
     (void)border;
     *repeat = 1;
-    Pixel p = pixel_at(s, m0);
+    LedgePixel p = ledge__pixel_at(s, m0);
     size_t room = a->whole; /* behind the row that is nearest to the end */
-    for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
+    for (uint32_t i = 0; i < mr; i++, ledge__pixel_next(s, &p)) {
         const uint8_t **to = out + i;
         const uint8_t *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->p.kc;
         for (size_t ky = 0; ky < s->kh; ky++) {
@@ -302,24 +278,9 @@ static bool indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
     return room == a->whole;
 }
 
-/* A filter row over pixels x … x + kw - 1 that leaves the image: its part inside, and x_zero. */
-static const uint8_t *border_run(const LedgeConvShape *s, const uint8_t *row, size_t x,
-                                 uint8_t x_zero, uint8_t *to)
-{
-    const size_t left = x < s->w ? 0 : (size_t)0 - x; /* x wrapped round: pixels before 0 */
-    const size_t skip = left < s->kw ? left : s->kw;
-    const size_t first = x + skip;
-    size_t count = first < s->w ? s->w - first : 0;
-    count = count < s->kw - skip ? count : s->kw - skip;
-    memset(to, x_zero, s->kw * s->c);
-    if (count)
-        memcpy(to + skip * s->c, row + first * s->c, count * s->c);
-    return to;
-}
-
 /* All `mr` pixels in one output row with their filter rows inside the image: the usual case. More
  * tiles to the right of them may be so, too. */
-static bool run_rows_inside(const RowsArg *a, const Pixel *p, uint32_t mr, const uint8_t **out,
+static bool run_rows_inside(const RowsArg *a, const LedgePixel *p, uint32_t mr, const uint8_t **out,
                             size_t *repeat)
 {
     const LedgeConvShape *s = &a->plan->s;
@@ -343,14 +304,14 @@ static bool run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
     const RowsArg *a = arg;
     const LedgeConvShape *s = &a->plan->s;
     (void)group;
-    Pixel p = pixel_at(s, m0);
+    LedgePixel p = ledge__pixel_at(s, m0);
     /* only the last rows of the last image are near the end */
     const size_t line = s->w * s->c, below = p.y * s->sh + (s->kh - 1) * s->dh - s->pt + s->sh;
     const bool loose = s->n == 1 && below < s->h && a->whole <= line;
     if (loose && run_rows_inside(a, &p, mr, out, repeat))
         return true;
     *repeat = 1;
-    for (uint32_t i = 0; i < mr; i++, pixel_next(s, &p)) {
+    for (uint32_t i = 0; i < mr; i++, ledge__pixel_next(s, &p)) {
         const uint8_t *image = a->x + p.n * s->h * line;
         const size_t x = p.x * s->sw - s->pl;
         const bool inside = x < s->w && x + s->kw <= s->w;
@@ -362,7 +323,7 @@ static bool run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
             } else if (inside) {
                 *to = image + (y * s->w + x) * s->c;
             } else {
-                *to = border_run(s, image + y * line, x, a->border[0], border);
+                *to = ledge__border_run(s, image + y * line, x, s->c, a->border[0], border);
                 border += a->whole;
             }
         }
@@ -370,8 +331,7 @@ static bool run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, cons
     return false;
 }
 
-void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *given,
-                        LedgePool *pool)
+void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *given, LedgePool *pool)
 {
     const LedgeConvShape *s = &plan->s;
     LedgeConvQ8Args tamed = *given;

@@ -13,7 +13,7 @@ typedef struct DwRun {
     vf bias, lo, hi;
 } DwRun;
 
-VF_INLINE void dw_finish(const DwRun *d, size_t o, vf x)
+VX_INLINE void dw_finish(const DwRun *d, size_t o, vf x)
 {
     if (d->r)
         x = vf_add(x, vf_load(d->r + o * d->ldr));
@@ -22,33 +22,33 @@ VF_INLINE void dw_finish(const DwRun *d, size_t o, vf x)
 
 /* `count` (1 … DW_PX) outputs from o on; k, step and count are constants. wr: weights that are
  * held in registers, or NULL. */
-VF_INLINE void dw_square_px(const LedgeDwTile *t, const DwRun *d, const vf *wr, size_t o,
+VX_INLINE void dw_square_px(const LedgeDwTile *t, const DwRun *d, const vf *wr, size_t o,
                             const int k, const int step, const int count)
 {
     vf acc[DW_PX];
-    VF_EACH(p, count) acc[p] = d->bias;
-    VF_EACH(i, k)
+    VX_EACH(p, count) acc[p] = d->bias;
+    VX_EACH(i, k)
     {
         const float *const *px = t->rows[i] + o * (size_t)step;
         vf row[5];
-        VF_EACH(j, k) row[j] = wr ? wr[i * k + j] : vf_load(d->w + (i * k + j) * VF_LANES);
-        VF_EACH(q, (count - 1) * step + k)
+        VX_EACH(j, k) row[j] = wr ? wr[i * k + j] : vf_load(d->w + (i * k + j) * VF_LANES);
+        VX_EACH(q, (count - 1) * step + k)
         {
             const vf x = vf_load(px[q] + d->c);
-            VF_EACH(j, k)
+            VX_EACH(j, k)
             if (q >= j && (q - j) % step == 0 && (q - j) / step < count)
                 acc[(q - j) / step] = vf_fma(x, row[j], acc[(q - j) / step]);
         }
     }
-    VF_EACH(p, count) dw_finish(d, o + (size_t)p, acc[p]);
+    VX_EACH(p, count) dw_finish(d, o + (size_t)p, acc[p]);
 }
 
 /* k × k filter without dilation, one whole vector of channels. */
-VF_INLINE void dw_square(const LedgeDwTile *t, const DwRun *d, const int k, const int step)
+VX_INLINE void dw_square(const LedgeDwTile *t, const DwRun *d, const int k, const int step)
 {
     vf wr[9];
     if (k == 3)
-        VF_EACH(i, 9) wr[i] = vf_load(d->w + i * VF_LANES);
+        VX_EACH(i, 9) wr[i] = vf_load(d->w + i * VF_LANES);
     const vf *held = k == 3 ? wr : NULL; /* 25 weights do not fit */
     const size_t ow = t->ow;
     size_t o = 0;
@@ -68,20 +68,20 @@ static void dw_any(const LedgeDwTile *t, const DwRun *d, size_t n)
     for (size_t o = 0; o < t->ow; o += DW_PX) {
         const size_t left = t->ow - o, last = left < DW_PX ? left - 1 : DW_PX - 1;
         vf acc[DW_PX];
-        VF_EACH(p, DW_PX) acc[p] = d->bias;
+        VX_EACH(p, DW_PX) acc[p] = d->bias;
         const float *w = d->w;
         for (uint32_t i = 0; i < t->kh; i++)
             for (uint32_t j = 0; j < t->kw; j++, w += VF_LANES) {
                 const float *const *px = t->rows[i] + o * t->step + j * t->dil;
                 const vf tap = vf_load(w);
-                VF_EACH(p, DW_PX)
+                VX_EACH(p, DW_PX)
                 {
                     /* past the end the last output is computed again and dropped */
                     const float *x = px[((size_t)p < last ? (size_t)p : last) * t->step] + d->c;
                     acc[p] = vf_fma(n == VF_LANES ? vf_load(x) : vf_load_n(x, n), tap, acc[p]);
                 }
             }
-        VF_EACH(p, DW_PX)
+        VX_EACH(p, DW_PX)
         if ((size_t)p <= last) {
             const size_t at = o + (size_t)p;
             const vf x = d->r ? vf_add(acc[p], vf_load_n(d->r + at * d->ldr, n)) : acc[p];

@@ -23,11 +23,11 @@ typedef struct DwBlock {
 typedef const uint8_t *const *DwRow; /* a pixel pointer for each column */
 
 /* One column's bytes of `rows` (at most four) rows as taps in lanes. */
-VQ_INLINE void dw_column(const DwRow *at, const int rows, size_t q, size_t c, size_t n,
+VX_INLINE void dw_column(const DwRow *at, const int rows, size_t q, size_t c, size_t n,
                          const bool full, vqx *x)
 {
     vqb r[4];
-    VQ_EACH(k, 4)
+    VX_EACH(k, 4)
     {
         if (k < rows)
             r[k] = full ? vq_load_b(at[k][q] + c) : vq_load_b_n(at[k][q] + c, n);
@@ -42,7 +42,7 @@ static void dw_finish_any(const DwBlock *d, const vqi *sum, size_t o)
 {
     const LedgeQ8DwTile *t = d->t;
     int32_t at[DW_BLOCK];
-    VQ_EACH(v, 4) vq_store_i(at + v * VQ_LANES, sum[v]);
+    VX_EACH(v, 4) vq_store_i(at + v * VQ_LANES, sum[v]);
     const size_t block = d->c - t->first;
     for (uint32_t v = 0; v < 4; v++)
         for (uint32_t l = 0; l < VQ_LANES; l++) {
@@ -62,15 +62,15 @@ static void dw_finish_any(const DwBlock *d, const vqi *sum, size_t o)
         }
 }
 
-VQ_INLINE void dw_finish(const DwBlock *d, size_t o, const vqa *acc, const bool full)
+VX_INLINE void dw_finish(const DwBlock *d, size_t o, const vqa *acc, const bool full)
 {
     vqi sum[4];
-    VQ_EACH(v, 4) sum[v] = vq_end(acc[v]);
+    VX_EACH(v, 4) sum[v] = vq_end(acc[v]);
     if (d->t->out->kind != LEDGE_Q8_BYTES) {
         dw_finish_any(d, sum, o);
         return;
     }
-    VQ_EACH(v, 4) sum[v] = q8_requantise(&d->f, sum[v], vq_load_f(d->scale + v * VQ_LANES), false);
+    VX_EACH(v, 4) sum[v] = q8_requantise(&d->f, sum[v], vq_load_f(d->scale + v * VQ_LANES), false);
     uint8_t *y = (uint8_t *)d->t->y + o * d->t->ldy + d->c;
     if (full) {
         vq_store_block(y, sum, &d->f.pack, false);
@@ -82,12 +82,12 @@ VQ_INLINE void dw_finish(const DwBlock *d, size_t o, const vqa *acc, const bool 
 }
 
 /* Any filter, one output after the other. */
-VQ_INLINE void dw_any(const DwBlock *d, const bool full)
+VX_INLINE void dw_any(const DwBlock *d, const bool full)
 {
     const LedgeQ8DwTile *t = d->t;
     for (size_t o = 0; o < t->ow; o++) {
         vqa acc[4];
-        VQ_EACH(v, 4) acc[v] = vq_begin(vq_load_i(d->init + v * VQ_LANES));
+        VX_EACH(v, 4) acc[v] = vq_begin(vq_load_i(d->init + v * VQ_LANES));
         const int8_t *w = d->w;
         for (size_t j = 0; j < t->kw; j++)
             for (size_t i = 0; i < t->kh; i += 4, w += 4 * VQ_BYTES) {
@@ -101,7 +101,7 @@ VQ_INLINE void dw_any(const DwBlock *d, const bool full)
                     dw_column(t->rows + i, 2, q, d->c, d->n, full, x);
                 else
                     dw_column(t->rows + i, 1, q, d->c, d->n, full, x);
-                VQ_EACH(v, 4) acc[v] = vq_dot(acc[v], x[v], vq_weights(w + v * VQ_BYTES));
+                VX_EACH(v, 4) acc[v] = vq_dot(acc[v], x[v], vq_weights(w + v * VQ_BYTES));
             }
         dw_finish(d, o, acc, full);
     }
@@ -115,36 +115,36 @@ typedef struct DwRun {
     size_t ldy;
 } DwRun;
 
-VQ_INLINE void dw_store(const DwBlock *d, const DwRun *run, size_t o, const vqa *acc,
+VX_INLINE void dw_store(const DwBlock *d, const DwRun *run, size_t o, const vqa *acc,
                         const bool bare)
 {
     vqi q[4];
-    VQ_EACH(v, 4)
+    VX_EACH(v, 4)
     q[v] = q8_requantise(&d->f, vq_end(acc[v]), vq_load_f(d->scale + v * VQ_LANES), true);
     vq_store_block(run->y + o * run->ldy, q, &d->f.pack, bare);
 }
 
 /* DW_PX outputs of a k × k filter without dilation; k and step are constants. A column is
  * interleaved once for all outputs that read it, and at most k outputs are on their way. */
-VQ_INLINE void dw_square_px(const DwBlock *d, const DwRun *run, size_t o, const int k,
+VX_INLINE void dw_square_px(const DwBlock *d, const DwRun *run, size_t o, const int k,
                             const int step, const bool bare)
 {
     const int fours = (k + 3) / 4;
     vqa acc[DW_PX][4];
-    VQ_EACH(q, (DW_PX - 1) * step + k)
+    VX_EACH(q, (DW_PX - 1) * step + k)
     {
         vqx x[2][4];
-        VQ_EACH(f, fours)
+        VX_EACH(f, fours)
         dw_column(run->rows + f * 4, k - f * 4 < 4 ? k - f * 4 : 4, o * (size_t)step + (size_t)q,
                   d->c, DW_BLOCK, true, x[f]);
-        VQ_EACH(j, k)
+        VX_EACH(j, k)
         if (q >= j && (q - j) % step == 0 && (q - j) / step < DW_PX) {
             const int p = (q - j) / step;
-            VQ_EACH(v, 4)
+            VX_EACH(v, 4)
             {
                 if (j == 0)
                     acc[p][v] = vq_begin(vq_load_i(d->init + v * VQ_LANES));
-                VQ_EACH(f, fours)
+                VX_EACH(f, fours)
                 {
                     const int at = (j * fours + f) * 4 + v;
                     acc[p][v] = vq_dot(acc[p][v], x[f][v],
@@ -159,21 +159,21 @@ VQ_INLINE void dw_square_px(const DwBlock *d, const DwRun *run, size_t o, const 
 }
 
 /* A row of at least DW_PX. The last ones overlap what is there already. */
-VQ_INLINE void dw_square(const DwBlock *d, const int k, const int step, const bool bare)
+VX_INLINE void dw_square(const DwBlock *d, const int k, const int step, const bool bare)
 {
     const size_t ow = d->t->ow;
     DwRun run = {.y = (uint8_t *)d->t->y + d->c, .ldy = d->t->ldy};
     vqw w[12];
     if (k == 3 && VQ_REGISTERS >= 32) {
-        VQ_EACH(i, 12) w[i] = vq_weights(d->w + i * VQ_BYTES);
+        VX_EACH(i, 12) w[i] = vq_weights(d->w + i * VQ_BYTES);
         run.held = w;
     }
-    VQ_EACH(i, k) run.rows[i] = d->t->rows[i];
+    VX_EACH(i, k) run.rows[i] = d->t->rows[i];
     for (size_t o = 0; o < ow; o += DW_PX)
         dw_square_px(d, &run, o + DW_PX <= ow ? o : ow - DW_PX, k, step, bare);
 }
 
-VQ_INLINE void dw_block(const DwBlock *d)
+VX_INLINE void dw_block(const DwBlock *d)
 {
     const LedgeQ8DwTile *t = d->t;
     const bool square = t->kh == t->kw && t->dil == 1 && (t->step == 1 || t->step == 2) &&

@@ -1,14 +1,7 @@
 /* Expands every fp32 kernel template for the instruction set whose vf_<isa>.h was included
  * before; each conv_f32_<isa>.c consists of those two lines. */
 #include "engine/kernels/kernels.h"
-
-#if defined(__clang__)
-#define VF_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define VF_UNROLL _Pragma("GCC unroll 36")
-#endif
-#define VF_EACH(i, n) VF_UNROLL for (int i = 0; i < (n); i++)
-#define VF_INLINE __attribute__((always_inline)) static inline
+#include "engine/kernels/unroll.h"
 
 #define VF_CAT2_(a, b) a##b
 #define VF_CAT2(a, b) VF_CAT2_(a, b)
@@ -117,7 +110,7 @@ const LedgeStrassen VF_CAT2(ledge__strassen_f32_, VF_ISA) = {NULL, NULL};
 #include "engine/kernels/wino_f32_tile.h"
 
 /* Left to the compiler, which knows interleaved stores of constant width. */
-VF_INLINE void interleave_planes(const float *restrict x, size_t ld, const size_t c, size_t n,
+VX_INLINE void interleave_planes(const float *restrict x, size_t ld, const size_t c, size_t n,
                                  float *restrict y)
 {
     for (size_t i = 0; i < n; i++)
@@ -146,15 +139,15 @@ void VF_CAT2(ledge__line_f32_, VF_ISA)(const LedgeLineTile *t)
     const float *b = t->b, *row = t->x;
     const size_t n = t->n, kw = t->kw;
     const vf bias = vf_load(t->bias);
-    VF_EACH(p, LEDGE_LINE_PX) acc[p] = bias;
+    VX_EACH(p, LEDGE_LINE_PX) acc[p] = bias;
     for (uint32_t i = t->kh; i > 0; i--, row += t->ldx)
         for (const float *x = row; x < row + kw; x++, b += VF_LANES) {
             const vf w = vf_load(b);
-            VF_EACH(p, LEDGE_LINE_PX) acc[p] = vf_fma(vf_set(x[p]), w, acc[p]);
+            VX_EACH(p, LEDGE_LINE_PX) acc[p] = vf_fma(vf_set(x[p]), w, acc[p]);
         }
     float *c = t->c;
     const size_t ldc = t->ldc;
-    VF_UNROLL
+    VX_UNROLL
     for (int p = 0; p < LEDGE_LINE_PX; p++, c += ldc) {
         const vf y = vf_clamp(acc[p], lo, hi);
         if (n == VF_LANES)

@@ -7,13 +7,13 @@
  * tap, convolution over NHWC. */
 #define GEMM_STEP                                                                          \
     vf bv[GEMM_NV];                                                                        \
-    VF_EACH(v, GEMM_NV) bv[v] = vf_load(b + v * VF_LANES);                                 \
-    VF_EACH(i, GEMM_MR)                                                                    \
+    VX_EACH(v, GEMM_NV) bv[v] = vf_load(b + v * VF_LANES);                                 \
+    VX_EACH(i, GEMM_MR)                                                                    \
     {                                                                                      \
         vf x = vf_set(a[i][k]);                                                            \
         if (GEMM_NV > 1)                                                                   \
             VF_KEEP(x); /* one broadcast, not one for each multiply-add */                 \
-        VF_EACH(v, GEMM_NV) acc[i][v] = vf_fma(x, bv[v], acc[i][v]);                       \
+        VX_EACH(v, GEMM_NV) acc[i][v] = vf_fma(x, bv[v], acc[i][v]);                       \
     }
 
 static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
@@ -25,14 +25,14 @@ static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
     float *const c0 = t->c;
     const float *const r0 = t->r;
     if (t->bias) {
-        VF_EACH(v, GEMM_NV)
+        VX_EACH(v, GEMM_NV)
         {
             const vf x = vf_load(t->bias + v * VF_LANES);
-            VF_EACH(i, GEMM_MR) acc[i][v] = x;
+            VX_EACH(i, GEMM_MR) acc[i][v] = x;
         }
     } else {
-        VF_EACH(i, GEMM_MR)
-        VF_EACH(v, GEMM_NV)
+        VX_EACH(i, GEMM_MR)
+        VX_EACH(v, GEMM_NV)
         {
             const float *c = c0 + (size_t)i * ldc + v * VF_LANES;
             acc[i][v] = v < GEMM_NV - 1 ? vf_load(c) : vf_load_n(c, tail);
@@ -46,10 +46,10 @@ static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
             b += kc * GEMM_NV * VF_LANES;
             continue;
         }
-        VF_EACH(i, GEMM_MR) a[i] = rows[i];
+        VX_EACH(i, GEMM_MR) a[i] = rows[i];
         if (ahead)
             for (size_t k = 0; k < kc; k++, b += GEMM_NV * VF_LANES) {
-                VF_EACH(v, (GEMM_NV * VF_LANES + 15) / 16) /* a cache line each */
+                VX_EACH(v, (GEMM_NV * VF_LANES + 15) / 16) /* a cache line each */
                 __builtin_prefetch(b + ahead + v * 16, 0, 2);
                 GEMM_STEP
             }
@@ -61,22 +61,22 @@ static void VF_CAT3(gemm_, GEMM_MR, GEMM_NV)(const LedgeGemmTile *t)
     const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
     if (r0) {
         const float *r = r0;
-        VF_UNROLL
+        VX_UNROLL
         for (int i = 0; i < GEMM_MR; i++, r += ldr)
-            VF_EACH(v, GEMM_NV)
+            VX_EACH(v, GEMM_NV)
         acc[i][v] = vf_add(acc[i][v], v < GEMM_NV - 1 ? vf_load(r + v * VF_LANES)
                                                       : vf_load_n(r + v * VF_LANES, tail));
     }
     float *c = c0;
     if (tail == VF_LANES) {
-        VF_UNROLL
+        VX_UNROLL
         for (int i = 0; i < GEMM_MR; i++, c += ldc)
-            VF_EACH(v, GEMM_NV) vf_store(c + v * VF_LANES, vf_clamp(acc[i][v], lo, hi));
+            VX_EACH(v, GEMM_NV) vf_store(c + v * VF_LANES, vf_clamp(acc[i][v], lo, hi));
         return;
     }
-    VF_UNROLL
+    VX_UNROLL
     for (int i = 0; i < GEMM_MR; i++, c += ldc)
-        VF_EACH(v, GEMM_NV)
+        VX_EACH(v, GEMM_NV)
         {
             const vf x = vf_clamp(acc[i][v], lo, hi);
             if (v < GEMM_NV - 1)

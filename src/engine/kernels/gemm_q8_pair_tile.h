@@ -4,15 +4,15 @@
 #define Q8_STEP(eight)                                                                     \
     do {                                                                                   \
         vqp x[PAIRS];                                                                      \
-        VQ_EACH(i, PAIRS)                                                                  \
+        VX_EACH(i, PAIRS)                                                                  \
         {                                                                                  \
             const int one = 2 * i, other = 2 * i + 1 < Q8_MR ? 2 * i + 1 : 2 * i;          \
             x[i] = vq_pair(eight(one), eight(other));                                      \
         }                                                                                  \
-        VQ_EACH(v, Q8_NV)                                                                  \
+        VX_EACH(v, Q8_NV)                                                                  \
         {                                                                                  \
             const vqpw w = vq_pair_weights(b + v * VQ_LANES * 8);                          \
-            VQ_EACH(i, PAIRS) acc[i][v] = vq_pair_dot(acc[i][v], x[i], w);                 \
+            VX_EACH(i, PAIRS) acc[i][v] = vq_pair_dot(acc[i][v], x[i], w);                 \
         }                                                                                  \
     } while (0)
 #define Q8_WHOLE(i) (a[i] + k)
@@ -27,30 +27,30 @@ static void VQ_CAT3(gemm_, Q8_MR, Q8_NV)(const LedgeQ8Tile *t)
     for (size_t left = t->repeat; left > 0; left--, passed += t->a_step) {
         vqpa acc[PAIRS][Q8_NV];
         const int8_t *b = t->b;
-        VQ_EACH(v, Q8_NV)
+        VX_EACH(v, Q8_NV)
         {
             const vqi x = vq_load_i(t->init + v * VQ_LANES);
-            VQ_EACH(i, PAIRS) acc[i][v] = vq_pair_begin(x);
+            VX_EACH(i, PAIRS) acc[i][v] = vq_pair_begin(x);
         }
         const uint8_t *const *rows = t->a;
         for (size_t tap = t->taps; tap > 0; tap--, rows += Q8_MR) {
             const uint8_t *a[Q8_MR];
-            VQ_EACH(i, Q8_MR) a[i] = rows[i] + passed;
+            VX_EACH(i, Q8_MR) a[i] = rows[i] + passed;
             for (size_t k = 0; k < whole; k += 8, b += PANEL) {
                 if (ahead)
-                    VQ_EACH(v, (PANEL + 63) / 64) __builtin_prefetch(b + ahead + v * 64, 0, 2);
+                    VX_EACH(v, (PANEL + 63) / 64) __builtin_prefetch(b + ahead + v * 64, 0, 2);
                 Q8_STEP(Q8_WHOLE);
             }
             if (kc != whole) {
                 uint64_t last[Q8_MR];
-                VQ_EACH(i, Q8_MR) last[i] = q8_last_eight(a[i], kc);
+                VX_EACH(i, Q8_MR) last[i] = q8_last_eight(a[i], kc);
                 Q8_STEP(Q8_LAST);
                 b += PANEL;
             }
         }
         vqi sum[Q8_MR * Q8_NV];
-        VQ_EACH(i, Q8_MR)
-        VQ_EACH(v, Q8_NV) sum[i * Q8_NV + v] = vq_pair_end(acc[i / 2][v], i % 2);
+        VX_EACH(i, Q8_MR)
+        VX_EACH(v, Q8_NV) sum[i * Q8_NV + v] = vq_pair_end(acc[i / 2][v], i % 2);
         at = q8_finish_tile(t, at, sum, Q8_MR, Q8_NV);
     }
 }

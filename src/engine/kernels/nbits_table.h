@@ -10,14 +10,7 @@
 
 #include "base/cpu.h"
 #include "engine/kernels/nbits.h"
-
-#if defined(__clang__)
-#define NB_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define NB_UNROLL _Pragma("GCC unroll 16")
-#endif
-#define NB_EACH(i, n) NB_UNROLL for (int i = 0; i < (n); i++)
-#define NB_INLINE     __attribute__((always_inline)) static inline
+#include "engine/kernels/unroll.h"
 
 /* Vectors of a group that are worked on together. */
 #define NB_V (LEDGE_NBITS_GROUP / VF_LANES < 2 ? 1 : 2)
@@ -60,11 +53,11 @@ static inline vf nb_zero(const LedgeNbitsGroup *g, LedgeNbitsZeros kind, uint32_
 #define NB_BYTES(j, field)                                                                         \
     {                                                                                              \
         vi u[NB_V];                                                                                \
-        NB_EACH(v, NB_V) u[v] = vi_and(field, mask);                                               \
-        NB_EACH(i, mr)                                                                             \
+        VX_EACH(v, NB_V) u[v] = vi_and(field, mask);                                               \
+        VX_EACH(i, mr)                                                                             \
         {                                                                                          \
             const vi q = nb_four(a + (size_t)i * lda + 4 * (j));                                   \
-            NB_EACH(v, NB_V) acc[i][v] = nb_dot(acc[i][v], u[v], q);                               \
+            VX_EACH(v, NB_V) acc[i][v] = nb_dot(acc[i][v], u[v], q);                               \
         }                                                                                          \
     }
 
@@ -73,15 +66,15 @@ static inline vf nb_zero(const LedgeNbitsGroup *g, LedgeNbitsZeros kind, uint32_
     {                                                                                              \
         vi low[NB_V], high[NB_V];                                                                  \
         const vi half = vi_set(0x0f0f0f0f);                                                        \
-        NB_EACH(v, NB_V)                                                                           \
+        VX_EACH(v, NB_V)                                                                           \
         {                                                                                          \
             low[v] = vi_and(x[v], half);                                                           \
             high[v] = vi_and(vi_sar(x[v], 4), half);                                               \
         }                                                                                          \
-        NB_EACH(i, mr)                                                                             \
+        VX_EACH(i, mr)                                                                             \
         {                                                                                          \
             const vi q = nb_four(a + (size_t)i * lda);                                             \
-            NB_EACH(v, NB_V)                                                                       \
+            VX_EACH(v, NB_V)                                                                       \
             {                                                                                      \
                 const vi top = nb_dot(vi_set(0), high[v], q);                                      \
                 acc[i][v] = nb_dot(vi_add(acc[i][v], vi_shl(top, 4)), low[v], q);                  \
@@ -89,7 +82,7 @@ static inline vf nb_zero(const LedgeNbitsGroup *g, LedgeNbitsZeros kind, uint32_
         }                                                                                          \
     }
 
-NB_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float *a_scale,
+VX_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float *a_scale,
                         const float *a_sum, float *c, const int mr, const uint32_t bits)
 {
     const size_t lda = t->lda, blocks = t->blocks, steps = t->block * bits / 32;
@@ -98,13 +91,13 @@ NB_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float
         const uint8_t *w = t->g.codes + 4 * h;
         const int8_t *a = rows;
         vf y[LEDGE_NBITS_MR][NB_V];
-        NB_EACH(i, mr) NB_EACH(v, NB_V) y[i][v] = vf_set(0.0f);
+        VX_EACH(i, mr) VX_EACH(v, NB_V) y[i][v] = vf_set(0.0f);
         for (size_t b = 0; b < blocks; b++) {
             vi acc[LEDGE_NBITS_MR][NB_V];
-            NB_EACH(i, mr) NB_EACH(v, NB_V) acc[i][v] = vi_set(0);
+            VX_EACH(i, mr) VX_EACH(v, NB_V) acc[i][v] = vi_set(0);
             for (size_t step = 0; step < steps; step++) {
                 vi x[NB_V];
-                NB_EACH(v, NB_V) x[v] = nb_load(w + v * VF_LANES * 4);
+                VX_EACH(v, NB_V) x[v] = nb_load(w + v * VF_LANES * 4);
                 if (bits == 8 && NB_DOT_MOST < 255) {
                     NB_HALVES
                 } else {
@@ -120,12 +113,12 @@ NB_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float
                 w += 4 * LEDGE_NBITS_GROUP;
                 a += 32 / bits;
             }
-            NB_EACH(v, NB_V)
+            VX_EACH(v, NB_V)
             {
                 const size_t col = h + (size_t)v * VF_LANES;
                 const vf z = nb_zero(&t->g, t->zero_kind, bits, b, col);
                 const vf s = vf_load(t->g.scales + b * LEDGE_NBITS_GROUP + col);
-                NB_EACH(i, mr)
+                VX_EACH(i, mr)
                 {
                     const size_t at = (size_t)i * t->ld_a + b;
                     const vf sum = vf_sub(vf_cvt(acc[i][v]), vf_mul(z, vf_set(a_sum[at])));
@@ -133,8 +126,8 @@ NB_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float
                 }
             }
         }
-        NB_EACH(i, mr)
-        NB_EACH(v, NB_V) vf_store(c + (size_t)i * t->ldc + h + (size_t)v * VF_LANES, y[i][v]);
+        VX_EACH(i, mr)
+        VX_EACH(v, NB_V) vf_store(c + (size_t)i * t->ldc + h + (size_t)v * VF_LANES, y[i][v]);
     }
 }
 
@@ -151,11 +144,11 @@ NB_INLINE void nb_bytes(const LedgeNbitsTile *t, const int8_t *rows, const float
 #define NB_FLOATS(k, s)                                                                            \
     {                                                                                              \
         vf u[NB_V];                                                                                \
-        NB_EACH(v, NB_V) u[v] = NB_FIELD(x[v], s);                                                 \
-        NB_EACH(i, mr)                                                                             \
+        VX_EACH(v, NB_V) u[v] = NB_FIELD(x[v], s);                                                 \
+        VX_EACH(i, mr)                                                                             \
         {                                                                                          \
             const vf q = vf_set(a[(size_t)i * lda + (k)]);                                         \
-            NB_EACH(v, NB_V) acc[i][v][(k) & 1] = vf_fma(q, u[v], acc[i][v][(k) & 1]);             \
+            VX_EACH(v, NB_V) acc[i][v][(k) & 1] = vf_fma(q, u[v], acc[i][v][(k) & 1]);             \
         }                                                                                          \
     }
 

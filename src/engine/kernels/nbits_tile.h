@@ -25,7 +25,7 @@
                     : (int32_t)0xaaaaaaaau)
 #endif
 
-NB_INLINE void NB_NAME(nb_floats_, NB_BITS)(const LedgeNbitsTile *t, const float *rows,
+VX_INLINE void NB_NAME(nb_floats_, NB_BITS)(const LedgeNbitsTile *t, const float *rows,
                                             const float *a_scale, const float *a_sum, float *c,
                                             const int mr, const uint32_t bits)
 {
@@ -39,23 +39,23 @@ NB_INLINE void NB_NAME(nb_floats_, NB_BITS)(const LedgeNbitsTile *t, const float
         const uint8_t *w = t->g.codes + 4 * h;
         const float *a = rows;
         vf y[LEDGE_NBITS_MR][NB_V];
-        NB_EACH(i, mr) NB_EACH(v, NB_V) y[i][v] = vf_set(0.0f);
+        VX_EACH(i, mr) VX_EACH(v, NB_V) y[i][v] = vf_set(0.0f);
         for (size_t b = 0; b < blocks; b++) {
             vf acc[LEDGE_NBITS_MR][NB_V][2];
-            NB_EACH(i, mr)
-            NB_EACH(v, NB_V) acc[i][v][0] = acc[i][v][1] = vf_set(0.0f);
+            VX_EACH(i, mr)
+            VX_EACH(v, NB_V) acc[i][v][0] = acc[i][v][1] = vf_set(0.0f);
             for (size_t step = 0; step < steps; step++, w += 4 * LEDGE_NBITS_GROUP, a += NB_WORD) {
                 vi x[NB_V];
-                NB_EACH(v, NB_V) x[v] = nb_xor(nb_load(w + v * VF_LANES * 4), NB_FLIP);
+                VX_EACH(v, NB_V) x[v] = nb_xor(nb_load(w + v * VF_LANES * 4), NB_FLIP);
                 NB_FIELDS(NB_FLOATS)
             }
-            NB_EACH(v, NB_V)
+            VX_EACH(v, NB_V)
             {
                 const size_t col = h + (size_t)v * VF_LANES;
                 const vf s = vf_load(t->g.scales + b * LEDGE_NBITS_GROUP + col);
                 const vf z = vf_sub(nb_zero(&t->g, t->zero_kind, bits, b, col),
                                     vf_set((float)(1 << (NB_BITS - 1))));
-                NB_EACH(i, mr)
+                VX_EACH(i, mr)
                 {
                     vf sum = vf_add(acc[i][v][0], acc[i][v][1]);
                     if (t->zero_kind != LEDGE_NBITS_MIDDLE)
@@ -64,8 +64,8 @@ NB_INLINE void NB_NAME(nb_floats_, NB_BITS)(const LedgeNbitsTile *t, const float
                 }
             }
         }
-        NB_EACH(i, mr)
-        NB_EACH(v, NB_V) vf_store(c + (size_t)i * t->ldc + h + (size_t)v * VF_LANES, y[i][v]);
+        VX_EACH(i, mr)
+        VX_EACH(v, NB_V) vf_store(c + (size_t)i * t->ldc + h + (size_t)v * VF_LANES, y[i][v]);
     }
 }
 

@@ -10,7 +10,7 @@ enum { PLANES_PX = 6 };
 #endif
 
 /* Outputs at the end of a row, with a residual, or of filters that fill no vector. */
-VF_INLINE void planes_finish(const LedgePlanesTile *t, vf acc[][2], const int nv)
+VX_INLINE void planes_finish(const LedgePlanesTile *t, vf acc[][2], const int nv)
 {
     const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
     for (size_t p = 0; p < t->px; p++)
@@ -24,40 +24,40 @@ VF_INLINE void planes_finish(const LedgePlanesTile *t, vf acc[][2], const int nv
         }
 }
 
-VF_INLINE void planes_tile(const LedgePlanesTile *t, const size_t step, const int nv)
+VX_INLINE void planes_tile(const LedgePlanesTile *t, const size_t step, const int nv)
 {
     vf acc[PLANES_PX][2];
     const float *b = t->b, *const base = t->x;
     const uint32_t *at = t->at;
-    VF_EACH(v, nv)
+    VX_EACH(v, nv)
     {
         const vf bias = vf_load(t->bias + v * VF_LANES);
-        VF_EACH(p, PLANES_PX) acc[p][v] = bias;
+        VX_EACH(p, PLANES_PX) acc[p][v] = bias;
     }
     for (size_t k = t->depth; k > 0; k--, at++, b += nv * VF_LANES) {
         const float *x = base + *at;
         vf w[2];
-        VF_EACH(v, nv) w[v] = vf_load(b + v * VF_LANES);
-        VF_EACH(p, PLANES_PX)
+        VX_EACH(v, nv) w[v] = vf_load(b + v * VF_LANES);
+        VX_EACH(p, PLANES_PX)
         {
             vf s = vf_set(x[(size_t)p * step]);
             if (nv > 1)
                 VF_KEEP(s); /* one broadcast for both */
-            VF_EACH(v, nv) acc[p][v] = vf_fma(s, w[v], acc[p][v]);
+            VX_EACH(v, nv) acc[p][v] = vf_fma(s, w[v], acc[p][v]);
         }
     }
     if (t->px < PLANES_PX || t->r || t->n < (uint32_t)nv * VF_LANES) {
         vf sums[PLANES_PX][2];
-        VF_EACH(p, PLANES_PX) VF_EACH(v, nv) sums[p][v] = acc[p][v];
+        VX_EACH(p, PLANES_PX) VX_EACH(v, nv) sums[p][v] = acc[p][v];
         planes_finish(t, sums, nv);
         return;
     }
     const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
     const size_t ldc = t->ldc;
     float *c = t->c;
-    VF_UNROLL
+    VX_UNROLL
     for (int p = 0; p < PLANES_PX; p++, c += ldc)
-        VF_EACH(v, nv) vf_store(c + v * VF_LANES, vf_clamp(acc[p][v], lo, hi));
+        VX_EACH(v, nv) vf_store(c + v * VF_LANES, vf_clamp(acc[p][v], lo, hi));
 }
 
 static void planes_1x1(const LedgePlanesTile *t)

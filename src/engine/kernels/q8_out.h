@@ -1,5 +1,5 @@
-/* Template: what becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h. Part of
- * q8_set.h. */
+/* Template: what becomes of a sum, over the vocabulary of a vq_<isa>.h: see LedgeQ8Out in q8.h.
+ * Part of q8_set.h. */
 
 #ifdef VQ_ROUND_SATURATES
 #define Q8_SATURATES 1
@@ -9,10 +9,10 @@
 
 #ifndef VQ_STORE_ROWS
 /* rows × nv vectors as bytes, ld from row to row. */
-VQ_INLINE void vq_store_rows(uint8_t *p, size_t ld, const vqi *a, const int rows, const int nv,
+VX_INLINE void vq_store_rows(uint8_t *p, size_t ld, const vqi *a, const int rows, const int nv,
                              const VqPack *f, const bool bare)
 {
-    VQ_UNROLL
+    VX_UNROLL
     for (int i = 0; i < rows; i++, p += ld)
         vq_store_bytes(p, a + i * nv, nv, f, bare);
 }
@@ -24,21 +24,21 @@ typedef struct Q8Bytes {
     VqPack pack;
 } Q8Bytes;
 
-VQ_INLINE Q8Bytes q8_bytes_of(const LedgeQ8Out *o)
+VX_INLINE Q8Bytes q8_bytes_of(const LedgeQ8Out *o)
 {
     return (Q8Bytes){vq_set_f((float)(o->y_hi - o->y_zero)),
                      vq_pack_of(o->y_zero, o->y_lo, o->y_hi)};
 }
 
 /* Whether a byte's own range is all that bytes are bound by. */
-VQ_INLINE bool q8_bare(const LedgeQ8Out *o)
+VX_INLINE bool q8_bare(const LedgeQ8Out *o)
 {
     return o->y_zero == 0 && o->y_lo == 0 && o->y_hi == 255;
 }
 
 /* To be packed: the zero point is still to be added, saturating, and the bounds applied. Unless
  * scales are tame the upper bound comes first, so that no float is too large for an int32. */
-VQ_INLINE vqi q8_requantise(const Q8Bytes *f, vqi sum, vqf scale, const bool tame)
+VX_INLINE vqi q8_requantise(const Q8Bytes *f, vqi sum, vqf scale, const bool tame)
 {
     const vqf y = vq_mul_f(vq_float(sum), scale);
     return vq_round(tame || Q8_SATURATES ? y : vq_min_f(y, f->hi));
@@ -50,7 +50,7 @@ typedef struct Q8Sum {
     VqPack pack;
 } Q8Sum;
 
-VQ_INLINE Q8Sum q8_sum_of(const LedgeQ8Out *o)
+VX_INLINE Q8Sum q8_sum_of(const LedgeQ8Out *o)
 {
     return (Q8Sum){.lo = vq_set_f((float)(o->y_lo - o->y_zero)),
                    .hi = vq_set_f((float)(o->y_hi - o->y_zero)),
@@ -61,7 +61,7 @@ VQ_INLINE Q8Sum q8_sum_of(const LedgeQ8Out *o)
                    .pack = vq_pack_of(o->z_zero, o->z_lo, o->z_hi)};
 }
 
-VQ_INLINE vqi q8_requantise_sum(const Q8Sum *f, vqi sum, vqf scale, vqi r, const bool tame)
+VX_INLINE vqi q8_requantise_sum(const Q8Sum *f, vqi sum, vqf scale, vqi r, const bool tame)
 {
     const vqf y = vq_max_f(vq_min_f(vq_mul_f(vq_float(sum), scale), f->hi), f->lo);
     const vqf z = vq_add_f(vq_mul_f(vq_nearest(y), f->y_scale),
@@ -70,7 +70,7 @@ VQ_INLINE vqi q8_requantise_sum(const Q8Sum *f, vqi sum, vqf scale, vqi r, const
 }
 
 /* n columns (at most a vector) of one row. */
-VQ_INLINE void q8_float_row(const LedgeQ8Out *o, vqi sum, const float *scale, const float *fbias,
+VX_INLINE void q8_float_row(const LedgeQ8Out *o, vqi sum, const float *scale, const float *fbias,
                             const float *r, size_t n, float *y)
 {
     vqf x = vq_mul_f(vq_float(sum), vq_load_f(scale));
@@ -86,7 +86,7 @@ VQ_INLINE void q8_float_row(const LedgeQ8Out *o, vqi sum, const float *scale, co
 }
 
 /* Vector v of row i of a tile, whatever its kind and width. */
-VQ_INLINE void q8_finish_vector(const LedgeQ8Tile *t, const Q8Bytes *bytes, const Q8Sum *with_r,
+VX_INLINE void q8_finish_vector(const LedgeQ8Tile *t, const Q8Bytes *bytes, const Q8Sum *with_r,
                                 size_t i, size_t v, vqi sum)
 {
     const size_t first = v * VQ_LANES;
@@ -118,7 +118,7 @@ VQ_INLINE void q8_finish_vector(const LedgeQ8Tile *t, const Q8Bytes *bytes, cons
 }
 
 /* Floats of whole vectors; `bias` and `with_r` are constants where it is called. */
-VQ_INLINE void q8_float_tile(const LedgeQ8Tile *t, const vqi *sum, size_t nv, bool bias,
+VX_INLINE void q8_float_tile(const LedgeQ8Tile *t, const vqi *sum, size_t nv, bool bias,
                              bool with_r)
 {
     const vqf lo = vq_set_f(t->out->lo), hi = vq_set_f(t->out->hi);
@@ -171,7 +171,7 @@ typedef struct Q8Place {
 
 /* A tile of mr × nv sums, both constants: what is usual stays in registers. Gives the place of the
  * tile below. */
-VQ_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *sum, const int mr,
+VX_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *sum, const int mr,
                                  const int nv)
 {
     const float *const scale = t->scale;
@@ -182,8 +182,8 @@ VQ_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *su
     if (plain && o->kind == LEDGE_Q8_BYTES) {
         const Q8Bytes f = q8_bytes_of(o);
         vqi q[32];
-        VQ_EACH(i, mr)
-        VQ_EACH(v, nv)
+        VX_EACH(i, mr)
+        VX_EACH(v, nv)
         q[i * nv + v] = q8_requantise(&f, sum[i * nv + v], vq_load_f(scale + v * VQ_LANES), true);
         if (q8_bare(o))
             vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, true);
@@ -193,9 +193,9 @@ VQ_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *su
         const Q8Sum f = q8_sum_of(o);
         const uint8_t *r = at.r;
         vqi q[32];
-        VQ_UNROLL
+        VX_UNROLL
         for (int i = 0; i < mr; i++, r += ldr)
-            VQ_EACH(v, nv)
+            VX_EACH(v, nv)
         q[i * nv + v] = q8_requantise_sum(&f, sum[i * nv + v], vq_load_f(scale + v * VQ_LANES),
                                           vq_load_bytes(r + v * VQ_LANES), true);
         vq_store_rows(at.c, ldc, q, mr, nv, &f.pack, false);
@@ -204,9 +204,9 @@ VQ_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *su
         const vqf lo = vq_set_f(o->lo), hi = vq_set_f(o->hi);
         const float *const fbias = t->fbias;
         float *c = at.c;
-        VQ_UNROLL
+        VX_UNROLL
         for (int i = 0; i < mr; i++, c += ldc)
-            VQ_EACH(v, nv)
+            VX_EACH(v, nv)
             {
                 const vqf x = vq_mul_f(vq_float(sum[i * nv + v]), vq_load_f(scale + v * VQ_LANES));
                 const vqf y = vq_add_f(x, vq_load_f(fbias + v * VQ_LANES));
@@ -217,7 +217,7 @@ VQ_INLINE Q8Place q8_finish_tile(const LedgeQ8Tile *t, Q8Place at, const vqi *su
         LedgeQ8Tile here = *t;
         here.c = at.c;
         here.r = at.r;
-        VQ_EACH(i, mr * nv) stored[i] = sum[i];
+        VX_EACH(i, mr * nv) stored[i] = sum[i];
         q8_finish_any(&here, stored, (size_t)nv);
     }
     return (Q8Place){(char *)at.c + rows * ldc * element,

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "engine/kernels/q8.h"
-#include "engine/kernels/vq_unroll.h"
+#include "engine/kernels/unroll.h"
 
 #define VQ_BYTES (VQ_LANES * 4)
 
@@ -15,7 +15,7 @@
 
 #ifdef VQ_PAIRS
 /* The last kc % 8 bytes of a row likewise. */
-VQ_INLINE uint64_t q8_last_eight(const uint8_t *row, size_t kc)
+VX_INLINE uint64_t q8_last_eight(const uint8_t *row, size_t kc)
 {
     uint64_t x = 0;
     if (kc > 8) {
@@ -28,7 +28,7 @@ VQ_INLINE uint64_t q8_last_eight(const uint8_t *row, size_t kc)
 }
 #else
 /* The last kc % 4 bytes of a row, zeros above; touches nothing outside the row. */
-VQ_INLINE uint32_t q8_last_bytes(const uint8_t *row, size_t kc)
+VX_INLINE uint32_t q8_last_bytes(const uint8_t *row, size_t kc)
 {
     uint32_t x = 0;
     if (kc > 4) {
@@ -41,19 +41,19 @@ VQ_INLINE uint32_t q8_last_bytes(const uint8_t *row, size_t kc)
 }
 #endif
 
-VQ_INLINE float q8_clamp_one(float x, float lo, float hi)
+VX_INLINE float q8_clamp_one(float x, float lo, float hi)
 {
     x = x < lo ? lo : x;
     return x > hi ? hi : x;
 }
 
 /* To the nearest integer, ties to even; |x| < 2^22. */
-VQ_INLINE float q8_nearest_one(float x)
+VX_INLINE float q8_nearest_one(float x)
 {
     return (x + 12582912.0f) - 12582912.0f;
 }
 
-VQ_INLINE uint8_t q8_sum_one(const LedgeQ8Out *o, float y, uint8_t r)
+VX_INLINE uint8_t q8_sum_one(const LedgeQ8Out *o, float y, uint8_t r)
 {
     const float q = q8_nearest_one(q8_clamp_one(y, (float)(o->y_lo - o->y_zero),
                                                 (float)(o->y_hi - o->y_zero)));

@@ -11,7 +11,7 @@
  * s3 = a11 - a21; LEDGE_STRASSEN_PAIRS vectors of each, then the next VF_LANES columns. */
 enum { STRASSEN_STEP = 7 * LEDGE_STRASSEN_PAIRS * VF_LANES };
 
-VF_INLINE bool strassen_pack_pair(const float *p, const float *q, size_t half, float *s)
+VX_INLINE bool strassen_pack_pair(const float *p, const float *q, size_t half, float *s)
 {
     const vf zero = vf_set(0.0f), high = vf_set(64.0f);
     vf bad = zero;
@@ -56,7 +56,7 @@ typedef struct StrassenEnd {
 } StrassenEnd;
 
 /* One row of the tile: scale, bias, residual, clamp, store. */
-VF_INLINE void strassen_store(const StrassenEnd *e, const vf y0, const vf y1, float *c,
+VX_INLINE void strassen_store(const StrassenEnd *e, const vf y0, const vf y1, float *c,
                               const float *r)
 {
     const float *base = e->bias ? e->bias : c;
@@ -71,22 +71,22 @@ VF_INLINE void strassen_store(const StrassenEnd *e, const vf y0, const vf y1, fl
 }
 
 #define STRASSEN_PRODUCT(i, x)                                                                     \
-    VF_EACH(r, pairs)                                                                              \
+    VX_EACH(r, pairs)                                                                              \
     acc[i][r] = vf_fma(vf_set(s[(i * LEDGE_STRASSEN_PAIRS + r) * VF_LANES + k]), x, acc[i][r]);
 
 /* b11 … b22: the tops and lows of the panel's two vectors. Signs are chosen so that each sum of
  * B follows from the last by one operation. */
-VF_INLINE void strassen_tile(const LedgeStrassenTile *t, const int pairs)
+VX_INLINE void strassen_tile(const LedgeStrassenTile *t, const int pairs)
 {
     const size_t ahead = t->ahead;
     vf acc[7][LEDGE_STRASSEN_PAIRS];
-    VF_EACH(i, 7) VF_EACH(r, pairs) acc[i][r] = vf_set(0.0f);
+    VX_EACH(i, 7) VX_EACH(r, pairs) acc[i][r] = vf_set(0.0f);
     const float *s = t->s, *top = t->b, *low = t->b + t->half * 2 * VF_LANES;
     for (size_t left = t->half; left > 0; s += STRASSEN_STEP) {
         const size_t n = left < VF_LANES ? left : VF_LANES;
         left -= n;
         for (size_t k = 0; k < n; k++, top += 2 * VF_LANES, low += 2 * VF_LANES) {
-            VF_EACH(v, 2) /* a cache line each */
+            VX_EACH(v, 2) /* a cache line each */
             {
                 __builtin_prefetch(top + ahead + v * VF_LANES, 0, 2);
                 __builtin_prefetch(low + ahead + v * VF_LANES, 0, 2);
@@ -114,7 +114,7 @@ VF_INLINE void strassen_tile(const LedgeStrassenTile *t, const int pairs)
     const bool even = t->rows == 2 * (uint32_t)pairs;
     float *c = t->c;
     const float *res = t->r;
-    VF_UNROLL
+    VX_UNROLL
     for (int r = 0; r < pairs; r++, c += 2 * ldc, res = res ? res + 2 * ldr : NULL) {
         const vf u2 = vf_add(acc[0][r], acc[3][r]), u3 = vf_add(u2, acc[6][r]);
         const vf u4 = vf_sub(u2, acc[2][r]);

@@ -46,7 +46,7 @@ static Quantizer make_quantizer(const LedgeByteScale *s)
 static inline vb quantize_slowly(const vf x[VB_PARTS], const Quantizer *q)
 {
     vi i[VB_PARTS];
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++) {
         vf v = vf_div(x[k], q->scale);
         v = vf_sel(vf_nan(v), vf_set(0.0f), v);
@@ -62,7 +62,7 @@ static inline vb quantize_block(const float *p, const Quantizer *q)
     vf x[VB_PARTS], t[VB_PARTS];
     vi a[VB_PARTS], b[VB_PARTS];
     vb y;
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++) {
         x[k] = vf_load(p + k * VF_LANES);
         t[k] = vf_min(q->most, x[k]);
@@ -106,7 +106,7 @@ static inline void dequantize_block(vb x, float *y, vf offset, vf scale)
 {
     vf v[VB_PARTS];
     vb_floats(vb_spread(x), v);
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++)
         vf_store(y + k * VF_LANES, vf_mul(vf_sub(v[k], offset), scale));
 }
@@ -138,7 +138,7 @@ static inline void zeros_at(vb zero, vi out[VB_PARTS])
 {
     vf z[VB_PARTS];
     vb_floats(vb_spread(zero), z);
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++)
         out[k] = vi_and(vi_of(z[k]), vi_set(0xff));
 }
@@ -147,7 +147,7 @@ static inline vb quantize_each_block(const float *x, const float *scale, vb zero
 {
     vi i[VB_PARTS], z[VB_PARTS];
     zeros_at(zero, z);
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++) {
         vf v = vf_div(vf_load(x + k * VF_LANES), vf_load(scale + k * VF_LANES));
         v = vf_sel(vf_nan(v), vf_set(0.0f), v);
@@ -161,7 +161,7 @@ static inline void dequantize_each_block(vb x, const float *scale, vb zero, floa
     vf v[VB_PARTS], z[VB_PARTS];
     vb_floats(vb_spread(x), v);
     vb_floats(vb_spread(zero), z);
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++)
         vf_store(y + k * VF_LANES, vf_mul(vf_sub(v[k], z[k]), vf_load(scale + k * VF_LANES)));
 }
@@ -301,7 +301,7 @@ static Mixer make_mixer(const LedgeByteMix *m)
         vi v[VB_PARTS];                                                                            \
         vb_floats(vb_xor(a, k->a_flip), p);                                                        \
         vb_floats(vb_xor(b, k->b_flip), q);                                                        \
-        VB_UNROLL                                                                                  \
+        VX_UNROLL                                                                                  \
         for (int i = 0; i < VB_PARTS; i++) {                                                       \
             const vf s = vf_sub(p[i], k->a_offset), t = vf_sub(q[i], k->b_offset);                 \
             v[i] = vi_cvt(vf_min(result, k->high));                                                \
@@ -409,11 +409,11 @@ static inline vb mean_of(const LedgeByteTaps *t, const LedgeByteMean *m, vf scal
     const vf high = vf_set((float)(m->hi - m->y_zero));
     const int32_t zeros = (int32_t)(t->rows * t->cols) * m->x_zero;
     vi sum[VB_PARTS];
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++)
         sum[k] = vi_set(-zeros);
     sum_of(t, c, n, sum);
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++)
         sum[k] = vi_cvt(vf_min(vf_mul(vf_cvt(sum[k]), scale), high));
     return vb_max(vb_pack(sum, m->y_zero), vb_set(m->lo));
@@ -438,7 +438,7 @@ static int32_t vec_byte_sum(const uint8_t *x, size_t n, uint8_t flip)
     vi sum[VB_PARTS];
     size_t room = SUM_TAPS, i = 0;
     int32_t lanes[VB_LANES], total = 0;
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < VB_PARTS; k++)
         sum[k] = vi_set(0);
     for (; i < n; i += VB_LANES) {
@@ -462,11 +462,11 @@ static void vec_range(const float *x, size_t n, float *low, float *high)
 {
     vf lo[4], hi[4];
     size_t i = 0;
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 0; k < 4; k++)
         lo[k] = hi[k] = vf_set(0.0f);
     for (; i + 4 * VF_LANES <= n; i += 4 * VF_LANES)
-        VB_UNROLL
+        VX_UNROLL
     for (int k = 0; k < 4; k++) {
         const vf v = vf_load(x + i + (size_t)k * VF_LANES);
         lo[k] = vf_least(v, lo[k]);
@@ -477,7 +477,7 @@ static void vec_range(const float *x, size_t n, float *low, float *high)
         lo[0] = vf_least(v, lo[0]);
         hi[0] = vf_most(v, hi[0]);
     }
-    VB_UNROLL
+    VX_UNROLL
     for (int k = 1; k < 4; k++) {
         lo[0] = vf_least(lo[k], lo[0]);
         hi[0] = vf_most(hi[k], hi[0]);

@@ -42,15 +42,15 @@ static inline void store_columns(uint8_t *y, size_t ldy, v16 v)
 static inline void tile_8x16(const uint8_t *x, size_t ldx, uint8_t *y, size_t ldy)
 {
     v16 r[8], a[8];
-    VB_UNROLL
+    VX_UNROLL
     for (size_t i = 0; i < 8; i++)
         r[i] = v16_load(x + i * ldx);
-    VB_UNROLL
+    VX_UNROLL
     for (size_t i = 0; i < 4; i++) { /* rows 2i and 2i+1 */
         a[i] = ZIP_LO(r[2 * i], r[2 * i + 1]);
         a[4 + i] = ZIP_HI(r[2 * i], r[2 * i + 1]);
     }
-    VB_UNROLL
+    VX_UNROLL
     for (size_t h = 0; h < 8; h += 4) { /* columns 0 … 7, then 8 … 15 */
         const v16 b0 = ZIP2_LO(a[h], a[h + 1]), b1 = ZIP2_HI(a[h], a[h + 1]);
         const v16 b2 = ZIP2_LO(a[h + 2], a[h + 3]), b3 = ZIP2_HI(a[h + 2], a[h + 3]);

@@ -5,7 +5,7 @@
  * columns. The products between the two transforms are 36 GEMMs. */
 
 /* o = Bᵀ d */
-VF_INLINE void wino_bt(const vf d0, const vf d1, const vf d2, const vf d3, const vf d4, const vf d5,
+VX_INLINE void wino_bt(const vf d0, const vf d1, const vf d2, const vf d3, const vf d4, const vf d5,
                        vf *o)
 {
     const vf four = vf_set(4.0f), five = vf_set(5.0f), two = vf_set(2.0f);
@@ -20,7 +20,7 @@ VF_INLINE void wino_bt(const vf d0, const vf d1, const vf d2, const vf d3, const
 }
 
 /* o = Aᵀ m */
-VF_INLINE void wino_at(const vf m0, const vf m1, const vf m2, const vf m3, const vf m4, const vf m5,
+VX_INLINE void wino_at(const vf m0, const vf m1, const vf m2, const vf m3, const vf m4, const vf m5,
                        vf *o)
 {
     const vf a = vf_add(m1, m2), b = vf_sub(m1, m2), c = vf_add(m3, m4), d = vf_sub(m3, m4);
@@ -30,19 +30,19 @@ VF_INLINE void wino_at(const vf m0, const vf m1, const vf m2, const vf m3, const
     o[3] = vf_add(vf_fma(vf_set(8.0f), d, b), m5);
 }
 
-VF_INLINE void wino_in_vector(const LedgeWinoIn *t, size_t c, size_t n, const bool full)
+VX_INLINE void wino_in_vector(const LedgeWinoIn *t, size_t c, size_t n, const bool full)
 {
     vf rows[6][6];
     for (int i = 0; i < 6; i++) {
         const float *const *px = t->px + i * 6;
         vf d[6];
-        VF_EACH(j, 6) d[j] = full ? vf_load(px[j] + c) : vf_load_n(px[j] + c, n);
+        VX_EACH(j, 6) d[j] = full ? vf_load(px[j] + c) : vf_load_n(px[j] + c, n);
         wino_bt(d[0], d[1], d[2], d[3], d[4], d[5], rows[i]);
     }
     for (int j = 0; j < 6; j++) {
         vf o[6];
         wino_bt(rows[0][j], rows[1][j], rows[2][j], rows[3][j], rows[4][j], rows[5][j], o);
-        VF_EACH(i, 6)
+        VX_EACH(i, 6)
         {
             float *v = t->v + (size_t)(i * 6 + j) * t->ldv + c;
             if (full)
@@ -63,7 +63,7 @@ void VF_CAT2(ledge__wino_in_f32_, VF_ISA)(const LedgeWinoIn *t)
         wino_in_vector(t, c, t->c - c, false);
 }
 
-VF_INLINE void wino_out_vector(const LedgeWinoOut *t, size_t c, size_t n, const bool full)
+VX_INLINE void wino_out_vector(const LedgeWinoOut *t, size_t c, size_t n, const bool full)
 {
     const vf lo = vf_set(t->lo), hi = vf_set(t->hi);
     const vf bias = full ? vf_load(t->bias + c) : vf_load_n(t->bias + c, n);
@@ -71,7 +71,7 @@ VF_INLINE void wino_out_vector(const LedgeWinoOut *t, size_t c, size_t n, const 
     for (int i = 0; i < 6; i++) {
         const float *m = t->m + (size_t)i * 6 * t->ldm + c;
         vf d[6];
-        VF_EACH(j, 6)
+        VX_EACH(j, 6)
         d[j] = full ? vf_load(m + (size_t)j * t->ldm) : vf_load_n(m + (size_t)j * t->ldm, n);
         wino_at(d[0], d[1], d[2], d[3], d[4], d[5], rows[i]);
     }

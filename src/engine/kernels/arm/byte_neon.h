@@ -74,7 +74,7 @@ static inline bool vb_settled(const vi a[VB_PARTS], const vi b[VB_PARTS], const 
 {
     int32x4_t d = veorq_s32(a[0], b[0]);
     (void)x;
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 1; i < VB_PARTS; i++)
         d = vorrq_s32(d, veorq_s32(a[i], b[i]));
     return vmaxvq_u32(vreinterpretq_u32_s32(d)) == 0;
@@ -113,9 +113,9 @@ typedef struct vb_table {
 static inline vb_table vb_table_load(const uint8_t *t)
 {
     vb_table v;
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 0; i < 4; i++)
-        VB_UNROLL
+        VX_UNROLL
     for (int k = 0; k < 4; k++)
         v.rows[i].val[k] = vld1q_u8(t + 64 * i + 16 * k);
     return v;
@@ -124,7 +124,7 @@ static inline vb_table vb_table_load(const uint8_t *t)
 static inline vb vb_lookup(const vb_table *t, vb x)
 {
     vb y = vqtbl4q_u8(t->rows[0], x);
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 1; i < 4; i++)
         y = vqtbx4q_u8(y, t->rows[i], vsubq_u8(x, vdupq_n_u8((uint8_t)(64 * i))));
     return y;

@@ -75,7 +75,7 @@ static inline bool vb_settled(const vi a[VB_PARTS], const vi b[VB_PARTS], const 
 {
     v128_t d = wasm_v128_xor(a[0], b[0]);
     (void)x;
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 1; i < VB_PARTS; i++)
         d = wasm_v128_or(d, wasm_v128_xor(a[i], b[i]));
     return !wasm_v128_any_true(d);
@@ -114,7 +114,7 @@ typedef struct vb_table {
 static inline vb_table vb_table_load(const uint8_t *t)
 {
     vb_table v;
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 0; i < 16; i++)
         v.rows[i] = vb_load(t + 16 * i);
     return v;
@@ -123,7 +123,7 @@ static inline vb_table vb_table_load(const uint8_t *t)
 static inline vb vb_lookup(const vb_table *t, vb x)
 {
     vb y = wasm_i8x16_swizzle(t->rows[0], x);
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 1; i < 16; i++)
         y = wasm_v128_or(
             y, wasm_i8x16_swizzle(t->rows[i], wasm_i8x16_sub(x, vb_set((uint8_t)(16 * i)))));

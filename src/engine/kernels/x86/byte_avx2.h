@@ -74,7 +74,7 @@ static inline bool vb_settled(const vi a[VB_PARTS], const vi b[VB_PARTS], const 
     const __m256 nan = _mm256_or_ps(_mm256_cmp_ps(x[0], x[1], _CMP_UNORD_Q),
                                     _mm256_cmp_ps(x[2], x[3], _CMP_UNORD_Q));
     __m256i d = _mm256_castps_si256(nan);
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 0; i < VB_PARTS; i++)
         d = _mm256_or_si256(d, _mm256_xor_si256(a[i], b[i]));
     return _mm256_testz_si256(d, d) != 0;
@@ -119,7 +119,7 @@ static inline vb_table vb_table_load(const uint8_t *t)
 {
     vb_table v;
     __m256i before = _mm256_setzero_si256();
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 0; i < 16; i++) {
         const __m256i row =
             _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(t + 16 * i)));
@@ -133,7 +133,7 @@ static inline vb vb_lookup(const vb_table *t, vb x)
     const __m256i step = _mm256_set1_epi8(16);
     __m256i a = x, b = vb_xor(x, vb_set(0x80));
     __m256i y = vb_xor(_mm256_shuffle_epi8(t->rows[0], a), _mm256_shuffle_epi8(t->rows[8], b));
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 1; i < 8; i++) {
         a = _mm256_subs_epi8(a, step);
         b = _mm256_subs_epi8(b, step);

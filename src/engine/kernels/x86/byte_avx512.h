@@ -85,7 +85,7 @@ static inline bool vb_settled(const vi a[VB_PARTS], const vi b[VB_PARTS], const 
     const __mmask16 nan =
         _mm512_cmp_ps_mask(x[0], x[1], _CMP_UNORD_Q) | _mm512_cmp_ps_mask(x[2], x[3], _CMP_UNORD_Q);
     __m512i d = _mm512_xor_si512(a[0], b[0]);
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 1; i < VB_PARTS; i++)
         d = _mm512_ternarylogic_epi32(d, a[i], b[i], 0xf6); /* d | (a ^ b) */
     return (nan | _mm512_test_epi32_mask(d, d)) == 0;
@@ -127,7 +127,7 @@ typedef struct vb_table {
 static inline vb_table vb_table_load(const uint8_t *t)
 {
     vb_table v;
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 0; i < 4; i++)
         v.words[i] = _mm512_loadu_si512(t + 64 * i);
     return v;

@@ -74,7 +74,7 @@ static inline bool vb_settled(const vi a[VB_PARTS], const vi b[VB_PARTS], const 
 {
     const __m128 nan = _mm_or_ps(_mm_cmpunord_ps(x[0], x[1]), _mm_cmpunord_ps(x[2], x[3]));
     __m128i d = _mm_castps_si128(nan);
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 0; i < VB_PARTS; i++)
         d = _mm_or_si128(d, _mm_xor_si128(a[i], b[i]));
     return _mm_testz_si128(d, d) != 0;
@@ -116,7 +116,7 @@ static inline vb_table vb_table_load(const uint8_t *t)
 {
     vb_table v;
     __m128i before = _mm_setzero_si128();
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 0; i < 16; i++) {
         const __m128i row = vb_load(t + 16 * i);
         v.rows[i] = i % 8 ? vb_xor(row, before) : row;
@@ -129,7 +129,7 @@ static inline vb vb_lookup(const vb_table *t, vb x)
     const __m128i step = _mm_set1_epi8(16);
     __m128i a = x, b = vb_xor(x, vb_set(0x80));
     __m128i y = vb_xor(_mm_shuffle_epi8(t->rows[0], a), _mm_shuffle_epi8(t->rows[8], b));
-    VB_UNROLL
+    VX_UNROLL
     for (int i = 1; i < 8; i++) {
         a = _mm_subs_epi8(a, step);
         b = _mm_subs_epi8(b, step);

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "engine/kernels/vq_unroll.h"
+#include "engine/kernels/unroll.h"
 
 #define VQ_LANES 16
 #define VQ_REGISTERS 32
@@ -158,10 +158,10 @@ static inline void vq_store_rows(uint8_t *p, size_t ld, const vqi *a, const int 
                                  const VqPack *f, const bool bare)
 {
     const int at_once = nv == 1 ? 4 : nv == 2 ? 2 : 1, count = rows * nv;
-    VQ_UNROLL
+    VX_UNROLL
     for (int i = 0; i < rows; i += at_once, p += (size_t)at_once * ld) {
         vqi four[4];
-        VQ_EACH(j, 4)
+        VX_EACH(j, 4)
         four[j] = a[i * nv + (j < at_once * nv && i * nv + j < count ? j : 0)];
         const __m512i x = vq_in_order(four, f, bare);
         if (nv == 4) {
