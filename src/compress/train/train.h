@@ -42,6 +42,8 @@ void ledge__train_data_free(LedgeTrainData *data); /* NULL is legal */
 size_t ledge__train_data_count(const LedgeTrainData *data);
 size_t ledge__train_data_labelled(const LedgeTrainData *data); /* of them */
 int32_t ledge__train_data_label(const LedgeTrainData *data, size_t index); /* -1: none */
+/* Of every picture: height, width and channels. */
+void ledge__train_data_size(const LedgeTrainData *data, size_t *h, size_t *w, size_t *c);
 const LedgePreprocess *ledge__train_data_preprocess(const LedgeTrainData *data);
 /* FORMAT, naming the sample, when a label is not below `classes`. */
 LedgeStatus ledge__train_data_check(const LedgeTrainData *data, int64_t classes, LedgeError *err);
@@ -115,6 +117,8 @@ LedgeStatus ledge__trainer_new(LedgeGraph *g, const LedgeTrainOptions *o, LedgeE
                                LedgeTrainer **out);
 void ledge__trainer_free(LedgeTrainer *t); /* NULL is legal */
 
+/* Fresh random weights (seeded), neutral normalisations, biases of 0. */
+void ledge__trainer_init(LedgeTrainer *t);
 int64_t ledge__trainer_classes(const LedgeTrainer *t);
 /* Numbers that training changes. */
 uint64_t ledge__trainer_parameters(const LedgeTrainer *t);

@@ -274,7 +274,6 @@ LedgeStatus ledge__train_batch(Trainer *t, const LedgeTrainData *data, const uin
 /* A permutation of 0 … n-1 that depends on the seed and the epoch alone. */
 void ledge__train_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t epoch);
 const uint8_t *ledge__train_data_pixels(const LedgeTrainData *d, size_t index);
-void ledge__train_data_size(const LedgeTrainData *d, size_t *h, size_t *w, size_t *c);
 
 /* ---- teacher (train_teacher.c) ---- */
 

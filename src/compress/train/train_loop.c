@@ -109,7 +109,9 @@ typedef struct Run {
     uint64_t first, total;
 } Run;
 
-static bool report(const Trainer *t, const Run *r, size_t epoch, bool epoch_end)
+/* Tells how it stands; at the end of an epoch its sums begin anew, so that a checkpoint made by
+ * whoever is told goes on with the next one. */
+static bool report(Trainer *t, const Run *r, size_t epoch, bool epoch_end)
 {
     const double seconds = now() - r->start, done = (double)(t->place.steps - r->first);
     const double seen = (double)t->place.seen;
@@ -126,6 +128,8 @@ static bool report(const Trainer *t, const Run *r, size_t epoch, bool epoch_end)
         .seconds = seconds,
         .seconds_left = done > 0 ? seconds / done * (double)(r->total - t->place.steps) : NAN,
         .epoch_end = epoch_end};
+    if (epoch_end)
+        t->place = (TrainPlace){.steps = t->place.steps, .updates = t->place.updates};
     return !r->progress || r->progress(r->arg, &p);
 }
 
@@ -146,10 +150,7 @@ static LedgeStatus run_epoch(Trainer *t, const LedgeTrainData *data, const Run *
         LEDGE_TRY(train_step(t, err));
         step++;
         const bool end = step == t->steps_per_epoch || t->place.steps == r->total;
-        const bool go_on = report(t, r, epoch, end);
-        if (end)
-            t->place.loss = 0, t->place.right = t->place.labelled = t->place.seen = 0;
-        if (!go_on && t->place.steps < r->total)
+        if (!report(t, r, epoch, end) && t->place.steps < r->total)
             return cancelled(err);
     }
     ledge__train_state(t, t->good, false);

@@ -179,17 +179,16 @@ static void backward(Trainer *t, TrainStep *s)
                         .out = n->lo > -INFINITY || n->hi < INFINITY ? s->out->data : NULL};
     ledge__pool_run(t->pool, TRAIN_CHUNKS, 1, sum_chunks, &a);
     coefficients(t, s, n);
-    float *dr = n->residual ? ledge__train_grad(s, 5, &accumulate) : NULL;
-    if (dr && !s->stolen)
-        ledge__train_pass(t, s->out->grad, dr, s->out->count, accumulate);
     a.job.dx = ledge__train_grad(s, 0, &accumulate);
-    if (!a.job.dx)
-        return;
     a.job.accumulate = accumulate;
     a.job.p = n->a;
     a.job.q = n->b;
     a.job.s = n->shift;
-    ledge__pool_run(t->pool, n->rows, grain(n), apply, &a);
+    if (a.job.dx)
+        ledge__pool_run(t->pool, n->rows, grain(n), apply, &a);
+    float *dr = n->residual ? ledge__train_grad(s, 5, &accumulate) : NULL;
+    if (dr && !s->stolen)
+        ledge__train_pass(t, s->out->grad, dr, s->out->count, accumulate);
 }
 
 const TrainOp ledge__train_norm_op = {"BatchNormalization",
