@@ -9,9 +9,11 @@ if (( CURRENT == 2 )); then
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
         'prune:make a model smaller and faster by removing channels, as standard ONNX'
         'quantize:make a model of 8-bit integers, or of 4-bit weights, as standard ONNX'
+        'distill:train a small model, by labels and by what a larger one says'
         'certify:measure a compressed model against its parent and sign the result, or check that'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
         'serve:answer inference requests over HTTP (Open Inference Protocol v2)'
+        'agent:keep this device'\''s models as the fleet'\''s registry wants them'
         'wasm:compile WebAssembly guests ahead of time, and run them in a sandbox'
         'drift:record what a model usually sees and answers, or check that it still does'
         'key:make or show the keys that certificates are signed with'
@@ -157,6 +159,46 @@ quantize)
         '--help[print this]' \
         '*:file:_files'
     ;;
+distill)
+    _arguments \
+        '--output=[the trained student to write]:value:_files' \
+        '--teacher=[any model that ledge runs; without one labels alone teach]:value:_files' \
+        '--student=[a model file, or tiny, resnet8, mobilenet-0.25]:value:_files' \
+        '--init[begin with fresh weights instead of the file'\''s]' \
+        '--data=[cifar10\:FILE, mnist\:IMAGES(,LABELS), folder\:DIR(,CSV) or a folder; may be given again]:value:_files' \
+        '--labels=[CSV of file,class_id for the pictures in it]:value:_files' \
+        '--limit=[take N of the pictures, evenly spread; 0 takes all]:value:_files' \
+        '--eval=[measure the student on this in the end; may be given again]:value:_files' \
+        '--alpha=[the teacher'\''s part of the loss, 0 to 1 (0.7)]:value:_files' \
+        '--temperature=[that softens both models'\'' scores (4)]:value:_files' \
+        '--feature=[match the student'\''s tensor S to the teacher'\''s T, weight W (1)]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--teacher-preprocess=[the teacher'\''s, where it differs from the student'\''s]:value:_files' \
+        '--names=[class names to keep in the student, one a line]:value:_files' \
+        '--epochs=[times that all data is seen (30)]:value:_files' \
+        '--batch=[pictures in a step (64)]:value:_files' \
+        '--optimizer=[sgd (default, with momentum) or adamw]:value:_files' \
+        '--rate=[highest learning rate (fresh weights\: sgd 0.1, adamw 0.003; else a tenth)]:value:_files' \
+        '--momentum=[of sgd (0.9)]:value:_files' \
+        '--nesterov[Nesterov'\''s momentum]' \
+        '--decay=[weight decay (sgd 0.0005, adamw 0.01)]:value:_files' \
+        '--schedule=[of the rate\: cosine (default), steps or constant]:value:_files' \
+        '--step=[steps\: where the rate becomes a tenth]:value:_files' \
+        '--warmup=[epochs in which the rate rises from 0 (0)]:value:_files' \
+        '--smoothing=[of labels, 0 to 1 (0)]:value:_files' \
+        '--clip=[longest norm of the gradient (no limit)]:value:_files' \
+        '--crop=[augment\: crop at random from a frame so wide (0)]:value:_files' \
+        '--flip[augment\: mirror every second picture]' \
+        '--colour=[augment\: vary light, contrast and saturation by up to C (0)]:value:_files' \
+        '--mixup=[augment\: mix pictures by weights of Beta(A,A) (0)]:value:_files' \
+        '--seed=[of all random numbers (1)]:value:_files' \
+        '--checkpoint=[where to keep what is needed to go on (OUT.checkpoint)]:value:_files' \
+        '--resume[go on from the checkpoint]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
 certify)
     _arguments \
         '--reference=[the float model that MODEL was made from]:value:_files' \
@@ -222,6 +264,30 @@ serve)
         '--help[print this]' \
         '*:file:_files'
     ;;
+agent)
+    _arguments \
+        '--state=[the agent'\''s folder (/var/lib/ledge)]:value:_files' \
+        '--registry=[the registry, https\://HOST(\:PORT)]:value:_files' \
+        '--root=[root.json\: whom this device trusts]:value:_files' \
+        '--device=[this device'\''s id; else one is made up and kept]:value:_files' \
+        '--label=[label that rollouts may choose by]:value:_files' \
+        '--token-file=[this device'\''s token]:value:_files' \
+        '--ca=[authorities to trust for TLS; else the system'\''s]:value:_files' \
+        '--tls-cert=[client certificate in PEM]:value:_files' \
+        '--tls-key=[its private key in PEM]:value:_files' \
+        '--proxy=[HTTP or SOCKS proxy; else what the environment says]:value:_files' \
+        '--bandwidth=[most kilobytes a second to download; 0\: no limit]:value:_files' \
+        '--quota=[most megabytes of models and downloads; 0\: no limit]:value:_files' \
+        '--keep=[versions kept besides the running one (2)]:value:_files' \
+        '--interval=[seconds between polls until the registry says (60)]:value:_files' \
+        '--serve[run\: also serve the models, by `ledge serve`]' \
+        '--serve-args=[run\: arguments for `ledge serve`, parted by blanks]:value:_files' \
+        '--turns=[run\: end after N turns; 0\: go on]:value:_files' \
+        '--quiet[no messages on stderr]' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
 wasm)
     _arguments \
         '--output=[build\: where the result goes]:value:_files' \
@@ -281,6 +347,5 @@ doctor)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize certify preprocess serve drift key doctor help ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve wasm drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help ;;
 esac

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
-#include "serve/json_scan.h"
+#include "base/json_scan.h"
 
 typedef struct Reader {
     LedgeJson j;

@@ -1,5 +1,6 @@
-/* Expands the template TILE_HEADER into tiles of TILE_NV vectors with 1 … TILE_ROWS rows, and
- * gemm_rows_<TILE_NV>, the table of them by rows less one. TILE_OF is what a tile takes. */
+/* Template that expands the template TILE_HEADER into tiles of TILE_NV vectors with 1 … TILE_ROWS
+ * rows, and gemm_rows_<TILE_NV>, the table of them by rows less one. TILE_OF is what a tile takes.
+ */
 #ifndef TILE_JOIN
 #define TILE_JOIN_(a, b) a##b
 #define TILE_JOIN(a, b)  TILE_JOIN_(a, b)
