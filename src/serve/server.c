@@ -142,23 +142,41 @@ static bool token_fits(LedgeServer *s, const char *token)
     return fits;
 }
 
+/* A body of `room` bytes with what there is of it. Tensors behind JSON need no second copy when the
+ * first of them begins aligned. false: no memory. */
+static bool make_room(LedgeExchange *x, size_t room)
+{
+    LedgeWork *w = &x->work;
+    const size_t before = (LEDGE_ALIGN - x->lead) % LEDGE_ALIGN;
+    char *block = aligned_alloc(LEDGE_ALIGN, ledge__round_up(before + room + 1, LEDGE_ALIGN));
+    if (!block)
+        return false;
+    if (w->size)
+        memcpy(block + before, w->body, w->size);
+    free(x->block);
+    x->block = block;
+    w->body = block + before;
+    x->room = room;
+    return true;
+}
+
 static void check_headers(LedgeExchange *x, const char *method)
 {
     const LedgeServer *s = x->server;
     const char *length =
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Content-Length");
+    const char *json = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
+                                                   "Inference-Header-Content-Length");
     const char *token =
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization");
     if (length && strtoull(length, NULL, 10) > s->options.body_limit)
         refuse(x, 413);
     if (strcmp(method, "POST") == 0 && !token_fits(x->server, token))
         refuse(x, 401);
-    if (!x->refused && length) { /* room for it at once */
-        x->room = (size_t)strtoull(length, NULL, 10);
-        x->work.body = aligned_alloc(LEDGE_ALIGN, ledge__round_up(x->room + 1, LEDGE_ALIGN));
-        if (!x->work.body)
-            refuse(x, 503);
-    }
+    if (json)
+        x->lead = (size_t)strtoull(json, NULL, 10) % LEDGE_ALIGN;
+    if (!x->refused && length && !make_room(x, (size_t)strtoull(length, NULL, 10)))
+        refuse(x, 503); /* known before, so that it is there at once */
 }
 
 static void take_body(LedgeExchange *x, const char *data, size_t size)
@@ -171,17 +189,10 @@ static void take_body(LedgeExchange *x, const char *data, size_t size)
         return;
     }
     if (w->size + size > x->room) { /* chunked: its length is not known before */
-        const size_t room = 2 * (w->size + size) + 4096;
-        char *body = aligned_alloc(LEDGE_ALIGN, ledge__round_up(room + 1, LEDGE_ALIGN));
-        if (!body) {
+        if (!make_room(x, 2 * (w->size + size) + 4096)) {
             refuse(x, 503);
             return;
         }
-        if (w->size)
-            memcpy(body, w->body, w->size);
-        free(w->body);
-        w->body = body;
-        x->room = room;
     }
     memcpy(w->body + w->size, data, size);
     w->size += size;
@@ -236,7 +247,7 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     ledge__served_unref(x->work.model);
     ledge__ladder_unref(x->work.ladder);
     ledge__text_free(&x->work.out);
-    free(x->work.body);
+    free(x->block);
     atomic_fetch_sub(&x->server->active, 1);
     free(x);
     *state = NULL;

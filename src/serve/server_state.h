@@ -34,7 +34,9 @@ typedef struct LedgeExchange {
     LedgeServer *server;
     struct MHD_Connection *connection;
     LedgeWork work; /* body, answer */
+    void *block;    /* memory of work.body, which may begin behind its start */
     size_t room;    /* of work.body */
+    size_t lead;    /* bytes of JSON before binary tensors: these are to lie aligned */
     bool refused;   /* too large, or without the token: the body is not kept */
     unsigned refusal;
     bool ready; /* a worker has answered it */
