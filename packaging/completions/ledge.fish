@@ -100,7 +100,7 @@ complete -c ledge -n "__fish_seen_subcommand_from certify" -l images -r -d 'fold
 complete -c ledge -n "__fish_seen_subcommand_from certify" -l labels -r -d 'CSV of file,class_id for the pictures in it'
 complete -c ledge -n "__fish_seen_subcommand_from certify" -l dataset -r -d 'instead: cifar10:FILE or mnist:IMAGES[,LABELS]'
 complete -c ledge -n "__fish_seen_subcommand_from certify" -l limit -r -d 'only the first N pictures'
-complete -c ledge -n "__fish_seen_subcommand_from certify" -l preprocess -r -d 'imagenet, tf, caffe, none or FILE.json; else the models\' own'
+complete -c ledge -n "__fish_seen_subcommand_from certify" -l preprocess -r -d 'imagenet, tf, caffe, none or FILE.json; else the model\'s own'
 complete -c ledge -n "__fish_seen_subcommand_from certify" -l max-drop -r -d 'percentage points of top-1 that may be lost (1)'
 complete -c ledge -n "__fish_seen_subcommand_from certify" -l min-agreement -r -d 'share of pictures with the same class (0)'
 complete -c ledge -n "__fish_seen_subcommand_from certify" -l max-latency-ratio -r -d 'of the medians, model / reference (1.0)'

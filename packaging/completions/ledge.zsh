@@ -133,7 +133,7 @@ certify)
         '--labels=[CSV of file,class_id for the pictures in it]:value:_files' \
         '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
         '--limit=[only the first N pictures]:value:_files' \
-        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the models'\'' own]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
         '--max-drop=[percentage points of top-1 that may be lost (1)]:value:_files' \
         '--min-agreement=[share of pictures with the same class (0)]:value:_files' \
         '--max-latency-ratio=[of the medians, model / reference (1.0)]:value:_files' \

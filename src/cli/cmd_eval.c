@@ -21,18 +21,13 @@ typedef struct Options {
 } Options;
 
 static const CliOption options[] = {
-    {"images", 'd', CLI_TEXT, "DIR", "folder of .jpg and .png pictures", offsetof(Options, images),
-     0, 0},
-    {"labels", 'l', CLI_TEXT, "FILE", "CSV of file,class_id for the pictures in it",
-     offsetof(Options, labels), 0, 0},
-    {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
-     offsetof(Options, dataset), 0, 0},
-    {"limit", 'n', CLI_INT, "N", "only the first N pictures", offsetof(Options, limit), 0,
-     INT32_MAX},
+    CLI_OPTION_IMAGES(Options),
+    CLI_OPTION_LABELS(Options),
+    CLI_OPTION_DATASET(Options),
+    CLI_OPTION_LIMIT(Options),
     {"names", 0, CLI_TEXT, "FILE", "class names, one a line; else the model's own",
      offsetof(Options, names), 0, 0},
-    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
-     offsetof(Options, preprocess), 0, 0},
+    CLI_OPTION_PREPROCESS(Options),
     {"confused", 0, CLI_INT, "N", "pairs of classes to show that are mixed up most (5)",
      offsetof(Options, confused), 0, 1000},
     {"predictions", 'o', CLI_TEXT, "FILE", "write each picture's classes as CSV",
