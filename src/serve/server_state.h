@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "monitor/resources.h"
+#include "serve/guard.h"
 #include "serve/server.h"
 #include "serve/work.h"
 
@@ -18,6 +19,7 @@ struct LedgeServer {
     struct MHD_Daemon *daemon;
     LedgeWorkers *workers;
     LedgeWorkers *loaders; /* one thread, which loads models for clients */
+    LedgeGuard *guard;
     double started;
     atomic_int active; /* requests that are not answered yet */
     atomic_bool draining;
@@ -33,6 +35,7 @@ struct LedgeServer {
 typedef struct LedgeExchange {
     LedgeServer *server;
     struct MHD_Connection *connection;
+    LedgeGuarded *guarded;
     LedgeWork work; /* body, answer */
     void *block;    /* memory of work.body, which may begin behind its start */
     size_t room;    /* of work.body */
