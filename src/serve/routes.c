@@ -188,6 +188,7 @@ static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
     LedgeWork *w = &x->work;
     w->owner = x;
     w->arrived = ledge__now();
+    ledge__guard_pause(x->server->guard, x->guarded);
     MHD_suspend_connection(x->connection); /* before a worker can resume it */
     if (ledge__workers_push(workers, w))
         return MHD_YES;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ static void free_body(void *p)
 }
 
 /* Counts and sends the response, which is given up here. */
-static enum MHD_Result respond(LedgeExchange *x, unsigned code, struct MHD_Response *r,
+static enum MHD_Result respond(LedgeExchange *x, unsigned code, struct MHD_Response *r, size_t size,
                                const char *type, const char *extra, const char *value)
 {
     if (type)
@@ -42,6 +43,7 @@ static enum MHD_Result respond(LedgeExchange *x, unsigned code, struct MHD_Respo
     if (extra)
         MHD_add_response_header(r, extra, value);
     atomic_fetch_add(&x->server->codes[code], 1);
+    ledge__guard_begin(x->server->guard, x->guarded, size);
     const enum MHD_Result done = MHD_queue_response(x->connection, code, r);
     MHD_destroy_response(r);
     return done;
@@ -52,7 +54,7 @@ enum MHD_Result ledge__send_static(LedgeExchange *x, const char *type, const voi
 {
     struct MHD_Response *r =
         MHD_create_response_from_buffer(size, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT);
-    return r ? respond(x, 200, r, type, extra, value) : MHD_NO;
+    return r ? respond(x, 200, r, size, type, extra, value) : MHD_NO;
 }
 
 enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, LedgeText *body,
@@ -62,13 +64,14 @@ enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, L
         ledge__text_free(body);
         return code == 500 ? MHD_NO : ledge__send_error(x, 500, "out of memory");
     }
+    const size_t size = body ? body->n : 0;
     struct MHD_Response *r =
         body && body->p
             ? MHD_create_response_from_buffer_with_free_callback(body->n, body->p, free_body)
             : MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     if (r && body)
         *body = (LedgeText){.allocator = body->allocator};
-    return r ? respond(x, code, r, type, extra, value) : MHD_NO;
+    return r ? respond(x, code, r, size, type, extra, value) : MHD_NO;
 }
 
 enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *message)
@@ -114,6 +117,9 @@ static LedgeExchange *begin(LedgeServer *s, struct MHD_Connection *c)
         return NULL;
     x->server = s;
     x->connection = c;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    x->guarded = info ? info->socket_context : NULL;
     atomic_fetch_add(&s->active, 1);
     return x;
 }
@@ -142,23 +148,41 @@ static bool token_fits(LedgeServer *s, const char *token)
     return fits;
 }
 
+/* A body of `room` bytes with what there is of it. Tensors behind JSON need no second copy when the
+ * first of them begins aligned. false: no memory. */
+static bool make_room(LedgeExchange *x, size_t room)
+{
+    LedgeWork *w = &x->work;
+    const size_t before = (LEDGE_ALIGN - x->lead) % LEDGE_ALIGN;
+    char *block = aligned_alloc(LEDGE_ALIGN, ledge__round_up(before + room + 1, LEDGE_ALIGN));
+    if (!block)
+        return false;
+    if (w->size)
+        memcpy(block + before, w->body, w->size);
+    free(x->block);
+    x->block = block;
+    w->body = block + before;
+    x->room = room;
+    return true;
+}
+
 static void check_headers(LedgeExchange *x, const char *method)
 {
     const LedgeServer *s = x->server;
     const char *length =
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Content-Length");
+    const char *json = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND,
+                                                   "Inference-Header-Content-Length");
     const char *token =
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization");
     if (length && strtoull(length, NULL, 10) > s->options.body_limit)
         refuse(x, 413);
     if (strcmp(method, "POST") == 0 && !token_fits(x->server, token))
         refuse(x, 401);
-    if (!x->refused && length) { /* room for it at once */
-        x->room = (size_t)strtoull(length, NULL, 10);
-        x->work.body = aligned_alloc(LEDGE_ALIGN, ledge__round_up(x->room + 1, LEDGE_ALIGN));
-        if (!x->work.body)
-            refuse(x, 503);
-    }
+    if (json)
+        x->lead = (size_t)strtoull(json, NULL, 10) % LEDGE_ALIGN;
+    if (!x->refused && length && !make_room(x, (size_t)strtoull(length, NULL, 10)))
+        refuse(x, 503); /* known before, so that it is there at once */
 }
 
 static void take_body(LedgeExchange *x, const char *data, size_t size)
@@ -171,17 +195,10 @@ static void take_body(LedgeExchange *x, const char *data, size_t size)
         return;
     }
     if (w->size + size > x->room) { /* chunked: its length is not known before */
-        const size_t room = 2 * (w->size + size) + 4096;
-        char *body = aligned_alloc(LEDGE_ALIGN, ledge__round_up(room + 1, LEDGE_ALIGN));
-        if (!body) {
+        if (!make_room(x, 2 * (w->size + size) + 4096)) {
             refuse(x, 503);
             return;
         }
-        if (w->size)
-            memcpy(body, w->body, w->size);
-        free(w->body);
-        w->body = body;
-        x->room = room;
     }
     memcpy(w->body + w->size, data, size);
     w->size += size;
@@ -214,6 +231,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
     }
     if (*size) {
         take_body(x, data, *size);
+        ledge__guard_received(x->server->guard, x->guarded, *size);
         *size = 0;
         return MHD_YES;
     }
@@ -236,13 +254,39 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     ledge__served_unref(x->work.model);
     ledge__ladder_unref(x->work.ladder);
     ledge__text_free(&x->work.out);
-    free(x->work.body);
+    free(x->block);
+    ledge__guard_begin(x->server->guard, x->guarded, 0); /* of the next request */
     atomic_fetch_sub(&x->server->active, 1);
     free(x);
     *state = NULL;
 }
 
+static void on_connection(void *arg, struct MHD_Connection *c, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    LedgeServer *s = arg;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED && info) {
+        *context = ledge__guard_add(s->guard, info->connect_fd);
+    } else if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        ledge__guard_remove(s->guard, *context);
+        *context = NULL;
+    }
+}
+
 /* ---- life ---- */
+
+/* As many files as connections and a few more, if the system lets us. */
+static void allow_files(uint32_t connections)
+{
+    struct rlimit r;
+    const rlim_t want = (rlim_t)connections + 256;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= want)
+        return;
+    r.rlim_cur = r.rlim_max < want ? r.rlim_max : want;
+    (void)setrlimit(RLIMIT_NOFILE, &r);
+}
 
 static bool address_of(const char *host, uint16_t port, struct sockaddr_storage *out)
 {
@@ -281,12 +325,14 @@ static LedgeStatus start_daemon(LedgeServer *s, LedgeError *err)
                            "this machine's libmicrohttpd was built without TLS");
     if (o->certificate)
         flags |= MHD_USE_TLS;
+    allow_files(o->connections);
     errno = 0;
     s->daemon = MHD_start_daemon(
         flags, o->port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, (void *)&address,
-        MHD_OPTION_NOTIFY_COMPLETED, on_done, s, MHD_OPTION_CONNECTION_LIMIT, o->connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)64 << 10, MHD_OPTION_ARRAY, o->certificate ? tls : none, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_COMPLETED, on_done, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+        MHD_OPTION_CONNECTION_LIMIT, o->connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 << 10, MHD_OPTION_ARRAY,
+        o->certificate ? tls : none, MHD_OPTION_END);
     if (!s->daemon)
         return ledge__fail(err, LEDGE_ERROR_RUNTIME, o->host, "cannot listen on port %u: %s",
                            o->port,
@@ -324,6 +370,8 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
         status = ledge__workers_new(&work, err, &s->workers);
     if (status == LEDGE_OK)
         status = ledge__workers_new(&load, err, &s->loaders);
+    if (status == LEDGE_OK)
+        status = ledge__guard_new(s->options.idle, err, &s->guard);
     if (status == LEDGE_OK)
         status = ledge__watch_new(&s->options.watch, table, err, &s->watch);
     if (status == LEDGE_OK)
@@ -380,6 +428,7 @@ void ledge__server_stop(LedgeServer *s, double patience)
     ledge__resources_free(s->resources);
     pthread_mutex_destroy(&s->resources_lock);
     pthread_mutex_destroy(&s->token_lock);
+    ledge__guard_free(s->guard);
     free(s->token);
     free(s);
 }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "monitor/resources.h"
+#include "serve/guard.h"
 #include "serve/server.h"
 #include "serve/work.h"
 
@@ -18,6 +19,7 @@ struct LedgeServer {
     struct MHD_Daemon *daemon;
     LedgeWorkers *workers;
     LedgeWorkers *loaders; /* one thread, which loads models for clients */
+    LedgeGuard *guard;
     double started;
     atomic_int active; /* requests that are not answered yet */
     atomic_bool draining;
@@ -33,8 +35,11 @@ struct LedgeServer {
 typedef struct LedgeExchange {
     LedgeServer *server;
     struct MHD_Connection *connection;
+    LedgeGuarded *guarded;
     LedgeWork work; /* body, answer */
+    void *block;    /* memory of work.body, which may begin behind its start */
     size_t room;    /* of work.body */
+    size_t lead;    /* bytes of JSON before binary tensors: these are to lie aligned */
     bool refused;   /* too large, or without the token: the body is not kept */
     unsigned refusal;
     bool ready; /* a worker has answered it */

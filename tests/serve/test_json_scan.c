@@ -230,9 +230,53 @@ static void every_cut_is_refused(void **state)
     }
 }
 
+/* Thousands of numbers in a row take the quick way; each must be what the C library reads. */
+static void numbers_in_a_row_are_the_nearest(void **state)
+{
+    (void)state;
+    enum { N = 20000 };
+    static const char *const format[] = {"%.9g", "%.17g", "%.4f", "%.1g", "%.12e", "%.0f", "%.3e"};
+    static double got[N];
+    static float narrow[N];
+    char *text = malloc(N * 40 + 100), *at = text;
+    uint64_t x = 1;
+    assert_non_null(text);
+    *at++ = '[';
+    for (int i = 0; i < N; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        const double scale = i % 11 == 0 ? 1e12 : i % 7 == 0 ? 1e-9 : 1;
+        const double v = ((double)(x >> 11) / 4503599627370496.0 - 1) * scale;
+        at += sprintf(at, i ? (i % 5 ? "," : ", ") : "");
+        at += sprintf(at, format[(x >> 3) % 7], v);
+    }
+    strcpy(at, "]  ");
+    LedgeJson j;
+    ledge__json_begin(&j, text, strlen(text));
+    assert_int_equal(ledge__json_numbers(&j, LEDGE_DOUBLE, got, N), N);
+    ledge__json_finish(&j);
+    assert_null(j.bad);
+    ledge__json_begin(&j, text, strlen(text));
+    assert_int_equal(ledge__json_numbers(&j, LEDGE_FLOAT, narrow, N), N);
+    assert_null(j.bad);
+    const char *p = text + 1;
+    for (int i = 0; i < N; i++) {
+        char *end;
+        const double want = strtod(p, &end);
+        assert_memory_equal(&got[i], &want, sizeof want);
+        assert_true(narrow[i] == (float)want);
+        p = end + 1;
+    }
+    /* One too many for the room, wherever it comes. */
+    ledge__json_begin(&j, text, strlen(text));
+    (void)ledge__json_numbers(&j, LEDGE_DOUBLE, got, N - 1);
+    assert_non_null(j.bad);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_in_a_row_are_the_nearest),
         cmocka_unit_test(numbers_are_the_nearest_doubles),
         cmocka_unit_test(integers_are_exact),
         cmocka_unit_test(arrays_fill_tensors_of_every_type),

@@ -1,0 +1,156 @@
+/* The list of connections and the thread that looks at it. */
+#include "serve/guard.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "serve/served_model.h"
+
+#define BYTES_PER_SECOND 1e4
+
+struct LedgeGuarded {
+    LedgeGuarded *next, *before;
+    int socket;
+    bool paused;
+    double since;
+    uint64_t bytes;
+};
+
+struct LedgeGuard {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool stop;
+    double idle;
+    LedgeGuarded *first;
+};
+
+/* Those who are too slow are shut down; the rest of their end is the transport's. */
+static void look_around(LedgeGuard *g)
+{
+    const double now = ledge__now();
+    for (LedgeGuarded *c = g->first; c; c = c->next)
+        if (!c->paused && now - c->since > g->idle + (double)c->bytes / BYTES_PER_SECOND) {
+            shutdown(c->socket, SHUT_RDWR);
+            c->paused = true;
+        }
+}
+
+static void *watch(void *arg)
+{
+    LedgeGuard *g = arg;
+    pthread_mutex_lock(&g->lock);
+    while (!g->stop) {
+        if (!g->first) {
+            pthread_cond_wait(&g->wake, &g->lock);
+            continue;
+        }
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        t.tv_sec++;
+        if (pthread_cond_timedwait(&g->wake, &g->lock, &t) == ETIMEDOUT)
+            look_around(g);
+    }
+    pthread_mutex_unlock(&g->lock);
+    return NULL;
+}
+
+LedgeStatus ledge__guard_new(double idle, LedgeError *err, LedgeGuard **out)
+{
+    pthread_condattr_t attr;
+    LedgeGuard *g = calloc(1, sizeof *g);
+    if (!g || pthread_condattr_init(&attr) != 0) {
+        free(g);
+        return ledge__no_memory(err);
+    }
+    g->idle = idle;
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&g->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&g->lock, NULL);
+    if (pthread_create(&g->thread, NULL, watch, g) != 0) {
+        pthread_cond_destroy(&g->wake);
+        pthread_mutex_destroy(&g->lock);
+        free(g);
+        return ledge__fail(err, LEDGE_ERROR_RUNTIME, "guard", "the system gives no thread");
+    }
+    *out = g;
+    return LEDGE_OK;
+}
+
+void ledge__guard_free(LedgeGuard *g)
+{
+    if (!g)
+        return;
+    pthread_mutex_lock(&g->lock);
+    g->stop = true;
+    pthread_cond_signal(&g->wake);
+    pthread_mutex_unlock(&g->lock);
+    pthread_join(g->thread, NULL);
+    pthread_cond_destroy(&g->wake);
+    pthread_mutex_destroy(&g->lock);
+    free(g);
+}
+
+LedgeGuarded *ledge__guard_add(LedgeGuard *g, int socket)
+{
+    LedgeGuarded *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->socket = socket;
+    c->since = ledge__now();
+    pthread_mutex_lock(&g->lock);
+    c->next = g->first;
+    if (g->first)
+        g->first->before = c;
+    else
+        pthread_cond_signal(&g->wake);
+    g->first = c;
+    pthread_mutex_unlock(&g->lock);
+    return c;
+}
+
+void ledge__guard_remove(LedgeGuard *g, LedgeGuarded *c)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&g->lock);
+    *(c->before ? &c->before->next : &g->first) = c->next;
+    if (c->next)
+        c->next->before = c->before;
+    pthread_mutex_unlock(&g->lock);
+    free(c);
+}
+
+void ledge__guard_begin(LedgeGuard *g, LedgeGuarded *c, size_t bytes)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&g->lock);
+    c->since = ledge__now();
+    c->bytes = bytes;
+    c->paused = false;
+    pthread_mutex_unlock(&g->lock);
+}
+
+void ledge__guard_received(LedgeGuard *g, LedgeGuarded *c, size_t bytes)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&g->lock);
+    c->bytes += bytes;
+    pthread_mutex_unlock(&g->lock);
+}
+
+void ledge__guard_pause(LedgeGuard *g, LedgeGuarded *c)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&g->lock);
+    c->paused = true;
+    pthread_mutex_unlock(&g->lock);
+}
