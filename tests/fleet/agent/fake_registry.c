@@ -201,6 +201,8 @@ static void take_poll(Talk *t)
     if (s)
         fprintf(stderr, "poll: %s\n%.*s\n", err.message, (int)t->body_size, t->body);
     r->polls++;
+    for (size_t i = 0; !s && !r->poll_status && i < r->last_poll.n_models; i++)
+        r->told += r->last_poll.models[i].window.count;
     snprintf(head, sizeof head, "ETag: \"%s\"\r\n%s", r->etag,
              r->poll_status == 503 ? "Retry-After: 7\r\n" : "");
     snprintf(want, sizeof want, "\"%s\"", r->etag);

@@ -159,6 +159,65 @@ static bool is_ready(const Site *s)
     return ok;
 }
 
+static void infer(const Site *s)
+{
+    char url[80], body[4000];
+    LedgeHttp *http;
+    LedgeHttpAnswer a = {0};
+    int n = snprintf(body, sizeof body,
+                     "{\"inputs\":[{\"name\":\"picture\",\"shape\":[1,3,8,8],"
+                     "\"datatype\":\"FP32\",\"data\":[");
+    for (int i = 0; i < 192; i++)
+        n += snprintf(body + n, sizeof body - (size_t)n, "%s0.%d", i ? "," : "", i % 10);
+    n += snprintf(body + n, sizeof body - (size_t)n, "]}]}");
+    snprintf(url, sizeof url, "http://127.0.0.1:%s", s->port + 7);
+    const LedgeHttpOptions o = {.base = url};
+    assert_int_equal(ledge__http_new(&o, NULL, &http), LEDGE_OK);
+    const LedgeHttpAsk ask = {
+        .path = "/v2/models/net/infer", .body = body, .body_size = (size_t)n, .max = 100000};
+    assert_int_equal(ledge__http_ask(http, &ask, NULL, &a), LEDGE_OK);
+    assert_int_equal(a.status, 200);
+    free(a.body);
+    ledge__http_free(http);
+}
+
+static size_t count_seen(Site *s)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&s->registry.lock);
+    for (int i = 0; i < 65536; i++)
+        n += s->registry.seen[i];
+    pthread_mutex_unlock(&s->registry.lock);
+    return n;
+}
+
+/* What the server answers reaches the registry, under the version that answered it. */
+static void answers_are_told_to_the_registry_once(void **state)
+{
+    Site *s = *state;
+    registry_publish(&s->registry, "net", "7", 1, 1000, 0);
+    registry_assign(&s->registry, "net", "7", "", false);
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && !is_ready(s); i++)
+        wait_s(0.1);
+    for (int i = 0; i < 120; i++)
+        infer(s);
+    for (int i = 0; i < 300 && count_seen(s) < 120; i++)
+        wait_s(0.1);
+    assert_int_equal(count_seen(s), 120);
+    /* And so do the counts of polls, each answer in one window. */
+    for (int i = 0; i < 200 && s->registry.told < 120; i++) {
+        if (i % 20 == 0)
+            kill(s->agent, SIGHUP);
+        wait_s(0.1);
+    }
+    assert_int_equal(s->registry.told, 120);
+    assert_string_equal(s->registry.last_poll.models[0].version, "7");
+    assert_int_equal(count_seen(s), 120);
+}
+
 static void the_resident_process_is_small(void **state)
 {
     Site *s = *state;
@@ -274,6 +333,7 @@ int main(void)
         cmocka_unit_test(polls_are_spread_and_backed_off_up_to_an_hour),
         TEST(the_resident_process_is_small),
         TEST(what_is_served_follows_what_is_assigned),
+        TEST(answers_are_told_to_the_registry_once),
         TEST(systemd_is_told_that_it_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
