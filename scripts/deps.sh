@@ -28,7 +28,6 @@ need_build() {
     need_library jansson libjansson-dev
     need_library libcrypto libssl-dev
     need_library zlib zlib1g-dev
-    need_library libcurl libcurl4-openssl-dev
     need_library libmicrohttpd libmicrohttpd-dev
     need_library libcurl libcurl4-openssl-dev
     # The tests are part of every build: a checkout that builds is one that can be checked.

@@ -1,5 +1,6 @@
 # fish completion of ledge; made by generate.sh
 set -l commands inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help
+set -l commands inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'show operators, parameters, work, sizes, and what would run where'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a run -d 'run a model on pictures or .npy files'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a bench -d 'time a model: latency percentiles, cold start, peak memory'
@@ -203,6 +204,7 @@ complete -c ledge -n "__fish_seen_subcommand_from serve" -l tls-cert -r -d 'cert
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l tls-key -r -d 'its private key in PEM'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l no-drift -d 'do not watch for drift'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l state -r -d 'keep what drift monitoring has seen over restarts'
+complete -c ledge -n "__fish_seen_subcommand_from serve" -l telemetry -r -d 'write a record of every answer there, for ledge agent'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l watch -r -d 'seconds between two looks at models and machine (5)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l alert-log -d 'a line on stderr for every alert'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l alert-webhook -r -d 'POST every alert there as JSON'

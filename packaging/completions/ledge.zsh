@@ -252,6 +252,7 @@ serve)
         '--tls-key=[its private key in PEM]:value:_files' \
         '--no-drift[do not watch for drift]' \
         '--state=[keep what drift monitoring has seen over restarts]:value:_files' \
+        '--telemetry=[write a record of every answer there, for ledge agent]:value:_files' \
         '--watch=[seconds between two looks at models and machine (5)]:value:_files' \
         '--alert-log[a line on stderr for every alert]' \
         '--alert-webhook=[POST every alert there as JSON]:value:_files' \
@@ -348,4 +349,5 @@ doctor)
         '*:file:_files'
     ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help ;;
 esac

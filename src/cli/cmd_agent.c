@@ -228,19 +228,19 @@ static char **sync_arguments(int argc, char **argv, const char *verb, char *prog
 }
 
 /* `ledge serve` on the agent's links; its words are parted by blanks. */
-static void serve_arguments(const AgentOptions *o, char *program, char *folder, char *words,
-                            char **out)
+static void serve_arguments(char *program, char *folder, char *queue, char *words, char **out)
 {
     size_t n = 0;
     out[n++] = program;
     out[n++] = (char *)(uintptr_t) "serve";
     out[n++] = (char *)(uintptr_t) "--repository";
     out[n++] = folder;
+    out[n++] = (char *)(uintptr_t) "--telemetry";
+    out[n++] = queue;
     for (char *save = NULL, *word = strtok_r(words, " ", &save); word && n < SERVE_ARGS;
          word = strtok_r(NULL, " ", &save))
         out[n++] = word;
     out[n] = NULL;
-    (void)o;
 }
 
 static int stay(const AgentOptions *o, char **sync)
@@ -260,8 +260,7 @@ static int stay(const AgentOptions *o, char **sync)
     if (code == CLI_GO && o->serve) {
         snprintf(folder, sizeof folder, "%s/serve", o->state);
         snprintf(queue, sizeof queue, "%s/queue/serve", o->state);
-        setenv("LEDGE_TELEMETRY", queue, 1);
-        serve_arguments(o, program, folder, words, serve);
+        serve_arguments(program, folder, queue, words, serve);
         how.serve = serve;
     }
     if (code == CLI_GO)

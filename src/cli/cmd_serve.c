@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/serve_setup.h"
+#include "cli/serve_telemetry.h"
 
 static const CliOption options[] = {
     {"config", 'c', CLI_TEXT, "FILE", "what to serve and how, as JSON; flags go before it",
@@ -42,6 +43,8 @@ static const CliOption options[] = {
     {"no-drift", 0, CLI_FLAG, NULL, "do not watch for drift", offsetof(ServeFlags, no_drift), 0, 0},
     {"state", 0, CLI_TEXT, "DIR", "keep what drift monitoring has seen over restarts",
      offsetof(ServeFlags, state), 0, 0},
+    {"telemetry", 0, CLI_TEXT, "DIR", "write a record of every answer there, for ledge agent",
+     offsetof(ServeFlags, telemetry), 0, 0},
     {"watch", 0, CLI_TEXT, "S", "seconds between two looks at models and machine (5)",
      offsetof(ServeFlags, watch), 0, 0},
     {"alert-log", 0, CLI_FLAG, NULL, "a line on stderr for every alert",
@@ -68,6 +71,8 @@ typedef struct Serve {
     LedgeModelTable *table;
     LedgeLadders *ladders;
     LedgeServer *server;
+    LedgeTelemetry *telemetry;
+    LedgeServedOptions lasting; /* what a reload does not change */
 } Serve;
 
 static void serve_free(Serve *s)
@@ -75,6 +80,7 @@ static void serve_free(Serve *s)
     ledge__server_stop(s->server, s->setup.config.drain >= 0 ? s->setup.config.drain : 30);
     ledge__ladders_free(s->ladders);
     ledge__model_table_free(s->table);
+    ledge__telemetry_close(s->telemetry);
     serve_setup_free(&s->setup);
 }
 
@@ -91,7 +97,12 @@ static int load(Serve *s)
                                &s->table) ||
         ledge__ladders_new(&err, &s->ladders))
         return cli_fail(NULL, &err);
-    const int code = serve_setup_models(&s->setup, s->args, true, c->state, s->table);
+    s->lasting.state = c->state[0] ? c->state : NULL;
+    int code = CLI_GO;
+    if (s->flags->telemetry)
+        code = cli_serve_telemetry(s->flags->telemetry, &s->lasting, &s->telemetry);
+    if (code == CLI_GO)
+        code = serve_setup_models(&s->setup, s->args, true, &s->lasting, s->table);
     if (code == CLI_GO && ledge__ladders_set(s->ladders, s->table, c->ladders, c->n_ladders, &err))
         return cli_fail(s->flags->config, &err);
     return code;
@@ -135,7 +146,7 @@ static void reload(Serve *s)
     if (needs_start(&s->setup.config, c))
         cli_warn("only models, ladders and the token are taken from the changed "
                  "configuration; for the rest start again");
-    (void)serve_setup_models(&fresh, s->args, false, s->setup.config.state, s->table);
+    (void)serve_setup_models(&fresh, s->args, false, &s->lasting, s->table);
     if (ledge__ladders_set(s->ladders, s->table, c->ladders, c->n_ladders, &err) ||
         ledge__server_set_token(s->server, fresh.token, &err))
         cli_warn("%s: %s", err.where, err.message);

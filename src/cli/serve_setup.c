@@ -228,22 +228,29 @@ int serve_setup_options(ServeSetup *s, LedgeServerOptions *out)
 
 /* ---- models ---- */
 
-static LedgeStatus set_table(const ServeSetup *s, const char *state, LedgeModelTable *t,
-                             LedgeError *err)
+static void put_lasting(const LedgeServedOptions *lasting, LedgeServedOptions *to)
+{
+    to->state = lasting->state;
+    to->seen = lasting->seen;
+    to->seen_arg = lasting->seen_arg;
+}
+
+static LedgeStatus set_table(const ServeSetup *s, const LedgeServedOptions *lasting,
+                             LedgeModelTable *t, LedgeError *err)
 {
     const LedgeServeConfig *c = &s->config;
     LedgeServedOptions defaults = c->defaults;
     LedgeModelSettings *settings = calloc(c->n_models + 1, sizeof *settings);
     if (!settings)
         return ledge__no_memory(err);
-    defaults.state = or_null(state);
+    put_lasting(lasting, &defaults);
     for (size_t i = 0; i < c->n_models; i++) {
         const LedgeModelConfig *m = &c->models[i];
         strcpy(settings[i].name, m->name);
         strcpy(settings[i].version, m->path[0] ? m->version : "");
         settings[i].options = m->options;
         strcpy(settings[i].options.cpu, c->defaults.cpu);
-        settings[i].options.state = or_null(state);
+        put_lasting(lasting, &settings[i].options);
     }
     const LedgeStatus status = ledge__model_table_set(t, &defaults, settings, c->n_models, err);
     free(settings);
@@ -259,14 +266,14 @@ static int report(const char *what, bool start, const LedgeError *err)
     return CLI_GO;
 }
 
-int serve_setup_models(const ServeSetup *s, const CliArgs *args, bool start, const char *state,
-                       LedgeModelTable *t)
+int serve_setup_models(const ServeSetup *s, const CliArgs *args, bool start,
+                       const LedgeServedOptions *lasting, LedgeModelTable *t)
 {
     LedgeError err = {0};
     const LedgeServeConfig *c = &s->config;
     size_t failed = 0;
     int code = CLI_GO;
-    if (set_table(s, state, t, &err))
+    if (set_table(s, lasting, t, &err))
         return cli_fail(NULL, &err);
     ledge__model_table_begin(t);
     for (size_t i = 0; i < c->n_models && code == CLI_GO; i++) {

@@ -14,7 +14,7 @@ typedef struct ServeFlags {
     bool json, no_drift, alert_log;
     int64_t port, workers, threads, queue, batch, connections, drain;
     const char *config, *host, *repository, *delay, *deadline, *body, *token, *certificate, *key,
-        *cpu, *cache, *cache_ttl, *state, *watch, *webhook, *alertmanager, *exec, *alert_token;
+        *cpu, *cache, *cache_ttl, *state, *telemetry, *watch, *webhook, *alertmanager, *exec, *alert_token;
 } ServeFlags;
 
 typedef struct ServeSetup {
@@ -29,9 +29,9 @@ void serve_setup_free(ServeSetup *s); /* {0} is legal */
 /* The server's part of it; points into `s`. Gives CLI_GO, or the exit code after printing why. */
 int serve_setup_options(ServeSetup *s, LedgeServerOptions *out);
 /* Tells the table how models are served and loads all of them, those of `args` too. At a start the
- * first failure is the exit code; later failures are warnings and the old models go on. state: the
- * folder of drift states, "" for none, which must outlive the table. */
-int serve_setup_models(const ServeSetup *s, const CliArgs *args, bool start, const char *state,
-                       LedgeModelTable *t);
+ * first failure is the exit code; later failures are warnings and the old models go on. lasting:
+ * its state and seen, which are those of the start and outlive the table, go to every model. */
+int serve_setup_models(const ServeSetup *s, const CliArgs *args, bool start,
+                       const LedgeServedOptions *lasting, LedgeModelTable *t);
 
 #endif

@@ -45,7 +45,8 @@ static LedgeStatus tuf_fetch(void *context, const char *name, size_t max, LedgeE
 static bool clock_is_synchronised(void)
 {
     struct timex tx = {0};
-    return adjtimex(&tx) != TIME_ERROR && !(tx.status & STA_UNSYNC);
+    const int state = adjtimex(&tx);
+    return state >= 0 && state != TIME_ERROR && !(tx.status & STA_UNSYNC);
 }
 
 static LedgeStatus open_tuf(LedgeTurn *t, LedgeError *err)

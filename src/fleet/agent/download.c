@@ -17,6 +17,7 @@ enum {
     LONGEST_MS = 60000,
     BAD_CHUNKS = 8,
     PROGRESS = 1024,
+    DEAF = 3,
     PATH = 1024
 };
 
@@ -29,6 +30,7 @@ typedef struct Fetch {
     int64_t checked; /* … of these, in whole chunks that are right */
     int tries;       /* in a row without progress */
     int64_t mark;    /* f->have when a try last counted as progress */
+    int deaf;        /* ranges that were answered by the whole file */
     int bad;         /* chunks, or whole files, that were wrong */
     int64_t wait_ms;
     bool started; /* of the answer under way: its range was looked at */
@@ -112,7 +114,13 @@ static bool start(Fetch *f)
         }
         return true;
     }
-    /* The range was ignored: the file comes from its beginning. */
+    /* The range was ignored, as some proxies do now and then. A few times it is asked for again;
+     * then the file comes from its beginning. */
+    if (f->have && f->deaf++ < DEAF) {
+        f->status =
+            ledge__fail(f->err, LEDGE_ERROR_IO, f->file->path, "the range was ignored (200)");
+        return false;
+    }
     f->checked = 0;
     if (f->have && !cut_back(f, 0))
         f->status = io(f, "shorten the file", f->err);
@@ -125,12 +133,10 @@ static bool take(void *arg, const void *bytes, size_t size)
     const char *p = bytes;
     if (!f->started && !start(f))
         return false;
-    if ((uint64_t)(f->file->length - f->have) < size) {
-        f->status =
-            ledge__fail(f->err, LEDGE_ERROR_IO, f->file->path, "more bytes come than were signed");
-        f->bad++;
-        return false;
-    }
+    const uint64_t room = (uint64_t)(f->file->length - f->have);
+    const bool is_over = size > room;
+    if (is_over)
+        size = (size_t)room;
     while (size) {
         const ssize_t n = pwrite(f->fd, p, size, f->have);
         if (n < 0 && errno == EINTR)
@@ -148,6 +154,9 @@ static bool take(void *arg, const void *bytes, size_t size)
                                 "the bytes that came are not those that were signed");
         return false;
     }
+    if (is_over)
+        f->status =
+            ledge__fail(f->err, LEDGE_ERROR_IO, f->file->path, "more bytes come than were signed");
     if (f->d->stop && *f->d->stop)
         f->status = ledge__fail(f->err, LEDGE_ERROR_CANCELLED, f->file->path, "was stopped");
     return f->status == LEDGE_OK;
@@ -203,7 +212,8 @@ static void pause_ms(const Fetch *f, int64_t ms)
 static bool try_again(Fetch *f, LedgeStatus status)
 {
     const int most = f->d->tries ? f->d->tries : TRIES;
-    if (f->have - f->mark >= PROGRESS || f->have < f->mark) {
+    /* Bytes that only trickle are no progress, or they could hold us for ever. */
+    if (!f->answer.too_slow && (f->have - f->mark >= PROGRESS || f->have < f->mark)) {
         f->tries = 0;
         f->mark = f->have;
     }
@@ -241,6 +251,8 @@ static LedgeStatus fetch_all(Fetch *f, LedgeError *err)
     for (;;) {
         LedgeError problem = {0};
         LedgeStatus status = f->have < f->file->length ? fetch_once(f, &problem) : LEDGE_OK;
+        if (status == LEDGE_ERROR_IO && f->have == f->file->length)
+            status = LEDGE_OK; /* what came behind the file does not matter */
         if (f->d->stop && *f->d->stop)
             return ledge__fail(err, LEDGE_ERROR_CANCELLED, f->file->path, "was stopped");
         if (!status && f->have == f->file->length)

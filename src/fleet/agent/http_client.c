@@ -254,6 +254,7 @@ static LedgeStatus judge(LedgeHttp *h, CURLcode code, const char *url, LedgeErro
                            h->ask->max);
     if (h->is_stopped)
         return ledge__fail(err, LEDGE_ERROR_CANCELLED, url, "the transfer was ended");
+    h->answer->too_slow = code == CURLE_OPERATION_TIMEDOUT;
     if (code == CURLE_OPERATION_TIMEDOUT)
         return ledge__fail(err, LEDGE_ERROR_IO, url, "is too slow: %s", h->problem);
     return ledge__fail(err, LEDGE_ERROR_IO, url, "%s",

@@ -50,6 +50,7 @@ typedef struct LedgeHttpAnswer {
     int64_t retry_after;             /* seconds; -1: not said */
     int64_t range_from, range_total; /* of Content-Range; -1: not said */
     int64_t received;                /* bytes of the body */
+    bool too_slow;                   /* the transfer was ended for that */
     char *body;                      /* freed by the caller; NUL-terminated; NULL with `take` */
     size_t size;
 } LedgeHttpAnswer;

@@ -29,18 +29,18 @@ typedef struct Talk {
     size_t body_size;
 } Talk;
 
-static int chance(Registry *r)
-{
-    r->seed = r->seed * 1103515245u + 12345u;
-    return (int)(r->seed >> 16) % 100;
-}
-
+/* splitmix32: good enough that a few trials look like many. */
 static unsigned number(Registry *r)
 {
-    (void)chance(r);
-    const unsigned high = r->seed >> 16;
-    (void)chance(r);
-    return high << 15 ^ r->seed >> 16;
+    unsigned z = r->seed += 0x9e3779b9u;
+    z = (z ^ z >> 16) * 0x21f0aaadu;
+    z = (z ^ z >> 15) * 0x735a2d97u;
+    return z ^ z >> 15;
+}
+
+static int chance(Registry *r)
+{
+    return (int)(number(r) % 100);
 }
 
 static void wait_ms(const Registry *r, int64_t ms)
@@ -201,6 +201,8 @@ static void take_poll(Talk *t)
     if (s)
         fprintf(stderr, "poll: %s\n%.*s\n", err.message, (int)t->body_size, t->body);
     r->polls++;
+    for (size_t i = 0; !s && !r->poll_status && i < r->last_poll.n_models; i++)
+        r->told += r->last_poll.models[i].window.count;
     snprintf(head, sizeof head, "ETag: \"%s\"\r\n%s", r->etag,
              r->poll_status == 503 ? "Retry-After: 7\r\n" : "");
     snprintf(want, sizeof want, "\"%s\"", r->etag);

@@ -37,6 +37,7 @@ typedef struct Registry {
     Faults faults;
     /* what was seen */
     LedgePollRequest last_poll;
+    int64_t told; /* sum of all windows' counts */
     size_t polls, asked, batches, duplicates, n_ids;
     int64_t sent; /* bytes of files, as the network took them */
     char (*ids)[LEDGE_FLEET_BATCH];
