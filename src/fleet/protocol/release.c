@@ -6,9 +6,12 @@
 
 #define KEY(text) (strcmp(key, text) == 0)
 enum { KEY_SIZE = 32 };
-#define NOT_NEGATIVE "a count below zero"
-#define BAD_NAME     "a name other than [A-Za-z0-9][A-Za-z0-9._-]*"
-#define BAD_PATH     "a path that is not plain and relative"
+#define NOT_NEGATIVE          "a count below zero"
+#define BAD_NAME              "a name other than [A-Za-z0-9][A-Za-z0-9._-]*"
+#define BAD_PATH              "a path that is not plain and relative"
+#define READ(field, is, what) ledge__fleet_read(j, field, sizeof(field), is, what)
+/* Told apart from faults of the text by its address. */
+static const char NO_MEMORY[] = "no memory for what comes";
 
 #define ONE(NAME, name) name,
 static const char *const roles[] = {LEDGE_RELEASE_ROLES(ONE)};
@@ -43,8 +46,6 @@ size_t ledge__release_find(const LedgeRelease *r, const char *path)
     return i;
 }
 
-#define READ(field, is, what) ledge__fleet_read(j, field, sizeof(field), is, what)
-
 static void read_target(LedgeJson *j, LedgeReleaseFile *f)
 {
     char key[KEY_SIZE];
@@ -57,6 +58,42 @@ static void read_target(LedgeJson *j, LedgeReleaseFile *f)
         else
             ledge__json_skip(j);
     }
+}
+
+/* Hashes of chunks; how many there must be is checked when size and length are known. */
+static void read_chunks(LedgeJson *j, LedgeReleaseFile *f)
+{
+    size_t room = f->n_chunks;
+    char hex[LEDGE_SHA256_HEX];
+    if (f->chunks)
+        ledge__json_fault(j, "chunks come twice");
+    ledge__json_array(j);
+    while (ledge__json_element(j)) {
+        READ(hex, ledge__fleet_is_sha256, "a SHA-256 of other than 64 hex digits");
+        if (j->bad)
+            return;
+        if (f->n_chunks == room) {
+            room = room ? 2 * room : 16;
+            void *wider = realloc(f->chunks, room * sizeof *f->chunks);
+            if (!wider) {
+                ledge__json_fault(j, NO_MEMORY);
+                return;
+            }
+            f->chunks = wider;
+        }
+        ledge__from_hex(hex, f->chunks[f->n_chunks++], LEDGE_SHA256_BYTES);
+    }
+}
+
+static void check_chunks(LedgeJson *j, const LedgeReleaseFile *f)
+{
+    if (j->bad || !f->n_chunks)
+        return;
+    if (f->chunk_size < 1024 || f->chunk_size > INT64_MAX / 2)
+        ledge__json_fault(j, "chunks of less than 1024 bytes");
+    else if ((uint64_t)f->n_chunks !=
+             (uint64_t)f->length / (uint64_t)f->chunk_size + (f->length % f->chunk_size != 0))
+        ledge__json_fault(j, "more or fewer chunks than the length has");
 }
 
 static void read_file(LedgeJson *j, LedgeReleaseFile *f)
@@ -77,6 +114,10 @@ static void read_file(LedgeJson *j, LedgeReleaseFile *f)
         } else if (KEY("length")) {
             f->length = ledge__fleet_count(j, 0, NOT_NEGATIVE);
             has_length = true;
+        } else if (KEY("chunk_size")) {
+            f->chunk_size = ledge__fleet_count(j, 1, "a chunk of no bytes");
+        } else if (KEY("chunks")) {
+            read_chunks(j, f);
         } else if (KEY("target")) {
             read_target(j, f);
         } else {
@@ -85,6 +126,7 @@ static void read_file(LedgeJson *j, LedgeReleaseFile *f)
     }
     if (!j->bad && (!has_role || !has_length || !f->path[0] || !f->sha256[0]))
         ledge__json_fault(j, "a file without role, path, sha256 or length");
+    check_chunks(j, f);
     /* The name under which the release itself is kept. */
     if (!j->bad && strcmp(f->path, "release.json") == 0)
         ledge__json_fault(j, "a file with the name of the release itself");
@@ -231,15 +273,9 @@ LedgeStatus ledge__release_read(const char *text, size_t size, LedgeError *err, 
         return ledge__fail(err, LEDGE_ERROR_LIMIT, "release.json",
                            "is larger than the %zu bytes that it may have",
                            LEDGE_FLEET_RELEASE_MAX);
-    LedgeRelease *r = calloc(1, sizeof *r);
-    if (r)
-        r->files = calloc(LEDGE_RELEASE_FILES, sizeof *r->files);
-    if (r)
-        r->cases = calloc(LEDGE_RELEASE_CASES, sizeof *r->cases);
-    if (!r || !r->files || !r->cases) {
-        ledge__release_free(r);
-        return ledge__no_memory(err);
-    }
+    LedgeRelease *r;
+    LEDGE_TRY(ledge__release_new("x", "x", err, &r));
+    r->name[0] = r->version[0] = '\0';
     read_turn(&j, text, size, r, false);
     if (!j.bad)
         read_turn(&j, text, size, r, true);
@@ -247,7 +283,8 @@ LedgeStatus ledge__release_read(const char *text, size_t size, LedgeError *err, 
         ledge__json_fault(&j, "name or version is missing");
     if (!j.bad && !has_model(r))
         ledge__json_fault(&j, "no file is a model");
-    LedgeStatus status = ledge__json_status(&j, "release.json", err);
+    LedgeStatus status =
+        j.bad == NO_MEMORY ? ledge__no_memory(err) : ledge__json_status(&j, "release.json", err);
     if (status) {
         ledge__release_free(r);
         return status;
@@ -260,6 +297,8 @@ void ledge__release_free(LedgeRelease *r)
 {
     if (!r)
         return;
+    for (size_t i = 0; r->files && i < LEDGE_RELEASE_FILES; i++)
+        free(r->files[i].chunks);
     free(r->files);
     free(r->cases);
     free(r);
@@ -278,6 +317,16 @@ static void write_file(const LedgeReleaseFile *f, FILE *to)
         if (f->level[0])
             ledge__fleet_put(to, !f->arch[0], "level", f->level);
         putc('}', to);
+    }
+    if (f->n_chunks) {
+        ledge__fleet_put_int(to, false, "chunk_size", f->chunk_size);
+        fputs(",\"chunks\":[", to);
+        for (size_t i = 0; i < f->n_chunks; i++) {
+            char hex[LEDGE_SHA256_HEX];
+            ledge__hex(f->chunks[i], LEDGE_SHA256_BYTES, hex);
+            fprintf(to, i ? ",\"%s\"" : "\"%s\"", hex);
+        }
+        putc(']', to);
     }
 }
 

@@ -7,8 +7,15 @@
 #define LEDGE_FLEET_RELEASE_H
 
 #include "fleet/protocol/wire_names.h"
+#include "trust/sha256.h"
 
-enum { LEDGE_RELEASE_FILES = 256, LEDGE_RELEASE_CASES = 32, LEDGE_RELEASE_TENSORS = 16 };
+enum {
+    LEDGE_RELEASE_FILES = 256,
+    LEDGE_RELEASE_CASES = 32,
+    LEDGE_RELEASE_TENSORS = 16,
+    LEDGE_RELEASE_CHUNKS = 1024, /* that ledge__release_add makes of one file, at most */
+    LEDGE_RELEASE_CHUNK = 65536, /* bytes of a chunk, at least */
+};
 
 /* X(NAME, name): what a file is for. */
 #define LEDGE_RELEASE_ROLES(X)                                                                     \
@@ -31,6 +38,11 @@ typedef struct LedgeReleaseFile {
     char sha256[LEDGE_FLEET_SHA256];
     int64_t length;
     char arch[LEDGE_FLEET_WORD], level[LEDGE_FLEET_WORD]; /* of COMPILED; "": for every device */
+    /* SHA-256 of each chunk_size bytes, the last one shorter: so that damage on the way costs one
+     * chunk and not the file. NULL: none given. */
+    int64_t chunk_size;
+    uint8_t (*chunks)[LEDGE_SHA256_BYTES];
+    size_t n_chunks;
 } LedgeReleaseFile;
 
 /* Inputs and the outputs that must come of them: .npy files of the role GOLDEN. */
@@ -68,6 +80,15 @@ bool ledge__release_role_of(const char *name, LedgeReleaseRole *out);
 LEDGE_MUST_CHECK LedgeStatus ledge__release_read(const char *text, size_t size, LedgeError *err,
                                                  LedgeRelease **out);
 void ledge__release_free(LedgeRelease *release); /* NULL is legal */
+/* An empty one to add files to: room for LEDGE_RELEASE_FILES and LEDGE_RELEASE_CASES. Statuses:
+ * ARGUMENT (names), MEMORY. */
+LEDGE_MUST_CHECK LedgeStatus ledge__release_new(const char *name, const char *version,
+                                                LedgeError *err, LedgeRelease **out);
+/* Adds the file at `source` under `path`, with its length and hashes; what else there is to say of
+ * it is set in files[n_files - 1]. Statuses: ARGUMENT (path), LIMIT, IO, NOT_FOUND, MEMORY. */
+LEDGE_MUST_CHECK LedgeStatus ledge__release_add(LedgeRelease *release, LedgeReleaseRole role,
+                                                const char *path, const char *source,
+                                                LedgeError *err);
 void ledge__release_write(const LedgeRelease *release, FILE *to);
 
 /* "models/NAME/VERSION/release.json" */

@@ -104,16 +104,16 @@ static LedgeStatus open_root(LedgeTuf *t, const void *anchor, size_t size, Ledge
 {
     char *bytes;
     size_t n;
+    LedgeError problem = {0};
     LedgeStatus status = t->store.load(t->store.context, "root",
-                                       ledge__tuf_role_max(LEDGE_TUF_ROOT), err, &bytes, &n);
-    if (status == LEDGE_OK) {
-        status = read_root(bytes, n, err, &t->meta[LEDGE_TUF_ROOT]);
-        free(bytes);
-        return status;
-    }
-    if (status != LEDGE_ERROR_NOT_FOUND)
-        return status;
-    return read_root(anchor, size, err, &t->meta[LEDGE_TUF_ROOT]);
+                                       ledge__tuf_role_max(LEDGE_TUF_ROOT), &problem, &bytes, &n);
+    if (status == LEDGE_ERROR_NOT_FOUND)
+        return read_root(anchor, size, err, &t->meta[LEDGE_TUF_ROOT]);
+    if (status)
+        return ledge__fail(err, status, problem.where, "%s", problem.message);
+    status = read_root(bytes, n, err, &t->meta[LEDGE_TUF_ROOT]);
+    free(bytes);
+    return status;
 }
 
 LedgeStatus ledge__tuf_open(const LedgeTufStore *store, const void *anchor, size_t size,
@@ -207,13 +207,14 @@ static LedgeStatus update_root(LedgeTuf *t, const LedgeTufSource *source, LedgeE
     for (int i = 0; i < ROTATIONS && root->version < INT64_MAX; i++) {
         char name[64], *bytes;
         size_t size;
+        LedgeError problem = {0};
         snprintf(name, sizeof name, "%" PRId64 ".root.json", root->version + 1);
-        LedgeStatus status = source->fetch(source->context, name,
-                                           ledge__tuf_role_max(LEDGE_TUF_ROOT), err, &bytes, &size);
+        LedgeStatus status = source->fetch(
+            source->context, name, ledge__tuf_role_max(LEDGE_TUF_ROOT), &problem, &bytes, &size);
         if (status == LEDGE_ERROR_NOT_FOUND)
             break;
         if (status)
-            return status;
+            return ledge__fail(err, status, problem.where, "%s", problem.message);
         status = take_next_root(t, bytes, size, err);
         free(bytes);
         LEDGE_TRY(status);
