@@ -2,7 +2,7 @@
 _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
-        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve drift key doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -17,8 +17,9 @@ _ledge() {
     serve) options="--host --port --repository --workers --threads --batch --delay --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --drain --cpu --json --help" ;;
     drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     key) options="--json --help" ;;
+    registry) options="" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
-    help) options="inspect run bench eval compile quantize certify preprocess serve drift key doctor help" ;;
+    help) options="inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

@@ -1,5 +1,5 @@
 # fish completion of ledge; made by generate.sh
-set -l commands inspect run bench eval compile quantize certify preprocess serve drift key doctor help
+set -l commands inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'show operators, parameters, work, sizes, and what would run where'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a run -d 'run a model on pictures or .npy files'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a bench -d 'time a model: latency percentiles, cold start, peak memory'
@@ -11,6 +11,7 @@ complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a preproces
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a serve -d 'answer inference requests over HTTP (Open Inference Protocol v2)'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a drift -d 'record what a model usually sees and answers, or check that it still does'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a key -d 'make or show the keys that certificates are signed with'
+complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a registry -d 'say what a fleet of devices runs, and hear how it fares'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'look at this machine: CPU, limits, clock, providers; where a MODEL would run'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a help -d 'print this, or what a command takes'
 complete -c ledge -n "__fish_seen_subcommand_from inspect" -l graph -d 'print the optimised graph, one line a node'

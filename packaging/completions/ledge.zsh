@@ -13,6 +13,7 @@ if (( CURRENT == 2 )); then
         'serve:answer inference requests over HTTP (Open Inference Protocol v2)'
         'drift:record what a model usually sees and answers, or check that it still does'
         'key:make or show the keys that certificates are signed with'
+        'registry:say what a fleet of devices runs, and hear how it fares'
         'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
         'help:print this, or what a command takes'
     )
@@ -202,6 +203,10 @@ key)
         '--help[print this]' \
         '*:file:_files'
     ;;
+registry)
+    _arguments \
+        '*:file:_files'
+    ;;
 doctor)
     _arguments \
         '--provider=[with MODEL\: who is to run it, e.g. cuda,ort,cpu or auto]:value:_files' \
@@ -212,5 +217,5 @@ doctor)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help ;;
 esac

@@ -35,10 +35,10 @@ const char *ledge__gate_state_name(LedgeGateState state)
 static LedgeGateView at_most(const char *name, double bound, double have, bool known)
 {
     return (LedgeGateView){name,
-                           bound < 0        ? LEDGE_GATE_OFF
-                           : !known         ? LEDGE_GATE_WAITS
-                           : have <= bound  ? LEDGE_GATE_HOLDS
-                                            : LEDGE_GATE_REFUSES,
+                           bound < 0       ? LEDGE_GATE_OFF
+                           : !known        ? LEDGE_GATE_WAITS
+                           : have <= bound ? LEDGE_GATE_HOLDS
+                                           : LEDGE_GATE_REFUSES,
                            have, bound};
 }
 
@@ -147,7 +147,8 @@ LedgeStatus ledge__rollout_command(const LedgeRolloutPlan *plan, LedgeRollout *r
                                    const char *command, int64_t now, LedgeError *err,
                                    LedgeRolloutTurn *turn)
 {
-    const bool running = r->state == LEDGE_ROLLOUT_RUNNING, paused = r->state == LEDGE_ROLLOUT_PAUSED;
+    const bool running = r->state == LEDGE_ROLLOUT_RUNNING,
+               paused = r->state == LEDGE_ROLLOUT_PAUSED;
     *turn = LEDGE_TURN_NONE;
     if (strcmp(command, "pause") == 0 && running) {
         r->state = LEDGE_ROLLOUT_PAUSED;
@@ -165,8 +166,8 @@ LedgeStatus ledge__rollout_command(const LedgeRolloutPlan *plan, LedgeRollout *r
         r->state = LEDGE_ROLLOUT_RUNNING;
         *turn = move_on(plan, r, now);
     } else {
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, command,
-                           "a rollout that is %s takes %s", ledge__rollout_state_name(r->state),
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, command, "a rollout that is %s takes %s",
+                           ledge__rollout_state_name(r->state),
                            running  ? "pause, rollback and advance"
                            : paused ? "resume, rollback and advance"
                                     : "no more commands");

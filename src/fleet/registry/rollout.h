@@ -5,8 +5,8 @@
  * A step is entered with a cohort (the devices of a group whose hash lies under a threshold). It is
  * passed when it has soaked, enough devices run the version, enough samples were seen and every
  * gate holds. A gate that refuses acts at once, before the soak time is over. Devices that did not
- * answer for `silent_s` count neither way; when `patience_s` is over, those that lag behind are left
- * out too. Where nobody answered, the rollout pauses and says so. */
+ * answer for `silent_s` count neither way; when `patience_s` is over, those that lag behind are
+ * left out too. Where nobody answered, the rollout pauses and says so. */
 #ifndef LEDGE_FLEET_REGISTRY_ROLLOUT_H
 #define LEDGE_FLEET_REGISTRY_ROLLOUT_H
 

@@ -7,7 +7,7 @@
 #include "fleet/protocol/wire_poll.h"
 #include "fleet/registry/rollout.h"
 
-#define DAYS(n) ((int64_t)(n) * 86400)
+#define DAYS(n) ((int64_t)(n)*86400)
 
 static const LedgeGate default_gate = {.min_samples = 1,
                                        .min_devices = 1,
@@ -122,7 +122,8 @@ static LedgeStatus read_steps(const json_t *from, const LedgeGate *gate, LedgeEr
         LedgeRolloutStep *s = &out->steps[out->n];
         LEDGE_TRY(read_step(json_array_get(from, (size_t)out->n), gate, err, s));
         if (out->n && s->percent < s[-1].percent)
-            return bad(err, "steps", "must not shrink: what a device got is taken back by a rollback");
+            return bad(err, "steps",
+                       "must not shrink: what a device got is taken back by a rollback");
     }
     return LEDGE_OK;
 }

@@ -71,11 +71,12 @@ static const char *const tables[] = {
     "CREATE TABLE IF NOT EXISTS devices(id {id}, name TEXT NOT NULL UNIQUE, "
     "labels_json TEXT NOT NULL, set_labels_json TEXT NOT NULL, state TEXT NOT NULL, arch TEXT, "
     "level TEXT, cores {int}, agent TEXT, first_seen {int} NOT NULL, last_seen {int} NOT NULL, "
-    "skew_s {int}, queued {int}, dropped {int}, disk_free {int}, uptime_s {int}, "
+    "skew_ms {int}, queued {int}, dropped {int}, disk_free {int}, uptime_s {int}, "
     "lost_oldest {int} NOT NULL DEFAULT 0, lost_rejected {int} NOT NULL DEFAULT 0, "
     "lost_sampled {int} NOT NULL DEFAULT 0)",
     "CREATE TABLE IF NOT EXISTS device_models(device {int} NOT NULL, model TEXT NOT NULL, "
-    "version TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, since_s {int}, samples {int} NOT NULL, "
+    "version TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, since_s {int}, samples {int} NOT "
+    "NULL, "
     "errors {int} NOT NULL, p90_us {int} NOT NULL, drift {int} NOT NULL, "
     "shadow_count {int} NOT NULL, shadow_agree {int} NOT NULL, seen {int} NOT NULL, "
     "PRIMARY KEY(device, model, version)){rowless}",
@@ -89,21 +90,24 @@ static const char *const tables[] = {
     "received {int} NOT NULL, records {int} NOT NULL){rowless}",
     "CREATE TABLE IF NOT EXISTS streams(id {id}, model TEXT NOT NULL, version TEXT NOT NULL, "
     "UNIQUE(model, version))",
-    "CREATE TABLE IF NOT EXISTS rollups(stream {int} NOT NULL, grp TEXT NOT NULL, at {int} NOT NULL, "
+    "CREATE TABLE IF NOT EXISTS rollups(stream {int} NOT NULL, grp TEXT NOT NULL, at {int} NOT "
+    "NULL, "
     "bucket {int} NOT NULL, records {int} NOT NULL, latency_us {int} NOT NULL, "
     "confidence_ppm {int} NOT NULL, warnings {int} NOT NULL, highs {int} NOT NULL, "
+    "errors {int} NOT NULL, "
     "PRIMARY KEY(at, stream, grp, bucket)){rowless}",
     "CREATE TABLE IF NOT EXISTS events(id TEXT PRIMARY KEY, device {int} NOT NULL, "
     "received {int} NOT NULL, at {int} NOT NULL, kind TEXT NOT NULL, severity TEXT NOT NULL, "
     "model TEXT, version TEXT, text TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS events_by_time ON events(received)",
     "CREATE TABLE IF NOT EXISTS days(day TEXT PRIMARY KEY)",
-    "CREATE TABLE IF NOT EXISTS raw_pending(id {id}, received {int} NOT NULL, device {int} NOT NULL, "
+    "CREATE TABLE IF NOT EXISTS raw_pending(id {id}, received {int} NOT NULL, device {int} NOT "
+    "NULL, "
     "batch TEXT NOT NULL, body {blob} NOT NULL)",
     "CREATE TABLE IF NOT EXISTS raw_segments(sha256 TEXT PRIMARY KEY, first {int} NOT NULL, "
     "last {int} NOT NULL, batches {int} NOT NULL, length {int} NOT NULL)",
     "INSERT INTO meta(name, value) VALUES ('tables', '" TABLES_VERSION
-    "'), ('epoch', '1') ON CONFLICT(name) DO NOTHING",
+    "'), ('epoch', '1'), ('audit', '') ON CONFLICT(name) DO NOTHING",
     "INSERT INTO groups(name, selector_json, priority, created) VALUES ('all', '{}', 0, 0) "
     "ON CONFLICT(name) DO NOTHING",
 };
@@ -112,7 +116,8 @@ static void fill_in(const LedgeSqlDriver *d, const char *from, char *to, size_t 
 {
     const struct {
         const char *word, *becomes;
-    } words[] = {{"{id}", d->id}, {"{int}", d->integer}, {"{blob}", d->blob}, {"{rowless}", d->rowless}};
+    } words[] = {
+        {"{id}", d->id}, {"{int}", d->integer}, {"{blob}", d->blob}, {"{rowless}", d->rowless}};
     size_t n = 0;
     while (*from && n + 1 < size) {
         size_t w = 0;

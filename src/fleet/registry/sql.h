@@ -26,7 +26,7 @@ typedef struct LedgeSql LedgeSql;
 /* `where` is a SQLite file's path or a PostgreSQL address (postgres://…, postgresql://…). Statuses:
  * IO, UNSUPPORTED, MEMORY. */
 LEDGE_MUST_CHECK LedgeStatus ledge__sql_open(const char *where, LedgeError *err, LedgeSql **out);
-void ledge__sql_close(LedgeSql *db); /* NULL is legal; an open transaction is undone */
+void ledge__sql_close(LedgeSql *db);           /* NULL is legal; an open transaction is undone */
 bool ledge__sql_is_address(const char *where); /* of PostgreSQL */
 
 /* Makes all tables that are missing, or refuses a database of a newer ledge. Statuses: IO,
@@ -35,8 +35,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__sql_make_tables(LedgeSql *db, LedgeError *er
 /* The table (or partition) that records of this day go to, "20261122"; made where missing. */
 LEDGE_MUST_CHECK LedgeStatus ledge__sql_use_day(LedgeSql *db, const char *day, LedgeError *err);
 /* Drops the tables of all days before this one. */
-LEDGE_MUST_CHECK LedgeStatus ledge__sql_drop_days(LedgeSql *db, const char *before,
-                                                  LedgeError *err, int64_t *dropped);
+LEDGE_MUST_CHECK LedgeStatus ledge__sql_drop_days(LedgeSql *db, const char *before, LedgeError *err,
+                                                  int64_t *dropped);
 
 /* A commit that gave LEDGE_OK is on the disk. After a failure of any of these the transaction is
  * gone, and a new one may be begun (where a connection was lost, over a new one). Status: IO. */
@@ -48,9 +48,9 @@ LEDGE_MUST_CHECK LedgeStatus ledge__sql_mark(LedgeSql *db, LedgeError *err);
 LEDGE_MUST_CHECK LedgeStatus ledge__sql_keep(LedgeSql *db, LedgeError *err);
 LEDGE_MUST_CHECK LedgeStatus ledge__sql_return(LedgeSql *db, LedgeError *err);
 
-/* Runs a query with its arguments: a letter each in `types`, i int64_t, t text (NULL: null), b bytes
- * and their size_t. Statuses: MISMATCH (what is to be unique is there already, or a table that only
- * grows was to be changed), IO. */
+/* Runs a query with its arguments: a letter each in `types`, i int64_t, t text (NULL: null), b
+ * bytes and their size_t. Statuses: MISMATCH (what is to be unique is there already, or a table
+ * that only grows was to be changed), IO. */
 LEDGE_MUST_CHECK LedgeStatus ledge__sql_run(LedgeSql *db, LedgeError *err, LedgeQuery q,
                                             const char *types, ...);
 int64_t ledge__sql_changed(const LedgeSql *db); /* rows that the last ledge__sql_run changed */

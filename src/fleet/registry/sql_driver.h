@@ -30,8 +30,7 @@ typedef struct LedgeSqlDriver {
     const void *(*bytes)(LedgeSql *db, LedgeQuery q, int column, size_t *size);
     LedgeStatus (*use_day)(LedgeSql *db, const char *day, LedgeError *err);
     LedgeStatus (*drop_day)(LedgeSql *db, const char *day, LedgeError *err);
-    LedgeStatus (*put_records)(LedgeSql *db, const LedgeRecordRow *rows, size_t n,
-                               LedgeError *err);
+    LedgeStatus (*put_records)(LedgeSql *db, const LedgeRecordRow *rows, size_t n, LedgeError *err);
 } LedgeSqlDriver;
 
 /* Begins each driver's own structure. */

@@ -1,5 +1,6 @@
-/* PostgreSQL by libpq. Several registries may share one database; a connection that was lost is made
- * anew when the next transaction begins, so that whoever waited gets an answer and tries again. */
+/* PostgreSQL by libpq. Several registries may share one database; a connection that was lost is
+ * made anew when the next transaction begins, so that whoever waited gets an answer and tries
+ * again. */
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,7 +63,8 @@ static LedgeStatus begin(LedgeSql *db, LedgeError *err)
         PQreset(s->db);
         if (PQstatus(s->db) != CONNECTION_OK)
             return fail(s, NULL, err);
-        LEDGE_TRY(execute(db, "SET synchronous_commit = on; SET client_min_messages = warning", err));
+        LEDGE_TRY(
+            execute(db, "SET synchronous_commit = on; SET client_min_messages = warning", err));
     }
     return execute(db, "BEGIN", err);
 }
@@ -188,8 +190,8 @@ static LedgeStatus use_day(LedgeSql *db, const char *day, LedgeError *err)
     if (strlen(day) != 8 || strspn(day, "0123456789") != 8)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, "database", "'%s' is no day", day);
     snprintf(text_, sizeof text_,
-             "CREATE TABLE IF NOT EXISTS telemetry_%s PARTITION OF telemetry FOR VALUES IN (%s)", day,
-             day);
+             "CREATE TABLE IF NOT EXISTS telemetry_%s PARTITION OF telemetry FOR VALUES IN (%s)",
+             day, day);
     LEDGE_TRY(ledge__sql_run(db, err, LEDGE_Q_DAY_ADD, "t", day));
     return ledge__sql_changed(db) ? execute(db, text_, err) : LEDGE_OK;
 }

@@ -1,5 +1,5 @@
-/* SQLite: one file in WAL mode. synchronous=FULL makes every commit wait for the disk; many requests
- * share a commit (registry_tasks.h), so that this costs little each. */
+/* SQLite: one file in WAL mode. synchronous=FULL makes every commit wait for the disk; many
+ * requests share a commit (registry_tasks.h), so that this costs little each. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "fleet/registry/sql_driver.h"
 
-#define BUSY_MS   10000
-#define TEXT_MAX  1400
+#define BUSY_MS  10000
+#define TEXT_MAX 1400
 
 typedef struct Sqlite {
     LedgeSql base;
@@ -277,17 +277,19 @@ LedgeStatus ledge__sql_sqlite_open(const char *path, LedgeError *err, LedgeSql *
         return ledge__no_memory(err);
     s->base.driver = &driver;
     LedgeStatus status = LEDGE_OK;
-    if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+    if (sqlite3_open_v2(path, &s->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                         NULL) != SQLITE_OK)
         status = ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be opened as a database: %s",
                              s->db ? sqlite3_errmsg(s->db) : "out of memory");
     if (!status) {
         (void)sqlite3_busy_timeout(s->db, BUSY_MS);
-        status = execute(&s->base,
-                         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; "
-                         "PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=8000; "
-                         "PRAGMA journal_size_limit=67108864",
-                         err);
+        status =
+            execute(&s->base,
+                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536; "
+                    "PRAGMA temp_store=MEMORY; PRAGMA wal_autocheckpoint=8000; "
+                    "PRAGMA journal_size_limit=67108864",
+                    err);
     }
     if (status)
         close_all(&s->base);

@@ -28,8 +28,14 @@ static const char two_steps[] =
 
 static LedgeEvidence fine(void)
 {
-    return (LedgeEvidence){.cohort = 10, .answering = 10, .running = 10, .samples = 1000,
-                           .errors = 1, .p90_us = 1000, .old_samples = 1000, .old_p90_us = 900,
+    return (LedgeEvidence){.cohort = 10,
+                           .answering = 10,
+                           .running = 10,
+                           .samples = 1000,
+                           .errors = 1,
+                           .p90_us = 1000,
+                           .old_samples = 1000,
+                           .old_p90_us = 900,
                            .judged = 10};
 }
 
@@ -122,7 +128,8 @@ static void a_shadow_is_judged_by_agreement(void **state)
     const LedgeRolloutPlan plan =
         plan_of("{\"steps\":[{\"percent\":5,\"shadow\":true}],\"gates\":{\"min_samples\":100,"
                 "\"soak_s\":0,\"min_agreement\":0.9}}");
-    LedgeEvidence e = {.cohort = 5, .answering = 5, .running = 5, .shadow_count = 99, .shadow_agree = 0};
+    LedgeEvidence e = {
+        .cohort = 5, .answering = 5, .running = 5, .shadow_count = 99, .shadow_agree = 0};
     LedgeRollout r = {.entered = 0};
     assert_int_equal(ledge__rollout_turn(&plan, &r, &e, 0), LEDGE_TURN_NONE);
     e.shadow_count = 100, e.shadow_agree = 89;
@@ -153,7 +160,8 @@ static void commands_by_hand(void **state)
     LedgeRollout r = {.entered = 0};
     LedgeRolloutTurn turn;
     LedgeError err = {0};
-    assert_int_equal(ledge__rollout_command(&plan, &r, "resume", 5, &err, &turn), LEDGE_ERROR_ARGUMENT);
+    assert_int_equal(ledge__rollout_command(&plan, &r, "resume", 5, &err, &turn),
+                     LEDGE_ERROR_ARGUMENT);
     assert_int_equal(ledge__rollout_command(&plan, &r, "pause", 5, &err, &turn), LEDGE_OK);
     assert_int_equal(turn, LEDGE_TURN_PAUSED);
     const LedgeEvidence e = fine();
@@ -164,7 +172,8 @@ static void commands_by_hand(void **state)
     assert_int_equal(turn, LEDGE_TURN_NEXT);
     assert_int_equal(ledge__rollout_command(&plan, &r, "rollback", 70, &err, &turn), LEDGE_OK);
     assert_int_equal(turn, LEDGE_TURN_ROLLED_BACK);
-    assert_int_equal(ledge__rollout_command(&plan, &r, "resume", 80, &err, &turn), LEDGE_ERROR_ARGUMENT);
+    assert_int_equal(ledge__rollout_command(&plan, &r, "resume", 80, &err, &turn),
+                     LEDGE_ERROR_ARGUMENT);
     assert_true(err.message[0] != '\0');
 }
 
@@ -200,12 +209,22 @@ static void plans_refuse_what_they_do_not_know(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "[]", "{\"step\":[]}", "{\"steps\":[]}", "{\"steps\":[{\"percent\":0}]}",
-        "{\"steps\":[{\"percent\":101}]}", "{\"steps\":[{\"percent\":50},{\"percent\":10}]}",
-        "{\"steps\":[{\"percent\":\"1\"}]}", "{\"gates\":{\"max_eror_rate\":0.1}}",
-        "{\"gates\":{\"max_error_rate\":2}}", "{\"gates\":{\"min_samples\":-1}}",
-        "{\"gates\":{\"soak_s\":1.5}}", "{\"on_failure\":\"explode\"}", "{\"when\":\"25:00-01:00\"}",
-        "{\"when\":\"soon\"}", "{\"steps\":[{\"percent\":5,\"shadow\":1}]}", "{\"steps\":{}}",
+        "[]",
+        "{\"step\":[]}",
+        "{\"steps\":[]}",
+        "{\"steps\":[{\"percent\":0}]}",
+        "{\"steps\":[{\"percent\":101}]}",
+        "{\"steps\":[{\"percent\":50},{\"percent\":10}]}",
+        "{\"steps\":[{\"percent\":\"1\"}]}",
+        "{\"gates\":{\"max_eror_rate\":0.1}}",
+        "{\"gates\":{\"max_error_rate\":2}}",
+        "{\"gates\":{\"min_samples\":-1}}",
+        "{\"gates\":{\"soak_s\":1.5}}",
+        "{\"on_failure\":\"explode\"}",
+        "{\"when\":\"25:00-01:00\"}",
+        "{\"when\":\"soon\"}",
+        "{\"steps\":[{\"percent\":5,\"shadow\":1}]}",
+        "{\"steps\":{}}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         LedgeRolloutPlan plan;
@@ -223,7 +242,8 @@ static void a_plan_survives_being_written(void **state)
     (void)state;
     const LedgeRolloutPlan plan = plan_of(
         "{\"steps\":[{\"percent\":0.5,\"shadow\":true},{\"percent\":100,\"gates\":{\"soak_s\":7}}],"
-        "\"gates\":{\"max_drift\":null,\"max_failures\":3},\"when\":\"22:00-04:00\",\"silent_s\":5}");
+        "\"gates\":{\"max_drift\":null,\"max_failures\":3},\"when\":\"22:00-04:00\",\"silent_s\":"
+        "5}");
     json_t *o = ledge__rollout_plan_json(&plan);
     LedgeRolloutPlan back;
     LedgeError err = {0};

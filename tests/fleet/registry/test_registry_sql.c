@@ -64,10 +64,12 @@ static void what_is_committed_stays_and_what_is_undone_goes(void **state)
         LedgeSql *db = open_new(w);
         const char *note = fresh("note"), *first = fresh("a"), *second = fresh("b");
         GOOD(ledge__sql_begin(db, err));
-        GOOD(ledge__sql_run(db, err, LEDGE_Q_TOKEN_ADD, "tttti", first, "viewer", NULL, note, (int64_t)7));
+        GOOD(ledge__sql_run(db, err, LEDGE_Q_TOKEN_ADD, "tttti", first, "viewer", NULL, note,
+                            (int64_t)7));
         GOOD(ledge__sql_commit(db, err));
         GOOD(ledge__sql_begin(db, err));
-        GOOD(ledge__sql_run(db, err, LEDGE_Q_TOKEN_ADD, "tttti", second, "viewer", NULL, note, (int64_t)7));
+        GOOD(ledge__sql_run(db, err, LEDGE_Q_TOKEN_ADD, "tttti", second, "viewer", NULL, note,
+                            (int64_t)7));
         ledge__sql_undo(db);
         assert_int_equal(count_tokens(db, note), 1);
         ledge__sql_close(db);
@@ -86,15 +88,17 @@ static void a_failure_behind_a_mark_leaves_the_rest(void **state)
         const char *note = fresh("note"), *hash = fresh("h"), *third = fresh("h3");
         GOOD(ledge__sql_begin(db, err));
         GOOD(ledge__sql_mark(db, err));
-        GOOD(ledge__sql_run(db, err, LEDGE_Q_TOKEN_ADD, "tttti", hash, "viewer", NULL, note, (int64_t)1));
+        GOOD(ledge__sql_run(db, err, LEDGE_Q_TOKEN_ADD, "tttti", hash, "viewer", NULL, note,
+                            (int64_t)1));
         GOOD(ledge__sql_keep(db, err));
         GOOD(ledge__sql_mark(db, err));
-        assert_int_equal(ledge__sql_run(db, &e, LEDGE_Q_TOKEN_ADD, "tttti", hash, "viewer", NULL, note,
-                                        (int64_t)1),
+        assert_int_equal(ledge__sql_run(db, &e, LEDGE_Q_TOKEN_ADD, "tttti", hash, "viewer", NULL,
+                                        note, (int64_t)1),
                          LEDGE_ERROR_MISMATCH);
         GOOD(ledge__sql_return(db, err));
         GOOD(ledge__sql_mark(db, err));
-        GOOD(ledge__sql_run(db, err, LEDGE_Q_TOKEN_ADD, "tttti", third, "viewer", NULL, note, (int64_t)1));
+        GOOD(ledge__sql_run(db, err, LEDGE_Q_TOKEN_ADD, "tttti", third, "viewer", NULL, note,
+                            (int64_t)1));
         GOOD(ledge__sql_keep(db, err));
         GOOD(ledge__sql_commit(db, err));
         assert_int_equal(count_tokens(db, note), 2);
@@ -128,9 +132,10 @@ static void records_go_to_the_table_of_their_day(void **state)
     for (int w = 0; w < n_addresses; w++) {
         LedgeSql *db = open_new(w);
         int64_t before = 0, after = 0, dropped = 0;
-        const LedgeRecordRow rows[3] = {{.device = 1, .stream = 2, .seq = 3, .request_hash = "abc"},
-                                        {.device = 1, .stream = 2, .seq = 4, .latency_us = INT64_MAX},
-                                        {.device = -1, .stream = 2, .seq = 5, .at_ms = INT64_MIN}};
+        const LedgeRecordRow rows[3] = {
+            {.device = 1, .stream = 2, .seq = 3, .request_hash = "abc"},
+            {.device = 1, .stream = 2, .seq = 4, .latency_us = INT64_MAX},
+            {.device = -1, .stream = 2, .seq = 5, .at_ms = INT64_MIN}};
         GOOD(ledge__sql_begin(db, err));
         GOOD(ledge__sql_use_day(db, "20200101", err));
         GOOD(ledge__sql_number(db, err, 0, &before, LEDGE_Q_RECORDS_COUNT, ""));
