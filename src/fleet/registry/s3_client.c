@@ -113,7 +113,7 @@ static struct curl_slist *headers_for(const LedgeS3Ask *ask)
     snprintf(hash, sizeof hash, "x-amz-content-sha256: %s",
              ask->payload ? ask->payload : "UNSIGNED-PAYLOAD");
     struct curl_slist *h = curl_slist_append(NULL, hash);
-    h = curl_slist_append(h, "Expect:");
+    /* No "Expect:" without a value here: libcurl would sign it and not send it. */
     if (ask->text)
         h = curl_slist_append(h, "Content-Type: application/xml");
     return h;
