@@ -106,7 +106,7 @@ def fill(r):
 
 
 def main():
-    with Registry(LEDGE, "--interval", "1") as r:
+    with Registry(LEDGE) as r:
         fill(r)
         b = Browser()
         try:
