@@ -29,7 +29,10 @@ need_build() {
     need_library libcrypto libssl-dev
     need_library zlib zlib1g-dev
     need_library libmicrohttpd libmicrohttpd-dev
+    need_library sqlite3 libsqlite3-dev
+    need_library libpq libpq-dev
     need_library libcurl libcurl4-openssl-dev
+    need_library gnutls libgnutls28-dev
     # The tests are part of every build: a checkout that builds is one that can be checked.
     need_library cmocka libcmocka-dev
 }

@@ -4,6 +4,7 @@ _ledge() {
     if [ "$COMP_CWORD" = 1 ]; then
         COMPREPLY=($(compgen -W "inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help --version" -- "$word"))
         COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -22,6 +23,7 @@ _ledge() {
     wasm) options="--output --target --bounds --wasm2c --cc --key --dir --env --nn-preload --memory-page-limit --time-limit --fuel --stack --nn-memory --nn-time --nn-models --isolate --invoke --no-cache --threads --cpu --json --help" ;;
     drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     key) options="--json --help" ;;
+    registry) options="" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help" ;;
     serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
@@ -30,6 +32,7 @@ _ledge() {
     key) options="--json --help" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help" ;;
+    help) options="inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

@@ -1,6 +1,7 @@
 # fish completion of ledge; made by generate.sh
 set -l commands inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help
 set -l commands inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help
+set -l commands inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'show operators, parameters, work, sizes, and what would run where'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a run -d 'run a model on pictures or .npy files'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a bench -d 'time a model: latency percentiles, cold start, peak memory'
@@ -16,6 +17,7 @@ complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a agent -d 
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a wasm -d 'compile WebAssembly guests ahead of time, and run them in a sandbox'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a drift -d 'record what a model usually sees and answers, or check that it still does'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a key -d 'make or show the keys that certificates are signed with'
+complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a registry -d 'say what a fleet of devices runs, and hear how it fares'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a doctor -d 'look at this machine: CPU, limits, clock, providers; where a MODEL would run'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a help -d 'print this, or what a command takes'
 complete -c ledge -n "__fish_seen_subcommand_from inspect" -l graph -d 'print the optimised graph, one line a node'

@@ -17,6 +17,7 @@ if (( CURRENT == 2 )); then
         'wasm:compile WebAssembly guests ahead of time, and run them in a sandbox'
         'drift:record what a model usually sees and answers, or check that it still does'
         'key:make or show the keys that certificates are signed with'
+        'registry:say what a fleet of devices runs, and hear how it fares'
         'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
         'help:print this, or what a command takes'
     )
@@ -338,6 +339,10 @@ key)
         '--help[print this]' \
         '*:file:_files'
     ;;
+registry)
+    _arguments \
+        '*:file:_files'
+    ;;
 doctor)
     _arguments \
         '--provider=[with MODEL\: who is to run it, e.g. cuda,ort,cpu or auto]:value:_files' \
@@ -350,4 +355,5 @@ doctor)
     ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help ;;
 esac

@@ -1,0 +1,255 @@
+/* Talking to a registry, by libcurl. */
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/registry_cli.h"
+#include "image/file_bytes.h"
+#include "trust/certificate.h"
+
+#define ANSWER_MAX ((size_t)256 << 20)
+
+static int read_token(RegistryClient *c)
+{
+    LedgeError err = {0};
+    uint8_t *bytes = NULL;
+    size_t size;
+    const char *given = getenv("LEDGE_REGISTRY_TOKEN");
+    if (c->token)
+        return CLI_GO;
+    if (!c->token_file) {
+        c->token = strdup(given ? given : "");
+    } else {
+        if (ledge__file_bytes(NULL, c->token_file, 4096, &err, &bytes, &size))
+            return cli_fail(c->token_file, &err);
+        bytes[strcspn((char *)bytes, "\r\n")] = '\0';
+        c->token = strdup((char *)bytes);
+        ledge__free(NULL, bytes);
+    }
+    return c->token ? CLI_GO : cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+}
+
+void registry_client_free(RegistryClient *c)
+{
+    free(c->token);
+    c->token = NULL;
+}
+
+const char *registry_word(const char *word)
+{
+    static char ring[8][800];
+    static unsigned next;
+    char *to = ring[next++ % 8];
+    size_t n = 0;
+    for (; *word && n + 4 < sizeof ring[0]; word++) {
+        const bool plain =
+            strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:", *word) !=
+            NULL;
+        n += (size_t)snprintf(to + n, 4, plain ? "%c" : "%%%02X", (unsigned char)*word);
+    }
+    to[n] = '\0';
+    return to;
+}
+
+static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
+{
+    LedgeText *t = arg;
+    if (t->n + size * n > ANSWER_MAX)
+        return 0;
+    ledge__text_put(t, bytes, size * n);
+    return t->failed ? 0 : size * n;
+}
+
+typedef struct Ask {
+    const char *method, *path;
+    char *text; /* JSON body, or NULL */
+    FILE *file;
+    uint64_t size;
+} Ask;
+
+static void set_up(CURL *curl, const RegistryClient *c, const char *url, const Ask *ask,
+                   LedgeText *body, struct curl_slist *headers)
+{
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, ask->method);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 20L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 120L);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    if (c->ca)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, c->ca);
+    if (ask->file) {
+        curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(curl, CURLOPT_READDATA, ask->file);
+        curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)ask->size);
+    } else if (ask->text) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ask->text);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(ask->text));
+    }
+}
+
+static int perform(RegistryClient *c, const Ask *ask, RegistryAnswer *out)
+{
+    char url[2000], bearer[300], why[CURL_ERROR_SIZE] = "";
+    const char *server = c->server ? c->server : getenv("LEDGE_REGISTRY");
+    LedgeText body = {0};
+    if (!server)
+        server = "http://127.0.0.1:8070";
+    snprintf(url, sizeof url, "%.*s%s",
+             (int)(strlen(server) - (server[0] && server[strlen(server) - 1] == '/')), server,
+             ask->path);
+    snprintf(bearer, sizeof bearer, "Authorization: Bearer %.200s", c->token);
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = c->token[0] ? curl_slist_append(NULL, bearer) : NULL;
+    headers = curl_slist_append(headers, ask->file ? "Content-Type: application/octet-stream"
+                                                   : "Content-Type: application/json");
+    headers = curl_slist_append(headers, "Expect:");
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    if (curl) {
+        set_up(curl, c, url, ask, &body, headers);
+        curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
+        code = curl_easy_perform(curl);
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out->code);
+    }
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    if (code != CURLE_OK) {
+        ledge__text_free(&body);
+        return cli_fail_with(server, LEDGE_ERROR_RUNTIME, "the registry cannot be reached: %s",
+                             why[0] ? why : curl_easy_strerror(code));
+    }
+    ledge__text_put(&body, "", 0);
+    out->body = body.p;
+    out->size = body.n;
+    out->json = body.p ? json_loadb(body.p, body.n, 0, NULL) : NULL;
+    return CLI_GO;
+}
+
+int registry_ask(RegistryClient *c, const char *method, const char *path, const json_t *body,
+                 RegistryAnswer *out)
+{
+    Ask ask = {.method = method, .path = path};
+    *out = (RegistryAnswer){0};
+    int code = read_token(c);
+    if (code != CLI_GO)
+        return code;
+    if (body && !(ask.text = json_dumps(body, JSON_COMPACT)))
+        return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+    code = perform(c, &ask, out);
+    free(ask.text);
+    return code;
+}
+
+int registry_upload(RegistryClient *c, const char *path, const char *file, uint64_t size,
+                    RegistryAnswer *out)
+{
+    *out = (RegistryAnswer){0};
+    int code = read_token(c);
+    if (code != CLI_GO)
+        return code;
+    FILE *from = fopen(file, "rb");
+    if (!from)
+        return cli_fail_with(file, LEDGE_ERROR_IO, "cannot be opened: %s", strerror(errno));
+    code = perform(c, &(Ask){.method = "PUT", .path = path, .file = from, .size = size}, out);
+    fclose(from);
+    return code;
+}
+
+void registry_answer_free(RegistryAnswer *a)
+{
+    free(a->body);
+    json_decref(a->json);
+    *a = (RegistryAnswer){0};
+}
+
+int registry_refused(const RegistryClient *c, const RegistryAnswer *a)
+{
+    const char *said = json_string_value(json_object_get(a->json, "error"));
+    (void)c;
+    if (said)
+        cli_fail_with(NULL, LEDGE_ERROR_RUNTIME, "the registry refused (%ld): %s", a->code,
+                      cli_clean(said));
+    else
+        cli_fail_with(NULL, LEDGE_ERROR_RUNTIME, "the registry answered %ld", a->code);
+    return CLI_FAILED;
+}
+
+int registry_do(RegistryClient *c, const char *method, const char *path, const json_t *body,
+                json_t **json)
+{
+    RegistryAnswer a;
+    int code = registry_ask(c, method, path, body, &a);
+    if (code == CLI_GO && (a.code < 200 || a.code > 299 || !a.json))
+        code = registry_refused(c, &a);
+    if (code == CLI_GO)
+        *json = json_incref(a.json);
+    registry_answer_free(&a);
+    return code;
+}
+
+/* ---- tables ---- */
+
+const char *registry_time(int64_t seconds)
+{
+    static char ring[8][LEDGE_TIME_TEXT];
+    static unsigned next;
+    char *to = ring[next++ % 8];
+    if (seconds <= 0)
+        return "-";
+    ledge__time_text(seconds, to);
+    return to;
+}
+
+static const char *cell(const json_t *row, const char *key)
+{
+    static char ring[16][256];
+    static unsigned next;
+    char *to = ring[next++ % 16];
+    const json_t *v = json_object_get(row, key);
+    const bool is_time = strcmp(key, "created") == 0 || strcmp(key, "at") == 0 ||
+                         strcmp(key, "changed") == 0 || strcmp(key, "last_seen") == 0 ||
+                         strcmp(key, "received") == 0 || strcmp(key, "revoked") == 0 ||
+                         strcmp(key, "entered") == 0;
+    if (json_is_integer(v) && is_time)
+        return registry_time(json_integer_value(v));
+    if (json_is_integer(v))
+        snprintf(to, 256, "%lld", (long long)json_integer_value(v));
+    else if (json_is_string(v))
+        snprintf(to, 256, "%s", cli_clean(json_string_value(v)));
+    else if (json_is_real(v))
+        snprintf(to, 256, "%g", json_real_value(v));
+    else if (json_is_boolean(v))
+        snprintf(to, 256, "%s", json_is_true(v) ? "yes" : "no");
+    else if (json_is_object(v) || json_is_array(v)) {
+        char *text = json_dumps(v, JSON_COMPACT);
+        snprintf(to, 256, "%s", text ? cli_clean(text) : "");
+        free(text);
+    } else {
+        snprintf(to, 256, "-");
+    }
+    return to[0] ? to : "-";
+}
+
+void registry_table(const json_t *rows, const RegistryColumn *columns, size_t n)
+{
+    int widths[16] = {0};
+    for (size_t i = 0; i < n; i++)
+        widths[i] = (int)strlen(columns[i].title);
+    for (size_t r = 0; r < json_array_size(rows); r++)
+        for (size_t i = 0; i < n; i++) {
+            const int w = (int)strlen(cell(json_array_get(rows, r), columns[i].key));
+            widths[i] = w > widths[i] ? w : widths[i];
+        }
+    for (size_t i = 0; i < n; i++)
+        printf("%-*s%s", i + 1 < n ? widths[i] : 0, columns[i].title, i + 1 < n ? "  " : "\n");
+    for (size_t r = 0; r < json_array_size(rows); r++)
+        for (size_t i = 0; i < n; i++)
+            printf("%-*s%s", i + 1 < n ? widths[i] : 0,
+                   cell(json_array_get(rows, r), columns[i].key), i + 1 < n ? "  " : "\n");
+}

@@ -1,0 +1,244 @@
+/* Blobs in an S3 bucket. Small files go in one request; large ones in parts, each tried again by
+ * itself, so that a broken connection costs a part. Devices fetch by signed addresses. What S3
+ * gives back is checked by hash: some servers answer a range with the wrong bytes. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "fleet/registry/blobs_impl.h"
+#include "fleet/registry/s3_client.h"
+#include "trust/sha256.h"
+
+#define PART       ((uint64_t)16 << 20) /* bytes; S3 takes 5 MiB and more, and up to 10,000 parts */
+#define ANSWER_MAX ((size_t)1 << 20)
+enum { ADDRESS_SECONDS = 900, PARTS = 10000 };
+
+typedef struct S3Blobs {
+    LedgeBlobs base;
+    LedgeS3 s3;
+} S3Blobs;
+
+static const LedgeS3 *s3_of(LedgeBlobs *b)
+{
+    return &((const S3Blobs *)(const void *)b)->s3;
+}
+
+/* ---- in parts ---- */
+
+/* What stands between <name> and </name>. */
+static bool element(const char *xml, const char *name, char *out, size_t size)
+{
+    char open[64];
+    snprintf(open, sizeof open, "<%s>", name);
+    const char *from = xml ? strstr(xml, open) : NULL;
+    if (!from)
+        return false;
+    from += strlen(open);
+    const size_t n = strcspn(from, "<");
+    snprintf(out, size, "%.*s", (int)n, from);
+    return n > 0 && n < size;
+}
+
+static void encode(const char *from, char *to, size_t size)
+{
+    size_t n = 0;
+    for (; *from && n + 4 < size; from++)
+        n += (size_t)snprintf(
+            to + n, 4,
+            strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~", *from)
+                ? "%c"
+                : "%%%02X",
+            (unsigned char)*from);
+    to[n] = '\0';
+}
+
+static LedgeStatus begin_parts(const LedgeS3 *s3, const char *key, LedgeError *err, char *id,
+                               size_t size)
+{
+    LedgeText answer = {0};
+    char raw[400];
+    const LedgeS3Ask ask = {
+        .method = "POST", .key = key, .query = "uploads=", .text = "", .max = ANSWER_MAX};
+    LedgeStatus status = ledge__s3_do(s3, &ask, err, &answer, NULL);
+    if (!status && !element(answer.p, "UploadId", raw, sizeof raw))
+        status = ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3 began no upload in parts");
+    if (!status)
+        encode(raw, id, size);
+    ledge__text_free(&answer);
+    return status;
+}
+
+static LedgeStatus send_parts(const LedgeS3 *s3, const char *key, const char *id, FILE *from,
+                              uint64_t size, LedgeError *err, LedgeText *list)
+{
+    LedgeStatus status = LEDGE_OK;
+    LedgeText answer = {0};
+    const uint64_t part = size / PARTS + 1 > PART ? size / PARTS + 1 : PART;
+    ledge__text_add(list, "<CompleteMultipartUpload>");
+    for (uint64_t at = 0, n = 1; at < size && !status; at += part, n++) {
+        char query[700], etag[72] = "";
+        snprintf(query, sizeof query, "partNumber=%llu&uploadId=%s", (unsigned long long)n, id);
+        const LedgeS3Ask ask = {.method = "PUT",
+                                .key = key,
+                                .query = query,
+                                .from = from,
+                                .size = size - at < part ? size - at : part,
+                                .max = ANSWER_MAX};
+        if (fseeko(from, (off_t)at, SEEK_SET) != 0)
+            status = ledge__fail(err, LEDGE_ERROR_IO, key, "cannot be read: %s", strerror(errno));
+        else
+            status = ledge__s3_do(s3, &ask, err, &answer, etag);
+        ledge__text_printf(list, "<Part><PartNumber>%llu</PartNumber><ETag>%s</ETag></Part>",
+                           (unsigned long long)n, etag);
+    }
+    ledge__text_add(list, "</CompleteMultipartUpload>");
+    ledge__text_free(&answer);
+    return !status && list->failed ? ledge__no_memory(err) : status;
+}
+
+/* The last step may say 200 and fail all the same: the body tells. */
+static LedgeStatus complete(const LedgeS3 *s3, const char *key, const char *id, const char *list,
+                            LedgeError *err)
+{
+    LedgeText answer = {0};
+    char query[700];
+    snprintf(query, sizeof query, "uploadId=%s", id);
+    const LedgeS3Ask ask = {
+        .method = "POST", .key = key, .query = query, .text = list, .max = ANSWER_MAX};
+    LedgeStatus status = ledge__s3_do(s3, &ask, err, &answer, NULL);
+    if (!status && answer.p && strstr(answer.p, "<Error>"))
+        status =
+            ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3 could not put the parts together");
+    ledge__text_free(&answer);
+    return status;
+}
+
+static LedgeStatus put_parts(const LedgeS3 *s3, const char *key, FILE *from, uint64_t size,
+                             LedgeError *err)
+{
+    char id[600], query[700];
+    LedgeText list = {0}, ignored = {0};
+    LedgeError other;
+    LEDGE_TRY(begin_parts(s3, key, err, id, sizeof id));
+    LedgeStatus status = send_parts(s3, key, id, from, size, err, &list);
+    if (!status)
+        status = complete(s3, key, id, list.p, err);
+    if (status) { /* so that no parts lie about and cost */
+        snprintf(query, sizeof query, "uploadId=%s", id);
+        (void)!ledge__s3_do(
+            s3, &(LedgeS3Ask){.method = "DELETE", .key = key, .query = query, .max = ANSWER_MAX},
+            &other, &ignored, NULL);
+    }
+    ledge__text_free(&list);
+    ledge__text_free(&ignored);
+    return status;
+}
+
+/* ---- the interface ---- */
+
+static LedgeStatus put(LedgeBlobs *b, const char *sha256, const char *file, LedgeError *err)
+{
+    struct stat st;
+    LedgeText answer = {0};
+    FILE *from = fopen(file, "rb");
+    LedgeStatus status = LEDGE_OK;
+    if (!from || fstat(fileno(from), &st) != 0)
+        status = ledge__fail(err, LEDGE_ERROR_IO, file, "cannot be read: %s", strerror(errno));
+    else if ((uint64_t)st.st_size > PART)
+        status = put_parts(s3_of(b), sha256, from, (uint64_t)st.st_size, err);
+    else
+        status = ledge__s3_do(s3_of(b),
+                              &(LedgeS3Ask){.method = "PUT",
+                                            .key = sha256,
+                                            .payload = sha256,
+                                            .from = from,
+                                            .size = (uint64_t)st.st_size,
+                                            .max = ANSWER_MAX},
+                              err, &answer, NULL);
+    if (from)
+        fclose(from);
+    ledge__text_free(&answer);
+    if (status == LEDGE_ERROR_NOT_FOUND) /* the bucket; the blob is not */
+        status = ledge__fail(err, LEDGE_ERROR_IO, s3_of(b)->bucket, "S3 has no such bucket");
+    if (!status)
+        (void)unlink(file);
+    return status;
+}
+
+static LedgeStatus read_blob(LedgeBlobs *b, const char *sha256, size_t max, LedgeError *err,
+                             char **out, size_t *size)
+{
+    LedgeText text = {0};
+    char hash[LEDGE_SHA256_HEX];
+    LedgeStatus status = ledge__s3_do(
+        s3_of(b), &(LedgeS3Ask){.method = "GET", .key = sha256, .max = max}, err, &text, NULL);
+    if (!status) {
+        ledge__text_put(&text, "", 0);
+        status =
+            text.failed || !text.p ? ledge__no_memory(err) : ledge__sha256_of(text.p, text.n, hash);
+    }
+    if (!status && strcmp(hash, sha256) != 0)
+        status = ledge__fail(err, LEDGE_ERROR_MISMATCH, sha256,
+                             "S3 gave other bytes than were put there");
+    if (status) {
+        ledge__text_free(&text);
+        return status;
+    }
+    *out = text.p;
+    *size = text.n;
+    return LEDGE_OK;
+}
+
+static LedgeStatus no_file(LedgeBlobs *b, const char *sha256, LedgeError *err, int *fd,
+                           uint64_t *size)
+{
+    (void)b, (void)err, (void)sha256;
+    *fd = -1;
+    *size = 0;
+    return LEDGE_OK;
+}
+
+static LedgeStatus address(LedgeBlobs *b, const char *sha256, int64_t now, LedgeError *err,
+                           char **out)
+{
+    return ledge__s3_sign(s3_of(b), sha256, now, ADDRESS_SECONDS, err, out);
+}
+
+static LedgeStatus remove_blob(LedgeBlobs *b, const char *sha256, LedgeError *err)
+{
+    LedgeText answer = {0};
+    LedgeStatus status =
+        ledge__s3_do(s3_of(b), &(LedgeS3Ask){.method = "DELETE", .key = sha256, .max = ANSWER_MAX},
+                     err, &answer, NULL);
+    ledge__text_free(&answer);
+    return status == LEDGE_ERROR_NOT_FOUND ? LEDGE_OK : status;
+}
+
+static void free_s3(LedgeBlobs *b)
+{
+    free(b);
+}
+
+LedgeStatus ledge__blobs_s3_open(const char *where, LedgeError *err, LedgeBlobs **out)
+{
+    S3Blobs *s = calloc(1, sizeof *s);
+    const char *tmp = getenv("TMPDIR");
+    if (!s)
+        return ledge__no_memory(err);
+    s->base = (LedgeBlobs){free_s3, put, read_blob, no_file, address, remove_blob, ""};
+    LedgeStatus status = ledge__s3_read(where, err, &s->s3);
+    snprintf(s->base.folder, sizeof s->base.folder, "%.300s/ledge-registry-%ld",
+             tmp && tmp[0] ? tmp : "/var/tmp", (long)getuid());
+    if (!status && mkdir(s->base.folder, 0700) != 0 && errno != EEXIST)
+        status =
+            ledge__fail(err, LEDGE_ERROR_IO, s->base.folder, "cannot be made: %s", strerror(errno));
+    if (status)
+        free(s);
+    else
+        *out = &s->base;
+    return status;
+}

@@ -1,0 +1,190 @@
+/* The server's life, and what it does every second. */
+#include "fleet/registry/registry_server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "fleet/registry/registry_http.h"
+
+enum { WAITING_TASKS = 20000, WAITING_UPLOADS = 200 };
+
+/* ---- every second ---- */
+
+static void in_transaction(LedgeStore *s, const char *what,
+                           LedgeStatus (*run)(LedgeStore *s, LedgeError *err))
+{
+    LedgeError err = {0};
+    LedgeStatus status = ledge__store_begin(s, (int64_t)time(NULL), &err);
+    if (!status) {
+        status = run(s, &err);
+        if (status)
+            ledge__store_undo(s);
+        else
+            status = ledge__store_commit(s, &err);
+    }
+    if (status)
+        fprintf(stderr, "ledge: registry: %s: %s\n", what, err.message);
+}
+
+static LedgeStatus move_raw(LedgeStore *s, LedgeError *err)
+{
+    return ledge__store_move_raw(s, false, err);
+}
+
+static void tick(void *arg, LedgeStore *s)
+{
+    LedgeRegistry *r = arg;
+    LedgeError err = {0};
+    in_transaction(s, "rollouts", ledge__store_turn_rollouts);
+    in_transaction(s, "metadata", ledge__store_refresh);
+    in_transaction(s, "old telemetry", ledge__store_clean);
+    in_transaction(s, "raw batches", move_raw);
+    if (ledge__tokens_load(r->tokens, s, &err)) /* changed by another registry */
+        fprintf(stderr, "ledge: registry: tokens: %s\n", err.message);
+}
+
+/* ---- life ---- */
+
+static bool address_of(const char *host, uint16_t port, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(port);
+        return true;
+    }
+    if (inet_pton(AF_INET6, host, &v6->sin6_addr) != 1)
+        return false;
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    return true;
+}
+
+static LedgeStatus start_daemon(LedgeRegistry *r, LedgeError *err)
+{
+    const LedgeRegistryOptions *o = &r->options;
+    struct sockaddr_storage address;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO;
+    if (!address_of(o->host, o->port, &address))
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, o->host,
+                           "give an address to listen on in figures, such as 127.0.0.1 or ::1");
+    if (address.ss_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
+    struct MHD_OptionItem tls[4] = {{MHD_OPTION_END, 0, NULL}};
+    int n = 0;
+    if (o->certificate) {
+        flags |= MHD_USE_TLS;
+        tls[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0,
+                                           (void *)(uintptr_t)o->certificate};
+        tls[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->key};
+        if (o->client_ca)
+            tls[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0,
+                                               (void *)(uintptr_t)o->client_ca};
+        tls[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+        if (MHD_is_feature_supported(MHD_FEATURE_SSL) != MHD_YES)
+            return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, o->host,
+                               "this machine's libmicrohttpd was built without TLS");
+    }
+    errno = 0;
+    r->daemon = MHD_start_daemon(
+        flags, o->port, NULL, NULL, ledge__on_request, r, MHD_OPTION_SOCK_ADDR, (void *)&address,
+        MHD_OPTION_NOTIFY_COMPLETED, ledge__on_done, r, MHD_OPTION_CONNECTION_LIMIT, o->connections,
+        MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)64 << 10, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)o->threads,
+        MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+    if (!r->daemon)
+        return ledge__fail(err, LEDGE_ERROR_RUNTIME, o->host, "cannot listen on port %u: %s",
+                           o->port,
+                           errno            ? strerror(errno)
+                           : o->certificate ? "certificate or key cannot be used"
+                                            : "the address is not this machine's");
+    return LEDGE_OK;
+}
+
+static void set_defaults(LedgeRegistryOptions *o)
+{
+    o->host = o->host ? o->host : "127.0.0.1";
+    o->threads = o->threads > 0 ? o->threads : 2;
+    o->connections = o->connections ? o->connections : 10000;
+    o->idle = o->idle ? o->idle : 60;
+    o->polls_per_s = o->polls_per_s ? o->polls_per_s : 5;
+    o->blob_limit = o->blob_limit ? o->blob_limit : (uint64_t)16 << 30;
+}
+
+static LedgeStatus make_limits(LedgeRegistry *r, LedgeError *err)
+{
+    const double rate = (double)r->options.polls_per_s;
+    r->tokens = ledge__tokens_new();
+    r->strangers = ledge__rate_limit_new(10, 50);
+    if (rate > 0) {
+        r->polls = ledge__rate_limit_new(rate, 4 * rate);
+        r->batches = ledge__rate_limit_new(10 * rate, 40 * rate);
+    }
+    return r->tokens && r->strangers && (rate < 0 || (r->polls && r->batches))
+               ? LEDGE_OK
+               : ledge__no_memory(err);
+}
+
+static LedgeStatus start(LedgeRegistry *r, LedgeError *err)
+{
+    LEDGE_TRY(make_limits(r, err));
+    LEDGE_TRY(ledge__store_open(&r->options.store, err, &r->store));
+    LEDGE_TRY(ledge__tokens_load(r->tokens, r->store, err));
+    LEDGE_TRY(ledge__tasks_new(r->store, WAITING_TASKS, tick, r, err, &r->tasks));
+    LEDGE_TRY(ledge__tasks_new(NULL, WAITING_UPLOADS, NULL, NULL, err, &r->slow));
+    return start_daemon(r, err);
+}
+
+LedgeStatus ledge__registry_start(const LedgeRegistryOptions *options, LedgeError *err,
+                                  LedgeRegistry **out)
+{
+    LedgeRegistry *r = calloc(1, sizeof *r);
+    if (!r)
+        return ledge__no_memory(err);
+    r->options = *options;
+    set_defaults(&r->options);
+    LedgeStatus status = start(r, err);
+    if (status)
+        ledge__registry_stop(r);
+    else
+        *out = r;
+    return status;
+}
+
+uint16_t ledge__registry_port(const LedgeRegistry *r)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(r->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    return info ? info->port : 0;
+}
+
+void ledge__registry_stop(LedgeRegistry *r)
+{
+    if (!r)
+        return;
+    MHD_socket listening = MHD_INVALID_SOCKET;
+    if (r->daemon) {
+        listening = MHD_quiesce_daemon(r->daemon);
+        for (int i = 0; i < 2000 && atomic_load(&r->active) > 0; i++)
+            nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    }
+    ledge__tasks_free(r->slow); /* answers what waits; nobody may be suspended below */
+    ledge__tasks_free(r->tasks);
+    if (r->daemon)
+        MHD_stop_daemon(r->daemon);
+    if (listening != MHD_INVALID_SOCKET)
+        (void)close(listening);
+    ledge__store_close(r->store);
+    ledge__tokens_free(r->tokens);
+    ledge__rate_limit_free(r->polls);
+    ledge__rate_limit_free(r->batches);
+    ledge__rate_limit_free(r->strangers);
+    free(r);
+}
