@@ -4,7 +4,7 @@
 #ifndef LEDGE_TESTS_FAKE_GUEST_H
 #define LEDGE_TESTS_FAKE_GUEST_H
 
-#include "model_maker.h"
+#include "../unit/model_maker.h"
 #include "wasm/wasi_nn/wasi_nn.h"
 
 typedef struct Guest {

@@ -67,6 +67,7 @@ typedef struct LwmModule {
     size_t instance_size;
     const LwmExport *exports;
     void (*bind)(const LwmServices *services);
+    void (*end)(void); /* once, after all instances */
     void (*instantiate)(void *instance, LwmHost *host); /* instance: zeroed */
     void (*destroy)(void *instance); /* also after a trap, also in the middle of instantiate */
     void (*memory)(void *instance, uint8_t **data, uint64_t *bytes);

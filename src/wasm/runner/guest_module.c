@@ -118,13 +118,14 @@ static LedgeStatus map_code(LedgeGuestModule *m, const char *where, LedgeError *
     if (!m->library)
         return ledge__fail(err, LEDGE_ERROR_RUNTIME, where, "its code cannot be mapped: %s",
                            dlerror());
-    m->code = dlsym(m->library, LWM_SYMBOL);
-    if (!m->code || m->code->abi != LWM_ABI)
+    const LwmModule *code = dlsym(m->library, LWM_SYMBOL);
+    if (!code || code->abi != LWM_ABI)
         return ledge__fail(err, LEDGE_ERROR_MISMATCH, where,
                            "was built by another version of ledge; build it again");
-    if (m->code->n_imports != m->file->n_imports || m->code->n_exports != m->file->n_exports)
+    if (code->n_imports != m->file->n_imports || code->n_exports != m->file->n_exports)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, where,
                            "its code and its manifest do not belong together");
+    m->code = code;
     m->code->bind(&ledge__guest_services);
     return LEDGE_OK;
 }
@@ -161,6 +162,8 @@ void ledge__guest_close(LedgeGuestModule *m)
 {
     if (!m)
         return;
+    if (m->code)
+        m->code->end();
     if (m->library)
         dlclose(m->library);
     if (m->fd >= 0)

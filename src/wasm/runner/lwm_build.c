@@ -1,5 +1,5 @@
 /* See lwm_build.h. The work is done in a temporary folder, which is removed again:
- *   guest.c guest.h   by wasm2c        guest_abi.h guest_glue.h   from inside ledge
+ *   guest.c guest.h   by wasm2c        guest_abi.h guest_glue.inc  from inside ledge
  *   glue.c            the joint        TARGET.so                  by the compiler */
 #include "wasm/runner/lwm_build.h"
 
@@ -264,7 +264,7 @@ static LedgeStatus write_glue(Build *b)
     if (!status)
         status = put_file(b, "guest_abi.h", guest_abi, sizeof guest_abi);
     if (!status)
-        status = put_file(b, "guest_glue.h", guest_glue, sizeof guest_glue);
+        status = put_file(b, "guest_glue.inc", guest_glue, sizeof guest_glue);
     ledge__text_free(&c);
     return status;
 }

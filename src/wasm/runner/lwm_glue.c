@@ -266,7 +266,7 @@ static void put_table(Glue *g, bool guard_pages)
     ledge__text_printf(g->c,
                        "    {0, 0},\n};\n__attribute__((visibility(\"default\"))) const LwmModule "
                        "ledge_wasm_module = {\n    LWM_ABI, %zu, %zu, %d, sizeof(%s), lwm_exports, "
-                       "lwm_start, lwm_instantiate, lwm_destroy, lwm_memory,\n};\n",
+                       "lwm_start, lwm_end, lwm_instantiate, lwm_destroy, lwm_memory,\n};\n",
                        g->out.n_imports, g->out.n_exports, guard_pages, g->instance_type);
 }
 
@@ -277,7 +277,7 @@ LedgeStatus ledge__lwm_glue(LedgeArena *arena, char *header, bool guard_pages, L
     char *rest = header;
     g.out.simd = strstr(header, "simde") != NULL || strstr(header, "v128") != NULL;
     g.out.old = strstr(header, "Z_guest_instantiate(") != NULL;
-    ledge__text_printf(c, "#define LWM_WABT_OLD %d\n#include \"guest_glue.h\"\n#include \"guest.h\"\n",
+    ledge__text_printf(c, "#define LWM_WABT_OLD %d\n#include \"guest_glue.inc\"\n#include \"guest.h\"\n",
                        g.out.old);
     for (char *line; (line = next_line(&rest));)
         LEDGE_TRY(take_line(&g, line, &rest));
