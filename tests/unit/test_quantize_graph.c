@@ -257,6 +257,52 @@ static void bias_is_int32_in_steps_of_both_scales(void **state)
     end(&c);
 }
 
+/* One convolution with so many channels that a list of bias scales would count. */
+static TestModel *wide_net(void)
+{
+    TestModel *t = test_model_new(13);
+    test_input(t, "x", LEDGE_FLOAT, 4, (int64_t[]){1, 3, 6, 6});
+    test_noise(t, "w", 4, (int64_t[]){20, 3, 3, 3}, 1);
+    test_noise(t, "b", 1, (int64_t[]){20}, 2);
+    conv(t, "x w b", "y");
+    test_output(t, "y");
+    return t;
+}
+
+static size_t floats_of(const OnnxModel *m, int64_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->graph.n_initializers; i++) {
+        const OnnxTensor *t = &m->graph.initializers[i];
+        n += t->data_type == LEDGE_FLOAT && t->n_dims == 1 && t->dims[0] == count;
+    }
+    return n;
+}
+
+static void scales_of_a_wide_bias_are_a_product(void **state)
+{
+    Case c;
+    (void)state;
+    quantize(&c, wide_net(), &static_cpu);
+    assert_int_equal(count_op(c.built, "Mul"), 1);
+    assert_int_equal(floats_of(c.built, 20), 1); /* those of the weights */
+    assert_true(quality(&c) > 30);
+    end(&c);
+}
+
+static void compilers_get_the_scales_of_a_bias_as_a_list(void **state)
+{
+    LedgeQuantOptions o = static_cpu;
+    Case c;
+    (void)state;
+    o.target = LEDGE_QUANT_NPU;
+    quantize(&c, wide_net(), &o);
+    assert_int_equal(count_op(c.built, "Mul"), 0);
+    assert_int_equal(floats_of(c.built, 20), 2);
+    assert_true(quality(&c) > 30);
+    end(&c);
+}
+
 static void moved_values_keep_their_scale(void **state)
 {
     Case c;
@@ -717,6 +763,8 @@ int main(void)
         cmocka_unit_test(residual_net_runs_on_integers),
         cmocka_unit_test(every_dequantize_has_one_reader),
         cmocka_unit_test(bias_is_int32_in_steps_of_both_scales),
+        cmocka_unit_test(scales_of_a_wide_bias_are_a_product),
+        cmocka_unit_test(compilers_get_the_scales_of_a_bias_as_a_list),
         cmocka_unit_test(moved_values_keep_their_scale),
         cmocka_unit_test(excluded_nodes_stay_float_and_are_named),
         cmocka_unit_test(keeping_any_node_in_float_needs_no_new_observation),

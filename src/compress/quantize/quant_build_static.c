@@ -188,24 +188,56 @@ static LedgeStatus build_float(LedgeQuantBuild *b, const LedgeNode *n, const Onn
     return LEDGE_OK;
 }
 
-static LedgeStatus fill_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, const float *bias,
-                             int64_t count, const LedgeStr names[2])
+static LedgeStatus fill_bias(LedgeQuantBuild *b, const float *bias, const float *scales,
+                             int64_t count, LedgeStr name)
 {
-    LedgeQuantLayer l;
-    int32_t *data = ledge__quant_add_tensor(b, names[0], LEDGE_INT32, 1, &count);
-    float *scales = ledge__quant_add_tensor(b, names[1], LEDGE_FLOAT, 1, &count);
-    if (!data || !scales || !ledge__quantizer_layer(&b->q->nodes[index], &l))
+    int32_t *data = ledge__quant_add_tensor(b, name, LEDGE_INT32, 1, &count);
+    if (!data)
         return ledge__no_memory(b->err);
     for (int64_t i = 0; i < count; i++) {
-        scales[i] = in_scale * b->weight_scales[index][i % l.channels];
         const double v = nearbyint((double)bias[i] / (double)scales[i]);
         data[i] = v > INT32_MAX ? INT32_MAX : v < INT32_MIN ? INT32_MIN : (int32_t)v;
     }
     return LEDGE_OK;
 }
 
+/* The scales of a bias as a list, which takes as many bytes as the bias itself, or as the product
+ * of what they are made of: runtimes on CPUs fold a Mul of constants when they load the model.
+ * Compilers for other targets get the list. */
+static LedgeStatus add_bias_scales(LedgeQuantBuild *b, uint32_t index, const LedgeQuantTensor *in,
+                                   const float *scales, int64_t count, LedgeStr name)
+{
+    enum { FEW = 16 }; /* take less than the node */
+    LedgeQuantLayer l;
+    if (b->q->o.target != LEDGE_QUANT_CPU || count < FEW ||
+        !ledge__quantizer_layer(&b->q->nodes[index], &l) || l.channels != count) {
+        float *list = ledge__quant_add_tensor(b, name, LEDGE_FLOAT, 1, &count);
+        if (!list)
+            return ledge__no_memory(b->err);
+        memcpy(list, scales, (size_t)count * sizeof *list);
+        return LEDGE_OK;
+    }
+    LedgeStr factors[2], zero;
+    LEDGE_TRY(parameters(b, in, &factors[0], &zero));
+    factors[1] = ledge__quant_str(b, "%s_s", b->weight_name[index].p);
+    return ledge__quant_add_node(b, "Mul", NO_NAME, factors, 2, name) ? LEDGE_OK
+                                                                      : ledge__no_memory(b->err);
+}
+
+static float *bias_scales(LedgeQuantBuild *b, uint32_t index, float in_scale, int64_t count)
+{
+    LedgeQuantLayer l;
+    float *scales = ledge__quantizer_layer(&b->q->nodes[index], &l)
+                        ? ledge__arena_alloc(b->arena, (size_t)count, sizeof *scales)
+                        : NULL;
+    for (int64_t i = 0; scales && i < count; i++)
+        scales[i] = in_scale * b->weight_scales[index][i % l.channels];
+    return scales;
+}
+
 /* int32 bias in steps of (input scale * weight scale). */
-static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, LedgeStr *out)
+static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, const LedgeQuantTensor *input,
+                            LedgeStr *out)
 {
     const LedgeStr in[2] = {ledge__quant_str(b, "b%u_q", index),
                             ledge__quant_str(b, "b%u_s", index)};
@@ -214,9 +246,12 @@ static LedgeStatus add_bias(LedgeQuantBuild *b, uint32_t index, float in_scale, 
     LEDGE_TRY(ledge__quant_bias(b->q, index, b->err, &bias, &count));
     if (!bias)
         return LEDGE_OK;
-    const LedgeStatus s = fill_bias(b, index, in_scale, bias, count, in);
+    const float *scales = bias_scales(b, index, input->scale, count);
+    const LedgeStatus s =
+        scales ? fill_bias(b, bias, scales, count, in[0]) : ledge__no_memory(b->err);
     ledge__free(b->q->allocator, bias);
     LEDGE_TRY(s);
+    LEDGE_TRY(add_bias_scales(b, index, input, scales, count, in[1]));
     *out = ledge__quant_str(b, "b%u_dq", index);
     OnnxNode *dq = ledge__quant_add_node(b, "DequantizeLinear", NO_NAME, in, 2, *out);
     return dq && ledge__quant_attr_int(b, dq, "axis", 0) ? LEDGE_OK : ledge__no_memory(b->err);
@@ -230,14 +265,14 @@ static LedgeStatus read_integers(LedgeQuantBuild *b, uint32_t index, OnnxNode *t
             LEDGE_TRY(add_dequantize(b, n->node->in[i].value, &to->inputs[i]));
     if (n->role != LEDGE_QUANT_WEIGHTED)
         return LEDGE_OK;
-    const float in_scale = tensor_of(b, n->node->in[0].value)->scale;
-    LEDGE_TRY(ledge__quant_weight_dq(b, index, in_scale, &to->inputs[1]));
+    const LedgeQuantTensor *input = tensor_of(b, n->node->in[0].value);
+    LEDGE_TRY(ledge__quant_weight_dq(b, index, input->scale, &to->inputs[1]));
     if (ledge__node_is(n->node, "MatMul"))
         return LEDGE_OK;
     /* TensorRT takes no integers but of 8 bits and fewer: its biases stay float. */
     LEDGE_TRY(b->q->o.target == LEDGE_QUANT_TENSORRT
                   ? ledge__quant_float_bias(b, index, &to->inputs[2])
-                  : add_bias(b, index, in_scale, &to->inputs[2]));
+                  : add_bias(b, index, input, &to->inputs[2]));
     to->n_inputs = to->inputs[2].p ? 3 : 2;
     return LEDGE_OK;
 }

@@ -1,6 +1,5 @@
-/* Template that expands the template TILE_HEADER into tiles of TILE_NV vectors with 1 … TILE_ROWS
- * rows, and gemm_rows_<TILE_NV>, the table of them by rows less one. TILE_OF is what a tile takes.
- */
+/* Template: TILE_HEADER as tiles of TILE_NV vectors with 1 … TILE_ROWS rows, and
+ * gemm_rows_<TILE_NV>, the table of them by rows less one. TILE_OF is what a tile takes. */
 #ifndef TILE_JOIN
 #define TILE_JOIN_(a, b) a##b
 #define TILE_JOIN(a, b)  TILE_JOIN_(a, b)
