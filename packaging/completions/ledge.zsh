@@ -8,6 +8,7 @@ if (( CURRENT == 2 )); then
         'eval:measure accuracy on labelled pictures, and agreement between models'
         'compile:plan and pack a model for a CPU\: a .ledge file that maps and runs'
         'quantize:make a model of 8-bit integers, or of 4-bit weights, as standard ONNX'
+        'distill:train a small model, by labels and by what a larger one says'
         'certify:measure a compressed model against its parent and sign the result, or check that'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
         'serve:answer inference requests over HTTP (Open Inference Protocol v2)'
@@ -125,6 +126,46 @@ quantize)
         '--help[print this]' \
         '*:file:_files'
     ;;
+distill)
+    _arguments \
+        '--output=[the trained student to write]:value:_files' \
+        '--teacher=[any model that ledge runs; without one labels alone teach]:value:_files' \
+        '--student=[a model file, or tiny, resnet8, mobilenet-0.25]:value:_files' \
+        '--init[begin with fresh weights instead of the file'\''s]' \
+        '--data=[cifar10\:FILE, mnist\:IMAGES(,LABELS), folder\:DIR(,CSV) or a folder; may be given again]:value:_files' \
+        '--labels=[CSV of file,class_id for the pictures in it]:value:_files' \
+        '--limit=[take N of the pictures, evenly spread; 0 takes all]:value:_files' \
+        '--eval=[measure the student on this in the end; may be given again]:value:_files' \
+        '--alpha=[the teacher'\''s part of the loss, 0 to 1 (0.7)]:value:_files' \
+        '--temperature=[that softens both models'\'' scores (4)]:value:_files' \
+        '--feature=[match the student'\''s tensor S to the teacher'\''s T, weight W (1)]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--teacher-preprocess=[the teacher'\''s, where it differs from the student'\''s]:value:_files' \
+        '--names=[class names to keep in the student, one a line]:value:_files' \
+        '--epochs=[times that all data is seen (30)]:value:_files' \
+        '--batch=[pictures in a step (64)]:value:_files' \
+        '--optimizer=[sgd (default, with momentum) or adamw]:value:_files' \
+        '--rate=[highest learning rate (fresh weights\: sgd 0.1, adamw 0.003; else a tenth)]:value:_files' \
+        '--momentum=[of sgd (0.9)]:value:_files' \
+        '--nesterov[Nesterov'\''s momentum]' \
+        '--decay=[weight decay (sgd 0.0005, adamw 0.01)]:value:_files' \
+        '--schedule=[of the rate\: cosine (default), steps or constant]:value:_files' \
+        '--step=[steps\: where the rate becomes a tenth]:value:_files' \
+        '--warmup=[epochs in which the rate rises from 0 (0)]:value:_files' \
+        '--smoothing=[of labels, 0 to 1 (0)]:value:_files' \
+        '--clip=[longest norm of the gradient (no limit)]:value:_files' \
+        '--crop=[augment\: crop at random from a frame so wide (0)]:value:_files' \
+        '--flip[augment\: mirror every second picture]' \
+        '--colour=[augment\: vary light, contrast and saturation by up to C (0)]:value:_files' \
+        '--mixup=[augment\: mix pictures by weights of Beta(A,A) (0)]:value:_files' \
+        '--seed=[of all random numbers (1)]:value:_files' \
+        '--checkpoint=[where to keep what is needed to go on (OUT.checkpoint)]:value:_files' \
+        '--resume[go on from the checkpoint]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
 certify)
     _arguments \
         '--reference=[the float model that MODEL was made from]:value:_files' \
@@ -221,5 +262,5 @@ doctor)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize distill certify preprocess serve drift key doctor help ;;
 esac
