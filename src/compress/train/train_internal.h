@@ -132,6 +132,7 @@ struct LedgeTrainer {
     uint32_t *eval_order;
     TrainValue **features;
     TrainTeacher *teacher;
+    const float *taught; /* its scores for the batch at hand, [batch][classes]; NULL: none */
     TrainPlace place;
     float *good;         /* parameters and moments of the last good epoch … */
     TrainPlace good_place; /* … and where it ended */
@@ -278,7 +279,6 @@ const uint8_t *ledge__train_data_pixels(const LedgeTrainData *d, size_t index);
 /* ---- teacher (train_teacher.c) ---- */
 
 LedgeStatus ledge__train_teach(Trainer *t, LedgeError *err); /* on t->pixels */
-const float *ledge__train_taught(const Trainer *t);          /* scores [batch][classes] or NULL */
 const float *ledge__train_taught_feature(const Trainer *t, size_t i);
 void ledge__train_teacher_free(Trainer *t);
 

@@ -132,7 +132,7 @@ static double feature_loss(Trainer *t, size_t i, bool grad)
 
 double ledge__train_loss(Trainer *t, bool grad, size_t *right, size_t *labelled)
 {
-    LossArg a = {.t = t, .taught = t->training ? ledge__train_taught(t) : NULL, .grad = grad,
+    LossArg a = {.t = t, .taught = t->training ? t->taught : NULL, .grad = grad,
                  .losses = t->sample_losses, .right = t->sample_right};
     double loss = 0;
     *right = *labelled = 0;

@@ -22,11 +22,7 @@ void ledge__train_teacher_free(Trainer *t)
     if (t->teacher)
         ledge_session_free(t->teacher->session);
     t->teacher = NULL;
-}
-
-const float *ledge__train_taught(const Trainer *t)
-{
-    return t->teacher ? t->teacher->scores : NULL;
+    t->taught = NULL;
 }
 
 const float *ledge__train_taught_feature(const Trainer *t, size_t i)
@@ -110,6 +106,7 @@ LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher,
     LEDGE_TRY(ledge_session_create(teacher, &so, err, &c->session));
     ledge__train_teacher_free(t);
     t->teacher = c;
+    t->taught = c->scores;
     memset(t->pixels, 0, t->input->count * sizeof(float));
     t->used = t->o.batch;
     const LedgeStatus s = ledge__train_teach(t, err); /* whether shapes fit shows here */
