@@ -3,7 +3,6 @@ _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
         COMPREPLY=($(compgen -W "inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help --version" -- "$word"))
-        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize distill certify preprocess serve drift key doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -23,7 +22,6 @@ _ledge() {
     key) options="--json --help" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help" ;;
-    help) options="inspect run bench eval compile quantize distill certify preprocess serve drift key doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

@@ -320,5 +320,4 @@ doctor)
         '*:file:_files'
     ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize distill certify preprocess serve drift key doctor help ;;
 esac
