@@ -10,6 +10,7 @@ if (( CURRENT == 2 )); then
         'prune:make a model smaller and faster by removing channels, as standard ONNX'
         'quantize:make a model of 8-bit integers, or of 4-bit weights, as standard ONNX'
         'distill:train a small model, by labels and by what a larger one says'
+        'compress:prune, distill, quantize and certify a model by a recipe, and compare the results'
         'certify:measure a compressed model against its parent and sign the result, or check that'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
         'serve:answer inference requests over HTTP (Open Inference Protocol v2)'
@@ -115,15 +116,27 @@ prune)
         '--keep=[leave this node'\''s channels (or weights) as they are]:value:_files' \
         '--steps=[go in N stages, channels ranked anew in each (1)]:value:_files' \
         '--block=[magnitude\: output channels that go together (1)]:value:_files' \
-        '--seed=[of importance random (1)]:value:_files' \
-        '--finetune=[train on cifar10\:FILE, mnist\:IMAGES(,LABELS) or folder\:DIR,CSV]:value:_files' \
-        '--epochs=[times that training sees all data (10)]:value:_files' \
+        '--finetune=[train on cifar10\:FILE, mnist\:IMAGES(,LABELS), folder\:DIR,CSV]:value:_files' \
         '--teacher=[model to learn from; the unpruned one (default), or none]:value:_files' \
-        '--rate=[highest learning rate (0.02)]:value:_files' \
-        '--batch=[pictures in a training step (64)]:value:_files' \
-        '--augment=[crop\:PIXELS, flip, colour\:A, mixup\:A, with commas; or none]:value:_files' \
         '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
-        '--checkpoint=[keep training'\''s state here, after each epoch and on Ctrl-C]:value:_files' \
+        '--epochs=[times that all data is seen (30)]:value:_files' \
+        '--batch=[pictures in a step (64)]:value:_files' \
+        '--optimizer=[sgd (default, with momentum) or adamw]:value:_files' \
+        '--rate=[highest learning rate (fresh weights\: sgd 0.1, adamw 0.003; else a tenth)]:value:_files' \
+        '--momentum=[of sgd (0.9)]:value:_files' \
+        '--nesterov[Nesterov'\''s momentum]' \
+        '--decay=[weight decay (sgd 0.0005, adamw 0.01)]:value:_files' \
+        '--schedule=[of the rate\: cosine (default), steps or constant]:value:_files' \
+        '--step=[steps\: where the rate becomes a tenth]:value:_files' \
+        '--warmup=[epochs in which the rate rises from 0 (0)]:value:_files' \
+        '--smoothing=[of labels, 0 to 1 (0)]:value:_files' \
+        '--clip=[longest norm of the gradient (no limit)]:value:_files' \
+        '--crop=[augment\: crop at random from a frame so wide (0)]:value:_files' \
+        '--flip[augment\: mirror every second picture]' \
+        '--colour=[augment\: vary light, contrast and saturation by up to C (0)]:value:_files' \
+        '--mixup=[augment\: mix pictures by weights of Beta(A,A) (0)]:value:_files' \
+        '--seed=[of all random numbers (1)]:value:_files' \
+        '--checkpoint=[where to keep what is needed to go on (OUT.checkpoint)]:value:_files' \
         '--resume[go on from the checkpoint]' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
@@ -195,6 +208,20 @@ distill)
         '--seed=[of all random numbers (1)]:value:_files' \
         '--checkpoint=[where to keep what is needed to go on (OUT.checkpoint)]:value:_files' \
         '--resume[go on from the checkpoint]' \
+        '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+compress)
+    _arguments \
+        '--output=[the compressed model to write]:value:_files' \
+        '--recipe=[steps and their options as JSON, or default]:value:_files' \
+        '--train=[cifar10\:FILE, mnist\:IMAGES(,LABELS), folder\:DIR,CSV to train on]:value:_files' \
+        '--test=[the same, to measure on]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
+        '--report=[write a page on what each step lost and won]:value:_files' \
+        '--stages=[keep the models of all steps in this new folder]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
@@ -356,4 +383,5 @@ doctor)
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help ;;
 esac

@@ -20,11 +20,11 @@ enum { MOST_NAMED = 3 };
 
 typedef struct Options {
     bool json;
-    int64_t round, steps, seed, block, threads;
+    int64_t round, steps, block, threads;
     const char *out, *method, *amount, *target_macs, *target_latency, *importance, *scope,
-        *layer_limit;
-    CliList keep;
-    PruneTuneOptions tune;
+        *layer_limit, *teacher, *preprocess;
+    CliList keep, finetune;
+    TrainingOptions training;
 } Options;
 
 static const CliOption options[] = {
@@ -51,8 +51,9 @@ static const CliOption options[] = {
      offsetof(Options, steps), 1, 1000},
     {"block", 0, CLI_INT, "N", "magnitude: output channels that go together (1)",
      offsetof(Options, block), 1, 1024},
-    {"seed", 0, CLI_INT, "N", "of importance random (1)", offsetof(Options, seed), 0, INT64_MAX},
     PRUNE_TUNE_OPTIONS(Options),
+    CLI_OPTION_PREPROCESS(Options),
+    TRAINING_OPTIONS(Options),
     CLI_OPTION_THREADS(Options),
     CLI_OPTION_JSON(Options),
 };
@@ -166,25 +167,28 @@ static int check(const CliCommand *c, Job *j)
         return cli_usage(c, "--layer-limit takes more than 0, up to 1");
     if (j->method != CHANNELS && (o->steps > 1 || o->importance || o->layer_limit))
         return cli_usage(c, "--steps, --importance and --layer-limit go with --method channels");
-    if (by[rank] == LEDGE_PRUNE_TAYLOR && !o->tune.data.n)
+    if (by[rank] == LEDGE_PRUNE_TAYLOR && !o->finetune.n)
         return cli_usage(c, "importance by taylor needs data to find gradients with: --finetune "
                             "DATA, and --epochs 0 if it is not to be trained on");
-    if (o->tune.checkpoint && o->steps > 1)
-        return cli_usage(c, "--checkpoint goes with a single stage, not with --steps");
+    if (o->training.resume && o->steps > 1)
+        return cli_usage(c, "--resume goes on with a single stage, not with --steps");
     if (j->method != MAGNITUDE && o->block > 1)
         return cli_usage(c, "--block goes with --method magnitude");
     j->p = (LedgePruneOptions){.importance = by[rank],
                                .per_layer = scope == 1,
                                .round = (int)o->round,
                                .layer_limit = limit,
-                               .seed = (uint64_t)o->seed,
+                               .seed = (uint64_t)o->training.seed,
                                .keep = o->keep.items,
                                .n_keep = o->keep.n};
-    j->tune = (PruneTune){.o = &o->tune,
+    j->tune = (PruneTune){.path = j->path,
+                          .out = o->out,
+                          .data = &o->finetune,
+                          .preprocess = o->preprocess,
+                          .teacher_path = o->teacher,
+                          .training = &o->training,
                           .threads = (int)o->threads,
-                          .seed = (uint64_t)o->seed,
-                          .keep_zeros = j->method != CHANNELS,
-                          .interrupted = &interrupted};
+                          .keep_zeros = j->method != CHANNELS};
     const int code = prune_tune_check(c, &j->tune);
     return code == CLI_GO ? check_target(c, j) : code;
 }
@@ -229,13 +233,6 @@ static void keep_layers(Job *j, json_t *layers)
     }
     json_array_foreach(layers, i, layer)
         json_object_set(json_array_get(j->layers, i), "kept", json_object_get(layer, "kept"));
-}
-
-static int fine_tune(Job *j)
-{
-    if (!j->o->tune.data.n || j->o->tune.epochs == 0)
-        return CLI_GO;
-    return prune_tune_run(&j->tune, j->path, &j->made);
 }
 
 static LedgeStatus find_gradients(void *arg, const PruneBytes *whole, LedgeError *err)
@@ -285,7 +282,7 @@ static int one_stage(Job *j, int64_t i)
     staged.pruned.bytes = NULL;
     keep_layers(j, staged.layers);
     prune_staged_free(&staged);
-    return fine_tune(j);
+    return prune_tune_run(&j->tune, &j->made);
 }
 
 static int prune_channels(Job *j)
@@ -333,7 +330,7 @@ static int prune_single(Job *j)
     ledge__prune_weights_free(&w);
     if (s)
         return cli_fail(j->path, &err);
-    const int code = fine_tune(j);
+    const int code = prune_tune_run(&j->tune, &j->made);
     if (code != CLI_GO)
         return code;
     warn(j, "the weights that are zero take part in every run here as before: no kernel of ledge "
@@ -397,11 +394,12 @@ static json_t *job_json(const Job *j)
                   "output", cli_json_text(j->o->out), "input_bytes", (json_int_t)j->in_bytes,
                   "output_bytes", (json_int_t)j->made.size, "seconds", j->seconds, "pruning",
                   record(j), "layers", j->layers, "warnings", j->warnings);
-    if (o && j->tune.epochs)
-        json_object_set_new(o, "training",
-                            json_pack("{s:I, s:o, s:o, s:f}", "epochs", (json_int_t)j->tune.epochs,
-                                      "loss", cli_json_real(j->tune.loss), "accuracy",
-                                      cli_json_real(j->tune.accuracy), "seconds", j->tune.seconds));
+    if (o && j->tune.trained)
+        json_object_set_new(
+            o, "training",
+            json_pack("{s:I, s:o, s:o, s:f}", "epochs", (json_int_t)j->tune.last.epochs, "loss",
+                      cli_json_real(j->tune.last.loss), "accuracy",
+                      cli_json_real(j->tune.last.accuracy), "seconds", j->tune.last.seconds));
     if (o && j->method == CHANNELS) {
         json_object_set_new(
             o, "latency_ms",
@@ -453,9 +451,9 @@ static void print_channels(const Job *j)
            j->counts.macs[1] / j->counts.macs[0]);
     printf("latency: %.3g ms instead of %.3g ms (%.2f)\n", j->counts.ms[1], j->counts.ms[0],
            j->counts.ms[1] / j->counts.ms[0]);
-    if (j->tune.epochs)
-        printf("trained for %zu epochs in %.0f s: loss %.3f, right %.1f%%\n", j->tune.epochs,
-               j->tune.seconds, j->tune.loss, 100 * j->tune.accuracy);
+    if (j->tune.trained)
+        printf("trained for %zu epochs in %.0f s: loss %.3f, right %.1f%%\n", j->tune.last.epochs,
+               j->tune.last.seconds, j->tune.last.loss, 100 * j->tune.last.accuracy);
     print_fixed(j);
 }
 
@@ -481,7 +479,7 @@ static int with_interrupts(Job *j)
     sigemptyset(&mine.sa_mask);
     interrupted = 0;
     sigaction(SIGINT, &mine, &old);
-    int code = j->o->tune.data.n ? prune_tune_open(&j->tune, j->path) : CLI_GO;
+    int code = prune_tune_open(&j->tune);
     if (code == CLI_GO)
         code = j->method == CHANNELS ? prune_channels(j) : prune_single(j);
     if (code == CLI_GO)
@@ -493,7 +491,7 @@ static int with_interrupts(Job *j)
 
 static int run(const CliCommand *c, int argc, char **argv)
 {
-    Options o = {.round = 8, .steps = 1, .seed = 1, .block = 1, .tune.epochs = -1};
+    Options o = {.round = 8, .steps = 1, .block = 1, .training = {.batch = 64, .seed = 1}};
     CliArgs args;
     Job j = {.o = &o, .counts = {.ms = {NAN, NAN}}};
     int code = cli_parse(c, argc, argv, 1, 1, &o, &args);

@@ -1,111 +1,42 @@
 /* Fine-tuning a pruned model with the unpruned one as its teacher. */
 #include "cli/prune_tune.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/model_io.h"
 
-/* ---- options ---- */
-
-static bool parse_number(const char *text, size_t n, double least, double most, double *out)
-{
-    char copy[32], *end;
-    if (n == 0 || n >= sizeof copy)
-        return false;
-    memcpy(copy, text, n);
-    copy[n] = '\0';
-    errno = 0;
-    *out = strtod(copy, &end);
-    return *end == '\0' && !errno && *out >= least && *out <= most;
-}
-
-/* One word of --augment: a name, or name:number. */
-static bool parse_augment(const char *word, size_t n, LedgeTrainAugment *a)
-{
-    static const struct {
-        const char *name;
-        double most;
-    } known[] = {{"crop", 256}, {"colour", 1}, {"mixup", 100}};
-    double values[3] = {a->crop, (double)a->colour, (double)a->mixup};
-    if (n == 4 && memcmp(word, "flip", 4) == 0) {
-        a->flip = true;
-        return true;
-    }
-    for (size_t i = 0; i < 3; i++) {
-        const size_t m = strlen(known[i].name);
-        if (n <= m + 1 || memcmp(word, known[i].name, m) != 0 || word[m] != ':')
-            continue;
-        if (!parse_number(word + m + 1, n - m - 1, 0, known[i].most, &values[i]))
-            return false;
-        a->crop = (uint32_t)values[0];
-        a->colour = (float)values[1];
-        a->mixup = (float)values[2];
-        return true;
-    }
-    return false;
-}
-
-static bool parse_augments(const char *list, LedgeTrainAugment *a)
-{
-    if (strcmp(list, "none") == 0)
-        return true;
-    for (const char *p = list;;) {
-        const size_t n = strcspn(p, ",");
-        if (!parse_augment(p, n, a))
-            return false;
-        if (p[n] == '\0')
-            return true;
-        p += n + 1;
-    }
-}
-
 int prune_tune_check(const CliCommand *c, PruneTune *t)
 {
-    const PruneTuneOptions *o = t->o;
-    LedgeTrainOptions *r = &t->train;
-    ledge__train_options_default(r);
-    r->batch = o->batch ? (size_t)o->batch : 64;
-    r->epochs = o->epochs > 0 ? (double)o->epochs : 10;
-    r->rate = 0.02;
-    r->warmup = fmin(1, r->epochs / 10);
-    r->seed = t->seed;
-    r->threads = t->threads;
-    if (o->rate && !parse_number(o->rate, strlen(o->rate), 1e-9, 100, &r->rate))
-        return cli_usage(c, "--rate takes a learning rate above 0, like 0.02");
-    if (o->augment && !parse_augments(o->augment, &r->augment))
-        return cli_usage(c, "--augment takes none or a list like crop:4,flip,colour:0.2,mixup:0.2");
-    if (o->teacher && strcmp(o->teacher, "none") == 0)
-        r->alpha = 0;
-    if (o->resume && !o->checkpoint)
-        return cli_usage(c, "--resume goes on from the file of --checkpoint");
-    if (!o->data.n &&
-        (o->epochs >= 0 || o->teacher || o->rate || o->augment || o->checkpoint || o->batch))
-        return cli_usage(c, "--epochs, --teacher, --rate, --batch, --augment and --checkpoint go "
-                            "with --finetune DATA");
-    return CLI_GO;
+    TrainingOptions o = *t->training;
+    t->only_ranks = o.epochs && strcmp(o.epochs, "0") == 0;
+    if (t->only_ranks)
+        o.epochs = NULL;
+    if (!t->data->n && (o.epochs || t->only_ranks || t->teacher_path || o.rate || o.resume))
+        return cli_usage(c, "--epochs, --teacher and the other options of training go with "
+                            "--finetune SET");
+    const int code = training_options(c, &o, false, &t->steps, &t->train);
+    if (t->teacher_path && strcmp(t->teacher_path, "none") == 0)
+        t->train.alpha = 0;
+    t->train.threads = t->threads;
+    return code;
 }
 
-/* ---- data and teacher ---- */
-
-int prune_tune_open(PruneTune *t, const char *path)
+int prune_tune_open(PruneTune *t)
 {
     LedgeError err = {0};
-    const PruneTuneOptions *o = t->o;
-    const LedgeTrainDataOptions d = {.sets = o->data.items,
-                                     .n_sets = o->data.n,
-                                     .labels = o->labels,
-                                     .preprocess = o->preprocess};
-    const bool own = !o->teacher || strcmp(o->teacher, "none") == 0;
-    const CliOpen open = {.path = path}, other = {.path = o->teacher};
+    const LedgeTrainDataOptions d = {
+        .sets = t->data->items, .n_sets = t->data->n, .preprocess = t->preprocess};
+    const CliOpen open = {.path = t->path}, other = {.path = t->teacher_path};
+    if (!t->data->n)
+        return CLI_GO;
     int code = cli_open_model(&open, &t->model);
-    if (code == CLI_GO && !own)
+    if (code == CLI_GO && t->teacher_path && t->train.alpha > 0)
         code = cli_open_model(&other, &t->teacher);
     if (code != CLI_GO)
         return code;
-    if (ledge__train_data_open(t->model, &d, &err, &t->data))
+    if (ledge__train_data_open(t->model, &d, &err, &t->data_set))
         return cli_fail(NULL, &err);
     return CLI_GO;
 }
@@ -119,7 +50,7 @@ static LedgeStatus new_trainer(PruneTune *t, const PruneBytes *b, LedgeError *er
     if (t->train.alpha <= 0)
         return LEDGE_OK;
     return ledge__trainer_set_teacher(out->trainer, t->teacher ? t->teacher : t->model,
-                                      t->o->preprocess, t->data, err);
+                                      t->preprocess, t->data_set, err);
 }
 
 void prune_tune_gradients_free(PruneGradients *g)
@@ -132,38 +63,13 @@ void prune_tune_gradients_free(PruneGradients *g)
 
 void prune_tune_free(PruneTune *t)
 {
-    ledge__train_data_free(t->data);
+    free(t->steps);
+    ledge__train_data_free(t->data_set);
     ledge_model_free(t->teacher);
     ledge_model_free(t->model);
 }
 
 /* ---- training ---- */
-
-typedef struct Loop {
-    PruneTune *t;
-    LedgeTrainer *trainer;
-    LedgeStatus saved;
-    LedgeError *err;
-} Loop;
-
-static bool tick(void *arg, const LedgeTrainProgress *p)
-{
-    Loop *l = arg;
-    char what[120];
-    const int left = isfinite(p->seconds_left) ? (int)p->seconds_left : 0;
-    snprintf(what, sizeof what, "epoch %zu of %zu, loss %.3f, right %.1f%%, %d:%02d left",
-             p->epoch + 1, p->epochs, p->loss, isfinite(p->accuracy) ? 100 * p->accuracy : 0,
-             left / 60, left % 60);
-    cli_progress(what, (size_t)p->done, (size_t)p->total);
-    l->t->loss = p->loss;
-    l->t->accuracy = p->accuracy;
-    l->t->seconds = p->seconds;
-    l->t->epochs = p->epoch + (p->epoch_end ? 1 : 0);
-    const bool stop = *l->t->interrupted;
-    if (l->t->o->checkpoint && (p->epoch_end || stop))
-        l->saved = ledge__trainer_save(l->trainer, l->t->o->checkpoint, l->err);
-    return !stop && !l->saved;
-}
 
 /* Weights that are zero now stay so. */
 static LedgeStatus mask_zeros(LedgeTrainer *trainer, LedgeError *err)
@@ -185,44 +91,31 @@ static LedgeStatus mask_zeros(LedgeTrainer *trainer, LedgeError *err)
     return s;
 }
 
-static LedgeStatus train(PruneTune *t, const PruneBytes *from, LedgeError *err, PruneBytes *out)
+static LedgeStatus write_trained(PruneGradients *g, LedgeError *err, PruneBytes *out)
 {
-    PruneGradients g = {0};
-    LedgeStatus s = new_trainer(t, from, err, &g);
-    if (!s && t->keep_zeros)
-        s = mask_zeros(g.trainer, err);
-    if (!s && t->o->resume)
-        s = ledge__trainer_load(g.trainer, t->o->checkpoint, err);
-    Loop loop = {t, g.trainer, LEDGE_OK, err};
-    if (!s)
-        s = ledge__trainer_run(g.trainer, t->data, tick, &loop, err);
-    if (loop.saved)
-        s = loop.saved;
-    cli_progress_end();
-    if (!s)
-        s = ledge__trainer_write(g.trainer, err);
-    if (!s)
-        s = ledge__graph_export(g.graph, g.onnx, err);
-    if (!s)
-        s = ledge__onnx_write_memory(g.onnx, NULL, &out->bytes, &out->size, err);
-    prune_tune_gradients_free(&g);
-    return s;
+    LEDGE_TRY(ledge__trainer_write(g->trainer, err));
+    LEDGE_TRY(ledge__graph_export(g->graph, g->onnx, err));
+    return ledge__onnx_write_memory(g->onnx, NULL, &out->bytes, &out->size, err);
 }
 
-int prune_tune_run(PruneTune *t, const char *path, PruneBytes *b)
+int prune_tune_run(PruneTune *t, PruneBytes *b)
 {
     LedgeError err = {0};
     PruneBytes made = {0};
-    const LedgeStatus s = train(t, b, &err, &made);
-    if (s == LEDGE_ERROR_CANCELLED && t->o->checkpoint)
-        return cli_fail_with(NULL, s, "interrupted; the same command with --resume goes on from %s",
-                             cli_clean(t->o->checkpoint));
-    if (s == LEDGE_ERROR_CANCELLED)
-        return cli_fail_with(NULL, s, "interrupted; nothing was written");
-    if (s == LEDGE_ERROR_IO && t->o->checkpoint)
-        return cli_fail_writing(t->o->checkpoint, &err);
-    if (s)
-        return cli_fail(path, &err);
+    PruneGradients g = {0};
+    if (!t->data->n || t->only_ranks)
+        return CLI_GO;
+    LedgeStatus s = new_trainer(t, b, &err, &g);
+    if (!s && t->keep_zeros)
+        s = mask_zeros(g.trainer, &err);
+    int code = s ? cli_fail(t->path, &err)
+                 : training_run(t->training, t->out, g.trainer, t->data_set, &t->last);
+    if (code == CLI_GO && write_trained(&g, &err, &made))
+        code = cli_fail(t->path, &err);
+    prune_tune_gradients_free(&g);
+    if (code != CLI_GO)
+        return code;
+    t->trained = true;
     ledge__free(NULL, b->bytes);
     *b = made;
     return CLI_GO;
@@ -240,7 +133,7 @@ LedgeStatus prune_tune_gradients(PruneTune *t, const PruneBytes *b, LedgeError *
     t->train.alpha = 0; /* of the labels' loss alone */
     LedgeStatus s = new_trainer(t, b, err, &g);
     if (!s)
-        s = ledge__trainer_gradients(g.trainer, t->data, GRADIENT_BATCHES, err);
+        s = ledge__trainer_gradients(g.trainer, t->data_set, GRADIENT_BATCHES, err);
     t->train.alpha = alpha;
     if (s)
         prune_tune_gradients_free(&g);

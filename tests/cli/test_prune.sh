@@ -59,7 +59,7 @@ expect 0 prune --json "$model" -o "$work/t.onnx" -a 0.4 --finetune "$data_set" -
 json 'o["training"]["epochs"] == 3 and o["training"]["accuracy"] > 0.9'
 expect 0 eval --json "$work/t.onnx" --dataset "$data_set"
 json 'o["models"][0]["top1"] > 0.9'
-expect 0 prune --json "$model" -o "$work/t.onnx" -a 0.4 --finetune "$data_set" --epochs 1 --augment crop:2,flip,colour:0.1,mixup:0.2 --importance taylor --steps 2
+expect 0 prune --json "$model" -o "$work/t.onnx" -a 0.4 --finetune "$data_set" --epochs 1 --crop 2 --flip --colour 0.1 --mixup 0.2 --importance taylor --steps 2
 json 'o["pruning"]["importance"] == "taylor" and o["training"]["epochs"] == 1'
 expect 0 prune --json "$model" -o "$work/t.onnx" -a 0.4 --finetune "$data_set" --epochs 0 --importance taylor
 json '"training" not in o'
@@ -74,8 +74,8 @@ expect 0 prune "$model" -o "$work/once.onnx" "$@"
 python3 - "$ledge" "$model" "$work" "$@" <<'END' || fail 'Ctrl-C while training'
 import os, signal, subprocess, sys, time
 ledge, model, work = sys.argv[1:4]
-checkpoint = os.path.join(work, "state")
-words = [ledge, "prune", model, "-o", os.path.join(work, "again.onnx"), "--checkpoint", checkpoint] + sys.argv[4:]
+checkpoint = os.path.join(work, "again.onnx.checkpoint")
+words = [ledge, "prune", model, "-o", os.path.join(work, "again.onnx")] + sys.argv[4:]
 p = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
 for i in range(2000):
     if os.path.exists(checkpoint) or p.poll() is not None:
@@ -85,7 +85,7 @@ assert p.poll() is None, "it ended too soon to be interrupted"
 p.send_signal(signal.SIGINT)
 out, err = p.communicate(timeout=60)
 assert p.returncode == 1, p.returncode
-assert b"--resume goes on" in err, err
+assert b"with --resume goes on" in err, err
 assert not os.path.exists(os.path.join(work, "again.onnx"))
 assert subprocess.run(words + ["--resume"], stdout=subprocess.DEVNULL).returncode == 0
 END
@@ -95,13 +95,13 @@ expect 2 prune "$model" -o "$work/n.onnx" -a 0.4 --importance taylor
 err 'needs data'
 expect 2 prune "$model" -o "$work/n.onnx" -a 0.4 --epochs 3
 err 'go with --finetune'
-for bad in '--rate 0' '--augment crop' '--augment crop:x' '--augment turn' '--resume' '--checkpoint x --steps 2'; do
+for bad in '--rate 0' '--crop x' '--optimizer best' '--resume --steps 2'; do
     expect 2 prune "$model" -o "$work/n.onnx" -a 0.4 --finetune "$data_set" $bad
     one_sentence
 done
 expect 3 prune "$model" -o "$work/n.onnx" -a 0.4 --finetune cifar10:/nonexistent
 one_sentence
-expect 3 prune "$model" -o "$work/n.onnx" -a 0.4 --finetune "$data_set" --checkpoint "$model" --resume
+expect 3 prune "$model" -o "$work/n.onnx" -a 0.4 --finetune "$data_set" --checkpoint "$work/text.onnx" --resume
 one_sentence
 expect 2 prune "$model" -o "$work/n.onnx" -a 0.4 --finetune "cifar10:$work/cifar.bin"
 err 'too few'

@@ -378,8 +378,8 @@ static void run_bytes(const void *bytes, size_t size, float *out, size_t n)
 {
     static float x[BATCH * 3 * SIDE * SIDE];
     LedgeError err = {0};
-    LedgeModel *model;
-    LedgeSession *session;
+    LedgeModel *model = NULL;
+    LedgeSession *session = NULL;
     const LedgeModelOptions mo = {.no_optimize = true};
     const LedgeSessionOptions so = {.threads = 1};
     test_fill(x, sizeof x / sizeof *x, 77);

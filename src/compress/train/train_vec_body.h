@@ -2,6 +2,11 @@
  * set the including file is compiled for. TRAIN_VEC names the table, TRAIN_VEC_CPU its flags. */
 #include "compress/train/train_vec.h"
 
+#ifndef TRAIN_VEC /* for tools that look at this header alone */
+#define TRAIN_VEC     ledge__train_vec_scalar
+#define TRAIN_VEC_CPU 0
+#endif
+
 /* The loop's elements depend on no others, even where its arrays are one. */
 #if defined(__clang__)
 #define TRAIN_SAFE _Pragma("clang loop vectorize(assume_safety)")
