@@ -52,6 +52,9 @@ link() { # PROGRAM OPTION...
 link ledge
 link ledge_page -mexec-model=reactor -Wl,--undefined=ledge_page_open
 
+mkdir -p "$out/browser"
+cp examples/browser/* models/signs.onnx "$out/ledge.wasm" "$out/ledge_page.wasm" "$out/browser/"
+
 for f in ledge-linked.wasm ledge.wasm ledge_page.wasm libledge_wasm.a; do
     printf '%-18s %8s bytes\n' $f "$(wc -c <"$out/$f")"
 done

@@ -25,7 +25,7 @@
 typedef struct Page {
     LedgeModel *model;
     LedgeSession *session;
-    CliLabels labels;
+    LedgeLabels labels;
     CliPictures pictures;
     void *bytes;
     char *preprocess;
@@ -69,7 +69,7 @@ void ledge_page_close(Page *p)
         return;
     ledge_session_free(p->session);
     ledge_model_free(p->model);
-    cli_labels_free(&p->labels);
+    ledge__labels_free(&p->labels);
     free(p->preprocess);
     free(p->bytes);
     free(p);
@@ -96,8 +96,7 @@ static LedgeStatus set_up(Page *p, size_t n)
     LEDGE_TRY(ledge_session_create(p->model, &one, &last, &p->session));
     if (ledge_model_output_count(p->model) < 1)
         return ledge__fail(&last, LEDGE_ERROR_SHAPE, NULL, "the model has no output");
-    if (cli_labels_load(p->model, NULL, &p->labels) != CLI_GO)
-        return ledge__fail(&last, LEDGE_ERROR_MEMORY, NULL, "out of memory");
+    LEDGE_TRY(ledge__labels_of_model(p->model, &last, &p->labels));
     return pictures->bytes ? LEDGE_OK
                            : ledge__preprocess_for_model(p->model, 0, p->preprocess, &last,
                                                          &pictures->pre, &pictures->from);
@@ -150,13 +149,13 @@ static json_t *best(const Page *p, const LedgeTensor *scores, size_t k)
     int64_t index[1000];
     double probability[1000];
     json_t *a = json_array();
-    const size_t n = cli_top(scores, k < 1000 ? k : 1000, index);
-    cli_probabilities(scores, index, n, probability);
+    const size_t n = ledge__scores_top(scores, 0, k < 1000 ? k : 1000, index);
+    ledge__scores_probabilities(scores, 0, index, n, probability);
     for (size_t i = 0; i < n; i++) {
-        const char *label = cli_label(&p->labels, index[i]);
+        const char *label = ledge__label(&p->labels, index[i]);
         json_array_append_new(a, json_pack("{s:I, s:o, s:o, s:o}", "class", (json_int_t)index[i],
                                            "label", label ? cli_json_text(label) : json_null(),
-                                           "score", cli_json_real(cli_element(scores, index[i])),
+                                           "score", cli_json_real(ledge__tensor_number(scores, index[i])),
                                            "probability", cli_json_real(probability[i])));
     }
     return a;
@@ -191,7 +190,7 @@ const char *ledge_page_classify(Page *p, const uint8_t *rgba, uint32_t width, ui
     if (!status)
         status = run(p, &image, &output, &ms);
     ledge__image_free(&image);
-    if (!status && !cli_is_scores(&output))
+    if (!status && !ledge__scores_row(&output))
         status = ledge__fail(&last, LEDGE_ERROR_SHAPE, NULL,
                              "the model's first output is %s, not one row of scores",
                              cli_tensor_text(&output));
