@@ -128,7 +128,7 @@ def curl(port, picture):
         p = subprocess.run(["curl", "-sS", "-w", "\n%{http_code}", *arguments], capture_output=True, text=True, timeout=30)
         body, code = p.stdout.rsplit("\n", 1)
         return int(code), json.loads(body) if body else None
-    check("curl: ready", run(base + "/v2/health/ready") == (200, None))
+    check("curl: ready", run(base + "/v2/health/ready") == (200, {"ready": True}))
     code, o = run("--data-binary", "@" + picture, base + "/v1/classify/cls?top=1")
     check("curl: a picture", code == 200 and len(o["predictions"]) == 1, o)
     inputs = run(base + "/v2/models/pair")[1]["inputs"]
