@@ -1,5 +1,5 @@
 /* The list of connections and the thread that looks at it. */
-#include "serve/guard.h"
+#include "serve/slow_clients.h"
 
 #include <errno.h>
 #include <pthread.h>
