@@ -5,6 +5,7 @@
 #   make demo       build, draw images no model has seen, classify them, time it
 #   make test       release tests, the same under ASan+UBSan, fuzz corpora, conformance
 #   make bench      time models, beside ONNX Runtime where LEDGE_ORT names its library
+#   make bench-serve  what serving costs beyond the model; BENCH_SECONDS=300 for a long load
 #   make fuzz       fuzz each target for FUZZ_SECONDS (60)
 #   make cross      aarch64 (qemu) and wasm (Node): the same answers there
 #   make wasm       build-wasm/: the engine as a WebAssembly command, page and library
@@ -18,8 +19,8 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 BUILD   ?= build
 export JOBS BUILD
 
-.PHONY: all build demo test bench fuzz cross wasm install clean format lint deps-build deps-test deps-fuzz deps-lint \
-	deps-wasm
+.PHONY: all build demo test bench bench-serve fuzz cross wasm models install clean format lint \
+	deps-build deps-test deps-fuzz deps-lint deps-wasm
 
 all: build
 
@@ -38,6 +39,10 @@ test: deps-test
 
 bench: build
 	@scripts/bench.sh
+
+bench-serve: build
+	python3 scripts/bench_serve.py $(BUILD)/src/cli/ledge $(BUILD)/tests/bench/bench_serve \
+	    $${LEDGE_ASSETS:-../shared/assets} $${BENCH_SECONDS:-10}
 
 cross: build
 	@scripts/cross.sh

@@ -51,9 +51,21 @@ static enum MHD_Result send_json(LedgeExchange *x, LedgeText *body)
     return done;
 }
 
-static enum MHD_Result send_status(LedgeExchange *x, unsigned code)
+/* The status says it all; KServe's own client wants to read it in JSON too. name: of a model, or
+ * NULL. */
+static enum MHD_Result send_health(LedgeExchange *x, const char *key, const char *name, bool yes)
 {
-    return ledge__send(x, code, NULL, NULL, NULL, NULL);
+    LedgeText b = {0};
+    ledge__text_add(&b, name ? "{\"name\":" : "{");
+    if (name) {
+        ledge__json_put_text(&b, name);
+        ledge__text_add(&b, ",");
+    }
+    ledge__text_printf(&b, "\"%s\":%s}", key, yes ? "true" : "false");
+    const enum MHD_Result done =
+        ledge__send(x, yes ? 200 : 503, "application/json", &b, NULL, NULL);
+    ledge__text_free(&b);
+    return done;
 }
 
 /* A model that cannot be found is 404; one that is known and not loaded 503. */
@@ -146,7 +158,7 @@ static enum MHD_Result get_model(LedgeExchange *x, const char *name, const char 
     ledge__ladder_unref(ladder);
     if (s != LEDGE_OK)
         return send_missing(x, s, &err);
-    const enum MHD_Result r = ready ? send_status(x, 200) : send_model(x, m, name);
+    const enum MHD_Result r = ready ? send_health(x, "ready", name, true) : send_model(x, m, name);
     ledge__served_unref(m);
     return r;
 }
@@ -286,10 +298,10 @@ static enum MHD_Result get(LedgeExchange *x, const Path *p)
     LedgeServer *s = x->server;
     LedgeText text = {0};
     if (is(p, "/v2/health/live"))
-        return send_status(x, 200);
+        return send_health(x, "live", NULL, true);
     if (is(p, "/v2/health/ready"))
-        return send_status(
-            x, ledge__model_table_ready(s->table) && !atomic_load(&s->draining) ? 200 : 503);
+        return send_health(x, "ready", NULL,
+                           ledge__model_table_ready(s->table) && !atomic_load(&s->draining));
     if (is(p, "/v2"))
         return send_server(x);
     if (is(p, "/v2/models/*"))

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 #include "monitor/resources.h"
-#include "serve/guard.h"
+#include "serve/slow_clients.h"
 #include "serve/server.h"
 #include "serve/work.h"
 

@@ -73,7 +73,7 @@ class Running:
 
 def serve(port, *more):
     r = Running(LEDGE, "serve", "--port", str(port), "--watch", "0.1", CLASSIFIER, *more)
-    check("the server starts", until(lambda: get(f"http://127.0.0.1:{port}/v2/health/live") == ""))
+    check("the server starts", until(lambda: "live" in get(f"http://127.0.0.1:{port}/v2/health/live")))
     return r
 
 

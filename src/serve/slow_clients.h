@@ -3,9 +3,10 @@
  *
  * Silence is libmicrohttpd's business; this bounds the whole: a request must have come, and an
  * answer been read, within the idle time and a second more for every 10 kB. While a worker has it
- * a request is not judged. One thread looks around while there are connections. */
-#ifndef LEDGE_SERVE_GUARD_H
-#define LEDGE_SERVE_GUARD_H
+ * a request is not judged. One thread looks around while there are connections; when there are none
+ * for a while it gives unused memory back to the system. */
+#ifndef LEDGE_SERVE_SLOW_CLIENTS_H
+#define LEDGE_SERVE_SLOW_CLIENTS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,16 +1,20 @@
 /* The list of connections and the thread that looks at it. */
-#include "serve/guard.h"
+#include "serve/slow_clients.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/socket.h>
 #include <time.h>
 
 #include "serve/served_model.h"
 
 #define BYTES_PER_SECOND 1e4
+#define QUIET            5 /* seconds without connections before memory is given back */
 
 struct LedgeGuarded {
     LedgeGuarded *next, *before;
@@ -24,7 +28,7 @@ struct LedgeGuard {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     pthread_t thread;
-    bool stop;
+    bool stop, served; /* served: somebody was there since memory was given back */
     double idle;
     LedgeGuarded *first;
 };
@@ -40,20 +44,38 @@ static void look_around(LedgeGuard *g)
         }
 }
 
+/* Bodies of a busy hour stay with the allocator; once nobody is there, the system can have them. */
+static void give_memory_back(LedgeGuard *g)
+{
+    g->served = false;
+#ifdef __GLIBC__
+    pthread_mutex_unlock(&g->lock);
+    malloc_trim(0);
+    pthread_mutex_lock(&g->lock);
+#endif
+}
+
+/* true: nothing woke it. */
+static bool sleep_for(LedgeGuard *g, int seconds)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += seconds;
+    return pthread_cond_timedwait(&g->wake, &g->lock, &t) == ETIMEDOUT;
+}
+
 static void *watch(void *arg)
 {
     LedgeGuard *g = arg;
     pthread_mutex_lock(&g->lock);
     while (!g->stop) {
-        if (!g->first) {
+        if (!g->first && !g->served) {
             pthread_cond_wait(&g->wake, &g->lock);
-            continue;
-        }
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_sec++;
-        if (pthread_cond_timedwait(&g->wake, &g->lock, &t) == ETIMEDOUT)
+        } else if (sleep_for(g, g->first ? 1 : QUIET)) {
             look_around(g);
+            if (!g->first)
+                give_memory_back(g);
+        }
     }
     pthread_mutex_unlock(&g->lock);
     return NULL;
@@ -110,6 +132,7 @@ LedgeGuarded *ledge__guard_add(LedgeGuard *g, int socket)
     else
         pthread_cond_signal(&g->wake);
     g->first = c;
+    g->served = true;
     pthread_mutex_unlock(&g->lock);
     return c;
 }
