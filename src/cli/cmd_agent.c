@@ -211,7 +211,7 @@ static int find_program(const char *name, char path[PATH_MAX])
 /* ledge-sync with our own options, whose order does not matter: argv[1] is the verb. */
 static char **sync_arguments(int argc, char **argv, const char *verb, char *program)
 {
-    char **out = calloc((size_t)argc + 2, sizeof *out);
+    char **out = calloc((size_t)argc + 3, sizeof *out);
     bool skipped = false;
     size_t n = 2;
     if (!out)
@@ -224,6 +224,8 @@ static char **sync_arguments(int argc, char **argv, const char *verb, char *prog
         else
             out[n++] = argv[i];
     }
+    if (strcmp(verb, "run") == 0)
+        out[n++] = (char *)(uintptr_t) "--quiet"; /* the process that stays says what is to say */
     return out;
 }
 

@@ -21,14 +21,13 @@ static LedgeStatus fail(const char *path, const char *what, LedgeError *err)
 
 /* ---- what a device wants ---- */
 
-/* How good a compiled file is for this CPU: the bits of its level; -1: it does not run here. */
+/* How good a compiled file is for this CPU: the bits of its level; -1: it does not run here. As
+ * the loader, it asks for all that the level's kernels may use. */
 static int rank(const LedgeReleaseFile *f, const char *arch, uint32_t flags)
 {
     uint32_t needs = f->level[0] ? ledge__cpu_flags_from_name(f->level) : 0;
     if ((f->arch[0] && strcmp(f->arch, arch) != 0) || needs == UINT32_MAX)
         return -1;
-    if (needs & LEDGE_CPU_AVX512VNNI)
-        needs &= ~(uint32_t)LEDGE_CPU_AVXVNNI; /* allowed there, not asked for */
     return (needs & ~flags) ? -1 : __builtin_popcount(needs) + 1;
 }
 
