@@ -341,14 +341,16 @@ static bool is_known(const LedgeSlot *s, const char *version)
     return known;
 }
 
-void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot, const char *keep_version)
+void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot,
+                          const char *const keep_versions[2])
 {
     char folder[LEDGE_AGENT_PATH], path[LEDGE_AGENT_PATH];
     ledge__agent_path(d, folder, "versions/%s", slot->name);
     DIR *dir = opendir(folder);
     for (struct dirent *e; dir && (e = readdir(dir));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-            is_known(slot, e->d_name) || strcmp(e->d_name, keep_version) == 0)
+            is_known(slot, e->d_name) || strcmp(e->d_name, keep_versions[0]) == 0 ||
+            strcmp(e->d_name, keep_versions[1]) == 0)
             continue;
         if (ledge__agent_path(d, path, "versions/%s/%s", slot->name, e->d_name))
             (void)!ledge__agent_remove_all(path, NULL);

@@ -114,10 +114,11 @@ void ledge__telemetry_alert(LedgeTelemetry *t, const LedgeFleetNote *n)
     pthread_mutex_unlock(&t->lock);
 }
 
-void ledge__telemetry_shadow(LedgeTelemetry *t, const char *model, const char *version, bool agrees)
+void ledge__telemetry_shadow(LedgeTelemetry *t, const char *model, const char *version, bool agrees,
+                             int64_t latency_us)
 {
     pthread_mutex_lock(&t->lock);
-    ledge__metrics_shadow(&t->metrics, model, version, agrees);
+    ledge__metrics_shadow(&t->metrics, model, version, agrees, latency_us);
     pthread_mutex_unlock(&t->lock);
 }
 

@@ -270,6 +270,38 @@ static void strictly_this_version_or_none(void **state)
     must_serve(s, "1");
 }
 
+static void a_shadow_is_fetched_and_tested_but_does_not_serve(void **state)
+{
+    Site *s = *state;
+    char path[200], target[300] = "";
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_publish(&s->registry, "net", "2", 200, 10, 0);
+    registry_shadow(&s->registry, "net", "1", "2");
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "1");
+    snprintf(path, sizeof path, "%s/shadow/net.onnx", s->state);
+    assert_true(readlink(path, target, sizeof target - 1) > 0);
+    assert_non_null(strstr(target, "/net/2/"));
+    turn(s, LEDGE_SYNC_ALL);
+    assert_int_equal(s->registry.last_poll.n_models, 2);
+    assert_string_equal(s->registry.last_poll.models[1].version, "2");
+    assert_int_equal(s->registry.last_poll.models[1].state, LEDGE_FLEET_TESTING);
+    assert_int_equal(access(path, F_OK), 0);
+    /* It steps out of the shadow without being fetched again. */
+    const int64_t sent = s->registry.sent;
+    registry_assign(&s->registry, "net", "2", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(s->registry.sent, sent);
+    /* One that fails its self-test casts none. */
+    registry_publish(&s->registry, "net", "3", 300, 10, 0.5);
+    registry_shadow(&s->registry, "net", "2", "3");
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 static void old_versions_go_and_the_quota_holds(void **state)
 {
     Site *s = *state;
@@ -407,6 +439,7 @@ int main(void)
         TEST(damaged_files_fall_back_and_are_mended),
         TEST(a_server_that_does_not_stay_up_falls_back),
         TEST(strictly_this_version_or_none),
+        TEST(a_shadow_is_fetched_and_tested_but_does_not_serve),
         TEST(old_versions_go_and_the_quota_holds),
         TEST(a_busy_registry_is_left_alone_for_as_long_as_it_asks),
         TEST(telemetry_is_counted_once_whatever_is_lost),

@@ -253,8 +253,8 @@ static void a_queue_keeps_all_and_tells_latencies(void **state)
     }
     const LedgeFleetNote note = {.kind = "drift", .severity = "high", .message = "x"};
     ledge__telemetry_alert(t, &note);
-    ledge__telemetry_shadow(t, "net", "2", true);
-    ledge__telemetry_shadow(t, "net", "2", false);
+    ledge__telemetry_shadow(t, "net", "2", true, 50);
+    ledge__telemetry_shadow(t, "net", "2", false, 60);
     ledge__telemetry_close(t);
     assert_int_equal(count_records(name, 0, NULL, NULL), 20000);
     read_metrics(name, &m);
