@@ -139,6 +139,8 @@ static void read_model(LedgeJson *j, LedgeModelMetrics *one)
 #undef GET
         else ledge__json_skip(j);
     }
+    if (!j->bad && (!one->model[0] || !one->version[0]))
+        ledge__json_fault(j, "a model without name or version");
 }
 
 static int64_t *place(LedgeProducerMetrics *m, const char *key)
