@@ -29,6 +29,7 @@ _ledge() {
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help" ;;
     serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
+    serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --shadow --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
     agent) options="--state --registry --root --device --label --token-file --ca --tls-cert --tls-key --proxy --bandwidth --quota --keep --interval --serve --serve-args --turns --quiet --json --help" ;;
     drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     key) options="--json --help" ;;

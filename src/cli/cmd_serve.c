@@ -45,6 +45,8 @@ static const CliOption options[] = {
      offsetof(ServeFlags, state), 0, 0},
     {"telemetry", 0, CLI_TEXT, "DIR", "write a record of every answer there, for ledge agent",
      offsetof(ServeFlags, telemetry), 0, 0},
+    {"shadow", 0, CLI_TEXT, "DIR", "with --telemetry: models that run beside and answer nobody",
+     offsetof(ServeFlags, shadow), 0, 0},
     {"watch", 0, CLI_TEXT, "S", "seconds between two looks at models and machine (5)",
      offsetof(ServeFlags, watch), 0, 0},
     {"alert-log", 0, CLI_FLAG, NULL, "a line on stderr for every alert",
@@ -71,7 +73,7 @@ typedef struct Serve {
     LedgeModelTable *table;
     LedgeLadders *ladders;
     LedgeServer *server;
-    LedgeTelemetry *telemetry;
+    CliServeTelemetry telemetry;
     LedgeServedOptions lasting; /* what a reload does not change */
 } Serve;
 
@@ -80,7 +82,7 @@ static void serve_free(Serve *s)
     ledge__server_stop(s->server, s->setup.config.drain >= 0 ? s->setup.config.drain : 30);
     ledge__ladders_free(s->ladders);
     ledge__model_table_free(s->table);
-    ledge__telemetry_close(s->telemetry);
+    cli_serve_telemetry_end(&s->telemetry);
     serve_setup_free(&s->setup);
 }
 
@@ -100,7 +102,8 @@ static int load(Serve *s)
     s->lasting.state = c->state[0] ? c->state : NULL;
     int code = CLI_GO;
     if (s->flags->telemetry)
-        code = cli_serve_telemetry(s->flags->telemetry, &s->lasting, &s->telemetry);
+        code =
+            cli_serve_telemetry(s->flags->telemetry, s->flags->shadow, &s->lasting, &s->telemetry);
     if (code == CLI_GO)
         code = serve_setup_models(&s->setup, s->args, true, &s->lasting, s->table);
     if (code == CLI_GO && ledge__ladders_set(s->ladders, s->table, c->ladders, c->n_ladders, &err))

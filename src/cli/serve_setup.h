@@ -14,7 +14,8 @@ typedef struct ServeFlags {
     bool json, no_drift, alert_log;
     int64_t port, workers, threads, queue, batch, connections, drain;
     const char *config, *host, *repository, *delay, *deadline, *body, *token, *certificate, *key,
-        *cpu, *cache, *cache_ttl, *state, *telemetry, *watch, *webhook, *alertmanager, *exec, *alert_token;
+        *cpu, *cache, *cache_ttl, *state, *telemetry, *shadow, *watch, *webhook, *alertmanager,
+        *exec, *alert_token;
 } ServeFlags;
 
 typedef struct ServeSetup {

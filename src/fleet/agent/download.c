@@ -16,6 +16,7 @@ enum {
     WAIT_MS = 1000,
     LONGEST_MS = 60000,
     BAD_CHUNKS = 8,
+    BAD_IN_PLACE = 4,
     PROGRESS = 1024,
     DEAF = 3,
     PATH = 1024
@@ -31,7 +32,9 @@ typedef struct Fetch {
     int tries;       /* in a row without progress */
     int64_t mark;    /* f->have when a try last counted as progress */
     int deaf;        /* ranges that were answered by the whole file */
-    int bad;         /* chunks, or whole files, that were wrong */
+    int bad_here;    /* in a row, of the chunk at bad_at */
+    int64_t bad_at;
+    int bad; /* chunks, or whole files, that were wrong */
     int64_t wait_ms;
     bool started; /* of the answer under way: its range was looked at */
     LedgeHttpAnswer answer;
@@ -90,6 +93,8 @@ static bool check_chunks(Fetch *f)
             return true;
         if (!chunk_is_right(f, (size_t)(f->checked / file->chunk_size))) {
             f->bad++;
+            f->bad_here = f->checked == f->bad_at ? f->bad_here + 1 : 1;
+            f->bad_at = f->checked;
             cut_back(f, f->checked);
             return false;
         }
@@ -261,7 +266,7 @@ static LedgeStatus fetch_all(Fetch *f, LedgeError *err)
             status = ledge__fail(&problem, LEDGE_ERROR_IO, f->file->path, "the answer was cut");
         if (!status)
             return LEDGE_OK;
-        if (f->bad >= most_bad)
+        if (f->bad >= most_bad || f->bad_here >= BAD_IN_PLACE)
             return ledge__fail(err, LEDGE_ERROR_MISMATCH, f->file->path,
                                "wrong bytes came %d times: what is served is not what was signed",
                                f->bad);
@@ -285,7 +290,7 @@ static LedgeStatus open_part(Fetch *f, LedgeError *err)
     if (f->have > f->file->length && !cut_back(f, 0))
         return io(f, "shorten the file", err);
     check_chunks(f); /* a wrong one is cut off, and what was behind it */
-    f->bad = 0;
+    f->bad = f->bad_here = 0;
     return LEDGE_OK;
 }
 

@@ -13,8 +13,8 @@ enum {
     LEDGE_RELEASE_FILES = 256,
     LEDGE_RELEASE_CASES = 32,
     LEDGE_RELEASE_TENSORS = 16,
-    LEDGE_RELEASE_CHUNKS = 1024, /* that ledge__release_add makes of one file, at most */
-    LEDGE_RELEASE_CHUNK = 65536, /* bytes of a chunk, at least */
+    LEDGE_RELEASE_CHUNKS = 256, /* that ledge__release_add makes of one file, at most */
+    LEDGE_RELEASE_CHUNK = 4096, /* bytes of a chunk, at least */
 };
 
 /* X(NAME, name): what a file is for. */

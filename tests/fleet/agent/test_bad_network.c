@@ -142,6 +142,32 @@ static void two_hundred_trials_converge_within_a_tenth_of_the_size(void **state)
     }
 }
 
+/* 30 % of answers cut, 2 s of delay, 20 kB/s, wrong bytes now and then: not scaled down. */
+static void a_slow_and_bad_network_at_its_true_speed(void **state)
+{
+    Net *n = *state;
+    LedgeHttp *http;
+    LedgeError err = {0};
+    char source[100];
+    enum { SMALL = 150000 };
+    snprintf(source, sizeof source, "%s/source", n->folder);
+    assert_int_equal(truncate(source, SMALL), 0);
+    assert_int_equal(ledge__release_add(n->release, LEDGE_RELEASE_MODEL, "small", source, &err), 0);
+    const LedgeReleaseFile *file = &n->release->files[1];
+    const RepoFile *whole = repo_get(&n->registry.blobs, n->file.sha256);
+    repo_put(&n->registry.blobs, file->sha256, whole->bytes, SMALL);
+    const LedgeHttpOptions o = {.base = n->url};
+    n->registry.faults = (Faults){.cut = 30, .wrong = 10, .delay_ms = 2000, .rate = 20000};
+    assert_int_equal(ledge__http_new(&o, &err, &http), LEDGE_OK);
+    const LedgeDownload d = {.http = http, .folder = n->folder, .tries = 20, .wait_ms = 10};
+    const time_t before = time(NULL);
+    assert_int_equal(ledge__download(&d, file, &err), LEDGE_OK);
+    const double ratio = (double)ledge__http_received(http) / SMALL;
+    print_message("%lld s, %.3f of the size\n", (long long)(time(NULL) - before), ratio);
+    assert_true(ratio <= 1.1);
+    ledge__http_free(http);
+}
+
 static void what_cannot_come_stops_with_a_reason(void **state)
 {
     Net *n = *state;
@@ -311,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(two_hundred_trials_converge_within_a_tenth_of_the_size),
+        TEST(a_slow_and_bad_network_at_its_true_speed),
         TEST(what_cannot_come_stops_with_a_reason),
         TEST(slow_retrieval_is_ended_and_keeps_what_came),
         TEST(dropped_requests_end_in_bounded_time),
