@@ -41,7 +41,7 @@ RIGHT |= {
     "serve": {"image", "monitor", "trust"},
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "trust"},
-    "fleet/agent": {"fleet", "monitor", "trust"},
+    "fleet/agent": {"fleet", "image", "monitor", "trust"},
     "cli": {"image", "report", "trust", "compress", "serve", "monitor", "wasm", "fleet",
             "fleet/registry", "fleet/agent"},
 }

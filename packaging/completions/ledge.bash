@@ -3,6 +3,7 @@ _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
         COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -14,12 +15,14 @@ _ledge() {
     quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --equalize --rounding --seed --mixed --max-drop --min-agreement --compare-modes --report --threads --json --help" ;;
     certify) options="--reference --images --labels --dataset --limit --preprocess --max-drop --min-agreement --max-latency-ratio --runs --days --key --output --check --model --remeasure --threads --cpu --json --help" ;;
     preprocess) options="--output --labels --json --help" ;;
-    serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
+    serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
+    agent) options="--state --registry --root --device --label --token-file --ca --tls-cert --tls-key --proxy --bandwidth --quota --keep --interval --serve --serve-args --turns --quiet --json --help" ;;
     drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     key) options="--json --help" ;;
     registry) options="" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
     help) options="inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help" ;;
+    help) options="inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

@@ -11,6 +11,7 @@ if (( CURRENT == 2 )); then
         'certify:measure a compressed model against its parent and sign the result, or check that'
         'preprocess:keep in a model how its pictures are to be prepared, or show it'
         'serve:answer inference requests over HTTP (Open Inference Protocol v2)'
+        'agent:keep this device'\''s models as the fleet'\''s registry wants them'
         'drift:record what a model usually sees and answers, or check that it still does'
         'key:make or show the keys that certificates are signed with'
         'registry:say what a fleet of devices runs, and hear how it fares'
@@ -178,6 +179,7 @@ serve)
         '--tls-key=[its private key in PEM]:value:_files' \
         '--no-drift[do not watch for drift]' \
         '--state=[keep what drift monitoring has seen over restarts]:value:_files' \
+        '--telemetry=[write a record of every answer there, for ledge agent]:value:_files' \
         '--watch=[seconds between two looks at models and machine (5)]:value:_files' \
         '--alert-log[a line on stderr for every alert]' \
         '--alert-webhook=[POST every alert there as JSON]:value:_files' \
@@ -186,6 +188,30 @@ serve)
         '--alert-token-file=[bearer token for webhook and Alertmanager]:value:_files' \
         '--drain=[seconds to finish requests after SIGTERM (30)]:value:_files' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
+        '--json[print one JSON object and nothing else]' \
+        '--help[print this]' \
+        '*:file:_files'
+    ;;
+agent)
+    _arguments \
+        '--state=[the agent'\''s folder (/var/lib/ledge)]:value:_files' \
+        '--registry=[the registry, https\://HOST(\:PORT)]:value:_files' \
+        '--root=[root.json\: whom this device trusts]:value:_files' \
+        '--device=[this device'\''s id; else one is made up and kept]:value:_files' \
+        '--label=[label that rollouts may choose by]:value:_files' \
+        '--token-file=[this device'\''s token]:value:_files' \
+        '--ca=[authorities to trust for TLS; else the system'\''s]:value:_files' \
+        '--tls-cert=[client certificate in PEM]:value:_files' \
+        '--tls-key=[its private key in PEM]:value:_files' \
+        '--proxy=[HTTP or SOCKS proxy; else what the environment says]:value:_files' \
+        '--bandwidth=[most kilobytes a second to download; 0\: no limit]:value:_files' \
+        '--quota=[most megabytes of models and downloads; 0\: no limit]:value:_files' \
+        '--keep=[versions kept besides the running one (2)]:value:_files' \
+        '--interval=[seconds between polls until the registry says (60)]:value:_files' \
+        '--serve[run\: also serve the models, by `ledge serve`]' \
+        '--serve-args=[run\: arguments for `ledge serve`, parted by blanks]:value:_files' \
+        '--turns=[run\: end after N turns; 0\: go on]:value:_files' \
+        '--quiet[no messages on stderr]' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'
@@ -227,4 +253,5 @@ doctor)
         '*:file:_files'
     ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help ;;
 esac

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "cli/cli.h"
+#include "cli/serve_telemetry.h"
 #include "image/file_bytes.h"
 #include "serve/server.h"
 
@@ -17,7 +18,8 @@ typedef struct Options {
     bool json, no_drift, alert_log;
     int64_t port, workers, threads, queue, batch, connections, drain;
     const char *host, *repository, *delay, *deadline, *body, *token, *certificate, *key, *cpu,
-        *state, *watch, *webhook, *alertmanager, *exec, *alert_token, *cache, *cache_ttl;
+        *state, *watch, *webhook, *alertmanager, *exec, *alert_token, *cache, *cache_ttl,
+        *telemetry;
 } Options;
 
 static const CliOption options[] = {
@@ -54,6 +56,8 @@ static const CliOption options[] = {
     {"no-drift", 0, CLI_FLAG, NULL, "do not watch for drift", offsetof(Options, no_drift), 0, 0},
     {"state", 0, CLI_TEXT, "DIR", "keep what drift monitoring has seen over restarts",
      offsetof(Options, state), 0, 0},
+    {"telemetry", 0, CLI_TEXT, "DIR", "write a record of every answer there, for ledge agent",
+     offsetof(Options, telemetry), 0, 0},
     {"watch", 0, CLI_TEXT, "S", "seconds between two looks at models and machine (5)",
      offsetof(Options, watch), 0, 0},
     {"alert-log", 0, CLI_FLAG, NULL, "a line on stderr for every alert",
@@ -78,6 +82,7 @@ typedef struct Serve {
     LedgeModelTable *table;
     LedgeLadders *ladders;
     LedgeServer *server;
+    LedgeTelemetry *telemetry;
     char *token, *certificate, *key;
     char post[PATH_MAX]; /* ledge-post */
 } Serve;
@@ -87,6 +92,7 @@ static void serve_free(Serve *s)
     ledge__server_stop(s->server, (double)s->o->drain);
     ledge__ladders_free(s->ladders);
     ledge__model_table_free(s->table);
+    ledge__telemetry_close(s->telemetry);
     ledge__free(NULL, s->token);
     ledge__free(NULL, s->certificate);
     ledge__free(NULL, s->key);
@@ -133,6 +139,10 @@ static int load_models(Serve *s, const CliArgs *args)
 {
     LedgeError err = {0};
     size_t failed;
+    const int code =
+        s->o->telemetry ? cli_serve_telemetry(s->o->telemetry, &s->model, &s->telemetry) : CLI_GO;
+    if (code != CLI_GO)
+        return code;
     if (ledge__model_table_new(s->o->repository, &s->model, &err, &s->table) ||
         ledge__ladders_new(&err, &s->ladders))
         return cli_fail(NULL, &err);

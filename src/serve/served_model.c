@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -90,6 +91,19 @@ static LedgeStatus look_at(LedgeServed *m, LedgeError *err)
     return watch(m, err);
 }
 
+/* An agent links its models by name and keeps them in folders by release. */
+static void find_release(LedgeServed *m, const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *at = real ? strstr(real, "/versions/") : NULL;
+    const char *slash = at ? strchr(at + 10, '/') : NULL;
+    const size_t n = slash ? strcspn(slash + 1, "/") : 0;
+    snprintf(m->release, sizeof m->release, "%s", m->version);
+    if (n > 0 && n < sizeof m->release && slash[1 + n] == '/')
+        snprintf(m->release, sizeof m->release, "%.*s", (int)n, slash + 1);
+    free(real);
+}
+
 LedgeStatus ledge__served_load(const char *name, const char *version, const char *path,
                                const LedgeServedOptions *options, LedgeError *err,
                                LedgeServed **out)
@@ -107,6 +121,7 @@ LedgeStatus ledge__served_load(const char *name, const char *version, const char
     strcpy(m->name, name);
     strcpy(m->version, version);
     m->options = *options;
+    find_release(m, path);
     uint64_t bytes;
     LedgeStatus s = ledge__sha256_file(path, err, m->hash, &bytes);
     if (s == LEDGE_OK)
@@ -179,6 +194,35 @@ static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inpu
     }
 }
 
+static void tell(LedgeServed *m, double latency, const LedgeTensor *inputs,
+                 const LedgeTensor *outputs, const char *drift)
+{
+    LedgeServedSeen seen = {.name = m->name,
+                            .release = m->release,
+                            .latency = latency,
+                            .class_id = -1,
+                            .confidence = NAN,
+                            .inputs = inputs,
+                            .n_inputs = m->n_inputs,
+                            .drift = drift,
+                            .failed = !outputs};
+    int64_t rows, classes;
+    if (outputs && m->n_outputs > 0 && ledge__scores_of(&outputs[0], &rows, &classes)) {
+        ledge__scores_top(&outputs[0], 0, 1, &seen.class_id);
+        if (seen.class_id >= 0)
+            ledge__scores_probabilities(&outputs[0], 0, &seen.class_id, 1, &seen.confidence);
+    }
+    m->options.seen(m->options.seen_arg, &seen);
+}
+
+/* The caller holds the lock. */
+static const char *drift_name(const LedgeServed *m)
+{
+    return !m->drift                  ? "off"
+           : m->drift_report.learning ? "learning"
+                                      : ledge__severity_name(m->drift_report.severity);
+}
+
 void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
                           const LedgeTensor *outputs, bool watch)
 {
@@ -187,12 +231,18 @@ void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inp
     ledge__sketch_add(&m->latency, latency);
     if (m->drift && watch)
         record_drift(m, latency, inputs, outputs);
+    const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
+    if (m->options.seen)
+        tell(m, latency, inputs, outputs, drift);
 }
 
 void ledge__served_failed(LedgeServed *m)
 {
     pthread_mutex_lock(&m->lock);
     m->failed++;
+    const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
+    if (m->options.seen)
+        tell(m, 0, NULL, NULL, drift);
 }

@@ -18,6 +18,18 @@
 
 enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
 
+/* One request that a model answered or failed at. */
+typedef struct LedgeServedSeen {
+    const char *name, *release; /* release: as in LedgeServed */
+    double latency;             /* seconds in the model; NAN: the answer was at hand */
+    int64_t class_id;           /* of the first row; -1: the model gives no scores */
+    double confidence;          /* NAN: none */
+    const LedgeTensor *inputs;  /* NULL: not at hand */
+    size_t n_inputs;
+    const char *drift; /* "off", "learning", "fine", "warning", "high" */
+    bool failed;
+} LedgeServedSeen;
+
 typedef struct LedgeServedOptions {
     const char *cpu; /* as LedgeModelOptions.cpu */
     int workers;     /* sessions; worker i uses session i */
@@ -31,11 +43,15 @@ typedef struct LedgeServedOptions {
     bool drift;         /* watch it */
     LedgeDriftOptions drift_options;
     const char *state; /* folder of drift states (drift_keep.h), NULL: none */
+    /* Told of every request by the worker that had it, who waits; NULL: nobody is. */
+    void (*seen)(void *arg, const LedgeServedSeen *s);
+    void *seen_arg;
 } LedgeServedOptions;
 
 typedef struct LedgeServed {
     atomic_int refs;
     char name[LEDGE_SERVE_NAME], version[16], hash[65]; /* hash: SHA-256 of the file, hex */
+    char release[65]; /* V of a file that really lies in …/versions/NAME/V/; else version */
     LedgeModel *model;
     size_t n_inputs, n_outputs;
     const char **output_names;

@@ -5,7 +5,7 @@
 
 #include "fleet/protocol/tuf_client.h"
 
-enum { REPO_FILES = 64, REPO_NOW = 1800000000, REPO_DAY = 86400 };
+enum { REPO_FILES = 4096, REPO_NOW = 1800000000, REPO_DAY = 86400 };
 
 typedef struct RepoFile {
     char name[96];

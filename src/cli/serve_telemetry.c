@@ -1,0 +1,48 @@
+/* Records of what is answered, see serve_telemetry.h. */
+#include "cli/serve_telemetry.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "base/hash.h"
+
+/* The inputs leave no more than a checksum: enough to tell equal ones, nothing to look at. */
+static void hash_inputs(const LedgeServedSeen *s, char out[LEDGE_FLEET_SHA256])
+{
+    uint64_t h = 0;
+    for (size_t i = 0; s->inputs && i < s->n_inputs; i++) {
+        const size_t n = ledge_tensor_bytes(&s->inputs[i]);
+        if (s->inputs[i].type != LEDGE_STRING && s->inputs[i].data && n != SIZE_MAX)
+            h = ledge__hash64(s->inputs[i].data, n, h);
+    }
+    if (h)
+        snprintf(out, LEDGE_FLEET_SHA256, "%016" PRIx64, h);
+}
+
+static void put(void *arg, const LedgeServedSeen *s)
+{
+    LedgeTelemetryRecord r = {.class_id = s->class_id, .confidence_ppm = -1, .error = s->failed};
+    snprintf(r.model, sizeof r.model, "%s", s->name);
+    snprintf(r.version, sizeof r.version, "%s", s->release);
+    if (!ledge__fleet_is_name(r.model) || !ledge__fleet_is_name(r.version))
+        return; /* the fleet knows no such names */
+    if (isfinite(s->latency))
+        r.latency_us = (int64_t)(s->latency * 1e6);
+    if (isfinite(s->confidence))
+        r.confidence_ppm = (int32_t)(fmin(fmax(s->confidence, 0), 1) * 1e6);
+    (void)!ledge__fleet_drift_of(s->drift, &r.drift);
+    hash_inputs(s, r.request_hash);
+    ledge__telemetry_put(arg, &r);
+}
+
+int cli_serve_telemetry(const char *folder, LedgeServedOptions *how, LedgeTelemetry **out)
+{
+    LedgeError err = {0};
+    const LedgeTelemetryOptions o = {.folder = folder};
+    if (ledge__telemetry_open(&o, &err, out))
+        return cli_fail(folder, &err);
+    how->seen = put;
+    how->seen_arg = *out;
+    return CLI_GO;
+}

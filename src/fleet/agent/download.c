@@ -1,0 +1,328 @@
+/* Downloads that resume, see download.h. */
+#include "fleet/agent/download.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+enum {
+    TRIES = 5,
+    WAIT_MS = 1000,
+    LONGEST_MS = 60000,
+    BAD_CHUNKS = 8,
+    PROGRESS = 1024,
+    DEAF = 3,
+    PATH = 1024
+};
+
+typedef struct Fetch {
+    const LedgeDownload *d;
+    const LedgeReleaseFile *file;
+    char part[PATH], whole[PATH];
+    int fd;
+    int64_t have;    /* bytes in the file, to be gone on behind */
+    int64_t checked; /* … of these, in whole chunks that are right */
+    int tries;       /* in a row without progress */
+    int64_t mark;    /* f->have when a try last counted as progress */
+    int deaf;        /* ranges that were answered by the whole file */
+    int bad;         /* chunks, or whole files, that were wrong */
+    int64_t wait_ms;
+    bool started; /* of the answer under way: its range was looked at */
+    LedgeHttpAnswer answer;
+    LedgeStatus status; /* why `take` ended it */
+    LedgeError *err;
+} Fetch;
+
+static LedgeStatus io(const Fetch *f, const char *what, LedgeError *err)
+{
+    const int e = errno;
+    return ledge__fail(err, e == ENOSPC || e == EDQUOT ? LEDGE_ERROR_LIMIT : LEDGE_ERROR_IO,
+                       f->part, "cannot %s: %s", what, strerror(e));
+}
+
+/* ---- chunks ---- */
+
+static bool chunk_is_right(Fetch *f, size_t index)
+{
+    const LedgeReleaseFile *file = f->file;
+    const int64_t at = (int64_t)index * file->chunk_size;
+    const int64_t left = file->length - at;
+    int64_t n = left < file->chunk_size ? left : file->chunk_size;
+    uint8_t piece[16384], want[LEDGE_SHA256_BYTES];
+    char hex[LEDGE_SHA256_HEX];
+    LedgeSha256 *sha = ledge__sha256_new();
+    bool ok = sha != NULL;
+    for (int64_t done = 0; ok && done < n;) {
+        const size_t most = (uint64_t)(n - done) < sizeof piece ? (size_t)(n - done) : sizeof piece;
+        const ssize_t got = pread(f->fd, piece, most, at + done);
+        ok = got > 0 && ledge__sha256_add(sha, piece, (size_t)got) == LEDGE_OK;
+        done += got;
+    }
+    ok = ok && ledge__sha256_hex(sha, hex) == LEDGE_OK && ledge__from_hex(hex, want, sizeof want) &&
+         memcmp(want, file->chunks[index], sizeof want) == 0;
+    ledge__sha256_free(sha);
+    return ok;
+}
+
+/* Cuts the file behind what is surely right. */
+static bool cut_back(Fetch *f, int64_t to)
+{
+    if (ftruncate(f->fd, to) != 0)
+        return false;
+    f->have = to;
+    return true;
+}
+
+/* Checks the chunks that have become whole. false: one is wrong, and was cut off. */
+static bool check_chunks(Fetch *f)
+{
+    const LedgeReleaseFile *file = f->file;
+    while (file->n_chunks && f->checked < file->length) {
+        const int64_t left = file->length - f->checked;
+        const int64_t n = left < file->chunk_size ? left : file->chunk_size;
+        if (f->have - f->checked < n)
+            return true;
+        if (!chunk_is_right(f, (size_t)(f->checked / file->chunk_size))) {
+            f->bad++;
+            cut_back(f, f->checked);
+            return false;
+        }
+        f->checked += n;
+    }
+    return true;
+}
+
+/* ---- one answer ---- */
+
+/* The first bytes of an answer: do they belong where we would put them? */
+static bool start(Fetch *f)
+{
+    const LedgeHttpAnswer *a = &f->answer;
+    f->started = true;
+    if (a->status == 206) {
+        if ((a->range_from >= 0 && a->range_from != f->have) ||
+            (a->range_total >= 0 && a->range_total != f->file->length)) {
+            f->status = ledge__fail(f->err, LEDGE_ERROR_IO, f->file->path,
+                                    "the answer's range is not the one asked for");
+            return false;
+        }
+        return true;
+    }
+    /* The range was ignored, as some proxies do now and then. A few times it is asked for again;
+     * then the file comes from its beginning. */
+    if (f->have && f->deaf++ < DEAF) {
+        f->status =
+            ledge__fail(f->err, LEDGE_ERROR_IO, f->file->path, "the range was ignored (200)");
+        return false;
+    }
+    f->checked = 0;
+    if (f->have && !cut_back(f, 0))
+        f->status = io(f, "shorten the file", f->err);
+    return f->status == LEDGE_OK;
+}
+
+static bool take(void *arg, const void *bytes, size_t size)
+{
+    Fetch *f = arg;
+    const char *p = bytes;
+    if (!f->started && !start(f))
+        return false;
+    const uint64_t room = (uint64_t)(f->file->length - f->have);
+    const bool is_over = size > room;
+    if (is_over)
+        size = (size_t)room;
+    while (size) {
+        const ssize_t n = pwrite(f->fd, p, size, f->have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            f->status = io(f, "write", f->err);
+            return false;
+        }
+        p += n;
+        size -= (size_t)n;
+        f->have += n;
+    }
+    if (!check_chunks(f)) {
+        f->status = ledge__fail(f->err, LEDGE_ERROR_IO, f->file->path,
+                                "the bytes that came are not those that were signed");
+        return false;
+    }
+    if (is_over)
+        f->status =
+            ledge__fail(f->err, LEDGE_ERROR_IO, f->file->path, "more bytes come than were signed");
+    if (f->d->stop && *f->d->stop)
+        f->status = ledge__fail(f->err, LEDGE_ERROR_CANCELLED, f->file->path, "was stopped");
+    return f->status == LEDGE_OK;
+}
+
+static LedgeStatus judge_status(Fetch *f, LedgeError *err)
+{
+    const int s = f->answer.status;
+    if (s == 200 || s == 206)
+        return LEDGE_OK;
+    if (s == 416) { /* the server thinks that the file is shorter */
+        f->checked = 0;
+        if (!cut_back(f, 0))
+            return io(f, "shorten the file", err);
+        return ledge__fail(err, LEDGE_ERROR_IO, f->file->path, "the range was refused (416)");
+    }
+    if (s == 401 || s == 403 || s == 404 || s == 410)
+        return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, f->file->path,
+                           "the registry answers %d: the file is not there for this device", s);
+    return ledge__fail(err, LEDGE_ERROR_IO, f->file->path, "the registry answers %d", s);
+}
+
+static LedgeStatus fetch_once(Fetch *f, LedgeError *err)
+{
+    char path[128];
+    LedgeHttpAnswer *a = &f->answer;
+    snprintf(path, sizeof path, "/v1/blobs/%s", f->file->sha256);
+    const LedgeHttpAsk ask = {
+        .path = path, .is_partial = f->have > 0, .from = f->have, .take = take, .arg = f};
+    f->started = false;
+    f->status = LEDGE_OK;
+    f->err = err;
+    LedgeError problem = {0};
+    LedgeStatus status = ledge__http_ask(f->d->http, &ask, &problem, a);
+    if (f->status)
+        return f->status; /* ours, more telling */
+    if (status && a->status < 400)
+        return ledge__fail(err, status, problem.where, "%s", problem.message);
+    return judge_status(f, err);
+}
+
+/* ---- again and again ---- */
+
+static void pause_ms(const Fetch *f, int64_t ms)
+{
+    for (; ms > 0 && !(f->d->stop && *f->d->stop); ms -= 100) {
+        const struct timespec t = {0, (ms < 100 ? ms : 100) * 1000000};
+        nanosleep(&t, NULL);
+    }
+}
+
+/* Whether to go on after a failure that may pass. */
+static bool try_again(Fetch *f, LedgeStatus status)
+{
+    const int most = f->d->tries ? f->d->tries : TRIES;
+    /* Bytes that only trickle are no progress, or they could hold us for ever. */
+    if (!f->answer.too_slow && (f->have - f->mark >= PROGRESS || f->have < f->mark)) {
+        f->tries = 0;
+        f->mark = f->have;
+    }
+    if (status != LEDGE_ERROR_IO || f->tries >= most)
+        return false;
+    if (f->tries == 0)
+        f->wait_ms = f->d->wait_ms ? f->d->wait_ms : WAIT_MS;
+    f->tries++;
+    int64_t ms = f->wait_ms;
+    if (f->answer.retry_after >= 0)
+        ms = f->answer.retry_after * 1000;
+    pause_ms(f, ms < LONGEST_MS ? ms : LONGEST_MS);
+    f->wait_ms = f->wait_ms * 2 < LONGEST_MS ? f->wait_ms * 2 : LONGEST_MS;
+    return true;
+}
+
+/* All bytes are there: are they the right ones? Those without hashes of chunks begin anew. */
+static LedgeStatus judge_whole(Fetch *f, LedgeError *err)
+{
+    char sha[LEDGE_SHA256_HEX];
+    LEDGE_TRY(ledge__sha256_file(f->part, err, sha, NULL));
+    if (strcmp(sha, f->file->sha256) == 0)
+        return LEDGE_OK;
+    f->bad++;
+    f->checked = 0;
+    if (!cut_back(f, 0))
+        return io(f, "shorten the file", err);
+    return ledge__fail(err, LEDGE_ERROR_MISMATCH, f->file->path,
+                       "its SHA-256 is not the one that was signed");
+}
+
+static LedgeStatus fetch_all(Fetch *f, LedgeError *err)
+{
+    const int most_bad = f->file->n_chunks ? BAD_CHUNKS + (int)(f->file->n_chunks / 8) : 2;
+    for (;;) {
+        LedgeError problem = {0};
+        LedgeStatus status = f->have < f->file->length ? fetch_once(f, &problem) : LEDGE_OK;
+        if (status == LEDGE_ERROR_IO && f->have == f->file->length)
+            status = LEDGE_OK; /* what came behind the file does not matter */
+        if (f->d->stop && *f->d->stop)
+            return ledge__fail(err, LEDGE_ERROR_CANCELLED, f->file->path, "was stopped");
+        if (!status && f->have == f->file->length)
+            status = judge_whole(f, &problem);
+        else if (!status) /* cut without an error, as proxies do */
+            status = ledge__fail(&problem, LEDGE_ERROR_IO, f->file->path, "the answer was cut");
+        if (!status)
+            return LEDGE_OK;
+        if (f->bad >= most_bad)
+            return ledge__fail(err, LEDGE_ERROR_MISMATCH, f->file->path,
+                               "wrong bytes came %d times: what is served is not what was signed",
+                               f->bad);
+        if (status == LEDGE_ERROR_MISMATCH)
+            continue;
+        if (!try_again(f, status))
+            return ledge__fail(err, status, problem.where, "%s", problem.message);
+    }
+}
+
+/* What an earlier process left: as much of it as is surely right, or may be. */
+static LedgeStatus open_part(Fetch *f, LedgeError *err)
+{
+    struct stat st;
+    f->fd = open(f->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (f->fd < 0)
+        return io(f, "create the file", err);
+    if (fstat(f->fd, &st) != 0)
+        return io(f, "look at the file", err);
+    f->have = st.st_size;
+    if (f->have > f->file->length && !cut_back(f, 0))
+        return io(f, "shorten the file", err);
+    check_chunks(f); /* a wrong one is cut off, and what was behind it */
+    f->bad = 0;
+    return LEDGE_OK;
+}
+
+static LedgeStatus finish(Fetch *f, LedgeError *err)
+{
+    if (fchmod(f->fd, 0444) != 0 || fsync(f->fd) != 0)
+        return io(f, "bring the file to the disk", err);
+    if (rename(f->part, f->whole) != 0)
+        return io(f, "name the finished file", err);
+    const int folder = open(f->d->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        (void)fsync(folder);
+        close(folder);
+    }
+    return LEDGE_OK;
+}
+
+LedgeStatus ledge__download(const LedgeDownload *d, const LedgeReleaseFile *file, LedgeError *err)
+{
+    Fetch *f = calloc(1, sizeof *f);
+    if (!f)
+        return ledge__no_memory(err);
+    *f = (Fetch){.d = d, .file = file, .fd = -1};
+    snprintf(f->whole, sizeof f->whole, "%s/%s", d->folder, file->sha256);
+    LedgeStatus status = LEDGE_OK;
+    if ((size_t)snprintf(f->part, sizeof f->part, "%s/%s.part", d->folder, file->sha256) >=
+        sizeof f->part)
+        status = ledge__fail(err, LEDGE_ERROR_ARGUMENT, d->folder, "the path is too long");
+    else if (access(f->whole, F_OK) != 0) {
+        status = open_part(f, err);
+        if (!status)
+            status = fetch_all(f, err);
+        if (!status)
+            status = finish(f, err);
+    }
+    if (f->fd >= 0)
+        close(f->fd);
+    free(f);
+    return status;
+}

@@ -1,0 +1,340 @@
+/* `ledge agent run` as a program: small, alive, and what it serves changes with what is assigned.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fake_registry.h"
+#include "fleet/agent/agent_sync.h"
+#include "fleet/agent/http_client.h"
+#include "fleet/agent/resident.h"
+
+typedef struct Site {
+    Registry registry;
+    char state[64], root[80], url[64], port[64];
+    pid_t agent;
+} Site;
+
+static uint16_t free_port(void)
+{
+    Registry r;
+    registry_start(&r);
+    const uint16_t port = r.port;
+    registry_stop(&r);
+    return port;
+}
+
+static int begin(void **state)
+{
+    Site *s = calloc(1, sizeof *s);
+    registry_start(&s->registry);
+    registry_url(&s->registry, s->url);
+    strcpy(s->state, "/tmp/ledge-resident-XXXXXX");
+    assert_non_null(mkdtemp(s->state));
+    snprintf(s->root, sizeof s->root, "%s.root.json", s->state);
+    const RepoFile *root = repo_get(&s->registry.repo.files, "1.root.json");
+    FILE *f = fopen(s->root, "wb");
+    assert_int_equal(fwrite(root->bytes, 1, root->size, f), root->size);
+    fclose(f);
+    snprintf(s->port, sizeof s->port, "--port %u", free_port());
+    *state = s;
+    return 0;
+}
+
+static int end(void **state)
+{
+    Site *s = *state;
+    if (s->agent) {
+        kill(s->agent, SIGTERM);
+        waitpid(s->agent, NULL, 0);
+    }
+    registry_stop(&s->registry);
+    assert_int_equal(ledge__agent_remove_all(s->state, NULL), LEDGE_OK);
+    unlink(s->root);
+    free(s);
+    return 0;
+}
+
+static void start_agent(Site *s, bool serve)
+{
+    s->agent = fork();
+    if (s->agent == 0) {
+        const int null = open("/dev/null", O_RDWR);
+        dup2(null, 1);
+        execl(LEDGE_EXE, "ledge", "agent", "run", "--state", s->state, "--root", s->root,
+              "--registry", s->url, "--device", "cam-1", "--interval", "1", "--serve-args", s->port,
+              serve ? "--serve" : "--quiet", (char *)NULL);
+        _exit(127);
+    }
+}
+
+static void wait_s(double s)
+{
+    const struct timespec t = {(time_t)s, (long)((s - (double)(time_t)s) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+/* The version that the link points at. */
+static int linked(const Site *s)
+{
+    char path[200], target[300] = "";
+    int n = 0;
+    snprintf(path, sizeof path, "%s/serve/net.onnx", s->state);
+    if (readlink(path, target, sizeof target - 1) > 0)
+        (void)!sscanf(target, "../versions/net/%d/", &n);
+    return n;
+}
+
+static int64_t kilobytes(pid_t pid, const char *what)
+{
+    char path[64], line[200];
+    long long kb = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, what, strlen(what)) == 0)
+            (void)!sscanf(line + strlen(what), ": %lld", &kb);
+    if (f)
+        fclose(f);
+    return kb;
+}
+
+/* A child of the agent whose command line has `word`; 0: none. */
+static pid_t child_with(pid_t agent, const char *word)
+{
+    pid_t found = 0;
+    DIR *d = opendir("/proc");
+    for (struct dirent *e; !found && (e = readdir(d));) {
+        char path[300], text[1000] = "";
+        const pid_t pid = atoi(e->d_name);
+        if (pid <= 0)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+        FILE *f = fopen(path, "r");
+        int parent = 0;
+        if (f && fscanf(f, "%*d (%*[^)]) %*c %d", &parent) != 1)
+            parent = 0;
+        if (f)
+            fclose(f);
+        if (parent != agent)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+        f = fopen(path, "r");
+        const size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+        if (f)
+            fclose(f);
+        for (size_t i = 0; i < n; i++)
+            text[i] = text[i] ? text[i] : ' ';
+        if (strstr(text, word))
+            found = pid;
+    }
+    closedir(d);
+    return found;
+}
+
+static bool is_ready(const Site *s)
+{
+    char url[80];
+    LedgeHttp *http;
+    LedgeHttpAnswer a = {0};
+    snprintf(url, sizeof url, "http://127.0.0.1:%s", s->port + 7);
+    const LedgeHttpOptions o = {.base = url};
+    assert_int_equal(ledge__http_new(&o, NULL, &http), LEDGE_OK);
+    const LedgeHttpAsk ask = {.path = "/v2/models/net/ready", .max = 10000};
+    const bool ok = ledge__http_ask(http, &ask, NULL, &a) == LEDGE_OK && a.status == 200;
+    free(a.body);
+    ledge__http_free(http);
+    return ok;
+}
+
+static void infer(const Site *s)
+{
+    char url[80], body[4000];
+    LedgeHttp *http;
+    LedgeHttpAnswer a = {0};
+    int n = snprintf(body, sizeof body,
+                     "{\"inputs\":[{\"name\":\"picture\",\"shape\":[1,3,8,8],"
+                     "\"datatype\":\"FP32\",\"data\":[");
+    for (int i = 0; i < 192; i++)
+        n += snprintf(body + n, sizeof body - (size_t)n, "%s0.%d", i ? "," : "", i % 10);
+    n += snprintf(body + n, sizeof body - (size_t)n, "]}]}");
+    snprintf(url, sizeof url, "http://127.0.0.1:%s", s->port + 7);
+    const LedgeHttpOptions o = {.base = url};
+    assert_int_equal(ledge__http_new(&o, NULL, &http), LEDGE_OK);
+    const LedgeHttpAsk ask = {
+        .path = "/v2/models/net/infer", .body = body, .body_size = (size_t)n, .max = 100000};
+    assert_int_equal(ledge__http_ask(http, &ask, NULL, &a), LEDGE_OK);
+    assert_int_equal(a.status, 200);
+    free(a.body);
+    ledge__http_free(http);
+}
+
+static size_t count_seen(Site *s)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&s->registry.lock);
+    for (int i = 0; i < 65536; i++)
+        n += s->registry.seen[i];
+    pthread_mutex_unlock(&s->registry.lock);
+    return n;
+}
+
+/* What the server answers reaches the registry, under the version that answered it. */
+static void answers_are_told_to_the_registry_once(void **state)
+{
+    Site *s = *state;
+    registry_publish(&s->registry, "net", "7", 1, 1000, 0);
+    registry_assign(&s->registry, "net", "7", "", false);
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && !is_ready(s); i++)
+        wait_s(0.1);
+    for (int i = 0; i < 120; i++)
+        infer(s);
+    for (int i = 0; i < 300 && count_seen(s) < 120; i++)
+        wait_s(0.1);
+    assert_int_equal(count_seen(s), 120);
+    /* And so do the counts of polls, each answer in one window. */
+    for (int i = 0; i < 200 && s->registry.told < 120; i++) {
+        if (i % 20 == 0)
+            kill(s->agent, SIGHUP);
+        wait_s(0.1);
+    }
+    assert_int_equal(s->registry.told, 120);
+    assert_string_equal(s->registry.last_poll.models[0].version, "7");
+    assert_int_equal(count_seen(s), 120);
+}
+
+static void the_resident_process_is_small(void **state)
+{
+    Site *s = *state;
+    registry_publish(&s->registry, "net", "1", 1, 100000, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    start_agent(s, false);
+    kill(s->agent, 0);
+    for (int i = 0; i < 300 && linked(s) != 1; i++) {
+        wait_s(0.1);
+        if (i == 10)
+            kill(s->agent, SIGHUP); /* do not wait for the first poll's random moment */
+    }
+    assert_int_equal(linked(s), 1);
+    wait_s(1.2);
+    const int64_t rss = kilobytes(s->agent, "VmRSS"), peak = kilobytes(s->agent, "VmHWM");
+    print_message("RSS %lld kB, peak %lld kB\n", (long long)rss, (long long)peak);
+#if !defined(__SANITIZE_ADDRESS__)
+    assert_in_range(peak, 100, 8000);
+#endif
+}
+
+static void what_is_served_follows_what_is_assigned(void **state)
+{
+    Site *s = *state;
+    registry_publish(&s->registry, "net", "1", 1, 1000, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    bool ready = false;
+    for (int i = 0; i < 300 && !ready; i++) {
+        wait_s(0.1);
+        ready = is_ready(s);
+    }
+    assert_true(ready);
+    const pid_t server = child_with(s->agent, "--repository");
+    assert_true(server > 0);
+    registry_publish(&s->registry, "net", "2", 2, 1000, 0);
+    registry_assign(&s->registry, "net", "2", "", false);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && linked(s) != 2; i++)
+        wait_s(0.1);
+    assert_int_equal(linked(s), 2);
+    assert_true(is_ready(s)); /* the same server goes on */
+    assert_int_equal(child_with(s->agent, "--repository"), server);
+    /* A server that dies is started again. */
+    kill(server, SIGKILL);
+    ready = false;
+    for (int i = 0; i < 300 && !ready; i++) {
+        wait_s(0.1);
+        ready = is_ready(s) && child_with(s->agent, "--repository") != server;
+    }
+    assert_true(ready);
+    /* SIGTERM ends all of it. */
+    kill(s->agent, SIGTERM);
+    int how;
+    assert_int_equal(waitpid(s->agent, &how, 0), s->agent);
+    s->agent = 0;
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    assert_false(is_ready(s));
+}
+
+static void systemd_is_told_that_it_lives(void **state)
+{
+    Site *s = *state;
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char text[200];
+    bool ready = false, watchdog = false;
+    snprintf(at.sun_path, sizeof at.sun_path, "%.60s/notify", s->state);
+    const int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    setenv("NOTIFY_SOCKET", at.sun_path, 1);
+    setenv("WATCHDOG_USEC", "900000", 1);
+    start_agent(s, false);
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("WATCHDOG_USEC");
+    for (int i = 0; i < 100 && !(ready && watchdog); i++) {
+        const ssize_t n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+        if (n <= 0) {
+            wait_s(0.1);
+            continue;
+        }
+        text[n] = '\0';
+        ready = ready || strstr(text, "READY=1");
+        watchdog = watchdog || strcmp(text, "WATCHDOG=1") == 0;
+    }
+    close(fd);
+    assert_true(ready && watchdog);
+}
+
+static void polls_are_spread_and_backed_off_up_to_an_hour(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 64; i++) {
+        const uint32_t r = i * 0x4000000u;
+        const int64_t plain = ledge__resident_wait(60, 0, -1, r);
+        assert_in_range(plain, 48000, 72000);
+        assert_in_range(ledge__resident_wait(60, 3, -1, r), 384000, 576000);
+        assert_in_range(ledge__resident_wait(60, 40, -1, r), 2880000, 4320000);
+        assert_in_range(ledge__resident_wait(60, 0, 300, r), 300000, 375000);
+        assert_in_range(ledge__resident_wait(60, 0, 999999999, r), 3600000, 4500000);
+        assert_in_range(ledge__resident_wait(-5, 0, -1, r), 800, 1200);
+    }
+    assert_int_not_equal(ledge__resident_wait(60, 0, -1, 0),
+                         ledge__resident_wait(60, 0, -1, 1u << 31));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(polls_are_spread_and_backed_off_up_to_an_hour),
+        TEST(the_resident_process_is_small),
+        TEST(what_is_served_follows_what_is_assigned),
+        TEST(answers_are_told_to_the_registry_once),
+        TEST(systemd_is_told_that_it_lives),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
