@@ -2,8 +2,7 @@
 _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
-        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help --version" -- "$word"))
-        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -21,8 +20,7 @@ _ledge() {
     key) options="--json --help" ;;
     registry) options="" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
-    help) options="inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help" ;;
-    help) options="inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help" ;;
+    help) options="inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

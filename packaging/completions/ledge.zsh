@@ -252,6 +252,5 @@ doctor)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help ;;
 esac
