@@ -139,6 +139,7 @@ complete -c ledge -n "__fish_seen_subcommand_from serve" -l tls-key -r -d 'its p
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l no-drift -d 'do not watch for drift'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l state -r -d 'keep what drift monitoring has seen over restarts'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l telemetry -r -d 'write a record of every answer there, for ledge agent'
+complete -c ledge -n "__fish_seen_subcommand_from serve" -l shadow -r -d 'with --telemetry: models that run beside and answer nobody'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l watch -r -d 'seconds between two looks at models and machine (5)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l alert-log -d 'a line on stderr for every alert'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l alert-webhook -r -d 'POST every alert there as JSON'

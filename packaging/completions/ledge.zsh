@@ -180,6 +180,7 @@ serve)
         '--no-drift[do not watch for drift]' \
         '--state=[keep what drift monitoring has seen over restarts]:value:_files' \
         '--telemetry=[write a record of every answer there, for ledge agent]:value:_files' \
+        '--shadow=[with --telemetry\: models that run beside and answer nobody]:value:_files' \
         '--watch=[seconds between two looks at models and machine (5)]:value:_files' \
         '--alert-log[a line on stderr for every alert]' \
         '--alert-webhook=[POST every alert there as JSON]:value:_files' \

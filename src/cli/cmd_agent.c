@@ -211,7 +211,7 @@ static int find_program(const char *name, char path[PATH_MAX])
 /* ledge-sync with our own options, whose order does not matter: argv[1] is the verb. */
 static char **sync_arguments(int argc, char **argv, const char *verb, char *program)
 {
-    char **out = calloc((size_t)argc + 2, sizeof *out);
+    char **out = calloc((size_t)argc + 3, sizeof *out);
     bool skipped = false;
     size_t n = 2;
     if (!out)
@@ -224,11 +224,14 @@ static char **sync_arguments(int argc, char **argv, const char *verb, char *prog
         else
             out[n++] = argv[i];
     }
+    if (strcmp(verb, "run") == 0)
+        out[n++] = (char *)(uintptr_t) "--quiet"; /* the process that stays says what is to say */
     return out;
 }
 
 /* `ledge serve` on the agent's links; its words are parted by blanks. */
-static void serve_arguments(char *program, char *folder, char *queue, char *words, char **out)
+static void serve_arguments(char *program, char *folder, char *queue, char *shadow, char *words,
+                            char **out)
 {
     size_t n = 0;
     out[n++] = program;
@@ -237,6 +240,8 @@ static void serve_arguments(char *program, char *folder, char *queue, char *word
     out[n++] = folder;
     out[n++] = (char *)(uintptr_t) "--telemetry";
     out[n++] = queue;
+    out[n++] = (char *)(uintptr_t) "--shadow";
+    out[n++] = shadow;
     for (char *save = NULL, *word = strtok_r(words, " ", &save); word && n < SERVE_ARGS;
          word = strtok_r(NULL, " ", &save))
         out[n++] = word;
@@ -245,7 +250,7 @@ static void serve_arguments(char *program, char *folder, char *queue, char *word
 
 static int stay(const AgentOptions *o, char **sync)
 {
-    static char program[PATH_MAX], folder[PATH_MAX], queue[PATH_MAX];
+    static char program[PATH_MAX], folder[PATH_MAX], queue[PATH_MAX], shadow[PATH_MAX];
     static char *serve[SERVE_ARGS + 1];
     LedgeError err = {0};
     LedgeResidentOptions how = {.state = o->state,
@@ -260,7 +265,8 @@ static int stay(const AgentOptions *o, char **sync)
     if (code == CLI_GO && o->serve) {
         snprintf(folder, sizeof folder, "%s/serve", o->state);
         snprintf(queue, sizeof queue, "%s/queue/serve", o->state);
-        serve_arguments(program, folder, queue, words, serve);
+        snprintf(shadow, sizeof shadow, "%s/shadow", o->state);
+        serve_arguments(program, folder, queue, shadow, words, serve);
         how.serve = serve;
     }
     if (code == CLI_GO)

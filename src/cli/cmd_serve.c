@@ -19,7 +19,7 @@ typedef struct Options {
     int64_t port, workers, threads, queue, batch, connections, drain;
     const char *host, *repository, *delay, *deadline, *body, *token, *certificate, *key, *cpu,
         *state, *watch, *webhook, *alertmanager, *exec, *alert_token, *cache, *cache_ttl,
-        *telemetry;
+        *telemetry, *shadow;
 } Options;
 
 static const CliOption options[] = {
@@ -58,6 +58,8 @@ static const CliOption options[] = {
      offsetof(Options, state), 0, 0},
     {"telemetry", 0, CLI_TEXT, "DIR", "write a record of every answer there, for ledge agent",
      offsetof(Options, telemetry), 0, 0},
+    {"shadow", 0, CLI_TEXT, "DIR", "with --telemetry: models that run beside and answer nobody",
+     offsetof(Options, shadow), 0, 0},
     {"watch", 0, CLI_TEXT, "S", "seconds between two looks at models and machine (5)",
      offsetof(Options, watch), 0, 0},
     {"alert-log", 0, CLI_FLAG, NULL, "a line on stderr for every alert",
@@ -82,7 +84,7 @@ typedef struct Serve {
     LedgeModelTable *table;
     LedgeLadders *ladders;
     LedgeServer *server;
-    LedgeTelemetry *telemetry;
+    CliServeTelemetry telemetry;
     char *token, *certificate, *key;
     char post[PATH_MAX]; /* ledge-post */
 } Serve;
@@ -92,7 +94,7 @@ static void serve_free(Serve *s)
     ledge__server_stop(s->server, (double)s->o->drain);
     ledge__ladders_free(s->ladders);
     ledge__model_table_free(s->table);
-    ledge__telemetry_close(s->telemetry);
+    cli_serve_telemetry_end(&s->telemetry);
     ledge__free(NULL, s->token);
     ledge__free(NULL, s->certificate);
     ledge__free(NULL, s->key);
@@ -139,8 +141,9 @@ static int load_models(Serve *s, const CliArgs *args)
 {
     LedgeError err = {0};
     size_t failed;
-    const int code =
-        s->o->telemetry ? cli_serve_telemetry(s->o->telemetry, &s->model, &s->telemetry) : CLI_GO;
+    const int code = s->o->telemetry ? cli_serve_telemetry(s->o->telemetry, s->o->shadow, &s->model,
+                                                           &s->telemetry)
+                                     : CLI_GO;
     if (code != CLI_GO)
         return code;
     if (ledge__model_table_new(s->o->repository, &s->model, &err, &s->table) ||

@@ -22,6 +22,7 @@ static void hash_inputs(const LedgeServedSeen *s, char out[LEDGE_FLEET_SHA256])
 
 static void put(void *arg, const LedgeServedSeen *s)
 {
+    const CliServeTelemetry *t = arg;
     LedgeTelemetryRecord r = {.class_id = s->class_id, .confidence_ppm = -1, .error = s->failed};
     snprintf(r.model, sizeof r.model, "%s", s->name);
     snprintf(r.version, sizeof r.version, "%s", s->release);
@@ -33,16 +34,27 @@ static void put(void *arg, const LedgeServedSeen *s)
         r.confidence_ppm = (int32_t)(fmin(fmax(s->confidence, 0), 1) * 1e6);
     (void)!ledge__fleet_drift_of(s->drift, &r.drift);
     hash_inputs(s, r.request_hash);
-    ledge__telemetry_put(arg, &r);
+    ledge__telemetry_put(t->queue, &r);
+    if (t->shadow && !s->failed)
+        ledge__shadow_show(t->shadow, s->name, s->inputs, s->n_inputs, s->class_id);
 }
 
-int cli_serve_telemetry(const char *folder, LedgeServedOptions *how, LedgeTelemetry **out)
+int cli_serve_telemetry(const char *folder, const char *shadow, LedgeServedOptions *how,
+                        CliServeTelemetry *t)
 {
     LedgeError err = {0};
     const LedgeTelemetryOptions o = {.folder = folder};
-    if (ledge__telemetry_open(&o, &err, out))
+    if (ledge__telemetry_open(&o, &err, &t->queue))
         return cli_fail(folder, &err);
+    if (shadow && ledge__shadow_open(shadow, t->queue, &err, &t->shadow))
+        return cli_fail(shadow, &err);
     how->seen = put;
-    how->seen_arg = *out;
+    how->seen_arg = t;
     return CLI_GO;
+}
+
+void cli_serve_telemetry_end(CliServeTelemetry *t)
+{
+    ledge__shadow_close(t->shadow);
+    ledge__telemetry_close(t->queue);
 }

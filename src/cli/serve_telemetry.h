@@ -3,11 +3,20 @@
 #define LEDGE_CLI_SERVE_TELEMETRY_H
 
 #include "cli/cli.h"
+#include "fleet/agent/shadow.h"
 #include "fleet/agent/telemetry_queue.h"
 #include "serve/served_model.h"
 
-/* Opens a queue in `folder` (an agent's queue/NAME) and sets *how so that every request is put into
- * it. CLI_GO, or the exit code after a message. Closed by ledge__telemetry_close. */
-int cli_serve_telemetry(const char *folder, LedgeServedOptions *how, LedgeTelemetry **out);
+typedef struct CliServeTelemetry {
+    LedgeTelemetry *queue;
+    LedgeShadow *shadow; /* NULL: none */
+} CliServeTelemetry;
+
+/* Opens a queue in `folder` (an agent's queue/NAME), shows inputs to the models of `shadow` (NULL:
+ * none) and sets *how so that every request is put there. `t` must outlive the server. CLI_GO, or
+ * the exit code after a message. */
+int cli_serve_telemetry(const char *folder, const char *shadow, LedgeServedOptions *how,
+                        CliServeTelemetry *t);
+void cli_serve_telemetry_end(CliServeTelemetry *t); /* {0} is legal */
 
 #endif

@@ -64,7 +64,8 @@ static LedgeStatus take_lock(LedgeAgentDir *d, LedgeError *err)
 
 LedgeStatus ledge__agent_open(LedgeAgentDir *d, const char *path, bool exclusive, LedgeError *err)
 {
-    static const char *const folders[] = {"tuf", "slots", "versions", "serve", "blobs", "queue"};
+    static const char *const folders[] = {"tuf",    "slots", "versions", "serve",
+                                          "shadow", "blobs", "queue"};
     char sub[LEDGE_AGENT_PATH];
     *d = (LedgeAgentDir){.lock = -1};
     if (strlen(path) >= sizeof d->path)
@@ -247,15 +248,15 @@ LedgeStatus ledge__agent_slots(const LedgeAgentDir *d, LedgeError *err,
 
 /* ---- the link ---- */
 
-LedgeStatus ledge__agent_link(const LedgeAgentDir *d, const char *name, const char *version,
-                              const char *file, LedgeError *err, bool *changed)
+LedgeStatus ledge__agent_link(const LedgeAgentDir *d, const char *folder, const char *name,
+                              const char *version, const char *file, LedgeError *err, bool *changed)
 {
     char path[LEDGE_AGENT_PATH], fresh[LEDGE_AGENT_PATH], target[LEDGE_AGENT_PATH];
     char now[LEDGE_AGENT_PATH] = "";
     if (changed)
         *changed = false;
-    ledge__agent_path(d, path, "serve/%s.onnx", name);
-    ledge__agent_path(d, fresh, "serve/.%s.new", name);
+    ledge__agent_path(d, path, "%s/%s.onnx", folder, name);
+    ledge__agent_path(d, fresh, "%s/.%s.new", folder, name);
     snprintf(target, sizeof target, "../versions/%s/%s/%s", name, version, file);
     if (readlink(path, now, sizeof now - 1) > 0 && strcmp(now, target) == 0)
         return LEDGE_OK;
@@ -267,8 +268,17 @@ LedgeStatus ledge__agent_link(const LedgeAgentDir *d, const char *name, const ch
         return fail(path, "replace the link", err);
     if (changed)
         *changed = true;
-    ledge__agent_path(d, path, "serve");
+    ledge__agent_path(d, path, "%s", folder);
     return ledge__agent_sync_folder(path, err);
+}
+
+LedgeStatus ledge__agent_unlink(const LedgeAgentDir *d, const char *folder, const char *name,
+                                LedgeError *err, bool *changed)
+{
+    char path[LEDGE_AGENT_PATH];
+    ledge__agent_path(d, path, "%s/%s.onnx", folder, name);
+    *changed = unlink(path) == 0;
+    return *changed || errno == ENOENT ? LEDGE_OK : fail(path, "remove", err);
 }
 
 /* ---- TUF's store ---- */

@@ -8,6 +8,7 @@
  *   slots/NAME.json             slot.h; the one truth about what runs
  *   versions/NAME/VERSION/      a whole version with its release.json, never changed but to repair
  *   versions/NAME/.new          one that is being put together
+ *   shadow/NAME.onnx            link to one that only runs beside it
  *   serve/NAME.onnx             link to the model file that runs: what `ledge serve` is given
  *   blobs/SHA256[.part]         downloads
  *   queue/…                     telemetry (spool.h)
@@ -58,11 +59,15 @@ LEDGE_MUST_CHECK LedgeStatus ledge__agent_save_slot(const LedgeAgentDir *d, cons
 LEDGE_MUST_CHECK LedgeStatus ledge__agent_slots(const LedgeAgentDir *d, LedgeError *err,
                                                 char (*names)[LEDGE_FLEET_NAME], size_t most,
                                                 size_t *n);
-/* Points serve/NAME.onnx at versions/NAME/VERSION/FILE, atomically; does nothing where it does
- * already. *changed may be NULL. */
-LEDGE_MUST_CHECK LedgeStatus ledge__agent_link(const LedgeAgentDir *d, const char *name,
-                                               const char *version, const char *file,
-                                               LedgeError *err, bool *changed);
+/* Points FOLDER/NAME.onnx ("serve" or "shadow") at versions/NAME/VERSION/FILE, atomically; does
+ * nothing where it does already. *changed may be NULL. */
+LEDGE_MUST_CHECK LedgeStatus ledge__agent_link(const LedgeAgentDir *d, const char *folder,
+                                               const char *name, const char *version,
+                                               const char *file, LedgeError *err, bool *changed);
+
+/* Removes such a link; *changed: there was one. */
+LEDGE_MUST_CHECK LedgeStatus ledge__agent_unlink(const LedgeAgentDir *d, const char *folder,
+                                                 const char *name, LedgeError *err, bool *changed);
 
 /* A store for tuf_client.h; `d` must outlive it. */
 LedgeTufStore ledge__agent_tuf_store(LedgeAgentDir *d);

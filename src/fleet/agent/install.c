@@ -21,14 +21,13 @@ static LedgeStatus fail(const char *path, const char *what, LedgeError *err)
 
 /* ---- what a device wants ---- */
 
-/* How good a compiled file is for this CPU: the bits of its level; -1: it does not run here. */
+/* How good a compiled file is for this CPU: the bits of its level; -1: it does not run here. As
+ * the loader, it asks for all that the level's kernels may use. */
 static int rank(const LedgeReleaseFile *f, const char *arch, uint32_t flags)
 {
     uint32_t needs = f->level[0] ? ledge__cpu_flags_from_name(f->level) : 0;
     if ((f->arch[0] && strcmp(f->arch, arch) != 0) || needs == UINT32_MAX)
         return -1;
-    if (needs & LEDGE_CPU_AVX512VNNI)
-        needs &= ~(uint32_t)LEDGE_CPU_AVXVNNI; /* allowed there, not asked for */
     return (needs & ~flags) ? -1 : __builtin_popcount(needs) + 1;
 }
 
@@ -342,14 +341,16 @@ static bool is_known(const LedgeSlot *s, const char *version)
     return known;
 }
 
-void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot, const char *keep_version)
+void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot,
+                          const char *const keep_versions[2])
 {
     char folder[LEDGE_AGENT_PATH], path[LEDGE_AGENT_PATH];
     ledge__agent_path(d, folder, "versions/%s", slot->name);
     DIR *dir = opendir(folder);
     for (struct dirent *e; dir && (e = readdir(dir));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-            is_known(slot, e->d_name) || strcmp(e->d_name, keep_version) == 0)
+            is_known(slot, e->d_name) || strcmp(e->d_name, keep_versions[0]) == 0 ||
+            strcmp(e->d_name, keep_versions[1]) == 0)
             continue;
         if (ledge__agent_path(d, path, "versions/%s/%s", slot->name, e->d_name))
             (void)!ledge__agent_remove_all(path, NULL);

@@ -47,7 +47,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__install_remove(const LedgeAgentDir *d, const
                                                    const char *version, LedgeError *err);
 /* Removes what no process left behind on purpose: half-made folders, versions that no slot knows,
  * downloads of files that `r` (may be NULL) does not want. */
-void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot, const char *keep_version);
+void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot,
+                          const char *const keep_versions[2]);
 void ledge__install_sweep_blobs(const LedgeAgentDir *d, const LedgeRelease *const *wanted,
                                 size_t n);
 

@@ -22,8 +22,9 @@ enum { HEAD = 24, BUFFER = 65536, PATH = 1024, CURSOR_MAX = 128 };
 struct LedgeSpool {
     char folder[PATH / 2];
     int lock, fd;
-    uint64_t next;
+    uint64_t next, first;         /* first: of the open segment */
     int64_t segment_bytes, bytes; /* of the open segment; of all */
+    uint64_t lost;
     size_t used;
     uint8_t buffer[BUFFER];
 };
@@ -186,6 +187,7 @@ LedgeStatus ledge__spool_open(const char *folder, LedgeError *err, LedgeSpool **
     s->fd = -1;
     s->bytes = s->segment_bytes = 0;
     s->used = 0;
+    s->lost = 0;
     strcpy(s->folder, folder);
     snprintf(path, sizeof path, "%s/lock", folder);
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -219,6 +221,7 @@ static LedgeStatus begin_segment(LedgeSpool *s, uint64_t first, LedgeError *err)
         close(folder);
     }
     s->segment_bytes = 0;
+    s->first = first;
     return LEDGE_OK;
 }
 
@@ -231,26 +234,53 @@ static void end_segment(LedgeSpool *s)
     s->fd = -1;
 }
 
+/* Records in the buffer that end behind byte `written`. */
+static uint64_t count_behind(const LedgeSpool *s, size_t size, size_t written)
+{
+    uint64_t n = 0;
+    for (size_t at = 0; at < size;) {
+        uint32_t length;
+        memcpy(&length, s->buffer + at + 4, 4);
+        at += HEAD + length;
+        n += at > written;
+    }
+    return n;
+}
+
 /* A write that fails half-way leaves a torn record; what comes next goes to a new segment. */
 static LedgeStatus write_buffer(LedgeSpool *s, LedgeError *err)
 {
-    const uint8_t *p = s->buffer;
-    while (s->used) {
-        const ssize_t n = write(s->fd, p, s->used);
+    const size_t size = s->used;
+    size_t written = 0;
+    while (written < size) {
+        const ssize_t n = write(s->fd, s->buffer + written, size - written);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
             LedgeStatus status = fail(s->folder, "write", err);
+            s->lost += count_behind(s, size, written);
             s->used = 0;
             end_segment(s);
+            if (s->segment_bytes == 0) { /* a full disk is not to fill with empty files */
+                char path[PATH];
+                segment_path(s->folder, s->first, path);
+                (void)unlink(path);
+            }
             return status;
         }
-        p += n;
-        s->used -= (size_t)n;
+        written += (size_t)n;
         s->segment_bytes += n;
         s->bytes += n;
     }
+    s->used = 0;
     return LEDGE_OK;
+}
+
+uint64_t ledge__spool_lost(LedgeSpool *s)
+{
+    const uint64_t lost = s->lost;
+    s->lost = 0;
+    return lost;
 }
 
 LedgeStatus ledge__spool_append(LedgeSpool *s, const void *bytes, size_t size, LedgeError *err)

@@ -32,12 +32,15 @@ LEDGE_MUST_CHECK LedgeStatus ledge__spool_open(const char *folder, LedgeError *e
 /* Flushes and frees; NULL is legal. */
 void ledge__spool_close(LedgeSpool *s);
 /* Up to LEDGE_SPOOL_RECORD bytes, kept in memory until a flush or until 64 kB have come together.
- * Statuses: IO, LIMIT; the record is then lost and its number was used. */
+ * Statuses: IO, LIMIT; the record is then lost and its number was used. Records that were taken in
+ * and could not be written later are counted by ledge__spool_lost. */
 LEDGE_MUST_CHECK LedgeStatus ledge__spool_append(LedgeSpool *s, const void *bytes, size_t size,
                                                  LedgeError *err);
 /* Hands all to the system (a crash of the process loses nothing from then on) and, with `sync`, to
  * the disk (nor does a power cut). */
 LEDGE_MUST_CHECK LedgeStatus ledge__spool_flush(LedgeSpool *s, bool sync, LedgeError *err);
+/* How many were, since it was asked last. */
+uint64_t ledge__spool_lost(LedgeSpool *s);
 uint64_t ledge__spool_next(const LedgeSpool *s); /* number of the next record */
 int64_t ledge__spool_bytes(const LedgeSpool *s); /* of all segments, as this writer knows */
 /* Counts them anew: the reader deletes segments too. */

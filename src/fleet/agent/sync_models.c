@@ -26,7 +26,9 @@ enum { STEPS = 8, RESERVE = 8 << 20 };
 
 typedef struct Work {
     LedgeTurn *t;
-    const LedgeAssignment *a; /* NULL: none */
+    const LedgeAssignment *a;      /* NULL: none */
+    const LedgeAssignment *shadow; /* of the same model; NULL: none */
+    bool in_shadow;                /* it is `shadow` that is worked on, and a is it */
     LedgeSlot slot;
     LedgeSlotFacts facts;
     LedgeRelease *release; /* of the wanted version; NULL: unknown */
@@ -88,7 +90,7 @@ static LedgeStatus report(Work *w, LedgeFleetState state, const char *reason, Le
 
 static LedgeStatus report_none(Work *w, LedgeError *err)
 {
-    if (!w->slot.candidate[0])
+    if (!w->slot.candidate[0] || (w->shadow && !w->in_shadow)) /* the shadow reports */
         return LEDGE_OK;
     w->slot.candidate[0] = w->slot.candidate_reason[0] = '\0';
     return save(w, err);
@@ -186,7 +188,7 @@ static void look(Work *w)
     *f = (LedgeSlotFacts){.is_idle = w->t->is_idle};
     if (localtime_r(&now, &tm))
         f->minute = tm.tm_hour * 60 + tm.tm_min;
-    if (w->t->verify || w->t->fall_back) {
+    if ((w->t->verify || w->t->fall_back) && !w->in_shadow) {
         f->running_is_damaged = w->slot.running.version[0] && !is_whole(w, &w->slot.running);
         for (size_t i = 0; i < w->slot.n_kept; i++)
             f->kept_is_whole[i] = is_whole(w, &w->slot.kept[i]);
@@ -320,8 +322,8 @@ static LedgeStatus point(Work *w, const LedgeRelease *r, LedgeError *err)
     LedgeInstallPlan plan;
     bool changed;
     LEDGE_TRY(ledge__install_plan(r, arch(w->t), cpu(w->t), err, &plan));
-    LEDGE_TRY(ledge__agent_link(&w->t->dir, w->slot.name, r->version, r->files[plan.model].path,
-                                err, &changed));
+    LEDGE_TRY(ledge__agent_link(&w->t->dir, "serve", w->slot.name, r->version,
+                                r->files[plan.model].path, err, &changed));
     w->t->result.changed = w->t->result.changed || changed;
     return LEDGE_OK;
 }
@@ -409,15 +411,28 @@ static LedgeStatus repair(Work *w, LedgeError *err)
 /* Strictly this version or none: another one is not served when it is refused. */
 static LedgeStatus be_strict(Work *w, LedgeError *err)
 {
-    char path[LEDGE_AGENT_PATH];
+    bool changed;
     if (!w->a || !w->a->strict || strcmp(w->a->version, w->slot.running.version) == 0)
         return LEDGE_OK;
-    ledge__agent_path(&w->t->dir, path, "serve/%s.onnx", w->slot.name);
-    if (unlink(path) == 0)
-        w->t->result.changed = true;
-    else if (errno != ENOENT)
-        return ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be removed: %s", strerror(errno));
+    LEDGE_TRY(ledge__agent_unlink(&w->t->dir, "serve", w->slot.name, err, &changed));
+    w->t->result.changed = w->t->result.changed || changed;
     return LEDGE_OK;
+}
+
+/* A version that passed runs beside the one that serves, and answers nobody. */
+static LedgeStatus cast_shadow(Work *w, LedgeError *err)
+{
+    char reason[LEDGE_FLEET_REASON];
+    LEDGE_TRY(ledge__agent_link(&w->t->dir, "shadow", w->slot.name, w->release->version,
+                                w->release->files[w->plan.model].path, err, NULL));
+    snprintf(reason, sizeof reason, "runs in the shadow of version %s", w->slot.running.version);
+    return report(w, LEDGE_FLEET_TESTING, reason, err);
+}
+
+static LedgeStatus end_shadow(Work *w, LedgeError *err)
+{
+    bool changed;
+    return ledge__agent_unlink(&w->t->dir, "shadow", w->slot.name, err, &changed);
 }
 
 /* false: nothing more to do for now. */
@@ -429,11 +444,14 @@ static bool step(Work *w, LedgeStatus *status, LedgeError *err)
         *status = report_none(w, err);
         return false;
     case LEDGE_SLOT_WAIT:
-        *status = report(w, LEDGE_FLEET_TESTING, d.reason, err);
+        *status =
+            w->in_shadow ? cast_shadow(w, err) : report(w, LEDGE_FLEET_TESTING, d.reason, err);
         return false;
     case LEDGE_SLOT_REFUSE:
         *status = report(w, LEDGE_FLEET_FAILED, d.reason, err);
-        if (!*status)
+        if (!*status && w->in_shadow)
+            *status = end_shadow(w, err);
+        else if (!*status)
             *status = be_strict(w, err);
         return false;
     case LEDGE_SLOT_FETCH:
@@ -443,7 +461,9 @@ static bool step(Work *w, LedgeStatus *status, LedgeError *err)
         *status = test(w, err);
         break;
     case LEDGE_SLOT_SWITCH:
-        *status = switch_to(w, err);
+        *status = w->in_shadow ? cast_shadow(w, err) : switch_to(w, err);
+        if (w->in_shadow)
+            return false;
         break;
     case LEDGE_SLOT_REPAIR:
         *status = repair(w, err);
@@ -489,12 +509,12 @@ static LedgeStatus run_steps(Work *w, LedgeError *err)
 {
     LedgeStatus status = LEDGE_OK;
     LedgeError problem = {0};
-    if (w->t->fall_back && w->slot.running.version[0])
+    if (w->t->fall_back && w->slot.running.version[0] && !w->in_shadow)
         LEDGE_TRY(forced_fall_back(w, err));
     for (int i = 0; i < STEPS && step(w, &status, &problem); i++)
         ;
     if (!status)
-        return retire(w, err);
+        return w->in_shadow ? LEDGE_OK : retire(w, err);
     /* A failure of one model is reported and leaves the others alone. */
     ledge__turn_problem(w->t, problem.where, problem.message);
     if (status == LEDGE_ERROR_MEMORY)
@@ -505,32 +525,46 @@ static LedgeStatus run_steps(Work *w, LedgeError *err)
                   reason, err);
 }
 
-static LedgeStatus work(LedgeTurn *t, const char *name, const LedgeAssignment *a, LedgeError *err)
+/* The model's own assignment, or its shadow. */
+static LedgeStatus work_on(LedgeTurn *t, const char *name, const LedgeAssignment *a,
+                           const LedgeAssignment *shadow, bool in_shadow, LedgeError *err)
 {
     Work *w = calloc(1, sizeof *w);
     if (!w)
         return ledge__no_memory(err);
     w->t = t;
-    w->a = a;
+    w->a = in_shadow ? shadow : a;
+    w->shadow = shadow;
+    w->in_shadow = in_shadow;
     LedgeStatus status = ledge__agent_slot(&t->dir, name, err, &w->slot);
-    if (!status) {
+    if (!status && !in_shadow)
         status = point_at_running(w, err);
+    if (!status && !shadow)
+        status = end_shadow(w, err);
+    if (!status)
         look(w);
-    }
     if (!status)
         status = run_steps(w, err);
+    const char *const keep[2] = {a ? a->version : "", shadow ? shadow->version : ""};
     if (!status)
-        ledge__install_sweep(&t->dir, &w->slot, a ? a->version : "");
+        ledge__install_sweep(&t->dir, &w->slot, keep);
     ledge__release_free(w->release);
     free(w->json);
     free(w);
     return status;
 }
 
-static const LedgeAssignment *assigned(const LedgeTurn *t, const char *name)
+static LedgeStatus work(LedgeTurn *t, const char *name, const LedgeAssignment *a,
+                        const LedgeAssignment *shadow, LedgeError *err)
+{
+    LEDGE_TRY(work_on(t, name, a, shadow, false, err));
+    return shadow ? work_on(t, name, a, shadow, true, err) : LEDGE_OK;
+}
+
+static const LedgeAssignment *assigned(const LedgeTurn *t, const char *name, bool shadow)
 {
     for (size_t i = 0; i < t->answer.n_models; i++)
-        if (!t->answer.models[i].shadow && strcmp(t->answer.models[i].name, name) == 0)
+        if (t->answer.models[i].shadow == shadow && strcmp(t->answer.models[i].name, name) == 0)
             return &t->answer.models[i];
     return NULL;
 }
@@ -541,14 +575,15 @@ LedgeStatus ledge__turn_models(LedgeTurn *t, LedgeError *err)
     size_t n;
     LEDGE_TRY(ledge__agent_slots(&t->dir, err, names, LEDGE_FLEET_MODELS, &n));
     for (size_t i = 0; i < n; i++)
-        LEDGE_TRY(work(t, names[i], assigned(t, names[i]), err));
+        LEDGE_TRY(
+            work(t, names[i], assigned(t, names[i], false), assigned(t, names[i], true), err));
     for (size_t i = 0; i < t->answer.n_models; i++) {
         const LedgeAssignment *a = &t->answer.models[i];
         bool known = a->shadow;
         for (size_t k = 0; k < n; k++)
             known = known || strcmp(names[k], a->name) == 0;
         if (!known)
-            LEDGE_TRY(work(t, a->name, a, err));
+            LEDGE_TRY(work(t, a->name, a, assigned(t, a->name, true), err));
     }
     return LEDGE_OK;
 }

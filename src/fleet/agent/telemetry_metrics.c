@@ -33,11 +33,13 @@ void ledge__metrics_add(LedgeMetrics *m, const LedgeTelemetryRecord *r)
     m->last = r->timestamp > m->last ? r->timestamp : m->last;
 }
 
-void ledge__metrics_shadow(LedgeMetrics *m, const char *model, const char *version, bool agrees)
+void ledge__metrics_shadow(LedgeMetrics *m, const char *model, const char *version, bool agrees,
+                           int64_t latency_us)
 {
     LedgeMetricsModel *one = find(m, model, version);
     one->m.shadow_count++;
     one->m.shadow_agree += agrees;
+    ledge__sketch_add(&one->now, (double)latency_us * 1e-6);
 }
 
 static int64_t us(double seconds)
@@ -137,6 +139,8 @@ static void read_model(LedgeJson *j, LedgeModelMetrics *one)
 #undef GET
         else ledge__json_skip(j);
     }
+    if (!j->bad && (!one->model[0] || !one->version[0]))
+        ledge__json_fault(j, "a model without name or version");
 }
 
 static int64_t *place(LedgeProducerMetrics *m, const char *key)

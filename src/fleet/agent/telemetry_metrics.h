@@ -18,7 +18,8 @@ typedef struct LedgeMetrics {
 } LedgeMetrics;
 
 void ledge__metrics_add(LedgeMetrics *m, const LedgeTelemetryRecord *r);
-void ledge__metrics_shadow(LedgeMetrics *m, const char *model, const char *version, bool agrees);
+void ledge__metrics_shadow(LedgeMetrics *m, const char *model, const char *version, bool agrees,
+                           int64_t latency_us);
 /* Fills in models and `last`. now_ms: of a monotonic clock. */
 void ledge__metrics_tell(LedgeMetrics *m, int64_t now_ms, LedgeProducerMetrics *out);
 /* Goes on with counts told before. */

@@ -114,10 +114,11 @@ void ledge__telemetry_alert(LedgeTelemetry *t, const LedgeFleetNote *n)
     pthread_mutex_unlock(&t->lock);
 }
 
-void ledge__telemetry_shadow(LedgeTelemetry *t, const char *model, const char *version, bool agrees)
+void ledge__telemetry_shadow(LedgeTelemetry *t, const char *model, const char *version, bool agrees,
+                             int64_t latency_us)
 {
     pthread_mutex_lock(&t->lock);
-    ledge__metrics_shadow(&t->metrics, model, version, agrees);
+    ledge__metrics_shadow(&t->metrics, model, version, agrees, latency_us);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -175,7 +176,11 @@ static void write_dropped(LedgeTelemetry *t, LedgeDropped *d)
     uint8_t bytes[LEDGE_CODE_MAX];
     if (!d->oldest && !d->rejected && !d->sampled)
         return;
-    if (ledge__spool_append(t->spool, bytes, ledge__code_dropped(d, bytes), NULL)) {
+    LedgeStatus status = ledge__spool_append(t->spool, bytes, ledge__code_dropped(d, bytes), NULL);
+    if (!status)
+        status = ledge__spool_flush(t->spool, false, NULL);
+    if (status) {
+        (void)ledge__spool_lost(t->spool); /* the record of counts itself */
         pthread_mutex_lock(&t->lock);
         t->dropped.oldest += d->oldest;
         t->dropped.rejected += d->rejected;
@@ -233,6 +238,8 @@ static void turn(LedgeTelemetry *t, bool last)
     write_alerts(t, alerts, n_alerts, &dropped);
     for (size_t i = 0; i < n; i++)
         write_record(t, &t->batch[i], &dropped);
+    (void)!ledge__spool_flush(t->spool, false, NULL);
+    dropped.rejected += (int64_t)(ledge__spool_lost(t->spool) + ledge__spool_lost(t->alert_spool));
     write_dropped(t, &dropped);
     const bool syncs = last || now - t->synced_ms >= SYNC_MS;
     (void)!ledge__spool_flush(t->spool, syncs, NULL);

@@ -42,9 +42,9 @@ void ledge__telemetry_close(LedgeTelemetry *t);
 /* seq is ignored; timestamp 0 is now. Names must be as wire_names.h wants them. */
 void ledge__telemetry_put(LedgeTelemetry *t, const LedgeTelemetryRecord *r);
 void ledge__telemetry_alert(LedgeTelemetry *t, const LedgeFleetNote *n);
-/* Whether the new model agreed with the old in one shadow answer. */
-void ledge__telemetry_shadow(LedgeTelemetry *t, const char *model, const char *version,
-                             bool agrees);
+/* One answer of a version in the shadow: whether it is that of the version that serves. */
+void ledge__telemetry_shadow(LedgeTelemetry *t, const char *model, const char *version, bool agrees,
+                             int64_t latency_us);
 
 bool ledge__overflow_of(const char *name, LedgeOverflow *out); /* "oldest", "reject", "sample" */
 

@@ -522,29 +522,48 @@ void registry_publish(Registry *r, const char *name, const char *version, int64_
     unlink(noise);
 }
 
-void registry_assign(Registry *r, const char *name, const char *version, const char *fallback,
-                     bool strict)
+static void assign(Registry *r, LedgePollAnswer *a)
 {
     static int n;
-    LedgePollAnswer a = {.time = time(NULL), .interval_s = 60, .n_models = 1};
     char *text;
     size_t size;
     pthread_mutex_lock(&r->lock);
     snprintf(r->etag, sizeof r->etag, "e%d", ++n);
-    strcpy(a.etag, r->etag);
-    strcpy(a.models[0].name, name);
-    strcpy(a.models[0].version, version);
-    ledge__release_target(name, version, a.models[0].release);
-    if (fallback[0]) {
-        strcpy(a.models[0].fallback_name, name);
-        strcpy(a.models[0].fallback_version, fallback);
-    }
-    a.models[0].strict = strict;
+    strcpy(a->etag, r->etag);
+    a->time = time(NULL);
+    a->interval_s = 60;
+    for (size_t i = 0; i < a->n_models; i++)
+        ledge__release_target(a->models[i].name, a->models[i].version, a->models[i].release);
     FILE *to = open_memstream(&text, &size);
-    ledge__poll_answer_write(&a, to);
+    ledge__poll_answer_write(a, to);
     fclose(to);
     assert(size < sizeof r->answer);
     memcpy(r->answer, text, size + 1);
     free(text);
     pthread_mutex_unlock(&r->lock);
+}
+
+void registry_assign(Registry *r, const char *name, const char *version, const char *fallback,
+                     bool strict)
+{
+    LedgePollAnswer a = {.n_models = 1};
+    strcpy(a.models[0].name, name);
+    strcpy(a.models[0].version, version);
+    if (fallback[0]) {
+        strcpy(a.models[0].fallback_name, name);
+        strcpy(a.models[0].fallback_version, fallback);
+    }
+    a.models[0].strict = strict;
+    assign(r, &a);
+}
+
+void registry_shadow(Registry *r, const char *name, const char *version, const char *shadow)
+{
+    LedgePollAnswer a = {.n_models = 2};
+    strcpy(a.models[0].name, name);
+    strcpy(a.models[0].version, version);
+    strcpy(a.models[1].name, name);
+    strcpy(a.models[1].version, shadow);
+    a.models[1].shadow = true;
+    assign(r, &a);
 }

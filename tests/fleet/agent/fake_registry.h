@@ -67,5 +67,7 @@ void registry_publish(Registry *r, const char *name, const char *version, int64_
 /* Assigns it from the next poll on; fallback may be "". */
 void registry_assign(Registry *r, const char *name, const char *version, const char *fallback,
                      bool strict);
+/* Adds a version that runs in the shadow to what is assigned. */
+void registry_shadow(Registry *r, const char *name, const char *version, const char *shadow);
 
 #endif

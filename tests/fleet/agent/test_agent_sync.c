@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -270,6 +271,38 @@ static void strictly_this_version_or_none(void **state)
     must_serve(s, "1");
 }
 
+static void a_shadow_is_fetched_and_tested_but_does_not_serve(void **state)
+{
+    Site *s = *state;
+    char path[200], target[300] = "";
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_publish(&s->registry, "net", "2", 200, 10, 0);
+    registry_shadow(&s->registry, "net", "1", "2");
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "1");
+    snprintf(path, sizeof path, "%s/shadow/net.onnx", s->state);
+    assert_true(readlink(path, target, sizeof target - 1) > 0);
+    assert_non_null(strstr(target, "/net/2/"));
+    turn(s, LEDGE_SYNC_ALL);
+    assert_int_equal(s->registry.last_poll.n_models, 2);
+    assert_string_equal(s->registry.last_poll.models[1].version, "2");
+    assert_int_equal(s->registry.last_poll.models[1].state, LEDGE_FLEET_TESTING);
+    assert_int_equal(access(path, F_OK), 0);
+    /* It steps out of the shadow without being fetched again. */
+    const int64_t sent = s->registry.sent;
+    registry_assign(&s->registry, "net", "2", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+    assert_int_not_equal(access(path, F_OK), 0);
+    assert_int_equal(s->registry.sent, sent);
+    /* One that fails its self-test casts none. */
+    registry_publish(&s->registry, "net", "3", 300, 10, 0.5);
+    registry_shadow(&s->registry, "net", "2", "3");
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 static void old_versions_go_and_the_quota_holds(void **state)
 {
     Site *s = *state;
@@ -395,6 +428,40 @@ static void kill_9_at_random_moments_leaves_a_model_that_serves(void **state)
     assert_true(switches > 0);
 }
 
+/* Files cannot grow beyond a limit, as on a disk that is full: wherever a turn is stopped by it,
+ * what runs goes on running, and with room again the turn comes to its end. */
+static void a_full_disk_stops_a_turn_and_harms_nothing(void **state)
+{
+    static const rlim_t limits[] = {0,     1,     50,    200,   400,    1000,   3000,
+                                    10000, 30000, 66000, 90000, 131072, 150000, 199999};
+    Site *s = *state;
+    LedgeAgentDir d;
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    registry_publish(&s->registry, "net", "2", 200, 200000, 0);
+    registry_assign(&s->registry, "net", "2", "", false);
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        const pid_t pid = fork();
+        if (pid == 0) {
+            const struct rlimit limit = {limits[i], limits[i]};
+            signal(SIGXFSZ, SIG_IGN);
+            setrlimit(RLIMIT_FSIZE, &limit);
+            (void)!ledge__agent_sync(&s->config, LEDGE_SYNC_ALL, &s->err, &s->result);
+            _exit(0);
+        }
+        int how;
+        assert_int_equal(waitpid(pid, &how, 0), pid);
+        assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+        must_serve(s, "1");
+    }
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+    assert_int_equal(ledge__agent_open(&d, s->state, false, NULL), LEDGE_OK);
+    assert_int_equal(ledge__dispatch_waiting(&d), 0);
+    ledge__agent_close(&d);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -407,9 +474,11 @@ int main(void)
         TEST(damaged_files_fall_back_and_are_mended),
         TEST(a_server_that_does_not_stay_up_falls_back),
         TEST(strictly_this_version_or_none),
+        TEST(a_shadow_is_fetched_and_tested_but_does_not_serve),
         TEST(old_versions_go_and_the_quota_holds),
         TEST(a_busy_registry_is_left_alone_for_as_long_as_it_asks),
         TEST(telemetry_is_counted_once_whatever_is_lost),
+        TEST(a_full_disk_stops_a_turn_and_harms_nothing),
         TEST(kill_9_at_random_moments_leaves_a_model_that_serves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,6 +218,38 @@ static void answers_are_told_to_the_registry_once(void **state)
     assert_int_equal(count_seen(s), 120);
 }
 
+/* What runs in the shadow is told of by how often it agrees. */
+static void shadows_are_compared_with_what_serves(void **state)
+{
+    Site *s = *state;
+    int64_t shown = 0, agreed = 0;
+    registry_publish(&s->registry, "net", "1", 1, 1000, 0);
+    registry_publish(&s->registry, "net", "2", 2, 1000, 0);
+    registry_shadow(&s->registry, "net", "1", "2");
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && !is_ready(s); i++)
+        wait_s(0.1);
+    for (int i = 0; i < 300 && !shown; i++) {
+        infer(s);
+        if (i % 20 == 0)
+            kill(s->agent, SIGHUP);
+        wait_s(0.05);
+        pthread_mutex_lock(&s->registry.lock);
+        for (size_t k = 0; k < s->registry.last_poll.n_models; k++) {
+            const LedgePollModel *m = &s->registry.last_poll.models[k];
+            if (strcmp(m->version, "2") == 0 && m->window.shadow_count) {
+                shown = m->window.shadow_count;
+                agreed = m->window.shadow_agree;
+            }
+        }
+        pthread_mutex_unlock(&s->registry.lock);
+    }
+    assert_true(shown > 0);
+    assert_int_equal(agreed, shown);
+}
+
 static void the_resident_process_is_small(void **state)
 {
     Site *s = *state;
@@ -334,6 +366,7 @@ int main(void)
         TEST(the_resident_process_is_small),
         TEST(what_is_served_follows_what_is_assigned),
         TEST(answers_are_told_to_the_registry_once),
+        TEST(shadows_are_compared_with_what_serves),
         TEST(systemd_is_told_that_it_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
