@@ -33,6 +33,10 @@ def publishing(r):
     push(r, "1.0.0")
     check("a version never changes", "there already" in push(r, "1.0.0", 1))
     push(r, "1.1.0", 0, "targets.key", "--no-compile")
+    r.verb("push", MODEL.replace("classifier", "external"), "--version", "1", "--key", r.path("targets.key"), "--force",
+           "--reason", "test", "--no-compile")
+    shown = json.loads(r.verb("show", "external", "1", "--json"))
+    check("weights beside the model travel too", {"external.onnx", "external.data"} <= {f["path"] for f in shown["files"]}, shown)
     push(r, "2.0.0", 0, "targets.key", "--no-compile", "--no-golden")
     stamp = r.ask("GET", "/v1/tuf/timestamp.json", token=None)
     listed = stamp.json["signed"]["meta"]["snapshot.json"]
