@@ -326,6 +326,13 @@ def rollouts(r, enroll):
     for bad in ({"steps": []}, {"gates": {"max_eror_rate": 1}}, {"when": "soon"}):
         answer = r.ask("POST", "/v1/admin/rollouts", {"model": "cls", "version": "2.0.0", "plan": bad})
         check(f"plan {bad}", answer.code == 400 and answer.json["error"], answer)
+    # A device that falls back to the old version failed the new one.
+    answer = r.ask("POST", "/v1/admin/rollouts", {"model": "cls", "version": "2.0.0", "plan": {
+        "steps": [{"percent": 100}], "gates": {"soak_s": 600, "max_failures": 0}}})
+    fallen = answer.json["id"]
+    r.poll("fleet-2", enroll, models=[running("1.1.0", state="fallback"), running("2.0.0", 0, state="failed")])
+    r.wait("a fall back is a failure", lambda: state_of(r, fallen)["state"] == "rolled_back")
+    check("of one device", "failures refused in step 1: 1 " in state_of(r, fallen)["reason"], state_of(r, fallen))
     # In the shadow, the old version answers on.
     r.ask("POST", "/v1/admin/rollouts", {"model": "cls", "version": "2.0.0", "plan": {
         "steps": [{"percent": 100, "shadow": True}, {"percent": 100}], "gates": {"soak_s": 600}}})
