@@ -207,7 +207,7 @@ def polls(r, enroll):
                 b'{"device_id":"x","models":{}}', b'{"device_id":"x","clock":"now"}', b"\xff\xfe", b'{"device_id":"x"}x'):
         answer = r.ask("POST", "/v1/poll", bad, enroll)
         check(f"poll {bad[:40]!r}", answer.code == 400 and answer.json["error"], answer)
-    check("a poll too large", r.ask("POST", "/v1/poll", b" " * 70000, enroll).code == 413)
+    check("a poll too large", r.ask("POST", "/v1/poll", b" " * 66000, enroll).code == 413)
     codes = [r.poll("greedy", enroll).code for _ in range(60)]
     check("who polls too often waits", 429 in codes and codes[0] == 200, codes)
 
@@ -246,7 +246,11 @@ def telemetry(r, enroll):
             ("not UTF-8", good.replace(b"cls", b"\xff\xff\xff"), {}, 400),
             ("a text for a list", b'{"device_id":"a","batch":"b","records":"c"}', {}, 400),
             ("rubbish behind", good + b"{}", {}, 400)):
-        answer = r.ask("POST", "/v1/telemetry", bad, enroll, headers)
+        try:
+            answer = r.ask("POST", "/v1/telemetry", bad, enroll, headers)
+        except ConnectionResetError:
+            check(f"{name}: only what is too large is cut off", len(bad) > 1 << 20)
+            continue
         check(f"{name}: {code} and a sentence", answer.code == code and answer.json["error"], answer)
     check("nothing of that was counted", total(r) == before + 300, total(r))
     check("a clock in 1970 is no harm", r.batch("cam-20", "cam-20-a:9", [record(1, timestamp=5)], enroll,
