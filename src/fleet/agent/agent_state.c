@@ -76,6 +76,7 @@ LedgeStatus ledge__agent_open(LedgeAgentDir *d, const char *path, bool exclusive
         ledge__agent_path(d, sub, "%s", folders[i]);
         LEDGE_TRY(make_folder(sub, err));
     }
+    LEDGE_TRY(ledge__agent_sync_folder(path, err));
     return exclusive ? take_lock(d, err) : LEDGE_OK;
 }
 

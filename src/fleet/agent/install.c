@@ -267,8 +267,13 @@ LedgeStatus ledge__install_unpack(const LedgeAgentDir *d, const LedgeRelease *r,
     ledge__agent_path(d, fresh, "versions/%s/.new", r->name);
     ledge__agent_path(d, old, "versions/%s/.old", r->name);
     ledge__agent_path(d, folder, "versions/%s/%s", r->name, r->version);
-    if (mkdir(model, 0755) != 0 && errno != EEXIST)
+    if (mkdir(model, 0755) == 0) {
+        char versions[LEDGE_AGENT_PATH];
+        ledge__agent_path(d, versions, "versions");
+        LEDGE_TRY(ledge__agent_sync_folder(versions, err));
+    } else if (errno != EEXIST) {
         return fail(model, "create the folder", err);
+    }
     LEDGE_TRY(ledge__agent_remove_all(fresh, err));
     if (mkdir(fresh, 0755) != 0)
         return fail(fresh, "create the folder", err);
