@@ -6,6 +6,7 @@ _ledge() {
         COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help --version" -- "$word"))
         COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help --version" -- "$word"))
         COMPREPLY=($(compgen -W "inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -37,6 +38,7 @@ _ledge() {
     help) options="inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help" ;;
     help) options="inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help" ;;
     help) options="inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help" ;;
+    help) options="inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

@@ -3,6 +3,7 @@ set -l commands inspect run bench eval compile prune quantize distill certify pr
 set -l commands inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help
 set -l commands inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help
 set -l commands inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help
+set -l commands inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'show operators, parameters, work, sizes, and what would run where'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a run -d 'run a model on pictures or .npy files'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a bench -d 'time a model: latency percentiles, cold start, peak memory'

@@ -385,4 +385,5 @@ help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help ;;
 help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help ;;
 esac

@@ -16,6 +16,7 @@
 #include "fleet/protocol/release.h"
 #include "fleet/protocol/tuf_meta.h"
 #include "image/npy.h"
+#include "ledge/report.h"
 
 #define DAY       ((int64_t)86400)
 #define PATH_SIZE 600
@@ -112,6 +113,32 @@ static int add_named(Push *p, LedgeReleaseRole role, const char *fallback, const
     const bool plain = own && ledge__fleet_is_path(own) &&
                        ledge__release_find(p->release, own) == p->release->n_files;
     return add(p, role, plain ? own : fallback, source);
+}
+
+/* The files beside the model that hold its weights, under the names that it has for them. Their
+ * hashes in a certificate are the model's own business; here they travel. */
+static int add_external(Push *p)
+{
+    LedgeError err = {0};
+    LedgeReport *report = NULL;
+    const char *slash = strrchr(p->model_path, '/');
+    int code = CLI_GO;
+    if (ledge_report_create(p->model_path, &(LedgeModelOptions){0}, &err, &report))
+        return cli_fail(p->model_path, &err);
+    for (size_t i = 0; i < report->n_external_files && code == CLI_GO; i++) {
+        char path[PATH_SIZE];
+        const char *name = report->external_files[i];
+        snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash + 1 - p->model_path) : 0,
+                 p->model_path, name);
+        code = ledge__fleet_is_path(name)
+                   ? add(p, LEDGE_RELEASE_MODEL, name, path)
+                   : cli_fail_with(
+                         p->model_path, LEDGE_ERROR_UNSUPPORTED,
+                         "keeps weights in '%s', which is no plain name; save it as one file",
+                         cli_clean(name));
+    }
+    ledge_report_free(report);
+    return code;
 }
 
 #if defined(__x86_64__)
@@ -261,6 +288,8 @@ static int pack(Push *p)
     p->release->max_latency_ratio = o->latency_ratio * 10000;
     p->release->max_memory_ratio = o->memory_ratio * 10000;
     int code = add_named(p, LEDGE_RELEASE_MODEL, "model.onnx", p->model_path);
+    if (code == CLI_GO)
+        code = add_external(p);
     if (code == CLI_GO)
         code = add(p, LEDGE_RELEASE_CERTIFICATE, "certificate.json", o->certificate);
     if (code == CLI_GO)

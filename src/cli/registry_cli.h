@@ -65,6 +65,7 @@ const char *registry_time(int64_t seconds);
 
 extern const CliCommand registry_init, registry_serve, registry_push, registry_root, registry_list,
     registry_show, registry_promote, registry_retire, registry_gc, registry_devices,
-    registry_groups, registry_rollout, registry_token, registry_audit, registry_events;
+    registry_groups, registry_rollout, registry_token, registry_audit, registry_events,
+    registry_simulate;
 
 #endif

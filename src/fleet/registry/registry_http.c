@@ -165,6 +165,8 @@ static void check_caller(LedgeCall *c)
     } else if (header || !free_for_all) {
         c->refusal =
             ledge__rate_limit_ask(r->strangers, address_of(c), ledge__monotonic()) ? 401 : 429;
+    } else if (!ledge__rate_limit_ask(r->readers, address_of(c), ledge__monotonic())) {
+        c->refusal = 429;
     }
 }
 

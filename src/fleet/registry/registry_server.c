@@ -124,11 +124,12 @@ static LedgeStatus make_limits(LedgeRegistry *r, LedgeError *err)
     const double rate = (double)r->options.polls_per_s;
     r->tokens = ledge__tokens_new();
     r->strangers = ledge__rate_limit_new(10, 50);
+    r->readers = ledge__rate_limit_new(100, 1000);
     if (rate > 0) {
         r->polls = ledge__rate_limit_new(rate, 4 * rate);
         r->batches = ledge__rate_limit_new(10 * rate, 40 * rate);
     }
-    return r->tokens && r->strangers && (rate < 0 || (r->polls && r->batches))
+    return r->tokens && r->strangers && r->readers && (rate < 0 || (r->polls && r->batches))
                ? LEDGE_OK
                : ledge__no_memory(err);
 }
@@ -186,5 +187,6 @@ void ledge__registry_stop(LedgeRegistry *r)
     ledge__rate_limit_free(r->polls);
     ledge__rate_limit_free(r->batches);
     ledge__rate_limit_free(r->strangers);
+    ledge__rate_limit_free(r->readers);
     free(r);
 }

@@ -19,7 +19,9 @@ struct LedgeRegistry {
     LedgeStore *store; /* the database thread's */
     LedgeTasks *tasks, *slow;
     LedgeTokens *tokens;
-    LedgeRateLimit *polls, *batches, *strangers;
+    LedgeRateLimit *polls, *batches; /* by device */
+    LedgeRateLimit *strangers,
+        *readers; /* by address: with no token that is known; where none is asked */
     atomic_int active;
     atomic_uint_fast64_t codes[LEDGE_REGISTRY_CODES], n_polls, n_batches, n_records, n_duplicates;
     atomic_uint_fast64_t n_upload;

@@ -42,6 +42,12 @@ static LedgeGateView at_most(const char *name, double bound, double have, bool k
                            have, bound};
 }
 
+static void put_off(LedgeGateView *g)
+{
+    if (g->state == LEDGE_GATE_WAITS)
+        g->state = LEDGE_GATE_OFF;
+}
+
 static double part(int64_t n, int64_t of)
 {
     return of > 0 ? (double)n / (double)of : 0;
@@ -63,12 +69,17 @@ void ledge__rollout_gates(const LedgeRolloutPlan *plan, const LedgeRollout *r,
     out[3] = at_most("p90_us", (double)g->max_p90_us, (double)e->p90_us, enough && e->p90_us > 0);
     out[4] = at_most("p90_ratio", g->max_p90_ratio, part(e->p90_us, e->old_p90_us),
                      enough && e->p90_us > 0 && e->old_p90_us > 0);
-    /* Nothing to compare with is no reason to wait for ever: the first version of a model. */
-    if (out[4].state == LEDGE_GATE_WAITS && enough && e->old_samples == 0)
-        out[4].state = LEDGE_GATE_OFF;
+    /* A model in the shadow fails and serves nobody; and nothing to compare with, as with the first
+     * version of a model, is no reason to wait for ever. */
+    if (enough && e->samples == 0)
+        put_off(&out[2]);
+    if (enough && step->shadow && e->p90_us == 0)
+        put_off(&out[3]);
+    if (enough && (e->old_samples == 0 || (step->shadow && e->p90_us == 0)))
+        put_off(&out[4]);
     out[5] = at_most("drift", g->max_drift, part(e->drifting, e->judged), enough && e->judged > 0);
-    if (out[5].state == LEDGE_GATE_WAITS && enough && e->judged == 0)
-        out[5].state = LEDGE_GATE_OFF; /* no device watches for drift */
+    if (enough && e->judged == 0) /* no device watches for drift */
+        put_off(&out[5]);
     out[6] = at_most("agreement", g->min_agreement < 0 || !step->shadow ? -1 : 1,
                      part(e->shadow_agree, e->shadow_count), enough && e->shadow_count > 0);
     out[6].bound = g->min_agreement;

@@ -29,6 +29,7 @@ typedef struct Cohort {
     size_t n, n_answering, n_places, room;
     Sample *now, *before; /* per device: of the new version and of the old one */
     size_t n_now, n_before, sample_room;
+    int64_t last_failed; /* a device that failed the version and fell back is one failure */
 } Cohort;
 
 static void cohort_free(Cohort *c)
@@ -124,6 +125,12 @@ static bool sample_room(Cohort *c)
     return true;
 }
 
+static void count_failure(Cohort *c, LedgeEvidence *e, int64_t device)
+{
+    e->failed += c->last_failed != device;
+    c->last_failed = device;
+}
+
 /* One row of EVIDENCE: a device and a version that it has or had. */
 static void weigh(LedgeSql *db, const LedgeLiveRollout *r, Cohort *c, LedgeEvidence *e)
 {
@@ -134,6 +141,10 @@ static void weigh(LedgeSql *db, const LedgeLiveRollout *r, Cohort *c, LedgeEvide
     const bool is_new = strcmp(ledge__sql_text(db, q, 1), r->to) == 0;
     if (!is_new) {
         e->old_samples += samples;
+        /* The old version stands in for the new one. */
+        if (strcmp(state, "fallback") == 0 && has(c->ids, c->n, id) &&
+            ledge__sql_int(db, q, 9) >= r->at.entered)
+            count_failure(c, e, id);
         if (p90 > 0 && samples > 0)
             c->before[c->n_before++] = (Sample){p90, samples};
         return;
@@ -141,7 +152,7 @@ static void weigh(LedgeSql *db, const LedgeLiveRollout *r, Cohort *c, LedgeEvide
     if (!has(c->ids, c->n, id))
         return;
     if (strcmp(state, "failed") == 0 || strcmp(state, "fallback") == 0) {
-        e->failed++;
+        count_failure(c, e, id);
     } else if (strcmp(state, "running") == 0 && has(c->answering, c->n_answering, id)) {
         e->running++;
         e->judged += drift >= LEDGE_FLEET_DRIFT_FINE;

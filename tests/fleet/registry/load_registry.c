@@ -39,10 +39,11 @@ static Bytes request(const char *path, const char *extra, const char *body, size
     Bytes b = {malloc(size + 1000), 0};
     if (!b.p)
         exit(1);
-    b.n = (size_t)snprintf(b.p, 1000,
-                           "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%sContent-Length: "
-                           "%zu\r\n\r\n",
-                           path, token, extra, size);
+    b.n = (size_t)snprintf(
+        b.p, 1000,
+        "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%sContent-Length: "
+        "%zu\r\n\r\n",
+        path, token, extra, size);
     memcpy(b.p + b.n, body, size);
     b.n += size;
     return b;
@@ -57,7 +58,8 @@ static Bytes batch(int device, int serial)
     LedgeBatchHead head = {.clock_us = (int64_t)time(NULL) * 1000000};
     FILE *to = open_memstream(&text, &n);
     snprintf(head.device_id, sizeof head.device_id, "load-%d", device);
-    snprintf(head.batch, sizeof head.batch, "load-%d-%ld-%ld:%d", device, (long)getpid(), (long)time(NULL), serial);
+    snprintf(head.batch, sizeof head.batch, "load-%d-%ld-%ld:%d", device, (long)getpid(),
+             (long)time(NULL), serial);
     ledge__batch_write_head(&w, to, &head);
     ledge__batch_write_list(&w, LEDGE_BATCH_RECORDS);
     for (int i = 0; i < RECORDS; i++) {
@@ -69,7 +71,8 @@ static Bytes batch(int device, int serial)
                                   .drift = LEDGE_FLEET_DRIFT_FINE,
                                   .model = "mobilenet",
                                   .version = "1.4.0"};
-        snprintf(r.request_hash, sizeof r.request_hash, "%08x%08x", (unsigned)rand(), (unsigned)rand());
+        snprintf(r.request_hash, sizeof r.request_hash, "%08x%08x", (unsigned)rand(),
+                 (unsigned)rand());
         ledge__batch_write_record(&w, &r);
     }
     ledge__batch_write_end(&w);
@@ -84,12 +87,15 @@ static Bytes batch(int device, int serial)
 static Bytes poll_of(int device)
 {
     char body[600];
-    const int n = snprintf(body, sizeof body,
-                           "{\"device_id\":\"load-%d\",\"agent\":\"ledge-0.1.0\",\"platform\":{\"arch\":\"x86-64\","
-                           "\"level\":\"avx2\",\"cores\":4},\"labels\":{\"site\":\"berlin\"},\"clock\":%ld,\"uptime_s\":100,"
-                           "\"models\":[{\"name\":\"mobilenet\",\"version\":\"1.4.0\",\"state\":\"running\",\"since_s\":10,"
-                           "\"window\":{\"count\":100,\"errors\":0,\"p90_us\":5000,\"drift\":\"fine\"}}]}",
-                           device, (long)time(NULL));
+    const int n = snprintf(
+        body, sizeof body,
+        "{\"device_id\":\"load-%d\",\"agent\":\"ledge-0.1.0\",\"platform\":{\"arch\":\"x86-64\","
+        "\"level\":\"avx2\",\"cores\":4},\"labels\":{\"site\":\"berlin\"},\"clock\":%ld,\"uptime_"
+        "s\":100,"
+        "\"models\":[{\"name\":\"mobilenet\",\"version\":\"1.4.0\",\"state\":\"running\",\"since_"
+        "s\":10,"
+        "\"window\":{\"count\":100,\"errors\":0,\"p90_us\":5000,\"drift\":\"fine\"}}]}",
+        device, (long)time(NULL));
     return request("/v1/poll", "", body, (size_t)n);
 }
 
@@ -101,7 +107,9 @@ typedef struct Line {
 
 static int open_line(void)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
         exit(1);
@@ -142,7 +150,8 @@ int main(int argc, char **argv)
         return 2;
     port = atoi(argv[1]);
     token = argv[2];
-    const int is_records = argv[3][0] == 'r', lines = argc > 5 ? atoi(argv[5]) : 64, devices = argc > 6 ? atoi(argv[6]) : 1000;
+    const int is_records = argv[3][0] == 'r', lines = argc > 5 ? atoi(argv[5]) : 64,
+              devices = argc > 6 ? atoi(argv[6]) : 1000;
     const double seconds = atof(argv[4]);
     const int n = is_records ? BATCHES : devices;
     Bytes *all = calloc((size_t)n, sizeof *all);
@@ -180,7 +189,7 @@ int main(int argc, char **argv)
         }
     }
     const double took = now() - start;
-    printf("%s: %d answered in %.2f s, %.0f %s/s, %d refused\n", argv[3], good, took, good * (is_records ? RECORDS : 1) / took,
-           argv[3], bad);
+    printf("%s: %d answered in %.2f s, %.0f %s/s, %d refused\n", argv[3], good, took,
+           good * (is_records ? RECORDS : 1) / took, argv[3], bad);
     return bad != 0;
 }

@@ -119,7 +119,7 @@ class Registry:
             body = json.dumps(body)
         try:
             c.request(method, path, body, h)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             pass  # the answer came before the body was taken
         answer = Answer(c.getresponse())
         if not connection:

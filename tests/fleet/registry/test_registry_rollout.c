@@ -140,6 +140,8 @@ static void a_shadow_is_judged_by_agreement(void **state)
     LedgeGateView gates[LEDGE_GATES];
     ledge__rollout_gates(&plan, &r, &e, gates);
     assert_int_equal(gates[6].state, LEDGE_GATE_HOLDS);
+    e.old_samples = 1000, e.old_p90_us = 500; /* it answers nobody: no errors, no latency */
+    assert_int_equal(ledge__rollout_turn(&plan, &r, &e, 0), LEDGE_TURN_DONE);
 }
 
 static void failure_pauses_where_asked(void **state)

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""The registry over TLS with client certificates, and with an S3 that fails in every way.
+
+Usage: test_registry_places.py LEDGE SOURCE_ROOT"""
+import hashlib
+import http.client
+import http.server
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from registry_rig import Answer, Registry, check, finish
+
+LEDGE, ROOT = sys.argv[1:3]
+MODEL = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
+
+
+# ---- TLS ----
+
+def certificate(folder, name, subject, issuer=None, extra=""):
+    """A key and a certificate: of its own, or signed by `issuer`."""
+    key, request, pem = (os.path.join(folder, name + end) for end in (".key", ".csr", ".pem"))
+    run = lambda *words: subprocess.run(["openssl", *words], check=True, capture_output=True)
+    run("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    if not issuer:
+        run("req", "-x509", "-new", "-key", key, "-subj", subject, "-days", "2", "-out", pem)
+        return
+    run("req", "-new", "-key", key, "-subj", subject, "-out", request)
+    text = os.path.join(folder, name + ".ext")
+    with open(text, "w") as f:
+        f.write(extra or "basicConstraints=CA:FALSE\n")
+    ca = os.path.join(folder, issuer)
+    run("x509", "-req", "-in", request, "-CA", ca + ".pem", "-CAkey", ca + ".key", "-CAcreateserial", "-days", "2",
+        "-extfile", text, "-out", pem)
+
+
+def over_tls(r, method, path, body=None, token=None, shown=None):
+    context = ssl.create_default_context(cafile=r.path("ca.pem"))
+    if shown:
+        context.load_cert_chain(r.path(shown + ".pem"), r.path(shown + ".key"))
+    c = http.client.HTTPSConnection("localhost", r.port, timeout=30, context=context)
+    c.request(method, path, json.dumps(body) if body is not None else None,
+              {"Authorization": f"Bearer {token}"} if token else {})
+    return Answer(c.getresponse())
+
+
+def tls():
+    r = Registry(LEDGE)
+    certificate(r.work, "ca", "/CN=the authority")
+    certificate(r.work, "server", "/CN=localhost", "ca", "subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    certificate(r.work, "cam-7", "/CN=cam-7", "ca")
+    certificate(r.work, "bad", "/CN=..%2Fx y", "ca")
+    certificate(r.work, "stranger", "/CN=cam-7")
+    r.serve_options = ("--tls-cert", r.path("server.pem"), "--tls-key", r.path("server.key"), "--client-ca", r.path("ca.pem"))
+    with r:
+        poll = {"device_id": "cam-7"}
+        check("over TLS with a token", over_tls(r, "GET", "/v1/admin/models", token=r.token).code == 200)
+        check("without anything", over_tls(r, "POST", "/v1/poll", poll).code == 401)
+        answer = over_tls(r, "POST", "/v1/poll", poll, shown="cam-7")
+        check("a certificate is as good as a token", answer.code == 200, answer)
+        answer = over_tls(r, "POST", "/v1/poll", {"device_id": "cam-8"}, shown="cam-7")
+        check("for that device alone", answer.code == 403, answer)
+        check("and for no more than a device", over_tls(r, "GET", "/v1/admin/models", shown="cam-7").code == 403)
+        for name in ("stranger", "bad"):
+            try:
+                code = over_tls(r, "POST", "/v1/poll", poll, shown=name).code
+            except (ssl.SSLError, OSError):
+                code = 401  # refused in the handshake
+            check(f"not {name}'s", code == 401, code)
+        os.environ["LEDGE_REGISTRY"] = f"https://localhost:{r.port}"
+        out = subprocess.run([LEDGE, "registry", "list", "--ca", r.path("ca.pem")], capture_output=True, text=True,
+                             env=dict(os.environ, LEDGE_REGISTRY_TOKEN=r.token))
+        check("the command line too", out.returncode == 0, out.stderr)
+        out = subprocess.run([LEDGE, "registry", "list"], capture_output=True, text=True,
+                             env=dict(os.environ, LEDGE_REGISTRY_TOKEN=r.token))
+        check("and trusts no other authority", out.returncode == 1 and "cannot be reached" in out.stderr, out.stderr)
+
+
+# ---- an S3 that fails ----
+
+class Bucket(http.server.BaseHTTPRequestHandler):
+    """Keeps objects in memory, and does what `faults` say first: a code, "close" or "lie"."""
+    protocol_version = "HTTP/1.1"
+    objects, faults, asked = {}, [], []
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, code, body=b"", **headers):
+        self.send_response(code)
+        for k, v in headers.items():
+            self.send_header(k, v)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def fault(self):
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        Bucket.asked.append((self.command, self.path, self.headers.get("Authorization", "")[:16]))
+        now = Bucket.faults.pop(0) if Bucket.faults else None
+        if now == "close":
+            self.close_connection = True
+            self.connection.close()
+            return True
+        if isinstance(now, int):
+            self.answer(now, b"<Error/>")
+            return True
+        self.lie = now == "lie"
+        return False
+
+    def do_PUT(self):
+        if not self.fault():
+            Bucket.objects[self.path] = self.body
+            self.answer(200, ETag='"e"')
+
+    def do_GET(self):
+        if not self.fault():
+            body = Bucket.objects.get(self.path)
+            self.answer(*((404, b"") if body is None else (200, body[::-1] if self.lie else body)))
+
+    def do_DELETE(self):
+        if not self.fault():
+            Bucket.objects.pop(self.path, None)
+            self.answer(204)
+
+
+def s3():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", TMPDIR="/tmp")
+    where = f"s3://bucket/models?endpoint=http://127.0.0.1:{server.server_port}"
+    with Registry(LEDGE, blobs=where) as r:
+        def put(bytes_):
+            return r.ask("PUT", "/v1/admin/blobs/" + hashlib.sha256(bytes_).hexdigest(), bytes_)
+        check("a file goes up", put(b"one").code == 201)
+        check("signed", Bucket.asked[-1][2] == "AWS4-HMAC-SHA256", Bucket.asked[-1])
+        for faults in ([500], [503, 500], ["close"], [500, "close"]):
+            Bucket.faults[:] = faults
+            check(f"{faults} are tried again", put(repr(faults).encode()).code == 201)
+        Bucket.faults[:] = [500, 500, 500]
+        answer = put(b"never")
+        check("but not for ever", answer.code == 503 and "S3 answered 500" in answer.json["error"], answer)
+        check("and what failed is not there", r.ask("GET", "/v1/admin/blobs/" + hashlib.sha256(b"never").hexdigest()).code == 404)
+        Bucket.faults[:] = [403]
+        n = len(Bucket.asked)
+        answer = put(b"forbidden")
+        check("403 says what to look at", answer.code == 503 and "keys" in answer.json["error"], answer)
+        check("and is asked once", len(Bucket.asked) == n + 1)
+        Bucket.faults[:] = [404]
+        check("no bucket", put(b"x").code == 503)
+        Bucket.faults.clear()
+        push = ("push", MODEL, "--name", "cls", "--key", r.path("targets.key"), "--force", "--reason", "x", "--no-compile",
+                "--no-golden", "--version")
+        r.verb(*push, "1.0.0")
+        # The last request of a push is for release.json, which the registry reads back.
+        seen = len(Bucket.asked)
+        r.verb(*push, "1.0.1")
+        Bucket.faults[:] = [None] * (len(Bucket.asked) - seen - 1) + ["lie"]
+        out = r.verb(*push, "1.0.2", code=1)
+        check("wrong bytes are seen", "other bytes" in out, out)
+        check("and the version is not there", "1.0.2" not in r.verb("list"))
+        Bucket.faults.clear()
+        r.verb(*push, "1.0.2")
+        shown = json.loads(r.verb("show", "cls", "1.0.2", "--json"))
+        address = r.ask("GET", "/v1/blobs/" + shown["files"][0]["sha256"]).headers["location"]
+        check("devices get an address that ends", "X-Amz-Expires=900" in address and "X-Amz-Signature=" in address, address)
+    server.shutdown()
+
+
+if shutil.which("openssl"):
+    tls()
+s3()
+sys.exit(finish())
