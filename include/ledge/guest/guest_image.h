@@ -159,14 +159,17 @@ static inline float *guest_prepare(const GuestPrepare *p, const uint8_t *rgb, ui
                  : made                    ? malloc((size_t)cw * ch * 12)
                                            : NULL;
     const uint32_t left = (w - cw) / 2, top = (h - ch) / 2;
-    for (uint32_t y = 0; out && y < ch; y++)
-        for (uint32_t x = 0; x < cw; x++)
-            for (uint32_t c = 0; c < 3; c++) {
-                const uint8_t b = from[((size_t)(top + y) * w + left + x) * 3 + (p->bgr ? 2 - c : c)];
-                const size_t at = p->nhwc ? ((size_t)y * cw + x) * 3 + c
-                                          : ((size_t)c * ch + y) * cw + x;
-                out[at] = (float)((b * p->scale - p->mean[c]) / p->std[c]);
-            }
+    for (uint32_t c = 0; out && c < 3; c++) {
+        float level[256]; /* what each byte stands for */
+        for (int b = 0; b < 256; b++)
+            level[b] = (float)((b * p->scale - p->mean[c]) / p->std[c]);
+        for (uint32_t y = 0; y < ch; y++) {
+            const uint8_t *in = from + ((size_t)(top + y) * w + left) * 3 + (p->bgr ? 2 - c : c);
+            float *to = p->nhwc ? out + (size_t)y * cw * 3 + c : out + ((size_t)c * ch + y) * cw;
+            for (uint32_t x = 0; x < cw; x++)
+                to[x * (p->nhwc ? 3 : 1)] = level[in[(size_t)x * 3]];
+        }
+    }
     free(made);
     memcpy(dims, p->nhwc ? (uint32_t[]){1, ch, cw, 3} : (uint32_t[]){1, 3, ch, cw}, 16);
     return out;
