@@ -1,9 +1,10 @@
 #!/bin/sh
 # ledge wasm: what is built runs, hostile guests end and the host does not, bad files are refused.
-# Needs wabt (wat2wasm, wasm2c); LEDGE_WASM2C names another wasm2c. Without it this is skipped.
+# $3: many_traps. Needs wabt (wat2wasm, wasm2c); LEDGE_WASM2C names another wasm2c. Without it this is skipped.
 . "$(dirname "$0")/../cli/common.sh"
 command -v wat2wasm >/dev/null && command -v "${LEDGE_WASM2C:-wasm2c}" >/dev/null || exit 77
 export XDG_CACHE_HOME="$work/cache"
+many_traps=$3
 guests=$(dirname "$0")/guests
 
 for g in hostile missing hello; do
@@ -128,6 +129,8 @@ for bounds in guard explicit; do
     one_sentence
     expect 1 wasm run "$work/hostile.lwm" --isolate process --invoke read_past
     err 'access outside its memory'
+    checks=$((checks + 1))
+    "$many_traps" "$work/hostile.lwm" >"$work/out" 2>"$work/err" || fail "many traps, $bounds"
 done
 # Explicit checks need no 8 GiB of addresses; guard pages say so.
 (ulimit -v 4000000 && "$ledge" wasm run "$work/hostile.lwm" --invoke fine 1 2) >"$work/out" 2>"$work/err"
