@@ -28,6 +28,17 @@ err 'no C compiler'
 one_sentence
 expect 2 wasm build "$work/hello.wasm" -o "$work/x.lwm" --target sparc
 [ ! -e "$work/x.lwm" ] || fail 'a refused build left a file'
+# SIMD, by wabts that have it; others say so
+printf '(module (memory (export "memory") 1) (func (export "sum") (result i32) (i32x4.extract_lane 1 (i32x4.add (v128.const i32x4 1 2 3 4) (i32x4.splat (i32.load (i32.const 0)))))))' >"$work/simd.wat"
+wat2wasm --enable-simd "$work/simd.wat" -o "$work/simd.wasm" 2>/dev/null || wat2wasm "$work/simd.wat" -o "$work/simd.wasm"
+if "$ledge" wasm build "$work/simd.wasm" -o "$work/simd.lwm" >"$work/out" 2>"$work/err"; then
+    expect 0 wasm run "$work/simd.lwm" --invoke sum
+    out '^2$'
+else
+    last='SIMD without the means'
+    err 'SIMD.*(Debian 13|libsimde-dev)|libsimde-dev'
+    one_sentence
+fi
 head -c 100 "$work/hostile.wasm" >"$work/cut.wasm"
 expect 3 wasm build "$work/cut.wasm" -o "$work/x.lwm"
 err 'damaged'
