@@ -69,8 +69,11 @@ static void print_names(const char *what, const LwmFunctionName *names, size_t n
 {
     printf("%-9s %zu\n", what, n);
     for (size_t i = 0; i < n; i++)
-        printf("  %s%s%s %s\n", names[i].module ? cli_clean(names[i].module) : "",
-               names[i].module ? "." : "", cli_clean(names[i].name), cli_clean(names[i].signature));
+        printf("  %s%s%s %s%s\n", names[i].module ? cli_clean(names[i].module) : "",
+               names[i].module ? "." : "", cli_clean(names[i].name), cli_clean(names[i].signature),
+               names[i].module && !ledge__guest_has(names[i].module, names[i].name)
+                   ? "  NOT IN LEDGE"
+                   : "");
 }
 
 static void print_file(const LwmFile *f)

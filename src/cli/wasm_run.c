@@ -25,6 +25,7 @@ typedef struct Job {
     LedgeGuestCounts counts;
     uint64_t value; /* of --invoke */
     bool has_value;
+    bool ended; /* the guest did, by itself: there is a result and no error */
 } Job;
 
 /* ---- what the guest gets ---- */
@@ -141,16 +142,27 @@ static int read_values(const Job *j, const char *signature, uint64_t *values, si
     return CLI_GO;
 }
 
-/* What the result means for the exit status. */
+/* What the result means for the exit status: a guest that failed for want of memory or of a model
+ * was run the wrong way, which is no fault of its own. */
 static int judge(Job *j)
 {
-    if (j->result.end == LEDGE_GUEST_TRAPPED)
-        return cli_fail_with(NULL, LEDGE_ERROR_RUNTIME, "%s", j->result.sentence);
-    const bool failed = j->result.end == LEDGE_GUEST_EXITED && j->result.code != 0;
-    if (failed && j->counts.grow_refused)
-        cli_warn("the guest used %u of at most %u pages of memory and was refused more; "
-                 "--memory-page-limit raises that",
-                 j->counts.pages, j->counts.most_pages);
+    const LedgeGuestCounts *c = &j->counts;
+    const bool trapped = j->result.end == LEDGE_GUEST_TRAPPED;
+    const bool failed = trapped || (j->result.end == LEDGE_GUEST_EXITED && j->result.code != 0);
+    if (trapped)
+        return cli_fail_with(NULL, c->grow_refused ? LEDGE_ERROR_LIMIT : LEDGE_ERROR_RUNTIME, "%s",
+                             j->result.sentence);
+    if (failed && c->grow_refused)
+        return cli_fail_with(NULL, LEDGE_ERROR_LIMIT,
+                             "the guest failed (exit %u) and uses %u of at most %u pages of memory; it "
+                             "was refused more: --memory-page-limit raises that",
+                             j->result.code, c->pages, c->most_pages);
+    if (failed && c->missing_model)
+        return cli_fail_with(NULL, LEDGE_ERROR_NOT_FOUND,
+                             "the guest failed (exit %u) and asked for a model called '%s', which is not "
+                             "there: --nn-preload %s=PATH gives it",
+                             j->result.code, cli_clean(c->missing_model), cli_clean(c->missing_model));
+    j->ended = true;
     return j->result.end == LEDGE_GUEST_EXITED ? (int)(j->result.code & 255) : CLI_OK;
 }
 
@@ -164,6 +176,7 @@ static int call(Job *j, LedgeGuest *g)
     if (exports(j, "_initialize", &signature) &&
         ledge__guest_call(g, "_initialize", values, 64, &err, &j->result))
         return cli_fail(NULL, &err);
+    j->counts = ledge__guest_counts(g);
     if (j->result.end != LEDGE_GUEST_RETURNED)
         return judge(j);
     if (!exports(j, name, &signature))
@@ -238,7 +251,7 @@ static int run_and_tell(Job *j)
 {
     const int code = run_on_thread(j);
     fflush(stdout);
-    if (j->o->json && (code == CLI_OK || j->result.end == LEDGE_GUEST_EXITED)) {
+    if (j->o->json && j->ended) {
         const int told = cli_print_json(result_json(j));
         return told == CLI_OK ? code : told;
     }

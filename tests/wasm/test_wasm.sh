@@ -59,6 +59,8 @@ expect 3 wasm run "$work/hello.lwm" --invoke nothing
 one_sentence
 expect 3 wasm run "$work/missing"
 expect 0 wasm build "$work/missing.wasm" -o "$work/missing.lwm"
+expect 0 wasm info "$work/missing.lwm"
+out 'launch_missiles i:  NOT IN LEDGE'
 expect 3 wasm run "$work/missing.lwm"
 err 'imports env.launch_missiles, which ledge does not have'
 one_sentence
@@ -109,7 +111,8 @@ for bounds in guard explicit; do
         invoke 0 grow $n
         out '^-1$'
     done
-    invoke 1 grow_and_fail
+    invoke 3 grow_and_fail
+    one_sentence
     err 'uses 2 of at most 50 pages of memory and was refused more: --memory-page-limit'
     # errno 21: fault, 28: invalid, 8: no such descriptor
     for pair in write_bad:21 write_list_past:21 write_many:28 random_past:21; do

@@ -78,8 +78,10 @@ classify() {
 classify 0 net
 json "o['predictions'][0]['class_id'] == 0 and len(o['predictions']) == 5 and o['predictions'][0]['confidence'] > 0.5"
 cp "$work/out" "$work/answer"
-classify 1 nothing
+classify 3 nothing
 out 'errno 8: no model is called'
+err "asked for a model called 'nothing'"
+one_sentence
 expect 3 wasm run "$work/classify.lwm" --nn-preload net="$work/gone.onnx" -- net /in/stop.ppm
 one_sentence
 expect 2 wasm run "$work/classify.lwm" --nn-preload "$net"

@@ -26,6 +26,9 @@ void ledge__guest_close(LedgeGuestModule *module); /* after all its instances; N
 const LwmFile *ledge__guest_file(const LedgeGuestModule *module);
 const char *ledge__guest_target(const LedgeGuestModule *module);
 
+/* Does ledge have this function for guests to import? */
+bool ledge__guest_has(const char *module, const char *name);
+
 /* ---- instances ---- */
 
 typedef struct LedgeGuestDir {
@@ -64,6 +67,7 @@ typedef struct LedgeGuestCounts {
     uint32_t pages, most_pages;
     bool grow_refused; /* the guest asked for memory over the limit */
     uint64_t host_calls;
+    const char *missing_model; /* the last name that no model had; NULL: none. The guest's */
     LedgeNnCounts nn;
 } LedgeGuestCounts;
 

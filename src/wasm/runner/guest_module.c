@@ -25,27 +25,25 @@ static void run_nn(LedgeGuest *g, uint64_t *values, const GuestFunction *self)
     values[0] = (uint64_t)ledge__nn_call(g->nn, self->nn, memory, args);
 }
 
+enum {
+#define NN_FUNCTION(module, name, params) INDEX_##module##_##name,
+#include "wasm/wasi_nn/nn_functions.def"
+#undef NN_FUNCTION
+};
+
+#define TAKES_1 "i:i"
+#define TAKES_2 "ii:i"
+#define TAKES_3 "iii:i"
+#define TAKES_4 "iiii:i"
+#define TAKES_5 "iiiii:i"
+#define TAKES_6 "iiiiii:i"
 static const GuestFunction nn_functions[] = {
-#define NN_FUNCTION(module, name, params) {#module, #name, NULL, run_nn, NULL},
+#define NN_FUNCTION(module, name, params)                                                          \
+    {#module, #name, TAKES_##params, run_nn, &ledge__nn_functions[INDEX_##module##_##name]},
 #include "wasm/wasi_nn/nn_functions.def"
 #undef NN_FUNCTION
 };
 enum { N_NN = sizeof nn_functions / sizeof *nn_functions };
-
-/* The table above with what is only known elsewhere, filled in once. */
-static const GuestFunction *nn_function(size_t i)
-{
-    static const char *const signatures[] = {":i", "i:i", "ii:i", "iii:i", "iiii:i", "iiiii:i",
-                                             "iiiiii:i"};
-    static GuestFunction full[N_NN];
-    if (!full[i].name) {
-        GuestFunction f = nn_functions[i];
-        f.nn = &ledge__nn_functions[i];
-        f.signature = signatures[f.nn->params];
-        full[i] = f;
-    }
-    return &full[i];
-}
 
 const GuestFunction *ledge__guest_function(const char *module, const char *name)
 {
@@ -54,8 +52,13 @@ const GuestFunction *ledge__guest_function(const char *module, const char *name)
             return f;
     for (size_t i = 0; i < N_NN; i++)
         if (strcmp(nn_functions[i].module, module) == 0 && strcmp(nn_functions[i].name, name) == 0)
-            return nn_function(i);
+            return &nn_functions[i];
     return NULL;
+}
+
+bool ledge__guest_has(const char *module, const char *name)
+{
+    return ledge__guest_function(module, name) != NULL;
 }
 
 static LedgeStatus join_imports(LedgeGuestModule *m, const char *where, LedgeError *err)
@@ -337,5 +340,6 @@ LedgeGuestCounts ledge__guest_counts(LedgeGuest *g)
                               .most_pages = g->most_pages,
                               .grow_refused = g->grow_refused,
                               .host_calls = g->host_calls,
+                              .missing_model = ledge__nn_missing(g->nn),
                               .nn = ledge__nn_counts(g->nn)};
 }

@@ -2,11 +2,11 @@
 #include "wasm/wasi_nn/nn_state.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "ledge/provider.h"
 
 enum { ENCODING_ONNX = 1, ENCODING_AUTO = 5 };
-#define NAME_MAX_BYTES   256
 #define CONFIG_MAX_BYTES ((uint32_t)64 << 10)
 
 /* The CPU is always there. Others are found by asking, which costs a child process each, once. */
@@ -201,14 +201,17 @@ static NnErrno load_named(LedgeNn *nn, const uint8_t *name, uint32_t size, const
     if (e)
         return e;
     const NnNamed *named =
-        nn->o.names && size <= NAME_MAX_BYTES
+        nn->o.names && size <= NN_NAME_BYTES
             ? ledge__nn_names_find(nn->o.names, (const char *)name, size, &err, &status)
             : NULL;
     nn->compute_ns += ledge__nn_now() - begin;
-    if (!named && status == LEDGE_ERROR_NOT_FOUND && !err.message[0])
+    if (!named && status == LEDGE_ERROR_NOT_FOUND && !err.message[0]) {
+        snprintf(nn->missing, sizeof nn->missing, "%.*s",
+                 (int)(size < NN_NAME_BYTES ? size : NN_NAME_BYTES), name);
         return ledge__nn_fail(nn, NN_NOT_FOUND,
                               "no model is called '%.*s'; --nn-preload NAME=PATH gives it",
-                              (int)(size < NAME_MAX_BYTES ? size : NAME_MAX_BYTES), name);
+                              (int)(size < NN_NAME_BYTES ? size : NN_NAME_BYTES), name);
+    }
     if (!named)
         return ledge__nn_fail_status(nn, status, &err);
     e = new_graph(nn, &g);

@@ -66,6 +66,8 @@ void *ledge__nn_table_take(NnTable *t, uint32_t handle);      /* the same, and o
 
 /* ---- objects ---- */
 
+enum { NN_NAME_BYTES = 256 };
+
 typedef enum NnTarget { NN_CPU = 0, NN_GPU = 1, NN_TPU = 2 } NnTarget;
 
 typedef struct NnGraph {
@@ -98,6 +100,7 @@ struct LedgeNn {
     _Atomic uint64_t compute_ns;
     _Atomic uint64_t deadline; /* of the computation that runs, on ledge__nn_now's clock */
     char last_error[sizeof(LedgeError)];
+    char missing[NN_NAME_BYTES + 1]; /* a name that was asked for in vain */
 };
 
 void ledge__nn_graph_release(LedgeNn *nn, NnGraph *g);

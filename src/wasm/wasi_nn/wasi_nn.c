@@ -239,6 +239,11 @@ LedgeNnCounts ledge__nn_counts(LedgeNn *nn)
     return c;
 }
 
+const char *ledge__nn_missing(const LedgeNn *nn)
+{
+    return nn->missing[0] ? nn->missing : NULL;
+}
+
 /* ---- calls ---- */
 
 const LedgeNnFunction ledge__nn_functions[] = {

@@ -72,6 +72,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__nn_new(const LedgeNnOptions *options, LedgeN
 /* Frees all that the guest left behind; NULL is legal. Not while a call runs. */
 void ledge__nn_free(LedgeNn *nn);
 LedgeNnCounts ledge__nn_counts(LedgeNn *nn);
+/* The last name that the guest asked for and no model has; NULL: there was none. The instance's. */
+const char *ledge__nn_missing(const LedgeNn *nn);
 
 /* ---- calls ---- */
 
