@@ -230,16 +230,13 @@ static int run_on_thread(Job *j)
 
 static json_t *result_json(const Job *j)
 {
-    static const char *const ends[] = {"returned", "exited", "trapped"};
+    static const char *const ends[] = {"returned", "exited"};
     const LedgeGuestCounts *c = &j->counts;
-    return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o, s:f, s:f, s:I, s:I, s:b, s:I, s:I, s:I, s:f, s:I}",
+    return json_pack("{s:o, s:s, s:s, s:I, s:o, s:f, s:f, s:I, s:I, s:b, s:I, s:I, s:I, s:f, s:I}",
                      "file", cli_json_text(j->args->items[1]), "target",
                      ledge__guest_target(j->module), "end", ends[j->result.end], "exit_code",
                      (json_int_t)j->result.code, "value",
-                     j->has_value ? json_integer((json_int_t)j->value) : json_null(), "trap",
-                     j->result.end == LEDGE_GUEST_TRAPPED ? cli_json_text(j->result.sentence)
-                                                          : json_null(),
-                     "open_ms", (double)j->opened_ns / 1e6, "instantiate_ms",
+                     j->has_value ? json_integer((json_int_t)j->value) : json_null(), "open_ms", (double)j->opened_ns / 1e6, "instantiate_ms",
                      (double)j->made_ns / 1e6, "pages", (json_int_t)c->pages, "most_pages",
                      (json_int_t)c->most_pages, "grow_refused", (int)c->grow_refused, "host_calls",
                      (json_int_t)c->host_calls, "nn_calls", (json_int_t)c->nn.calls, "nn_refused",
