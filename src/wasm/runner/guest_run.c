@@ -241,8 +241,7 @@ static const char *what_of(LwmTrap trap)
         [LWM_TRAP_INDIRECT] = "indirect call of no function or of another type",
         [LWM_TRAP_STACK] = "call stack exhausted",
         [LWM_TRAP_TIME] = "time limit reached",
-        [LWM_TRAP_HOST_MEMORY] = "no host memory or address space for its memory or tables (a lower "
-                                 "--memory-page-limit may do)",
+        [LWM_TRAP_HOST_MEMORY] = "no host memory or addresses for it (a lower --memory-page-limit may do)",
         [LWM_TRAP_OTHER] = "trap",
     };
     return (size_t)trap < sizeof texts / sizeof *texts ? texts[trap] : "trap";
