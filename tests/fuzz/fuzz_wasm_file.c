@@ -1,5 +1,6 @@
-/* Fuzz target of .wasm and .lwm files: any bytes, no read outside them, a sentence for each refusal.
- * An input that does not begin like a .wasm is taken as a .lwm whose hash is set right first. */
+/* Fuzz target of .wasm and .lwm files: any bytes, no read outside them, a sentence for each
+ * refusal. An input that does not begin like a .wasm is taken as a .lwm whose hash is set right
+ * first. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -93,9 +93,11 @@ static char *request(const uint8_t *rgb, unsigned w, unsigned h, bool base64)
     const size_t n = (size_t)w * h * 3;
     char *json = malloc(n * 4 + 256), *p = json;
     must(json, "no memory");
-    p += sprintf(p, "{\"width\":%u, \"height\":%u, \"model_id\":\"net\", \"confidence_threshold\":0.01, "
-                    "\"extra\":{\"a\":[1,\"}\"]}, \"image_data\":%c",
-                 w, h, base64 ? '"' : '[');
+    p += sprintf(
+        p,
+        "{\"width\":%u, \"height\":%u, \"model_id\":\"net\", \"confidence_threshold\":0.01, "
+        "\"extra\":{\"a\":[1,\"}\"]}, \"image_data\":%c",
+        w, h, base64 ? '"' : '[');
     for (size_t i = 0; !base64 && i < n; i++)
         p += sprintf(p, "%s%u", i ? "," : "", rgb[i]);
     for (size_t i = 0; base64 && i < n; i += 3) {
@@ -109,14 +111,19 @@ static char *request(const uint8_t *rgb, unsigned w, unsigned h, bool base64)
 
 static void check_use(LedgeGuest *g, const char *picture)
 {
-    static const char *const bad[] = {"", "{", "[]", "null", "{\"width\":1}",
-                                      "{\"width\":1,\"height\":1,\"model_id\":\"net\",\"image_data\":[1,2]}",
-                                      "{\"width\":1,\"height\":1,\"model_id\":\"net\",\"image_data\":\"!!!!\"}",
-                                      "{\"width\":1e9,\"height\":1e9,\"model_id\":\"net\",\"image_data\":[]}",
-                                      "{\"width\":1,\"height\":1,\"model_id\":\"gone\",\"image_data\":[1,2,3]}",
-                                      "{\"width\":1,\"height\":1,\"model_id\":\"net\",\"image_data\":[1,2,300]}",
-                                      "{\"width\":\"\\u0000\",\"model_id\":{{{{{{[[[[[[\"net\"",
-                                      "{\"image_data\":\"AAAA\\"};
+    static const char *const bad[] = {
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"width\":1}",
+        "{\"width\":1,\"height\":1,\"model_id\":\"net\",\"image_data\":[1,2]}",
+        "{\"width\":1,\"height\":1,\"model_id\":\"net\",\"image_data\":\"!!!!\"}",
+        "{\"width\":1e9,\"height\":1e9,\"model_id\":\"net\",\"image_data\":[]}",
+        "{\"width\":1,\"height\":1,\"model_id\":\"gone\",\"image_data\":[1,2,3]}",
+        "{\"width\":1,\"height\":1,\"model_id\":\"net\",\"image_data\":[1,2,300]}",
+        "{\"width\":\"\\u0000\",\"model_id\":{{{{{{[[[[[[\"net\"",
+        "{\"image_data\":\"AAAA\\"};
     unsigned w = 0, h = 0;
     uint8_t *rgb = read_ppm(picture, &w, &h);
     char *list = request(rgb, w, h, false), *text = request(rgb, w, h, true);

@@ -54,13 +54,15 @@ static void *run(void *arg)
             fail(cases[k].name, err.message);
         /* A busy machine may end the others by their time too. */
         const bool late = r.end == LEDGE_GUEST_TRAPPED && strstr(r.sentence, "time limit");
-        const bool wrong = cases[k].sentence
-                               ? r.end != LEDGE_GUEST_TRAPPED ||
-                                     (!late && !strstr(r.sentence, cases[k].sentence))
-                               : !late && (r.end != LEDGE_GUEST_RETURNED || (uint32_t)v[0] != cases[k].result);
+        const bool wrong =
+            cases[k].sentence
+                ? r.end != LEDGE_GUEST_TRAPPED || (!late && !strstr(r.sentence, cases[k].sentence))
+                : !late && (r.end != LEDGE_GUEST_RETURNED || (uint32_t)v[0] != cases[k].result);
         if (wrong)
-            fail(cases[k].name, r.end == LEDGE_GUEST_TRAPPED ? r.sentence : "returned something else");
-        if (r.end == LEDGE_GUEST_TRAPPED && ledge__guest_call(g, "fine", v, 2, &err, &r) == LEDGE_OK)
+            fail(cases[k].name,
+                 r.end == LEDGE_GUEST_TRAPPED ? r.sentence : "returned something else");
+        if (r.end == LEDGE_GUEST_TRAPPED &&
+            ledge__guest_call(g, "fine", v, 2, &err, &r) == LEDGE_OK)
             fail(cases[k].name, "a dead instance was called");
         ledge__guest_free(g);
     }

@@ -1,5 +1,5 @@
-/* Paths cannot leave the folder that they are given with: by the kernel's resolution (openat2) and by
- * ledge's own walk, over the same tree of traps. */
+/* Paths cannot leave the folder that they are given with: by the kernel's resolution (openat2) and
+ * by ledge's own walk, over the same tree of traps. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -62,17 +62,26 @@ static int remove_tree(void **state)
 static void paths_cannot_escape(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "../secret",        "..",
-        "../root/file",     "a/../../secret",
-        "a/b/../../../secret", "/etc/passwd",
-        "/",                "//secret",
-        "out",              "absolute",
-        "up/secret",        "up",
-        "slash/etc/passwd", "magic/etc/passwd",
-        "a/b/far",          "a/../up/secret",
-        "./../secret",      "a/b/../../../beside/other",
-        "inside/../../../secret", "loop"};
+    static const char *const bad[] = {"../secret",
+                                      "..",
+                                      "../root/file",
+                                      "a/../../secret",
+                                      "a/b/../../../secret",
+                                      "/etc/passwd",
+                                      "/",
+                                      "//secret",
+                                      "out",
+                                      "absolute",
+                                      "up/secret",
+                                      "up",
+                                      "slash/etc/passwd",
+                                      "magic/etc/passwd",
+                                      "a/b/far",
+                                      "a/../up/secret",
+                                      "./../secret",
+                                      "a/b/../../../beside/other",
+                                      "inside/../../../secret",
+                                      "loop"};
     for (int walk = 0; walk < 2; walk++) {
         ledge__wasi_no_openat2 = walk;
         for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -81,7 +90,8 @@ static void paths_cannot_escape(void **state)
                 if (fd >= 0)
                     print_error("opened %s (walk %d, follow %d)\n", bad[i], walk, follow);
                 assert_int_equal(fd, -1);
-                assert_true(errno == EXDEV || errno == ELOOP || errno == ENOTDIR || errno == ENOENT);
+                assert_true(errno == EXDEV || errno == ELOOP || errno == ENOTDIR ||
+                            errno == ENOENT);
             }
     }
     ledge__wasi_no_openat2 = false;
@@ -90,9 +100,9 @@ static void paths_cannot_escape(void **state)
 static void paths_inside_open(void **state)
 {
     (void)state;
-    static const char *const good[] = {"file",         "a/b/deep",     "./file",
-                                       "a/../file",    "a/b/../b/deep", "a/./b/.//deep",
-                                       "a//b/deep",    "a/b/../../file"};
+    static const char *const good[] = {"file",      "a/b/deep",      "./file",
+                                       "a/../file", "a/b/../b/deep", "a/./b/.//deep",
+                                       "a//b/deep", "a/b/../../file"};
     for (int walk = 0; walk < 2; walk++) {
         ledge__wasi_no_openat2 = walk;
         for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -152,7 +162,8 @@ static void nothing_is_created_outside(void **state)
 static void parents_are_found_beneath(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"..", ".", "a/..", "../x", "up/x", "/x", "a/b/../../../x", "/"};
+    static const char *const bad[] = {"..",   ".",  "a/..",           "../x",
+                                      "up/x", "/x", "a/b/../../../x", "/"};
     for (int walk = 0; walk < 2; walk++) {
         char path[64];
         const char *last;

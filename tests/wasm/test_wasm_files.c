@@ -16,13 +16,13 @@
 /* (module (import "m" "f" (func (param i32 i64) (result f32)))
  *   (memory (export "memory") 1 3) (func (export "go") (param f64))) */
 static const uint8_t small[] = {
-    0, 'a', 's', 'm', 1, 0, 0, 0,
-    1, 11, 2, 0x60, 2, 0x7f, 0x7e, 1, 0x7d, 0x60, 1, 0x7c, 0, /* types */
-    2, 7, 1, 1, 'm', 1, 'f', 0, 0,                            /* import */
-    3, 2, 1, 1,                                               /* functions */
-    5, 4, 1, 1, 1, 3,                                         /* memory */
-    7, 15, 2, 6, 'm', 'e', 'm', 'o', 'r', 'y', 2, 0, 2, 'g', 'o', 0, 1,
-    10, 4, 1, 2, 0, 0x0b,
+    0, 'a',  's',  'm', 1,    0,    0,   0,    1,   11,  2,    0x60,
+    2, 0x7f, 0x7e, 1,   0x7d, 0x60, 1,   0x7c, 0, /* types */
+    2, 7,    1,    1,   'm',  1,    'f', 0,    0, /* import */
+    3, 2,    1,    1,                             /* functions */
+    5, 4,    1,    1,   1,    3,                  /* memory */
+    7, 15,   2,    6,   'm',  'e',  'm', 'o',  'r', 'y', 2,    0,
+    2, 'g',  'o',  0,   1,    10,   4,   1,    2,   0,   0x0b,
 };
 
 static LedgeStatus read_wasm(const uint8_t *bytes, size_t n, WasmFile *f, LedgeArena **arena)

@@ -43,11 +43,11 @@ typedef struct LedgeGuestOptions {
     size_t n_env;
     const LedgeGuestDir *dirs;
     size_t n_dirs;
-    uint32_t most_pages;  /* of 64 KiB; 0: as the module says */
-    uint64_t time_ns;     /* of one call, by the clock; 0: no limit */
-    uint64_t cpu_ns;      /* the same, by this thread's CPU time */
-    size_t stack_bytes;   /* of the thread that calls, that the guest may use; 0: all but 256 KiB */
-    LedgeNnOptions nn;    /* cancelled is the runner's own */
+    uint32_t most_pages; /* of 64 KiB; 0: as the module says */
+    uint64_t time_ns;    /* of one call, by the clock; 0: no limit */
+    uint64_t cpu_ns;     /* the same, by this thread's CPU time */
+    size_t stack_bytes;  /* of the thread that calls, that the guest may use; 0: all but 256 KiB */
+    LedgeNnOptions nn;   /* cancelled is the runner's own */
     bool no_stdin;
 } LedgeGuestOptions;
 

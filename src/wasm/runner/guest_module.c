@@ -76,9 +76,10 @@ static LedgeStatus join_imports(LedgeGuestModule *m, const char *where, LedgeErr
                                "preview 1, wasi-nn and ledge_nn",
                                w->module, w->name);
         if (strcmp(m->functions[i]->signature, w->signature) != 0)
-            return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
-                               "the guest imports %s.%s with the signature %s, ledge has it with %s",
-                               w->module, w->name, w->signature, m->functions[i]->signature);
+            return ledge__fail(
+                err, LEDGE_ERROR_UNSUPPORTED, where,
+                "the guest imports %s.%s with the signature %s, ledge has it with %s", w->module,
+                w->name, w->signature, m->functions[i]->signature);
     }
     return LEDGE_OK;
 }
@@ -202,15 +203,17 @@ static LedgeStatus check_memory(LedgeGuest *g, LedgeError *err)
     if (g->o.most_pages && g->o.most_pages < g->most_pages)
         g->most_pages = g->o.most_pages;
     if (f->has_memory && f->pages > g->most_pages)
-        return ledge__fail(err, LEDGE_ERROR_LIMIT, f->name,
-                           "begins with %u pages of memory, the limit is %u; --memory-page-limit %u "
-                           "would do",
-                           f->pages, g->most_pages, f->pages);
-    if (f->has_memory && g->module->code->guard_pages &&
-        getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur < 2 * GUEST_GUARD_BYTES)
-        return ledge__fail(err, LEDGE_ERROR_LIMIT, f->name,
-                           "relies on 8 GiB of address space, which ulimit -v does not leave; raise "
-                           "that or build it with --bounds explicit");
+        return ledge__fail(
+            err, LEDGE_ERROR_LIMIT, f->name,
+            "begins with %u pages of memory, the limit is %u; --memory-page-limit %u "
+            "would do",
+            f->pages, g->most_pages, f->pages);
+    if (f->has_memory && g->module->code->guard_pages && getrlimit(RLIMIT_AS, &space) == 0 &&
+        space.rlim_cur < 2 * GUEST_GUARD_BYTES)
+        return ledge__fail(
+            err, LEDGE_ERROR_LIMIT, f->name,
+            "relies on 8 GiB of address space, which ulimit -v does not leave; raise "
+            "that or build it with --bounds explicit");
     return LEDGE_OK;
 }
 
@@ -315,8 +318,9 @@ LedgeStatus ledge__guest_call(LedgeGuest *g, const char *name, uint64_t *values,
         return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, f->name, "exports no function '%s'", name);
     const size_t takes = strcspn(e->signature, ":");
     if (takes > n)
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, f->name, "'%s' takes %zu arguments, %zu were "
-                                                               "given",
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, f->name,
+                           "'%s' takes %zu arguments, %zu were "
+                           "given",
                            name, takes, n);
     if (g->dead)
         return ledge__fail(err, LEDGE_ERROR_RUNTIME, f->name,

@@ -29,9 +29,10 @@ LedgeStatus ledge__nn_providers(NnTarget target, LedgeError *err, const char **o
             return LEDGE_OK;
         }
     }
-    return ledge__fail(err, LEDGE_ERROR_PROVIDER, NULL,
-                       "no provider for a %s is here ('ledge doctor' says why); load it for the cpu",
-                       target == NN_GPU ? "gpu" : "tpu");
+    return ledge__fail(
+        err, LEDGE_ERROR_PROVIDER, NULL,
+        "no provider for a %s is here ('ledge doctor' says why); load it for the cpu",
+        target == NN_GPU ? "gpu" : "tpu");
 }
 
 /* ---- graphs ---- */
@@ -153,7 +154,8 @@ static NnErrno read_entries(LedgeNn *nn, json_t *o, Config *c)
 {
     const char *key;
     json_t *value;
-    json_object_foreach (o, key, value) {
+    json_object_foreach(o, key, value)
+    {
         if (strcmp(key, "target") == 0) {
             const NnErrno e = read_target(nn, json_string_value(value), &c->target);
             if (e)
@@ -180,9 +182,9 @@ static NnErrno read_config(LedgeNn *nn, const uint8_t *bytes, uint32_t size, Con
     if (size > CONFIG_MAX_BYTES)
         return ledge__nn_fail(nn, NN_TOO_LARGE, "a config of %u bytes is over 64 KiB", size);
     json_t *o = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, NULL);
-    const NnErrno e = json_is_object(o) ? read_entries(nn, o, c)
-                                        : ledge__nn_fail(nn, NN_INVALID_ARGUMENT,
-                                                         "the config is no JSON object");
+    const NnErrno e = json_is_object(o)
+                          ? read_entries(nn, o, c)
+                          : ledge__nn_fail(nn, NN_INVALID_ARGUMENT, "the config is no JSON object");
     json_decref(o);
     /* More threads than the embedder gives are not to be had. */
     if (!e && nn->o.threads && c->threads > nn->o.threads)

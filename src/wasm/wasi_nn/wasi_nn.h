@@ -59,9 +59,9 @@ typedef struct LedgeNnOptions {
 } LedgeNnOptions;
 
 typedef struct LedgeNnCounts {
-    uint32_t graphs, contexts;        /* now */
-    uint64_t host_bytes, peak_bytes;  /* now, and at most */
-    uint64_t calls, refused;          /* calls, and those that gave another errno than 0 */
+    uint32_t graphs, contexts;       /* now */
+    uint64_t host_bytes, peak_bytes; /* now, and at most */
+    uint64_t calls, refused;         /* calls, and those that gave another errno than 0 */
     uint64_t computes, compute_ns;
 } LedgeNnCounts;
 
