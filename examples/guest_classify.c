@@ -331,12 +331,13 @@ EXPORT("edge_infer") char *edge_infer(const char *request, uint32_t size)
     memcpy(name, id.p, (size_t)(id.end - id.p));
     const size_t bytes = (size_t)width * (size_t)height * 3;
     uint8_t *rgb = malloc(bytes);
-    const size_t n = !rgb                        ? SIZE_MAX
+    const size_t n = !rgb                       ? SIZE_MAX
                      : guest_json_is(data, '[') ? read_numbers(data, rgb, bytes)
-                                                 : decode64(guest_json_text(data), rgb, bytes);
+                                                : decode64(guest_json_text(data), rgb, bytes);
     char *json;
     if (n == bytes) {
-        json = classify(rgb, (uint32_t)width, (uint32_t)height, name, (float)threshold, (uint32_t)k);
+        json =
+            classify(rgb, (uint32_t)width, (uint32_t)height, name, (float)threshold, (uint32_t)k);
     } else {
         snprintf(problem, sizeof problem, "image_data is not base64 or a list of %zu bytes", bytes);
         json = failure();

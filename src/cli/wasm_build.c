@@ -39,8 +39,8 @@ static json_t *names_json(const LwmFunctionName *names, size_t n)
         char text[2200];
         snprintf(text, sizeof text, "%s%s%s", names[i].module ? names[i].module : "",
                  names[i].module ? "." : "", names[i].name);
-        json_array_append_new(list, json_pack("{s:o, s:s}", "name", cli_json_text(text), "signature",
-                                              names[i].signature));
+        json_array_append_new(list, json_pack("{s:o, s:s}", "name", cli_json_text(text),
+                                              "signature", names[i].signature));
     }
     return list;
 }
@@ -69,8 +69,11 @@ static void print_names(const char *what, const LwmFunctionName *names, size_t n
 {
     printf("%-9s %zu\n", what, n);
     for (size_t i = 0; i < n; i++)
-        printf("  %s%s%s %s\n", names[i].module ? cli_clean(names[i].module) : "",
-               names[i].module ? "." : "", cli_clean(names[i].name), cli_clean(names[i].signature));
+        printf("  %s%s%s %s%s\n", names[i].module ? cli_clean(names[i].module) : "",
+               names[i].module ? "." : "", cli_clean(names[i].name), cli_clean(names[i].signature),
+               names[i].module && !ledge__guest_has(names[i].module, names[i].name)
+                   ? "  NOT IN LEDGE"
+                   : "");
 }
 
 static void print_file(const LwmFile *f)
@@ -114,21 +117,22 @@ static int plain_info(const WasmOptions *o, const char *path, const uint8_t *byt
         return cli_fail(path, &err);
     }
     for (size_t i = 0; i < w.n_imports; i++)
-        names[i] = (LwmFunctionName){w.imports[i].module, w.imports[i].name, w.imports[i].signature};
+        names[i] =
+            (LwmFunctionName){w.imports[i].module, w.imports[i].name, w.imports[i].signature};
     for (size_t i = 0; i < w.n_exports; i++)
         if (w.exports[i].kind == WASM_FUNCTION)
             names[w.n_imports + n_exports++] =
                 (LwmFunctionName){NULL, w.exports[i].name, w.exports[i].signature};
     int code;
     if (o->json) {
-        code = cli_print_json(json_pack(
-            "{s:o, s:I, s:o, s:o, s:o}", "file", cli_json_text(path), "wasm_bytes",
-            (json_int_t)size, "memory",
-            w.has_memory ? json_pack("{s:I, s:I}", "pages", (json_int_t)w.pages, "most",
-                                     (json_int_t)w.most_pages)
-                         : json_null(),
-            "imports", names_json(names, w.n_imports), "exports",
-            names_json(names + w.n_imports, n_exports)));
+        code = cli_print_json(json_pack("{s:o, s:I, s:o, s:o, s:o}", "file", cli_json_text(path),
+                                        "wasm_bytes", (json_int_t)size, "memory",
+                                        w.has_memory
+                                            ? json_pack("{s:I, s:I}", "pages", (json_int_t)w.pages,
+                                                        "most", (json_int_t)w.most_pages)
+                                            : json_null(),
+                                        "imports", names_json(names, w.n_imports), "exports",
+                                        names_json(names + w.n_imports, n_exports)));
     } else {
         printf("%s, %s of WebAssembly; 'ledge wasm build' makes it run\n", cli_clean(path),
                cli_bytes(size));
@@ -228,15 +232,16 @@ int wasm_cached(const WasmOptions *o, const char *path, char *out, size_t room)
         return cli_fail_with(path, LEDGE_ERROR_IO,
                              "no folder for built guests (XDG_CACHE_HOME or HOME) that is this "
                              "user's alone; 'ledge wasm build' makes a .lwm");
-    snprintf(out, room, "%s/%s-%s-%s-%u%s.lwm", folder, hash, ledge_version(), how.targets, LWM_VERSION,
-             how.explicit_bounds ? "-explicit" : "");
+    snprintf(out, room, "%s/%s-%s-%s-%u%s.lwm", folder, hash, ledge_version(), how.targets,
+             LWM_VERSION, how.explicit_bounds ? "-explicit" : "");
     if (!o->no_cache && access(out, R_OK) == 0)
         return CLI_GO;
     if (ledge__lwm_can_build(&how, &err))
-        return cli_fail_with(path, LEDGE_ERROR_NOT_FOUND,
-                             "is a .wasm, and what compiles it is not here (%s: %s); build it where "
-                             "it is: ledge wasm build %s -o APP.lwm --target %s",
-                             err.where, err.message, path, how.targets);
+        return cli_fail_with(
+            path, LEDGE_ERROR_NOT_FOUND,
+            "is a .wasm, and what compiles it is not here (%s: %s); build it where "
+            "it is: ledge wasm build %s -o APP.lwm --target %s",
+            err.where, err.message, path, how.targets);
     if (ledge__lwm_build(path, out, &how, &err))
         return cli_fail(path, &err);
     return CLI_GO;

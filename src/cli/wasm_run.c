@@ -25,6 +25,7 @@ typedef struct Job {
     LedgeGuestCounts counts;
     uint64_t value; /* of --invoke */
     bool has_value;
+    bool ended; /* the guest did, by itself: there is a result and no error */
 } Job;
 
 /* ---- what the guest gets ---- */
@@ -37,7 +38,8 @@ static int read_dir(const CliCommand *c, char *word, LedgeGuestDir *to)
         *guest++ = '\0';
     if (mode)
         *mode++ = '\0';
-    if (!*word || (guest && !*guest) || (mode && strcmp(mode, "ro") != 0 && strcmp(mode, "rw") != 0))
+    if (!*word || (guest && !*guest) ||
+        (mode && strcmp(mode, "ro") != 0 && strcmp(mode, "rw") != 0))
         return cli_usage(c, "--dir takes HOST:GUEST, and :ro behind it");
     *to = (LedgeGuestDir){word, guest ? guest : word, mode && strcmp(mode, "ro") == 0};
     return CLI_GO;
@@ -141,16 +143,29 @@ static int read_values(const Job *j, const char *signature, uint64_t *values, si
     return CLI_GO;
 }
 
-/* What the result means for the exit status. */
+/* What the result means for the exit status: a guest that failed for want of memory or of a model
+ * was run the wrong way, which is no fault of its own. */
 static int judge(Job *j)
 {
-    if (j->result.end == LEDGE_GUEST_TRAPPED)
-        return cli_fail_with(NULL, LEDGE_ERROR_RUNTIME, "%s", j->result.sentence);
-    const bool failed = j->result.end == LEDGE_GUEST_EXITED && j->result.code != 0;
-    if (failed && j->counts.grow_refused)
-        cli_warn("the guest used %u of at most %u pages of memory and was refused more; "
-                 "--memory-page-limit raises that",
-                 j->counts.pages, j->counts.most_pages);
+    const LedgeGuestCounts *c = &j->counts;
+    const bool trapped = j->result.end == LEDGE_GUEST_TRAPPED;
+    const bool failed = trapped || (j->result.end == LEDGE_GUEST_EXITED && j->result.code != 0);
+    if (trapped)
+        return cli_fail_with(NULL, c->grow_refused ? LEDGE_ERROR_LIMIT : LEDGE_ERROR_RUNTIME, "%s",
+                             j->result.sentence);
+    if (failed && c->grow_refused)
+        return cli_fail_with(
+            NULL, LEDGE_ERROR_LIMIT,
+            "the guest failed (exit %u) and uses %u of at most %u pages of memory; it "
+            "was refused more: --memory-page-limit raises that",
+            j->result.code, c->pages, c->most_pages);
+    if (failed && c->missing_model)
+        return cli_fail_with(
+            NULL, LEDGE_ERROR_NOT_FOUND,
+            "the guest failed (exit %u) and asked for a model called '%s', which is not "
+            "there: --nn-preload %s=PATH gives it",
+            j->result.code, cli_clean(c->missing_model), cli_clean(c->missing_model));
+    j->ended = true;
     return j->result.end == LEDGE_GUEST_EXITED ? (int)(j->result.code & 255) : CLI_OK;
 }
 
@@ -164,11 +179,13 @@ static int call(Job *j, LedgeGuest *g)
     if (exports(j, "_initialize", &signature) &&
         ledge__guest_call(g, "_initialize", values, 64, &err, &j->result))
         return cli_fail(NULL, &err);
+    j->counts = ledge__guest_counts(g);
     if (j->result.end != LEDGE_GUEST_RETURNED)
         return judge(j);
     if (!exports(j, name, &signature))
         return cli_fail_with(j->args->items[1], LEDGE_ERROR_NOT_FOUND,
-                             "exports no function '%s'; 'ledge wasm info' lists what it does", name);
+                             "exports no function '%s'; 'ledge wasm info' lists what it does",
+                             name);
     if (j->o->invoke)
         code = read_values(j, signature, values, 64);
     if (code != CLI_GO)
@@ -176,7 +193,8 @@ static int call(Job *j, LedgeGuest *g)
     if (ledge__guest_call(g, name, values, 64, &err, &j->result))
         return cli_fail(NULL, &err);
     const char kind = strchr(signature, ':')[1];
-    j->has_value = j->o->invoke && j->result.end == LEDGE_GUEST_RETURNED && (kind == 'i' || kind == 'I');
+    j->has_value =
+        j->o->invoke && j->result.end == LEDGE_GUEST_RETURNED && (kind == 'i' || kind == 'I');
     j->value = kind == 'i' ? (uint64_t)(int64_t)(int32_t)values[0] : values[0];
     j->counts = ledge__guest_counts(g);
     return judge(j);
@@ -217,28 +235,25 @@ static int run_on_thread(Job *j)
 
 static json_t *result_json(const Job *j)
 {
-    static const char *const ends[] = {"returned", "exited", "trapped"};
+    static const char *const ends[] = {"returned", "exited"};
     const LedgeGuestCounts *c = &j->counts;
-    return json_pack("{s:o, s:s, s:s, s:I, s:o, s:o, s:f, s:f, s:I, s:I, s:b, s:I, s:I, s:I, s:f, s:I}",
-                     "file", cli_json_text(j->args->items[1]), "target",
-                     ledge__guest_target(j->module), "end", ends[j->result.end], "exit_code",
-                     (json_int_t)j->result.code, "value",
-                     j->has_value ? json_integer((json_int_t)j->value) : json_null(), "trap",
-                     j->result.end == LEDGE_GUEST_TRAPPED ? cli_json_text(j->result.sentence)
-                                                          : json_null(),
-                     "open_ms", (double)j->opened_ns / 1e6, "instantiate_ms",
-                     (double)j->made_ns / 1e6, "pages", (json_int_t)c->pages, "most_pages",
-                     (json_int_t)c->most_pages, "grow_refused", (int)c->grow_refused, "host_calls",
-                     (json_int_t)c->host_calls, "nn_calls", (json_int_t)c->nn.calls, "nn_refused",
-                     (json_int_t)c->nn.refused, "nn_compute_ms", (double)c->nn.compute_ns / 1e6,
-                     "nn_peak_bytes", (json_int_t)c->nn.peak_bytes);
+    return json_pack(
+        "{s:o, s:s, s:s, s:I, s:o, s:f, s:f, s:I, s:I, s:b, s:I, s:I, s:I, s:f, s:I}", "file",
+        cli_json_text(j->args->items[1]), "target", ledge__guest_target(j->module), "end",
+        ends[j->result.end], "exit_code", (json_int_t)j->result.code, "value",
+        j->has_value ? json_integer((json_int_t)j->value) : json_null(), "open_ms",
+        (double)j->opened_ns / 1e6, "instantiate_ms", (double)j->made_ns / 1e6, "pages",
+        (json_int_t)c->pages, "most_pages", (json_int_t)c->most_pages, "grow_refused",
+        (int)c->grow_refused, "host_calls", (json_int_t)c->host_calls, "nn_calls",
+        (json_int_t)c->nn.calls, "nn_refused", (json_int_t)c->nn.refused, "nn_compute_ms",
+        (double)c->nn.compute_ns / 1e6, "nn_peak_bytes", (json_int_t)c->nn.peak_bytes);
 }
 
 static int run_and_tell(Job *j)
 {
     const int code = run_on_thread(j);
     fflush(stdout);
-    if (j->o->json && (code == CLI_OK || j->result.end == LEDGE_GUEST_EXITED)) {
+    if (j->o->json && j->ended) {
         const int told = cli_print_json(result_json(j));
         return told == CLI_OK ? code : told;
     }
@@ -288,7 +303,8 @@ int wasm_run(const CliCommand *c, const WasmOptions *o, const CliArgs *args, Led
         code = cli_fail(err.where[0] && strcmp(err.where, path) == 0 ? NULL : path, &err);
     j.opened_ns = cli_now_ns() - begin;
     if (code == CLI_GO)
-        code = o->isolate && strcmp(o->isolate, "process") == 0 ? run_isolated(&j) : run_and_tell(&j);
+        code =
+            o->isolate && strcmp(o->isolate, "process") == 0 ? run_isolated(&j) : run_and_tell(&j);
     ledge__guest_close(j.module);
     ledge__nn_names_free(j.names);
     free(j.dirs);

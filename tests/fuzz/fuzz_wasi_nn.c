@@ -29,7 +29,7 @@ enum {
     HANDLES = 8
 };
 
-static const uint32_t places[] = {BUILDER, TENSOR, DIMS,  DATA, NAME,
+static const uint32_t places[] = {BUILDER, TENSOR, DIMS,   DATA,  NAME,
                                   CONFIG,  OUT,    BUFFER, MODEL, MEMORY - 4};
 
 typedef struct Input {
@@ -211,8 +211,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < STEPS && in.left; i++) {
         const uint8_t kind = byte(&in);
         if (kind < 0x40) {
-            const uint32_t at = (places[kind % (sizeof places / sizeof *places)] + byte(&in)) %
-                                (MEMORY - 4);
+            const uint32_t at =
+                (places[kind % (sizeof places / sizeof *places)] + byte(&in)) % (MEMORY - 4);
             put(&r, at, &(uint32_t){word(&in)}, 4);
         } else {
             call(&r, &in, n_functions);

@@ -286,7 +286,8 @@ static void metadata_tells_names_shapes_and_types(void **state)
     const uint32_t text = guest_put(&g, NULL, 64);
     assert_int_equal(guest_call(&g, "ledge_nn.tensor_count", graph, 0, out), NN_SUCCESS);
     assert_int_equal(guest_word(&g, out), 1);
-    assert_int_equal(guest_call(&g, "ledge_nn.tensor_name", graph, 1, 0, text, 64, out), NN_SUCCESS);
+    assert_int_equal(guest_call(&g, "ledge_nn.tensor_name", graph, 1, 0, text, 64, out),
+                     NN_SUCCESS);
     assert_int_equal(guest_word(&g, out), 1);
     assert_int_equal(g.memory[text], 'y');
     assert_int_equal(guest_call(&g, "ledge_nn.tensor_type", graph, 0, 0, out), NN_SUCCESS);

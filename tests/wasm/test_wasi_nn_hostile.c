@@ -47,7 +47,8 @@ static void done(Fixture *f)
     test_model_free(f->t);
 }
 
-static const uint32_t beyond[] = {MEMORY - 3, MEMORY, MEMORY + 1, 0x80000000u, 0xfffffffcu, 0xffffffffu};
+static const uint32_t beyond[] = {MEMORY - 3,  MEMORY,      MEMORY + 1,
+                                  0x80000000u, 0xfffffffcu, 0xffffffffu};
 #define EACH_BEYOND(i) for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++)
 
 static void pointers_past_memory_are_refused(void **state)
@@ -56,7 +57,8 @@ static void pointers_past_memory_are_refused(void **state)
     Fixture f;
     ready(&f, NULL);
     const uint32_t graph = f.graph, context = f.context;
-    EACH_BEYOND(i) {
+    EACH_BEYOND(i)
+    {
         const uint32_t p = beyond[i];
         Guest *g = &f.g;
         assert_int_equal(guest_call(g, "load", p, 1, 1, 0, f.out), NN_INVALID_ARGUMENT);
@@ -104,8 +106,9 @@ static void lengths_that_wrap_are_refused(void **state)
         assert_int_equal(guest_call(&f.g, "load_by_name", f.model, n, f.out), NN_INVALID_ARGUMENT);
         assert_int_equal(guest_call(&f.g, "get_output", f.context, 0, f.buffer, n, f.out),
                          NN_INVALID_ARGUMENT);
-        assert_int_equal(guest_call(&f.g, "ledge_nn.output_shape", f.context, 0, f.buffer, n, f.out),
-                         NN_INVALID_ARGUMENT);
+        assert_int_equal(
+            guest_call(&f.g, "ledge_nn.output_shape", f.context, 0, f.buffer, n, f.out),
+            NN_INVALID_ARGUMENT);
         guest_poke(&f.g, f.tensor + 4, n); /* how many dimensions */
         assert_int_equal(guest_call(&f.g, "set_input", f.context, 0, f.tensor),
                          NN_INVALID_ARGUMENT);
@@ -126,7 +129,8 @@ static void tensors_that_do_not_fit_are_refused(void **state)
     Fixture f;
     ready(&f, NULL);
     const uint32_t dims = guest_word(&f.g, f.tensor);
-    static const uint32_t shapes[][2] = {{0xffffffffu, 4}, {0x40000000u, 4}, {1, 5}, {2, 4}, {0, 4}};
+    static const uint32_t shapes[][2] = {
+        {0xffffffffu, 4}, {0x40000000u, 4}, {1, 5}, {2, 4}, {0, 4}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         guest_poke(&f.g, dims, shapes[i][0]);
         guest_poke(&f.g, dims + 4, shapes[i][1]);
@@ -135,7 +139,8 @@ static void tensors_that_do_not_fit_are_refused(void **state)
     }
     guest_poke(&f.g, dims, 1);
     guest_poke(&f.g, dims + 4, 4);
-    EACH_BEYOND(i) {
+    EACH_BEYOND(i)
+    {
         guest_poke(&f.g, f.tensor + 12, beyond[i]); /* the data */
         assert_int_equal(guest_call(&f.g, "set_input", f.context, 0, f.tensor),
                          NN_INVALID_ARGUMENT);

@@ -1,9 +1,10 @@
 #!/bin/sh
 # ledge wasm: what is built runs, hostile guests end and the host does not, bad files are refused.
-# Needs wabt (wat2wasm, wasm2c); LEDGE_WASM2C names another wasm2c. Without it this is skipped.
+# $3: many_traps. Needs wabt (wat2wasm, wasm2c); LEDGE_WASM2C names another wasm2c. Without it this is skipped.
 . "$(dirname "$0")/../cli/common.sh"
 command -v wat2wasm >/dev/null && command -v "${LEDGE_WASM2C:-wasm2c}" >/dev/null || exit 77
 export XDG_CACHE_HOME="$work/cache"
+many_traps=$3
 guests=$(dirname "$0")/guests
 
 for g in hostile missing hello; do
@@ -27,6 +28,17 @@ err 'no C compiler'
 one_sentence
 expect 2 wasm build "$work/hello.wasm" -o "$work/x.lwm" --target sparc
 [ ! -e "$work/x.lwm" ] || fail 'a refused build left a file'
+# SIMD, by wabts that have it; others say so
+printf '(module (memory (export "memory") 1) (func (export "sum") (result i32) (i32x4.extract_lane 1 (i32x4.add (v128.const i32x4 1 2 3 4) (i32x4.splat (i32.load (i32.const 0)))))))' >"$work/simd.wat"
+wat2wasm --enable-simd "$work/simd.wat" -o "$work/simd.wasm" 2>/dev/null || wat2wasm "$work/simd.wat" -o "$work/simd.wasm"
+if "$ledge" wasm build "$work/simd.wasm" -o "$work/simd.lwm" >"$work/out" 2>"$work/err"; then
+    expect 0 wasm run "$work/simd.lwm" --invoke sum
+    out '^2$'
+else
+    last='SIMD without the means'
+    err 'SIMD.*(Debian 13|libsimde-dev)|libsimde-dev'
+    one_sentence
+fi
 head -c 100 "$work/hostile.wasm" >"$work/cut.wasm"
 expect 3 wasm build "$work/cut.wasm" -o "$work/x.lwm"
 err 'damaged'
@@ -47,6 +59,8 @@ expect 3 wasm run "$work/hello.lwm" --invoke nothing
 one_sentence
 expect 3 wasm run "$work/missing"
 expect 0 wasm build "$work/missing.wasm" -o "$work/missing.lwm"
+expect 0 wasm info "$work/missing.lwm"
+out 'launch_missiles i:  NOT IN LEDGE'
 expect 3 wasm run "$work/missing.lwm"
 err 'imports env.launch_missiles, which ledge does not have'
 one_sentence
@@ -97,7 +111,8 @@ for bounds in guard explicit; do
         invoke 0 grow $n
         out '^-1$'
     done
-    invoke 1 grow_and_fail
+    invoke 3 grow_and_fail
+    one_sentence
     err 'uses 2 of at most 50 pages of memory and was refused more: --memory-page-limit'
     # errno 21: fault, 28: invalid, 8: no such descriptor
     for pair in write_bad:21 write_list_past:21 write_many:28 random_past:21; do
@@ -128,6 +143,8 @@ for bounds in guard explicit; do
     one_sentence
     expect 1 wasm run "$work/hostile.lwm" --isolate process --invoke read_past
     err 'access outside its memory'
+    checks=$((checks + 1))
+    "$many_traps" "$work/hostile.lwm" >"$work/out" 2>"$work/err" || fail "many traps, $bounds"
 done
 # Explicit checks need no 8 GiB of addresses; guard pages say so.
 (ulimit -v 4000000 && "$ledge" wasm run "$work/hostile.lwm" --invoke fine 1 2) >"$work/out" 2>"$work/err"

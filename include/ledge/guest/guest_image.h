@@ -11,7 +11,7 @@
 #include "ledge/guest/guest_json.h"
 
 typedef struct GuestPrepare {
-    uint32_t shorter, width, height; /* resize: the shorter side, or to an exact size; 0: none */
+    uint32_t shorter, width, height;  /* resize: the shorter side, or to an exact size; 0: none */
     uint32_t crop_width, crop_height; /* 0: none */
     bool bgr, nhwc;
     double scale, mean[3], std[3]; /* in the order of the output's channels */
@@ -43,15 +43,27 @@ static inline GuestPrepare guest_preset(GuestJson name)
 {
     GuestPrepare p = {.scale = 1, .std = {1, 1, 1}};
     if (guest_word_is(name, "imagenet"))
-        p = (GuestPrepare){.shorter = 256, .crop_width = 224, .crop_height = 224,
-                           .scale = 1.0 / 255, .mean = {0.485, 0.456, 0.406},
+        p = (GuestPrepare){.shorter = 256,
+                           .crop_width = 224,
+                           .crop_height = 224,
+                           .scale = 1.0 / 255,
+                           .mean = {0.485, 0.456, 0.406},
                            .std = {0.229, 0.224, 0.225}};
     else if (guest_word_is(name, "tf"))
-        p = (GuestPrepare){.shorter = 256, .crop_width = 224, .crop_height = 224, .scale = 1,
-                           .mean = {127.5, 127.5, 127.5}, .std = {127.5, 127.5, 127.5}};
+        p = (GuestPrepare){.shorter = 256,
+                           .crop_width = 224,
+                           .crop_height = 224,
+                           .scale = 1,
+                           .mean = {127.5, 127.5, 127.5},
+                           .std = {127.5, 127.5, 127.5}};
     else if (guest_word_is(name, "caffe"))
-        p = (GuestPrepare){.shorter = 256, .crop_width = 224, .crop_height = 224, .bgr = true,
-                           .scale = 1, .mean = {104, 117, 123}, .std = {1, 1, 1}};
+        p = (GuestPrepare){.shorter = 256,
+                           .crop_width = 224,
+                           .crop_height = 224,
+                           .bgr = true,
+                           .scale = 1,
+                           .mean = {104, 117, 123},
+                           .std = {1, 1, 1}};
     return p;
 }
 
@@ -130,8 +142,8 @@ static inline uint8_t *guest_resize(const uint8_t *rgb, uint32_t width, uint32_t
     if (wide && out) {
         guest_resample(rgb, width, 3, (size_t)width * 3, wide, to_width, 3, (size_t)to_width * 3,
                        height);
-        guest_resample(wide, height, (size_t)to_width * 3, 3, out, to_height, (size_t)to_width * 3, 3,
-                       to_width);
+        guest_resample(wide, height, (size_t)to_width * 3, 3, out, to_height, (size_t)to_width * 3,
+                       3, to_width);
         free(wide);
         return out;
     }
@@ -159,14 +171,17 @@ static inline float *guest_prepare(const GuestPrepare *p, const uint8_t *rgb, ui
                  : made                    ? malloc((size_t)cw * ch * 12)
                                            : NULL;
     const uint32_t left = (w - cw) / 2, top = (h - ch) / 2;
-    for (uint32_t y = 0; out && y < ch; y++)
-        for (uint32_t x = 0; x < cw; x++)
-            for (uint32_t c = 0; c < 3; c++) {
-                const uint8_t b = from[((size_t)(top + y) * w + left + x) * 3 + (p->bgr ? 2 - c : c)];
-                const size_t at = p->nhwc ? ((size_t)y * cw + x) * 3 + c
-                                          : ((size_t)c * ch + y) * cw + x;
-                out[at] = (float)((b * p->scale - p->mean[c]) / p->std[c]);
-            }
+    for (uint32_t c = 0; out && c < 3; c++) {
+        float level[256]; /* what each byte stands for */
+        for (int b = 0; b < 256; b++)
+            level[b] = (float)((b * p->scale - p->mean[c]) / p->std[c]);
+        for (uint32_t y = 0; y < ch; y++) {
+            const uint8_t *in = from + ((size_t)(top + y) * w + left) * 3 + (p->bgr ? 2 - c : c);
+            float *to = p->nhwc ? out + (size_t)y * cw * 3 + c : out + ((size_t)c * ch + y) * cw;
+            for (uint32_t x = 0; x < cw; x++)
+                to[x * (p->nhwc ? 3 : 1)] = level[in[(size_t)x * 3]];
+        }
+    }
     free(made);
     memcpy(dims, p->nhwc ? (uint32_t[]){1, ch, cw, 3} : (uint32_t[]){1, 3, ch, cw}, 16);
     return out;

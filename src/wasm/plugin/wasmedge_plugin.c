@@ -118,7 +118,8 @@ static WasmEdge_Result call(void *data, const WasmEdge_CallingFrameContext *fram
     }
     for (uint32_t i = 0; i < b->function->params; i++)
         args[i] = (uint32_t)WasmEdge_ValueGetI32(in[i]);
-    out[0] = WasmEdge_ValueGenI32((int32_t)ledge__nn_call(b->shared->nn, b->function, memory, args));
+    out[0] =
+        WasmEdge_ValueGenI32((int32_t)ledge__nn_call(b->shared->nn, b->function, memory, args));
     return WasmEdge_Result_Success;
 }
 
@@ -154,7 +155,8 @@ static WasmEdge_ModuleInstanceContext *create(const char *module)
         return NULL;
     }
     WasmEdge_String name = WasmEdge_StringCreateByCString(module);
-    WasmEdge_ModuleInstanceContext *made = WasmEdge_ModuleInstanceCreateWithData(name, m, end_module);
+    WasmEdge_ModuleInstanceContext *made =
+        WasmEdge_ModuleInstanceCreateWithData(name, m, end_module);
     WasmEdge_StringDelete(name);
     size_t n = 0;
     for (const LedgeNnFunction *f = ledge__nn_functions; made && f->name; f++)

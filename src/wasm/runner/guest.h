@@ -26,6 +26,9 @@ void ledge__guest_close(LedgeGuestModule *module); /* after all its instances; N
 const LwmFile *ledge__guest_file(const LedgeGuestModule *module);
 const char *ledge__guest_target(const LedgeGuestModule *module);
 
+/* Does ledge have this function for guests to import? */
+bool ledge__guest_has(const char *module, const char *name);
+
 /* ---- instances ---- */
 
 typedef struct LedgeGuestDir {
@@ -40,11 +43,11 @@ typedef struct LedgeGuestOptions {
     size_t n_env;
     const LedgeGuestDir *dirs;
     size_t n_dirs;
-    uint32_t most_pages;  /* of 64 KiB; 0: as the module says */
-    uint64_t time_ns;     /* of one call, by the clock; 0: no limit */
-    uint64_t cpu_ns;      /* the same, by this thread's CPU time */
-    size_t stack_bytes;   /* of the thread that calls, that the guest may use; 0: all but 256 KiB */
-    LedgeNnOptions nn;    /* cancelled is the runner's own */
+    uint32_t most_pages; /* of 64 KiB; 0: as the module says */
+    uint64_t time_ns;    /* of one call, by the clock; 0: no limit */
+    uint64_t cpu_ns;     /* the same, by this thread's CPU time */
+    size_t stack_bytes;  /* of the thread that calls, that the guest may use; 0: all but 256 KiB */
+    LedgeNnOptions nn;   /* cancelled is the runner's own */
     bool no_stdin;
 } LedgeGuestOptions;
 
@@ -64,6 +67,7 @@ typedef struct LedgeGuestCounts {
     uint32_t pages, most_pages;
     bool grow_refused; /* the guest asked for memory over the limit */
     uint64_t host_calls;
+    const char *missing_model; /* the last name that no model had; NULL: none. The guest's */
     LedgeNnCounts nn;
 } LedgeGuestCounts;
 

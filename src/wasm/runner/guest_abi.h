@@ -41,8 +41,8 @@ typedef struct LwmHost {
     /* A signal that ends the guest jumps out at once where this is 0, and else waits for the end
      * of the call: host code may hold locks and memory. */
     volatile int in_host;
-    volatile int pending;    /* a LwmTrap that waits */
-    uintptr_t stack_floor;   /* host calls begin above this address, or not at all */
+    volatile int pending;  /* a LwmTrap that waits */
+    uintptr_t stack_floor; /* host calls begin above this address, or not at all */
     const LwmImport *imports;
 } LwmHost;
 
@@ -67,7 +67,7 @@ typedef struct LwmModule {
     size_t instance_size;
     const LwmExport *exports;
     void (*bind)(const LwmServices *services);
-    void (*end)(void); /* once, after all instances */
+    void (*end)(void);                                  /* once, after all instances */
     void (*instantiate)(void *instance, LwmHost *host); /* instance: zeroed */
     void (*destroy)(void *instance); /* also after a trap, also in the middle of instantiate */
     void (*memory)(void *instance, uint8_t **data, uint64_t *bytes);

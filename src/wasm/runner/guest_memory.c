@@ -18,8 +18,7 @@ static Head *head_of(const uint8_t *data)
 /* Address space, of which the first `usable` bytes can be used. */
 static uint8_t *reserve(uint64_t bytes, uint64_t usable)
 {
-    uint8_t *p =
-        mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
     if (mprotect(p, usable, PROT_READ | PROT_WRITE) == 0)
@@ -53,8 +52,8 @@ int ledge__guest_memory_grow(uint8_t *data, uint64_t pages, uint64_t more)
         return 0;
     }
     g->host.in_host = 1;
-    const bool ok = !more || mprotect(data + pages * LWM_PAGE, more * LWM_PAGE,
-                                      PROT_READ | PROT_WRITE) == 0;
+    const bool ok =
+        !more || mprotect(data + pages * LWM_PAGE, more * LWM_PAGE, PROT_READ | PROT_WRITE) == 0;
     if (ok) {
         head_of(data)->bytes = (pages + more) * LWM_PAGE;
         g->pages = (uint32_t)(pages + more);

@@ -25,27 +25,25 @@ static void run_nn(LedgeGuest *g, uint64_t *values, const GuestFunction *self)
     values[0] = (uint64_t)ledge__nn_call(g->nn, self->nn, memory, args);
 }
 
+enum {
+#define NN_FUNCTION(module, name, params) INDEX_##module##_##name,
+#include "wasm/wasi_nn/nn_functions.def"
+#undef NN_FUNCTION
+};
+
+#define TAKES_1 "i:i"
+#define TAKES_2 "ii:i"
+#define TAKES_3 "iii:i"
+#define TAKES_4 "iiii:i"
+#define TAKES_5 "iiiii:i"
+#define TAKES_6 "iiiiii:i"
 static const GuestFunction nn_functions[] = {
-#define NN_FUNCTION(module, name, params) {#module, #name, NULL, run_nn, NULL},
+#define NN_FUNCTION(module, name, params)                                                          \
+    {#module, #name, TAKES_##params, run_nn, &ledge__nn_functions[INDEX_##module##_##name]},
 #include "wasm/wasi_nn/nn_functions.def"
 #undef NN_FUNCTION
 };
 enum { N_NN = sizeof nn_functions / sizeof *nn_functions };
-
-/* The table above with what is only known elsewhere, filled in once. */
-static const GuestFunction *nn_function(size_t i)
-{
-    static const char *const signatures[] = {":i", "i:i", "ii:i", "iii:i", "iiii:i", "iiiii:i",
-                                             "iiiiii:i"};
-    static GuestFunction full[N_NN];
-    if (!full[i].name) {
-        GuestFunction f = nn_functions[i];
-        f.nn = &ledge__nn_functions[i];
-        f.signature = signatures[f.nn->params];
-        full[i] = f;
-    }
-    return &full[i];
-}
 
 const GuestFunction *ledge__guest_function(const char *module, const char *name)
 {
@@ -54,8 +52,13 @@ const GuestFunction *ledge__guest_function(const char *module, const char *name)
             return f;
     for (size_t i = 0; i < N_NN; i++)
         if (strcmp(nn_functions[i].module, module) == 0 && strcmp(nn_functions[i].name, name) == 0)
-            return nn_function(i);
+            return &nn_functions[i];
     return NULL;
+}
+
+bool ledge__guest_has(const char *module, const char *name)
+{
+    return ledge__guest_function(module, name) != NULL;
 }
 
 static LedgeStatus join_imports(LedgeGuestModule *m, const char *where, LedgeError *err)
@@ -73,9 +76,10 @@ static LedgeStatus join_imports(LedgeGuestModule *m, const char *where, LedgeErr
                                "preview 1, wasi-nn and ledge_nn",
                                w->module, w->name);
         if (strcmp(m->functions[i]->signature, w->signature) != 0)
-            return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
-                               "the guest imports %s.%s with the signature %s, ledge has it with %s",
-                               w->module, w->name, w->signature, m->functions[i]->signature);
+            return ledge__fail(
+                err, LEDGE_ERROR_UNSUPPORTED, where,
+                "the guest imports %s.%s with the signature %s, ledge has it with %s", w->module,
+                w->name, w->signature, m->functions[i]->signature);
     }
     return LEDGE_OK;
 }
@@ -199,15 +203,17 @@ static LedgeStatus check_memory(LedgeGuest *g, LedgeError *err)
     if (g->o.most_pages && g->o.most_pages < g->most_pages)
         g->most_pages = g->o.most_pages;
     if (f->has_memory && f->pages > g->most_pages)
-        return ledge__fail(err, LEDGE_ERROR_LIMIT, f->name,
-                           "begins with %u pages of memory, the limit is %u; --memory-page-limit %u "
-                           "would do",
-                           f->pages, g->most_pages, f->pages);
-    if (f->has_memory && g->module->code->guard_pages &&
-        getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur < 2 * GUEST_GUARD_BYTES)
-        return ledge__fail(err, LEDGE_ERROR_LIMIT, f->name,
-                           "relies on 8 GiB of address space, which ulimit -v does not leave; raise "
-                           "that or build it with --bounds explicit");
+        return ledge__fail(
+            err, LEDGE_ERROR_LIMIT, f->name,
+            "begins with %u pages of memory, the limit is %u; --memory-page-limit %u "
+            "would do",
+            f->pages, g->most_pages, f->pages);
+    if (f->has_memory && g->module->code->guard_pages && getrlimit(RLIMIT_AS, &space) == 0 &&
+        space.rlim_cur < 2 * GUEST_GUARD_BYTES)
+        return ledge__fail(
+            err, LEDGE_ERROR_LIMIT, f->name,
+            "relies on 8 GiB of address space, which ulimit -v does not leave; raise "
+            "that or build it with --bounds explicit");
     return LEDGE_OK;
 }
 
@@ -312,8 +318,9 @@ LedgeStatus ledge__guest_call(LedgeGuest *g, const char *name, uint64_t *values,
         return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, f->name, "exports no function '%s'", name);
     const size_t takes = strcspn(e->signature, ":");
     if (takes > n)
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, f->name, "'%s' takes %zu arguments, %zu were "
-                                                               "given",
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, f->name,
+                           "'%s' takes %zu arguments, %zu were "
+                           "given",
                            name, takes, n);
     if (g->dead)
         return ledge__fail(err, LEDGE_ERROR_RUNTIME, f->name,
@@ -337,5 +344,6 @@ LedgeGuestCounts ledge__guest_counts(LedgeGuest *g)
                               .most_pages = g->most_pages,
                               .grow_refused = g->grow_refused,
                               .host_calls = g->host_calls,
+                              .missing_model = ledge__nn_missing(g->nn),
                               .nn = ledge__nn_counts(g->nn)};
 }

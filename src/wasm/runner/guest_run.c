@@ -241,7 +241,8 @@ static const char *what_of(LwmTrap trap)
         [LWM_TRAP_INDIRECT] = "indirect call of no function or of another type",
         [LWM_TRAP_STACK] = "call stack exhausted",
         [LWM_TRAP_TIME] = "time limit reached",
-        [LWM_TRAP_HOST_MEMORY] = "no host memory for its memory or tables",
+        [LWM_TRAP_HOST_MEMORY] =
+            "no host memory or addresses for it (a lower --memory-page-limit may do)",
         [LWM_TRAP_OTHER] = "trap",
     };
     return (size_t)trap < sizeof texts / sizeof *texts ? texts[trap] : "trap";
@@ -277,8 +278,9 @@ static void tell(const Run *r, LedgeGuestResult *result)
     }
     tell_place(r, place, sizeof place);
     if (g->grow_refused)
-        snprintf(more, sizeof more, "; it uses %u of at most %u pages of memory and was refused more: %s",
-                 g->pages, g->most_pages,
+        snprintf(more, sizeof more,
+                 "; it uses %u of at most %u pages of memory and was refused more: %s", g->pages,
+                 g->most_pages,
                  g->most_pages == g->module->file->most_pages ? "the module's own maximum"
                                                               : "--memory-page-limit raises that");
     *result = (LedgeGuestResult){.end = LEDGE_GUEST_TRAPPED};

@@ -26,19 +26,70 @@
  * below the folders that were given (the guest's runner sees to that). No sockets, no programs,
  * no other processes. */
 static const int allowed[] = {
-    SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev,
-    SYS_lseek, SYS_close, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_openat, SYS_openat2,
-    SYS_readlinkat, SYS_mkdirat, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_utimensat,
-    SYS_getdents64, SYS_ftruncate, SYS_fallocate, SYS_fsync, SYS_fdatasync, SYS_fcntl, SYS_dup,
-    SYS_mmap, SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise, SYS_brk, SYS_futex, SYS_clone,
+    SYS_read,
+    SYS_write,
+    SYS_readv,
+    SYS_writev,
+    SYS_pread64,
+    SYS_pwrite64,
+    SYS_preadv,
+    SYS_pwritev,
+    SYS_lseek,
+    SYS_close,
+    SYS_fstat,
+    SYS_newfstatat,
+    SYS_statx,
+    SYS_openat,
+    SYS_openat2,
+    SYS_readlinkat,
+    SYS_mkdirat,
+    SYS_unlinkat,
+    SYS_renameat,
+    SYS_renameat2,
+    SYS_utimensat,
+    SYS_getdents64,
+    SYS_ftruncate,
+    SYS_fallocate,
+    SYS_fsync,
+    SYS_fdatasync,
+    SYS_fcntl,
+    SYS_dup,
+    SYS_mmap,
+    SYS_munmap,
+    SYS_mprotect,
+    SYS_mremap,
+    SYS_madvise,
+    SYS_brk,
+    SYS_futex,
+    SYS_clone,
 #ifdef SYS_clone3
     SYS_clone3,
 #endif
-    SYS_set_robust_list, SYS_exit, SYS_exit_group, SYS_sched_yield, SYS_sched_getaffinity,
-    SYS_sched_setaffinity, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sigaltstack,
-    SYS_timer_create, SYS_timer_settime, SYS_timer_delete, SYS_clock_gettime, SYS_clock_getres,
-    SYS_clock_nanosleep, SYS_nanosleep, SYS_getrandom, SYS_ppoll, SYS_gettid, SYS_getpid,
-    SYS_tgkill, SYS_restart_syscall, SYS_sysinfo, SYS_getcpu,
+    SYS_set_robust_list,
+    SYS_exit,
+    SYS_exit_group,
+    SYS_sched_yield,
+    SYS_sched_getaffinity,
+    SYS_sched_setaffinity,
+    SYS_rt_sigaction,
+    SYS_rt_sigprocmask,
+    SYS_rt_sigreturn,
+    SYS_sigaltstack,
+    SYS_timer_create,
+    SYS_timer_settime,
+    SYS_timer_delete,
+    SYS_clock_gettime,
+    SYS_clock_getres,
+    SYS_clock_nanosleep,
+    SYS_nanosleep,
+    SYS_getrandom,
+    SYS_ppoll,
+    SYS_gettid,
+    SYS_getpid,
+    SYS_tgkill,
+    SYS_restart_syscall,
+    SYS_sysinfo,
+    SYS_getcpu,
 #ifdef SYS_rseq
     SYS_rseq,
 #endif
@@ -46,7 +97,12 @@ static const int allowed[] = {
     SYS_poll,
 #endif
 #ifdef SYS_stat
-    SYS_stat, SYS_lstat, SYS_open, SYS_access, SYS_readlink, SYS_arch_prctl,
+    SYS_stat,
+    SYS_lstat,
+    SYS_open,
+    SYS_access,
+    SYS_readlink,
+    SYS_arch_prctl,
 #endif
 };
 enum { N_ALLOWED = sizeof allowed / sizeof *allowed };
@@ -64,7 +120,8 @@ static bool filter(void)
     f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
     f[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, AT(nr));
     for (int i = 0; i < N_ALLOWED; i++) {
-        f[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], 0, 1);
+        f[n++] =
+            (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], 0, 1);
         f[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     }
     /* Streams ask whether they are terminals. */
@@ -93,9 +150,9 @@ static bool bound(int what, uint64_t most)
 
 static LedgeStatus confine(const LedgeIsolation *how, LedgeError *err)
 {
-    bool ok = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-              prctl(PR_SET_DUMPABLE, 0) == 0 && bound(RLIMIT_CORE, 0) &&
-              bound(RLIMIT_NOFILE, how->files ? how->files : 256);
+    bool ok = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
+              prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0 &&
+              bound(RLIMIT_CORE, 0) && bound(RLIMIT_NOFILE, how->files ? how->files : 256);
     if (ok && how->cpu_seconds)
         ok = bound(RLIMIT_CPU, how->cpu_seconds);
     if (!ok)

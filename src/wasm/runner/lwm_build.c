@@ -96,9 +96,9 @@ static LedgeStatus find_headers(Build *b)
         if (file && access(file, R_OK) == 0)
             return LEDGE_OK;
     }
-    return ledge__fail(b->err, LEDGE_ERROR_NOT_FOUND, b->wasm2c,
-                       "its header wasm-rt.h is not beside it (%s/../src/wasm2c); install wabt whole",
-                       real);
+    return ledge__fail(
+        b->err, LEDGE_ERROR_NOT_FOUND, b->wasm2c,
+        "its header wasm-rt.h is not beside it (%s/../src/wasm2c); install wabt whole", real);
 }
 
 static bool is_native(const char *target)
@@ -117,7 +117,7 @@ static bool is_native(const char *target)
 static LedgeStatus find_compiler(LedgeArena *arena, const LwmBuildOptions *o, const char *target,
                                  LedgeError *err, const char **out)
 {
-    const char *package = is_native(target)              ? "gcc"
+    const char *package = is_native(target)                ? "gcc"
                           : strcmp(target, "aarch64") == 0 ? "gcc-aarch64-linux-gnu"
                                                            : "gcc-x86-64-linux-gnu";
     const char *usual[3] = {NULL};
@@ -135,7 +135,8 @@ static LedgeStatus find_compiler(LedgeArena *arena, const LwmBuildOptions *o, co
         usual[n++] = "gcc";
         usual[n++] = "clang";
     } else if (!usual[0]) {
-        usual[n++] = strcmp(target, "aarch64") == 0 ? "aarch64-linux-gnu-gcc" : "x86_64-linux-gnu-gcc";
+        usual[n++] =
+            strcmp(target, "aarch64") == 0 ? "aarch64-linux-gnu-gcc" : "x86_64-linux-gnu-gcc";
     }
     for (size_t i = 0; i < 3 && usual[i]; i++)
         if ((*out = which(arena, usual[i])))
@@ -236,10 +237,11 @@ static LedgeStatus translate(Build *b)
     const char *const argv[] = {b->wasm2c, wasm, "-n", "guest", "-o", c, NULL};
     LEDGE_TRY(put_file(b, "guest.wasm", b->wasm, b->wasm_size));
     LedgeStatus status = run_tool(b, argv, "translate the module");
-    if (status && strstr(b->err->message, "imd"))
+    /* Versions without SIMD abort at it and say nothing. */
+    if (status && strstr(b->err->message, "(exit 134)"))
         return ledge__fail(b->err, LEDGE_ERROR_UNSUPPORTED, "wasm2c",
-                           "version %s cannot translate SIMD; wabt 1.0.36 can (Debian 13), or compile "
-                           "the guest without -msimd128",
+                           "version %s gives up on this module, as those before 1.0.33 do on SIMD; "
+                           "take wabt 1.0.36 (Debian 13) or compile the guest without -msimd128",
                            b->lwm.wasm2c);
     return status;
 }
@@ -257,8 +259,9 @@ static LedgeStatus write_glue(Build *b)
     char *copy = status ? NULL : ledge__arena_strn(b->arena, (char *)header, n);
     ledge__free(NULL, header);
     if (!status)
-        status = copy ? ledge__lwm_glue(b->arena, copy, !b->o->explicit_bounds, b->err, &c, &b->glue)
-                      : ledge__no_memory(b->err);
+        status = copy
+                     ? ledge__lwm_glue(b->arena, copy, !b->o->explicit_bounds, b->err, &c, &b->glue)
+                     : ledge__no_memory(b->err);
     if (!status)
         status = put_file(b, "glue.c", c.p, c.n);
     if (!status)
@@ -320,8 +323,7 @@ static LedgeStatus compile(Build *b, const char *target, LwmTarget *to)
         /* Every page of a deep frame is touched in turn, so that none jumps over the guard. */
         "-fstack-clash-protection",
         /* WebAssembly's floats: each operation rounds. */
-        "-ffp-contract=off", "-fno-math-errno",
-        "-fno-asynchronous-unwind-tables", "-fno-ident",
+        "-ffp-contract=off", "-fno-math-errno", "-fno-asynchronous-unwind-tables", "-fno-ident",
         guard ? "-DWASM_RT_USE_MMAP=1" : "-DWASM_RT_USE_MMAP=0",
         guard ? "-DWASM_RT_MEMCHECK_GUARD_PAGES=1" : "-DWASM_RT_MEMCHECK_BOUNDS_CHECK=1",
         b->glue.old ? (guard ? "-DWASM_RT_MEMCHECK_SIGNAL_HANDLER=1"
@@ -346,7 +348,8 @@ static LedgeStatus compile_all(Build *b)
     LEDGE_TRY(link_simde(b, in_folder(b, "guest.c")));
     for (char *t = list ? strtok_r(list, ",", &save) : NULL; t; t = strtok_r(NULL, ",", &save)) {
         if (b->lwm.n_targets == LWM_TARGETS)
-            return ledge__fail(b->err, LEDGE_ERROR_LIMIT, NULL, "more than %d targets", LWM_TARGETS);
+            return ledge__fail(b->err, LEDGE_ERROR_LIMIT, NULL, "more than %d targets",
+                               LWM_TARGETS);
         LEDGE_TRY(compile(b, t, &b->lwm.targets[b->lwm.n_targets++]));
     }
     return b->lwm.n_targets ? LEDGE_OK

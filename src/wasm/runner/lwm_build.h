@@ -7,8 +7,8 @@
 #include "wasm/runner/lwm_file.h"
 
 typedef struct LwmBuildOptions {
-    const char *targets;         /* "x86_64,aarch64"; NULL: the best for this machine */
-    const char *wasm2c;          /* NULL: from PATH */
+    const char *targets;          /* "x86_64,aarch64"; NULL: the best for this machine */
+    const char *wasm2c;           /* NULL: from PATH */
     const char *const *compilers; /* "CC", for this machine's architecture, or "TARGET=CC" */
     size_t n_compilers;
     bool explicit_bounds; /* check each access instead of relying on guard pages */
@@ -19,7 +19,8 @@ typedef struct LwmBuildOptions {
 } LwmBuildOptions;
 
 /* Statuses: those of reading `path`, FORMAT and UNSUPPORTED (of the module), NOT_FOUND (a tool is
- * missing: which, and the package that has it), RUNTIME (a tool failed: what it said), IO, MEMORY. */
+ * missing: which, and the package that has it), RUNTIME (a tool failed: what it said), IO, MEMORY.
+ */
 LedgeStatus ledge__lwm_build(const char *path, const char *out, const LwmBuildOptions *options,
                              LedgeError *err);
 /* Are wasm2c and a C compiler here? Status NOT_FOUND, naming the packages. */

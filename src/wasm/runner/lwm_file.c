@@ -200,16 +200,16 @@ static LedgeStatus read_manifest(LwmFile *f, size_t begin, size_t end, const cha
     return LEDGE_OK;
 }
 
-static LedgeStatus check_hash(const uint8_t *bytes, size_t size, const char *where,
-                              LedgeError *err)
+static LedgeStatus check_hash(const uint8_t *bytes, size_t size, const char *where, LedgeError *err)
 {
     char hash[LEDGE_SHA256_HEX], wanted[LEDGE_SHA256_HEX];
     LEDGE_TRY(ledge__sha256_of(bytes, size - LEDGE_SHA256_BYTES, hash));
     ledge__hex(bytes + size - LEDGE_SHA256_BYTES, LEDGE_SHA256_BYTES, wanted);
     if (strcmp(hash, wanted) != 0)
-        return ledge__fail(err, LEDGE_ERROR_MISMATCH, where,
-                           "the file's SHA-256 does not fit: it is damaged or was changed; fetch or "
-                           "build it again");
+        return ledge__fail(
+            err, LEDGE_ERROR_MISMATCH, where,
+            "the file's SHA-256 does not fit: it is damaged or was changed; fetch or "
+            "build it again");
     return LEDGE_OK;
 }
 
@@ -217,7 +217,8 @@ static LedgeStatus read_file(LwmFile *f, const char *where, const LedgeKey *cons
                              size_t n_keys, LedgeError *err)
 {
     if (!ledge__lwm_is(f->bytes, f->size) || f->size < HEAD + LEDGE_SHA256_BYTES)
-        return ledge__fail(err, LEDGE_ERROR_FORMAT, where, "is no .lwm file, or only its beginning");
+        return ledge__fail(err, LEDGE_ERROR_FORMAT, where,
+                           "is no .lwm file, or only its beginning");
     LEDGE_TRY(check_hash(f->bytes, f->size, where, err));
     const uint32_t version = get32(f->bytes + 8), n = get32(f->bytes + 12);
     const size_t end = f->size - LEDGE_SHA256_BYTES;
@@ -265,11 +266,10 @@ static json_t *functions_json(const LwmFunctionName *names, size_t n)
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
         json_array_append_new(
-            list, names[i].module
-                      ? json_pack("{s:s, s:s, s:s}", "module", names[i].module, "name",
-                                  names[i].name, "signature", names[i].signature)
-                      : json_pack("{s:s, s:s}", "name", names[i].name, "signature",
-                                  names[i].signature));
+            list, names[i].module ? json_pack("{s:s, s:s, s:s}", "module", names[i].module, "name",
+                                              names[i].name, "signature", names[i].signature)
+                                  : json_pack("{s:s, s:s}", "name", names[i].name, "signature",
+                                              names[i].signature));
     return list;
 }
 
@@ -302,13 +302,12 @@ static LedgeStatus manifest_text(const LwmFile *f, size_t at, const LedgeKey *co
     json_t *memory = f->has_memory ? json_pack("{s:I, s:I}", "pages", (json_int_t)f->pages, "most",
                                                (json_int_t)f->most_pages)
                                    : json_null();
-    json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:{s:s, s:I}, s:o, s:o, s:o, s:o}", "_type", "lwm", "name",
-        f->name, "ledge", f->ledge_version, "wasm2c", f->wasm2c, "created",
-        (json_int_t)f->created, "wasm", "sha256", f->wasm_sha256, "length",
-        (json_int_t)f->wasm_size, "memory", memory, "imports",
-        functions_json(f->imports, f->n_imports), "exports",
-        functions_json(f->exports, f->n_exports), "targets", targets);
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:{s:s, s:I}, s:o, s:o, s:o, s:o}", "_type",
+                          "lwm", "name", f->name, "ledge", f->ledge_version, "wasm2c", f->wasm2c,
+                          "created", (json_int_t)f->created, "wasm", "sha256", f->wasm_sha256,
+                          "length", (json_int_t)f->wasm_size, "memory", memory, "imports",
+                          functions_json(f->imports, f->n_imports), "exports",
+                          functions_json(f->exports, f->n_exports), "targets", targets);
     if (!status && !o)
         status = ledge__no_memory(err);
     if (!status)

@@ -15,14 +15,14 @@
 #include "trust/key.h"
 #include "wasm/runner/wasm_file.h"
 
-#define LWM_MAGIC       "LEDGELWM"
-#define LWM_VERSION     1u
-#define LWM_FILE_MAX    ((size_t)512 << 20)
+#define LWM_MAGIC        "LEDGELWM"
+#define LWM_VERSION      1u
+#define LWM_FILE_MAX     ((size_t)512 << 20)
 #define LWM_MANIFEST_MAX ((size_t)4 << 20)
-#define LWM_TARGETS     16
+#define LWM_TARGETS      16
 
 typedef struct LwmTarget {
-    const char *name; /* "x86_64", "x86_64_v2", "x86_64_v3", "aarch64" */
+    const char *name;   /* "x86_64", "x86_64_v2", "x86_64_v3", "aarch64" */
     const char *bounds; /* "guard" or "explicit" */
     const uint8_t *code;
     size_t size;

@@ -7,7 +7,7 @@
 #include <ctype.h>
 
 typedef struct Declaration {
-    char *module, *name; /* module: NULL for exports */
+    char *module, *name;                /* module: NULL for exports */
     char *result, *symbol, *parameters; /* C text; parameters: the first is the instance */
 } Declaration;
 
@@ -15,9 +15,9 @@ typedef struct Glue {
     LedgeArena *arena;
     LedgeError *err;
     LedgeText *c;
-    char *instance_type;    /* "w2c_guest" */
-    char *instantiate;      /* its symbol, without the ending */
-    char *host_types;       /* parameters of instantiate behind the instance */
+    char *instance_type; /* "w2c_guest" */
+    char *instantiate;   /* its symbol, without the ending */
+    char *host_types;    /* parameters of instantiate behind the instance */
     Declaration memory;
     LwmGlue out;
 } Glue;
@@ -162,8 +162,9 @@ static LedgeStatus put_export(Glue *g, const Declaration *d)
     if (!signature)
         return LEDGE_OK;
     const bool gives = strcmp(d->result, "void") != 0;
-    ledge__text_printf(g->c, "static void lwm_export_%zu(void *instance, uint64_t *v)\n{\n    (void)v;\n    ",
-                       g->out.n_exports);
+    ledge__text_printf(
+        g->c, "static void lwm_export_%zu(void *instance, uint64_t *v)\n{\n    (void)v;\n    ",
+        g->out.n_exports);
     if (gives)
         ledge__text_printf(g->c, "v[0] = lwm_from_%s(", d->result);
     ledge__text_printf(g->c, "%s(instance", d->symbol);
@@ -240,10 +241,11 @@ static void put_lives(Glue *g)
     for (char *p = g->host_types ? strtok_r(g->host_types, ",", &save) : NULL; p;
          p = strtok_r(NULL, ",", &save))
         ledge__text_printf(g->c, ", (%s)(void *)host", p);
-    ledge__text_printf(g->c,
-                       ");\n}\nstatic void lwm_destroy(void *instance)\n{\n    %s_free(instance);\n}\n",
-                       g->instantiate);
-    ledge__text_add(g->c, "static void lwm_memory(void *instance, uint8_t **data, uint64_t *bytes)\n{\n");
+    ledge__text_printf(
+        g->c, ");\n}\nstatic void lwm_destroy(void *instance)\n{\n    %s_free(instance);\n}\n",
+        g->instantiate);
+    ledge__text_add(g->c,
+                    "static void lwm_memory(void *instance, uint8_t **data, uint64_t *bytes)\n{\n");
     if (g->memory.symbol)
         ledge__text_printf(g->c,
                            "    wasm_rt_memory_t *m = %s(instance);\n    *data = m->data;\n"
@@ -252,7 +254,8 @@ static void put_lives(Glue *g)
     else
         ledge__text_add(g->c, "    (void)instance;\n    *data = 0;\n    *bytes = 0;\n}\n");
     /* Old wabt makes its function types once per module, before the first instance. */
-    ledge__text_add(g->c, "static void lwm_start(const LwmServices *services)\n{\n    lwm_bind(services);\n");
+    ledge__text_add(
+        g->c, "static void lwm_start(const LwmServices *services)\n{\n    lwm_bind(services);\n");
     if (g->out.old)
         ledge__text_printf(g->c, "    %s_init_module();\n", g->instantiate);
     ledge__text_add(g->c, "}\n");
@@ -277,8 +280,9 @@ LedgeStatus ledge__lwm_glue(LedgeArena *arena, char *header, bool guard_pages, L
     char *rest = header;
     g.out.simd = strstr(header, "simde") != NULL || strstr(header, "v128") != NULL;
     g.out.old = strstr(header, "Z_guest_instantiate(") != NULL;
-    ledge__text_printf(c, "#define LWM_WABT_OLD %d\n#include \"guest_glue.inc\"\n#include \"guest.h\"\n",
-                       g.out.old);
+    ledge__text_printf(
+        c, "#define LWM_WABT_OLD %d\n#include \"guest_glue.inc\"\n#include \"guest.h\"\n",
+        g.out.old);
     for (char *line; (line = next_line(&rest));)
         LEDGE_TRY(take_line(&g, line, &rest));
     if (!g.instantiate)

@@ -14,7 +14,8 @@ typedef struct LwmGlue {
 } LwmGlue;
 
 /* header: wasm2c's, NUL-terminated; it is cut up. Puts the C into *c, which stands beside
- * "guest.c" (wasm2c's other output) and includes its header. Statuses: FORMAT, UNSUPPORTED, MEMORY. */
+ * "guest.c" (wasm2c's other output) and includes its header. Statuses: FORMAT, UNSUPPORTED, MEMORY.
+ */
 LedgeStatus ledge__lwm_glue(LedgeArena *arena, char *header, bool guard_pages, LedgeError *err,
                             LedgeText *c, LwmGlue *out);
 

@@ -77,13 +77,14 @@ LedgeStatus ledge__wasi_new(const LedgeGuestOptions *o, LedgeError *err, LedgeWa
         return ledge__no_memory(err);
     w->o = o;
     for (int i = 0; i < 3; i++)
-        w->fds[i] = (WasiFd){.kind = WASI_STREAM, .host = i, .may_read = i == 0, .may_write = i > 0};
+        w->fds[i] =
+            (WasiFd){.kind = WASI_STREAM, .host = i, .may_read = i == 0, .may_write = i > 0};
     if (o->no_stdin)
         w->fds[0].kind = WASI_FREE;
-    LedgeStatus status = o->n_dirs + 3 > WASI_MOST_FDS / 2
-                             ? ledge__fail(err, LEDGE_ERROR_LIMIT, NULL, "%zu folders are too many",
-                                           o->n_dirs)
-                             : open_dirs(w, err);
+    LedgeStatus status =
+        o->n_dirs + 3 > WASI_MOST_FDS / 2
+            ? ledge__fail(err, LEDGE_ERROR_LIMIT, NULL, "%zu folders are too many", o->n_dirs)
+            : open_dirs(w, err);
     if (status) {
         ledge__wasi_free(w);
         return status;
@@ -306,8 +307,8 @@ static void read_subscription(LedgeGuest *g, const uint8_t *p, Wait *w, uint32_t
         if (!fd || fd->kind == WASI_DIR)
             w->error[i] = WASI_BADF;
         else
-            w->fds[i] = (struct pollfd){.fd = fd->host,
-                                        .events = kind == EVENT_READ ? POLLIN : POLLOUT};
+            w->fds[i] =
+                (struct pollfd){.fd = fd->host, .events = kind == EVENT_READ ? POLLIN : POLLOUT};
     } else {
         w->error[i] = WASI_INVAL;
     }

@@ -15,10 +15,12 @@ bool ledge__wasi_no_openat2;
 
 static int by_kernel(int dir, const char *path, int flags, mode_t mode, bool follow)
 {
-    const struct open_how how = {
-        .flags = (uint64_t)(flags | O_CLOEXEC | O_NOCTTY | (follow ? 0 : O_NOFOLLOW)),
-        .mode = flags & O_CREAT ? mode : 0,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    /* openat2 refuses flags that mean nothing, as O_NOCTTY with O_PATH. */
+    const struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC |
+                                                     (flags & O_PATH ? 0 : O_NOCTTY) |
+                                                     (follow ? 0 : O_NOFOLLOW)),
+                                 .mode = flags & O_CREAT ? mode : 0,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int fd;
     do /* EAGAIN: something was renamed while the kernel looked */
         fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);

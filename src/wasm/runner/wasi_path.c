@@ -8,7 +8,13 @@
 
 enum { LOOKUP_FOLLOW = 1 };
 enum { OFLAG_CREAT = 1, OFLAG_DIRECTORY = 2, OFLAG_EXCL = 4, OFLAG_TRUNC = 8 };
-enum { FDFLAG_APPEND = 1, FDFLAG_DSYNC = 2, FDFLAG_NONBLOCK = 4, FDFLAG_RSYNC = 8, FDFLAG_SYNC = 16 };
+enum {
+    FDFLAG_APPEND = 1,
+    FDFLAG_DSYNC = 2,
+    FDFLAG_NONBLOCK = 4,
+    FDFLAG_RSYNC = 8,
+    FDFLAG_SYNC = 16
+};
 enum { RIGHT_READ = 1 << 1, RIGHT_WRITE = 1 << 6, RIGHT_READDIR = 1 << 14 };
 
 static WasiErrno result(bool ok)

@@ -3,8 +3,13 @@
 
 #include <stdio.h>
 
-enum { SECTION_TYPE = 1, SECTION_IMPORT = 2, SECTION_FUNCTION = 3, SECTION_MEMORY = 5,
-       SECTION_EXPORT = 7 };
+enum {
+    SECTION_TYPE = 1,
+    SECTION_IMPORT = 2,
+    SECTION_FUNCTION = 3,
+    SECTION_MEMORY = 5,
+    SECTION_EXPORT = 7
+};
 enum { MOST_ITEMS = 100000, MOST_VALUES = 256, MOST_NAME = 1024 };
 
 typedef struct Reader {
@@ -293,7 +298,7 @@ static LedgeStatus read_exports(Reader *r, WasmFile *f)
 static LedgeStatus read_section(Reader *r, uint8_t id, WasmFile *f)
 {
     static LedgeStatus (*const readers[])(Reader *, WasmFile *) = {
-        [SECTION_TYPE] = read_types,       [SECTION_IMPORT] = read_imports,
+        [SECTION_TYPE] = read_types,         [SECTION_IMPORT] = read_imports,
         [SECTION_FUNCTION] = read_functions, [SECTION_MEMORY] = read_memories,
         [SECTION_EXPORT] = read_exports,
     };

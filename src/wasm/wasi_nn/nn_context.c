@@ -1,4 +1,5 @@
-/* Execution contexts: a session each, with inputs copied from the guest and outputs copied to it. */
+/* Execution contexts: a session each, with inputs copied from the guest and outputs copied to it.
+ */
 #include "wasm/wasi_nn/nn_state.h"
 
 #include "ledge/report.h"

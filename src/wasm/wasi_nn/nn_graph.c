@@ -2,11 +2,11 @@
 #include "wasm/wasi_nn/nn_state.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "ledge/provider.h"
 
 enum { ENCODING_ONNX = 1, ENCODING_AUTO = 5 };
-#define NAME_MAX_BYTES   256
 #define CONFIG_MAX_BYTES ((uint32_t)64 << 10)
 
 /* The CPU is always there. Others are found by asking, which costs a child process each, once. */
@@ -29,9 +29,10 @@ LedgeStatus ledge__nn_providers(NnTarget target, LedgeError *err, const char **o
             return LEDGE_OK;
         }
     }
-    return ledge__fail(err, LEDGE_ERROR_PROVIDER, NULL,
-                       "no provider for a %s is here ('ledge doctor' says why); load it for the cpu",
-                       target == NN_GPU ? "gpu" : "tpu");
+    return ledge__fail(
+        err, LEDGE_ERROR_PROVIDER, NULL,
+        "no provider for a %s is here ('ledge doctor' says why); load it for the cpu",
+        target == NN_GPU ? "gpu" : "tpu");
 }
 
 /* ---- graphs ---- */
@@ -153,7 +154,8 @@ static NnErrno read_entries(LedgeNn *nn, json_t *o, Config *c)
 {
     const char *key;
     json_t *value;
-    json_object_foreach (o, key, value) {
+    json_object_foreach(o, key, value)
+    {
         if (strcmp(key, "target") == 0) {
             const NnErrno e = read_target(nn, json_string_value(value), &c->target);
             if (e)
@@ -180,9 +182,9 @@ static NnErrno read_config(LedgeNn *nn, const uint8_t *bytes, uint32_t size, Con
     if (size > CONFIG_MAX_BYTES)
         return ledge__nn_fail(nn, NN_TOO_LARGE, "a config of %u bytes is over 64 KiB", size);
     json_t *o = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, NULL);
-    const NnErrno e = json_is_object(o) ? read_entries(nn, o, c)
-                                        : ledge__nn_fail(nn, NN_INVALID_ARGUMENT,
-                                                         "the config is no JSON object");
+    const NnErrno e = json_is_object(o)
+                          ? read_entries(nn, o, c)
+                          : ledge__nn_fail(nn, NN_INVALID_ARGUMENT, "the config is no JSON object");
     json_decref(o);
     /* More threads than the embedder gives are not to be had. */
     if (!e && nn->o.threads && c->threads > nn->o.threads)
@@ -201,14 +203,17 @@ static NnErrno load_named(LedgeNn *nn, const uint8_t *name, uint32_t size, const
     if (e)
         return e;
     const NnNamed *named =
-        nn->o.names && size <= NAME_MAX_BYTES
+        nn->o.names && size <= NN_NAME_BYTES
             ? ledge__nn_names_find(nn->o.names, (const char *)name, size, &err, &status)
             : NULL;
     nn->compute_ns += ledge__nn_now() - begin;
-    if (!named && status == LEDGE_ERROR_NOT_FOUND && !err.message[0])
+    if (!named && status == LEDGE_ERROR_NOT_FOUND && !err.message[0]) {
+        snprintf(nn->missing, sizeof nn->missing, "%.*s",
+                 (int)(size < NN_NAME_BYTES ? size : NN_NAME_BYTES), name);
         return ledge__nn_fail(nn, NN_NOT_FOUND,
                               "no model is called '%.*s'; --nn-preload NAME=PATH gives it",
-                              (int)(size < NAME_MAX_BYTES ? size : NAME_MAX_BYTES), name);
+                              (int)(size < NN_NAME_BYTES ? size : NN_NAME_BYTES), name);
+    }
     if (!named)
         return ledge__nn_fail_status(nn, status, &err);
     e = new_graph(nn, &g);

@@ -17,8 +17,8 @@ NnErrno ledge__nn_give_text(LedgeNn *nn, LedgeNnMemory memory, const char *text,
         memcpy(to, text, size);
     ledge__nn_put32(written, (uint32_t)size);
     return size <= args[1] ? NN_SUCCESS
-                           : ledge__nn_fail(nn, NN_TOO_LARGE, "the text has %zu bytes, the buffer %u",
-                                            size, args[1]);
+                           : ledge__nn_fail(nn, NN_TOO_LARGE,
+                                            "the text has %zu bytes, the buffer %u", size, args[1]);
 }
 
 /* args begin with a graph and 0 for its inputs, 1 for its outputs. */

@@ -12,7 +12,8 @@
 /* ---- guest memory ---- */
 
 /* `count` elements of `size` bytes at a guest address, or NULL when they do not all lie inside. */
-static inline uint8_t *ledge__nn_at(LedgeNnMemory m, uint32_t address, uint64_t count, uint32_t size)
+static inline uint8_t *ledge__nn_at(LedgeNnMemory m, uint32_t address, uint64_t count,
+                                    uint32_t size)
 {
     /* count and size come from 32-bit words: neither product nor sum overflows 64 bits. */
     const uint64_t bytes = count * size;
@@ -45,7 +46,8 @@ void ledge__nn_budget_init(NnBudget *b, const LedgeAllocator *below, uint64_t li
 /* ---- handles ---- */
 
 /* A handle is generation << 8 | kind << 7 | slot: a stale one, one of the other kind and a guessed
- * one name nothing. Generations begin at a random number and a slot that has used all is retired. */
+ * one name nothing. Generations begin at a random number and a slot that has used all is retired.
+ */
 typedef struct NnSlot {
     void *object; /* NULL: free */
     uint32_t generation, first;
@@ -60,11 +62,13 @@ typedef struct NnTable {
 enum { NN_GRAPHS = 0, NN_CONTEXTS = 1 };
 void ledge__nn_table_init(NnTable *t, uint32_t kind, uint32_t limit);
 bool ledge__nn_table_full(const NnTable *t);
-uint32_t ledge__nn_table_put(NnTable *t, void *object); /* the table must not be full */
+uint32_t ledge__nn_table_put(NnTable *t, void *object);       /* the table must not be full */
 void *ledge__nn_table_get(const NnTable *t, uint32_t handle); /* NULL: no such object */
 void *ledge__nn_table_take(NnTable *t, uint32_t handle);      /* the same, and out of the table */
 
 /* ---- objects ---- */
+
+enum { NN_NAME_BYTES = 256 };
 
 typedef enum NnTarget { NN_CPU = 0, NN_GPU = 1, NN_TPU = 2 } NnTarget;
 
@@ -72,7 +76,7 @@ typedef struct NnGraph {
     uint32_t references; /* the handle, and each context */
     LedgeModel *model;   /* owned, unless it belongs to a name */
     bool named;
-    void *bytes; /* the guest's model, copied: the guest may overwrite its own */
+    void *bytes;           /* the guest's model, copied: the guest may overwrite its own */
     const char *providers; /* static; NULL: ledge's own CPU kernels */
     int threads;
 } NnGraph;
@@ -98,6 +102,7 @@ struct LedgeNn {
     _Atomic uint64_t compute_ns;
     _Atomic uint64_t deadline; /* of the computation that runs, on ledge__nn_now's clock */
     char last_error[sizeof(LedgeError)];
+    char missing[NN_NAME_BYTES + 1]; /* a name that was asked for in vain */
 };
 
 void ledge__nn_graph_release(LedgeNn *nn, NnGraph *g);

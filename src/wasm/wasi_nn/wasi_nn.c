@@ -85,8 +85,8 @@ uint32_t ledge__nn_table_put(NnTable *t, void *object)
 static uint32_t slot_of(const NnTable *t, uint32_t handle)
 {
     const uint32_t i = handle & (NN_MOST_OBJECTS - 1);
-    const bool fits = (handle >> 7 & 1) == t->kind && t->slots[i].object &&
-                      t->slots[i].generation == handle >> 8;
+    const bool fits =
+        (handle >> 7 & 1) == t->kind && t->slots[i].object && t->slots[i].generation == handle >> 8;
     return fits ? i : NN_MOST_OBJECTS;
 }
 
@@ -155,10 +155,9 @@ static NnErrno errno_of(LedgeStatus status)
 NnErrno ledge__nn_fail_status(LedgeNn *nn, LedgeStatus status, const LedgeError *err)
 {
     if (atomic_exchange(&nn->budget.refused, false))
-        return ledge__nn_fail(nn, NN_TOO_LARGE,
-                              "the guest's host memory is used up: %llu of %llu bytes are in use",
-                              (unsigned long long)nn->budget.used,
-                              (unsigned long long)nn->budget.limit);
+        return ledge__nn_fail(
+            nn, NN_TOO_LARGE, "the guest's host memory is used up: %llu of %llu bytes are in use",
+            (unsigned long long)nn->budget.used, (unsigned long long)nn->budget.limit);
     return ledge__nn_fail(nn, errno_of(status), "%s%s%s", err->where, err->where[0] ? ": " : "",
                           err->message[0] ? err->message : ledge_status_text(status));
 }
@@ -237,6 +236,11 @@ LedgeNnCounts ledge__nn_counts(LedgeNn *nn)
                              .compute_ns = nn->compute_ns};
     ledge__lock_give(&nn->lock);
     return c;
+}
+
+const char *ledge__nn_missing(const LedgeNn *nn)
+{
+    return nn->missing[0] ? nn->missing : NULL;
 }
 
 /* ---- calls ---- */

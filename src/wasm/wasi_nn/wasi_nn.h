@@ -59,9 +59,9 @@ typedef struct LedgeNnOptions {
 } LedgeNnOptions;
 
 typedef struct LedgeNnCounts {
-    uint32_t graphs, contexts;        /* now */
-    uint64_t host_bytes, peak_bytes;  /* now, and at most */
-    uint64_t calls, refused;          /* calls, and those that gave another errno than 0 */
+    uint32_t graphs, contexts;       /* now */
+    uint64_t host_bytes, peak_bytes; /* now, and at most */
+    uint64_t calls, refused;         /* calls, and those that gave another errno than 0 */
     uint64_t computes, compute_ns;
 } LedgeNnCounts;
 
@@ -72,6 +72,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__nn_new(const LedgeNnOptions *options, LedgeN
 /* Frees all that the guest left behind; NULL is legal. Not while a call runs. */
 void ledge__nn_free(LedgeNn *nn);
 LedgeNnCounts ledge__nn_counts(LedgeNn *nn);
+/* The last name that the guest asked for and no model has; NULL: there was none. The instance's. */
+const char *ledge__nn_missing(const LedgeNn *nn);
 
 /* ---- calls ---- */
 
