@@ -30,6 +30,7 @@ RIGHT["engine/kernels"] = set()  # kernels are functions over arrays: no graphs,
 RIGHT |= {
     "include": set(),
     "base": set(),
+    "adaptive": set(),
     "image": set(),
     "report": set(),
     "trust": set(),

@@ -29,6 +29,7 @@ need_build() {
     need_library libcrypto libssl-dev
     need_library zlib zlib1g-dev
     need_library libmicrohttpd libmicrohttpd-dev
+    need_library libcurl libcurl4-openssl-dev
     # The tests are part of every build: a checkout that builds is one that can be checked.
     need_library cmocka libcmocka-dev
 }

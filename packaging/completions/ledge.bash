@@ -14,7 +14,7 @@ _ledge() {
     quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --equalize --rounding --seed --mixed --max-drop --min-agreement --compare-modes --report --threads --json --help" ;;
     certify) options="--reference --images --labels --dataset --limit --preprocess --max-drop --min-agreement --max-latency-ratio --runs --days --key --output --check --model --remeasure --threads --cpu --json --help" ;;
     preprocess) options="--output --labels --json --help" ;;
-    serve) options="--host --port --repository --workers --threads --batch --delay --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --drain --cpu --json --help" ;;
+    serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
     drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     key) options="--json --help" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;

@@ -132,7 +132,7 @@ certify)
         '--labels=[CSV of file,class_id for the pictures in it]:value:_files' \
         '--dataset=[instead\: cifar10\:FILE or mnist\:IMAGES(,LABELS)]:value:_files' \
         '--limit=[only the first N pictures]:value:_files' \
-        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the models'\'' own]:value:_files' \
+        '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
         '--max-drop=[percentage points of top-1 that may be lost (1)]:value:_files' \
         '--min-agreement=[share of pictures with the same class (0)]:value:_files' \
         '--max-latency-ratio=[of the medians, model / reference (1.0)]:value:_files' \
@@ -166,6 +166,8 @@ serve)
         '--threads=[threads of one request (1)]:value:_files' \
         '--batch=[most requests answered in one run (1)]:value:_files' \
         '--delay=[milliseconds a batch may wait to fill (0)]:value:_files' \
+        '--cache=[megabytes of answers that each model keeps (0\: none)]:value:_files' \
+        '--cache-ttl=[seconds that an answer is kept (0\: while there is room)]:value:_files' \
         '--queue=[requests that may wait before others are refused (256)]:value:_files' \
         '--deadline=[seconds that a request may wait (30)]:value:_files' \
         '--body=[largest request in megabytes (64)]:value:_files' \
@@ -174,6 +176,13 @@ serve)
         '--tls-cert=[certificate chain in PEM, for HTTPS]:value:_files' \
         '--tls-key=[its private key in PEM]:value:_files' \
         '--no-drift[do not watch for drift]' \
+        '--state=[keep what drift monitoring has seen over restarts]:value:_files' \
+        '--watch=[seconds between two looks at models and machine (5)]:value:_files' \
+        '--alert-log[a line on stderr for every alert]' \
+        '--alert-webhook=[POST every alert there as JSON]:value:_files' \
+        '--alertmanager=[keep this Alertmanager informed (its API v2)]:value:_files' \
+        '--alert-exec=[run this program with every alert on its standard input]:value:_files' \
+        '--alert-token-file=[bearer token for webhook and Alertmanager]:value:_files' \
         '--drain=[seconds to finish requests after SIGTERM (30)]:value:_files' \
         '--cpu=[highest CPU level whose kernels may be chosen, e.g. avx2]:value:_files' \
         '--json[print one JSON object and nothing else]' \

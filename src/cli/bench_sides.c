@@ -130,7 +130,7 @@ static size_t best_of(const LedgeTensor *t, int64_t at, int64_t n)
 {
     size_t best = 0;
     for (int64_t i = 1; i < n; i++)
-        if (cli_element(t, at + i) > cli_element(t, at + (int64_t)best))
+        if (ledge__tensor_number(t, at + i) > ledge__tensor_number(t, at + (int64_t)best))
             best = (size_t)i;
     return best;
 }
@@ -157,7 +157,7 @@ static Agreement agree(const Sides *s, const Side *a, const Side *b)
         if (!g.same_shapes)
             return g;
         for (int64_t k = 0; cli_is_number(x->type) && k < ledge_tensor_count(x); k++) {
-            const double p = cli_element(x, k), q = cli_element(y, k);
+            const double p = ledge__tensor_number(x, k), q = ledge__tensor_number(y, k);
             if (p == q || (isnan(p) && isnan(q)))
                 den += isfinite(q) ? q * q : 0;
             else {

@@ -186,11 +186,11 @@ static int judge(Certify *m, int which, const LedgeSample *sample, size_t index)
     ledge__free(NULL, in.data);
     if (code != CLI_GO)
         return code;
-    if (!cli_is_scores(&out))
+    if (!ledge__scores_row(&out))
         return cli_fail_with(s->path, LEDGE_ERROR_SHAPE,
                              "a classifier gives one row of scores; this gives %s",
                              cli_tensor_text(&out));
-    const size_t k = cli_top(&out, 5, best);
+    const size_t k = ledge__scores_top(&out, 0, 5, best);
     s->answers[index] = (int32_t)best[0];
     c->top1 += best[0] == sample->label;
     for (size_t i = 0; i < k; i++)

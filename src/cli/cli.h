@@ -82,6 +82,32 @@ int cli_usage(const CliCommand *c, const char *fmt, ...) __attribute__((format(p
         "json", 0, CLI_FLAG, NULL, "print one JSON object and nothing else", offsetof(S, json), 0, \
             0                                                                                      \
     }
+/* The pictures that a command works on. */
+#define CLI_OPTION_IMAGES(S)                                                                       \
+    {                                                                                              \
+        "images", 'd', CLI_TEXT, "DIR", "folder of .jpg and .png pictures", offsetof(S, images),   \
+            0, 0                                                                                   \
+    }
+#define CLI_OPTION_LABELS(S)                                                                       \
+    {                                                                                              \
+        "labels", 'l', CLI_TEXT, "FILE", "CSV of file,class_id for the pictures in it",            \
+            offsetof(S, labels), 0, 0                                                              \
+    }
+#define CLI_OPTION_DATASET(S)                                                                      \
+    {                                                                                              \
+        "dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",           \
+            offsetof(S, dataset), 0, 0                                                             \
+    }
+#define CLI_OPTION_LIMIT(S)                                                                        \
+    {                                                                                              \
+        "limit", 'n', CLI_INT, "N", "only the first N pictures", offsetof(S, limit), 0, INT32_MAX  \
+    }
+#define CLI_OPTION_PREPROCESS(S)                                                                   \
+    {                                                                                              \
+        "preprocess", 0, CLI_TEXT, "P",                                                            \
+            "imagenet, tf, caffe, none or FILE.json; else the model's own",                        \
+            offsetof(S, preprocess), 0, 0                                                          \
+    }
 #define CLI_OPTION_THREADS(S)                                                                      \
     {                                                                                              \
         "threads", 't', CLI_INT, "N", "threads to run on; 0 takes every fast core",                \
@@ -139,19 +165,19 @@ size_t cli_cpu_features(uint32_t flags, const char **names, size_t most);
 const char *cli_info_text(const LedgeTensorInfo *info);
 const char *cli_tensor_text(const LedgeTensor *t);
 json_t *cli_info_json(const LedgeTensorInfo *info);
-/* Element i of a number tensor as a double (float16 and bfloat16 too; 0 for other types). */
-double cli_element(const LedgeTensor *t, int64_t i);
 bool cli_is_number(LedgeType type);
 
 /* ---- the commands ---- */
 
-#define COMMAND(name)      extern const CliCommand cli_##name;
-#define FULL_COMMAND(name) COMMAND(name)
+#define COMMAND(name)       extern const CliCommand cli_##name;
+#define SERVE_COMMAND(name) COMMAND(name)
+#define FLEET_COMMAND(name) COMMAND(name)
 #include "cli/commands.def"
 #undef COMMAND
-#undef FULL_COMMAND
+#undef SERVE_COMMAND
+#undef FLEET_COMMAND
 
-/* The path of the program `name`, "ledge" or "ledge-full", of this very build or installation. */
+/* The path of the program `name`, such as "ledge-serve", of this very build or installation. */
 bool cli_program_beside(const char *name, char *path, size_t size);
 
 #endif

@@ -23,14 +23,10 @@ typedef struct Options {
 } Options;
 
 static const CliOption options[] = {
-    {"images", 'd', CLI_TEXT, "DIR", "folder of .jpg and .png pictures", offsetof(Options, images),
-     0, 0},
-    {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
-     offsetof(Options, dataset), 0, 0},
-    {"limit", 'n', CLI_INT, "N", "only the first N pictures", offsetof(Options, limit), 0,
-     INT32_MAX},
-    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
-     offsetof(Options, preprocess), 0, 0},
+    CLI_OPTION_IMAGES(Options),
+    CLI_OPTION_DATASET(Options),
+    CLI_OPTION_LIMIT(Options),
+    CLI_OPTION_PREPROCESS(Options),
     {"output", 'o', CLI_TEXT, "FILE", "baseline: where it goes; a .onnx gets it as metadata",
      offsetof(Options, out), 0, 0},
     {"baseline", 'b', CLI_TEXT, "FILE", "check: the baseline; else the model's own",
@@ -130,10 +126,10 @@ static int look_at(Watch *w, size_t i, float *features, LedgeDriftRecord *r)
     ledge__free(NULL, in.data);
     if (s)
         return cli_fail(w->path, &err);
-    if (cli_is_scores(&out[0])) {
+    if (ledge__scores_row(&out[0])) {
         double p;
-        cli_top(&out[0], 1, &r->class_id);
-        cli_probabilities(&out[0], &r->class_id, 1, &p);
+        ledge__scores_top(&out[0], 0, 1, &r->class_id);
+        ledge__scores_probabilities(&out[0], 0, &r->class_id, 1, &p);
         r->confidence = (float)p;
         w->classes = ledge_tensor_count(&out[0]);
     }

@@ -20,18 +20,13 @@ typedef struct Options {
 } Options;
 
 static const CliOption options[] = {
-    {"images", 'd', CLI_TEXT, "DIR", "folder of .jpg and .png pictures", offsetof(Options, images),
-     0, 0},
-    {"labels", 'l', CLI_TEXT, "FILE", "CSV of file,class_id for the pictures in it",
-     offsetof(Options, labels), 0, 0},
-    {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
-     offsetof(Options, dataset), 0, 0},
-    {"limit", 'n', CLI_INT, "N", "only the first N pictures", offsetof(Options, limit), 0,
-     INT32_MAX},
+    CLI_OPTION_IMAGES(Options),
+    CLI_OPTION_LABELS(Options),
+    CLI_OPTION_DATASET(Options),
+    CLI_OPTION_LIMIT(Options),
     {"names", 0, CLI_TEXT, "FILE", "class names, one a line; else the model's own",
      offsetof(Options, names), 0, 0},
-    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
-     offsetof(Options, preprocess), 0, 0},
+    CLI_OPTION_PREPROCESS(Options),
     {"confused", 0, CLI_INT, "N", "pairs of classes to show that are mixed up most (5)",
      offsetof(Options, confused), 0, 1000},
     {"predictions", 'o', CLI_TEXT, "FILE", "write each picture's classes as CSV",
@@ -67,7 +62,7 @@ typedef struct Eval {
     size_t n, n_labelled;
     Judged *models;
     size_t n_models;
-    CliLabels names;
+    LedgeLabels names;
     LedgeOutFile *csv;
     double min_top1;
 } Eval;
@@ -87,7 +82,7 @@ static void eval_free(Eval *e)
     }
     free(e->models);
     ledge__dataset_free(e->data);
-    cli_labels_free(&e->names);
+    ledge__labels_free(&e->names);
     ledge__out_file_abort(e->csv);
 }
 
@@ -175,11 +170,11 @@ static int judge(Judged *j, const LedgeSample *sample, size_t index)
     ledge__free(NULL, in.data);
     if (status)
         return cli_fail(j->path, &err);
-    if (!cli_is_scores(&out[0]))
+    if (!ledge__scores_row(&out[0]))
         return cli_fail_with(j->path, LEDGE_ERROR_SHAPE,
                              "a classifier gives one row of scores; this gives %s",
                              cli_tensor_text(&out[0]));
-    const size_t k = cli_top(&out[0], 5, best);
+    const size_t k = ledge__scores_top(&out[0], 0, 5, best);
     j->answers[index] = (int32_t)best[0];
     j->top1 += best[0] == sample->label;
     for (size_t i = 0; i < k; i++)
@@ -277,7 +272,7 @@ static double share(size_t part, size_t whole)
 
 static json_t *class_json(const Eval *e, int32_t index)
 {
-    const char *name = cli_label(&e->names, index);
+    const char *name = ledge__label(&e->names, index);
     return json_pack("{s:i, s:o}", "class", (int)index, "label",
                      name ? cli_json_text(name) : json_null());
 }
@@ -319,7 +314,7 @@ static json_t *eval_json(const Eval *e, bool passed)
 
 static void print_class(const Eval *e, int32_t index)
 {
-    const char *name = cli_label(&e->names, index);
+    const char *name = ledge__label(&e->names, index);
     if (name)
         printf("%s", cli_clean(name));
     else

@@ -38,14 +38,12 @@ static const CliOption options[] = {
      offsetof(Options, calibrate), 0, 0},
     {"labels", 'l', CLI_TEXT, "FILE", "CSV of file,class_id: only its pictures of the folder",
      offsetof(Options, labels), 0, 0},
-    {"dataset", 0, CLI_TEXT, "SET", "instead: cifar10:FILE or mnist:IMAGES[,LABELS]",
-     offsetof(Options, dataset), 0, 0},
+    CLI_OPTION_DATASET(Options),
     {"input", 'i', CLI_LIST, "NAME=FILE.npy", "samples for one input, along the first axis",
      offsetof(Options, inputs), 0, 0},
     {"samples", 'n', CLI_INT, "N", "take N samples, evenly spread; 0 takes all",
      offsetof(Options, samples), 0, INT32_MAX},
-    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
-     offsetof(Options, preprocess), 0, 0},
+    CLI_OPTION_PREPROCESS(Options),
     {"calibrator", 0, CLI_TEXT, "C", "minmax (default), percentile, entropy or mse",
      offsetof(Options, calibrator), 0, 0},
     {"percentile", 0, CLI_TEXT, "P", "of the values that percentile keeps inside (99.99)",
@@ -235,7 +233,7 @@ static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
     LedgeError err = {0};
     float features[LEDGE_INPUT_FEATURE_COUNT];
     const char *names[LEDGE_INPUT_FEATURE_COUNT];
-    const bool scores = cli_is_scores(output);
+    const bool scores = ledge__scores_row(output);
     LedgeDriftRecord r = {.class_id = -1, .confidence = NAN, .features = features};
     for (uint32_t i = 0; i < LEDGE_INPUT_FEATURE_COUNT; i++)
         names[i] = ledge__input_feature_name(i);
@@ -249,8 +247,8 @@ static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
         r.n_features = LEDGE_INPUT_FEATURE_COUNT;
     if (scores) {
         double p;
-        cli_top(output, 1, &r.class_id);
-        cli_probabilities(output, &r.class_id, 1, &p);
+        ledge__scores_top(output, 0, 1, &r.class_id);
+        ledge__scores_probabilities(output, 0, &r.class_id, 1, &p);
         r.confidence = (float)p;
     }
     ledge__collector_add(j->collector, &r);

@@ -24,8 +24,7 @@ static const CliOption options[] = {
     {"top", 'k', CLI_INT, "K", "best classes to show (5)", offsetof(Options, top), 1, 1000},
     {"labels", 'l', CLI_TEXT, "FILE", "class names, one a line; else the model's own",
      offsetof(Options, labels), 0, 0},
-    {"preprocess", 0, CLI_TEXT, "P", "imagenet, tf, caffe, none or FILE.json; else the model's own",
-     offsetof(Options, preprocess), 0, 0},
+    CLI_OPTION_PREPROCESS(Options),
     {"input", 'i', CLI_LIST, "NAME=F.npy", "a tensor for the named input",
      offsetof(Options, inputs), 0, 0},
     {"output", 'o', CLI_TEXT, "DIR", "write every output there as .npy", offsetof(Options, output),
@@ -43,7 +42,7 @@ typedef struct Run {
     const char *path;
     LedgeModel *model;
     LedgeSession *session;
-    CliLabels labels;
+    LedgeLabels labels;
     LedgeTensor *outputs;
     size_t n_outputs;
     size_t n_files; /* positional inputs, each a run of its own */
@@ -56,7 +55,7 @@ static void run_free(Run *r)
 {
     ledge_session_free(r->session);
     ledge_model_free(r->model);
-    cli_labels_free(&r->labels);
+    ledge__labels_free(&r->labels);
     free(r->outputs);
     json_decref(r->results);
 }
@@ -188,20 +187,20 @@ typedef struct Best {
 
 static void find_best(const Run *r, Best *best)
 {
-    best->n = cli_top(&r->outputs[0], (size_t)r->o->top, best->index);
-    cli_probabilities(&r->outputs[0], best->index, best->n, best->probability);
+    best->n = ledge__scores_top(&r->outputs[0], 0, (size_t)r->o->top, best->index);
+    ledge__scores_probabilities(&r->outputs[0], 0, best->index, best->n, best->probability);
 }
 
 static json_t *best_json(const Run *r, const Best *best)
 {
     json_t *a = json_array();
     for (size_t i = 0; i < best->n; i++) {
-        const char *label = cli_label(&r->labels, best->index[i]);
+        const char *label = ledge__label(&r->labels, best->index[i]);
         json_array_append_new(
             a, json_pack("{s:I, s:o, s:o, s:o}", "class", (json_int_t)best->index[i], "label",
                          label ? cli_json_text(label) : json_null(), "score",
-                         cli_json_real(cli_element(&r->outputs[0], best->index[i])), "probability",
-                         cli_json_real(best->probability[i])));
+                         cli_json_real(ledge__tensor_number(&r->outputs[0], best->index[i])),
+                         "probability", cli_json_real(best->probability[i])));
     }
     return a;
 }
@@ -209,7 +208,7 @@ static json_t *best_json(const Run *r, const Best *best)
 static void print_best(const Run *r, const Best *best)
 {
     for (size_t i = 0; i < best->n; i++) {
-        const char *label = cli_label(&r->labels, best->index[i]);
+        const char *label = ledge__label(&r->labels, best->index[i]);
         printf("  %5.1f%%  %5" PRId64 "  %s\n", 100 * best->probability[i], best->index[i],
                label ? cli_clean(label) : "");
     }
@@ -227,7 +226,7 @@ static Summary summarise(const LedgeTensor *t)
     if (!cli_is_number(t->type) || n < 1)
         return s;
     for (int64_t i = 0; i < n; i++) {
-        const double v = cli_element(t, i);
+        const double v = ledge__tensor_number(t, i);
         s.least = v < s.least ? v : s.least;
         s.most = v > s.most ? v : s.most;
         s.mean += v / (double)n;
@@ -270,7 +269,7 @@ static void print_outputs(const Run *r)
 static void answer(Run *r, const char *file, double ms)
 {
     static Best best;
-    const bool scores = r->n_outputs == 1 && cli_is_scores(&r->outputs[0]);
+    const bool scores = r->n_outputs == 1 && ledge__scores_row(&r->outputs[0]);
     if (scores)
         find_best(r, &best);
     if (r->o->json) {

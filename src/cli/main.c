@@ -1,5 +1,6 @@
-/* The command line's entry: finds the subcommand and hands over. Compiled twice: `ledge` knows the
- * commands that need few libraries and leaves all else to `ledge-full` (LEDGE_FULL). */
+/* The command line's entry: finds the subcommand and hands over. Compiled for each of the programs
+ * that make up the command line (program.c): LEDGE_LEVEL says which commands this one has, and
+ * LEDGE_NEXT names the one that knows more. */
 #include "cli/cli.h"
 
 #include <limits.h>
@@ -9,14 +10,20 @@
 
 static const CliCommand *const commands[] = {
 #define COMMAND(name) &cli_##name,
-#ifdef LEDGE_FULL
-#define FULL_COMMAND(name) COMMAND(name)
+#if LEDGE_LEVEL >= 1
+#define SERVE_COMMAND(name) COMMAND(name)
 #else
-#define FULL_COMMAND(name)
+#define SERVE_COMMAND(name)
+#endif
+#if LEDGE_LEVEL >= 2
+#define FLEET_COMMAND(name) COMMAND(name)
+#else
+#define FLEET_COMMAND(name)
 #endif
 #include "cli/commands.def"
 #undef COMMAND
-#undef FULL_COMMAND
+#undef SERVE_COMMAND
+#undef FLEET_COMMAND
 };
 #define N_COMMANDS (sizeof commands / sizeof *commands)
 
@@ -28,7 +35,7 @@ static const CliCommand *find(const char *name)
     return NULL;
 }
 
-#ifdef LEDGE_FULL
+#ifndef LEDGE_NEXT
 
 static int unknown(const char *word)
 {
@@ -87,11 +94,11 @@ static int other(int argc, char **argv)
 {
     char path[PATH_MAX];
     (void)argc;
-    if (cli_program_beside("ledge-full", path, sizeof path))
+    if (cli_program_beside(LEDGE_NEXT, path, sizeof path))
         execv(path, argv);
     cli_fail_with(NULL, LEDGE_ERROR_NOT_FOUND,
-                  "ledge-full, which the other commands are in, is not beside this program or in "
-                  "../libexec/ledge; install ledge again");
+                  LEDGE_NEXT ", which the other commands are in, is not beside this program or in "
+                             "../libexec/ledge; install ledge again");
     return CLI_FAILED;
 }
 

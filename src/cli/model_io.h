@@ -2,7 +2,9 @@
 #ifndef LEDGE_CLI_MODEL_IO_H
 #define LEDGE_CLI_MODEL_IO_H
 
+#include "base/scores.h"
 #include "cli/cli.h"
+#include "image/labels.h"
 
 /* One tensor per model input; all data is owned. */
 typedef struct CliInputs {
@@ -50,27 +52,8 @@ int cli_threads(int64_t asked);
 
 /* ---- labels ---- */
 
-typedef struct CliLabels {
-    char *text; /* cut up into lines */
-    const char **names;
-    size_t n;
-} CliLabels;
-
-/* From a file with one class a line (a leading WordNet id is skipped), or, with path NULL, from
- * the model's metadata "ledge.labels"; none there is no error. */
-int cli_labels_load(const LedgeModel *m, const char *path, CliLabels *out);
-void cli_labels_free(CliLabels *l);
-/* The class's name, or NULL. */
-const char *cli_label(const CliLabels *l, int64_t index);
-
-/* ---- scores ---- */
-
-/* True for an output of one row of scores: [1,C], [C], [1,C,1,1] of floats, C > 1. */
-bool cli_is_scores(const LedgeTensor *t);
-/* The `k` best of `t`, best first (ties: lower index first). Returns how many were written. */
-size_t cli_top(const LedgeTensor *t, size_t k, int64_t *indices);
-/* Probabilities of the scores at `indices`: as they are when they sum to 1, else by softmax. */
-void cli_probabilities(const LedgeTensor *t, const int64_t *indices, size_t k, double *out);
+/* From a file with one class a line, or, with path NULL, from the model (image/labels.h). */
+int cli_labels_load(const LedgeModel *m, const char *path, LedgeLabels *out);
 
 /* ---- time ---- */
 

@@ -2,7 +2,6 @@
 #include "cli/cli.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 static const char *shape_text(LedgeType type, int32_t rank, const int64_t *dims,
@@ -67,49 +66,5 @@ bool cli_is_number(LedgeType type)
         return true;
     default:
         return false;
-    }
-}
-
-static double half(uint16_t h)
-{
-    const int exponent = h >> 10 & 31, fraction = h & 1023;
-    double v = exponent == 31 ? (fraction ? NAN : INFINITY)
-               : exponent     ? ldexp(1024 + fraction, exponent - 25)
-                              : ldexp(fraction, -24);
-    return h & 0x8000 ? -v : v;
-}
-
-static double brain(uint16_t h)
-{
-    const uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-double cli_element(const LedgeTensor *t, int64_t i)
-{
-    switch (t->type) {
-#define CASE(code, ctype)                                                                          \
-    case LEDGE_##code:                                                                             \
-        return (double)((const ctype *)t->data)[i]
-        CASE(FLOAT, float);
-        CASE(DOUBLE, double);
-        CASE(BOOL, uint8_t);
-        CASE(UINT8, uint8_t);
-        CASE(INT8, int8_t);
-        CASE(UINT16, uint16_t);
-        CASE(INT16, int16_t);
-        CASE(UINT32, uint32_t);
-        CASE(INT32, int32_t);
-        CASE(UINT64, uint64_t);
-        CASE(INT64, int64_t);
-#undef CASE
-    case LEDGE_FLOAT16:
-        return half(((const uint16_t *)t->data)[i]);
-    case LEDGE_BFLOAT16:
-        return brain(((const uint16_t *)t->data)[i]);
-    default:
-        return 0;
     }
 }

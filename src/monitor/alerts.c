@@ -117,6 +117,12 @@ LedgeAlertEvent ledge__alerts_update(LedgeAlerts *t, double now, const char *nam
     return e;
 }
 
+const LedgeAlert *ledge__alerts_find(const LedgeAlerts *t, const char *name, const char *subject)
+{
+    const LedgeAlert *a = lookup((LedgeAlerts *)(uintptr_t)t, name, subject);
+    return a && isnan(a->ended) ? a : NULL;
+}
+
 const LedgeAlert *ledge__alerts_at(const LedgeAlerts *t, size_t i)
 {
     for (size_t k = 0; k < t->n; k++)

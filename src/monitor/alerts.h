@@ -17,7 +17,7 @@
 enum { LEDGE_ALERTS_KEPT = 256 };
 
 typedef struct LedgeAlert {
-    char name[48];    /* "drift_class_psi", "memory" */
+    char name[64];    /* "drift_class_psi", "memory" */
     char subject[96]; /* model or machine part that it is about */
     char text[160];   /* one sentence */
     LedgeSeverity severity;
@@ -50,6 +50,9 @@ void ledge__alerts_free(LedgeAlerts *alerts); /* NULL is legal */
 LedgeAlertEvent ledge__alerts_update(LedgeAlerts *alerts, double now, const char *name,
                                      const char *subject, LedgeSeverity severity, double value,
                                      double threshold, const char *text, const LedgeAlert **out);
+/* The alert of that name and subject, if it holds now; else NULL. */
+const LedgeAlert *ledge__alerts_find(const LedgeAlerts *alerts, const char *name,
+                                     const char *subject);
 /* The i-th alert that holds now; NULL past the last. */
 const LedgeAlert *ledge__alerts_at(const LedgeAlerts *alerts, size_t i);
 uint64_t ledge__alerts_dropped(const LedgeAlerts *alerts); /* no room was left for so many */

@@ -36,6 +36,7 @@ typedef struct LedgeDriftOptions {
     uint32_t window;  /* answers, 1,000 where 0 */
     uint32_t minimum; /* fewest answers to judge by, 200 where 0 */
     uint32_t learn;   /* without a baseline: learn from so many, 1,000 where 0 */
+    const char *(*feature_name)(uint32_t feature); /* for learnt ones; NULL: by number */
     struct {
         double warning, high; /* 0: by default; INFINITY: never */
     } threshold[LEDGE_DRIFT_MEASURE_COUNT];
@@ -74,6 +75,16 @@ typedef struct LedgeDriftReport {
     LedgeDriftFinding finding[LEDGE_DRIFT_FINDINGS];
 } LedgeDriftReport;
 
+/* How answers are spread now and were in the reference, as shares of 1; for pictures of them. */
+enum { LEDGE_DRIFT_SHARES = 20 };
+typedef struct LedgeDriftShares {
+    uint32_t confidences;           /* bins, 0: not known yet */
+    float edge[LEDGE_DRIFT_SHARES]; /* confidences - 1 inner edges, rising */
+    double confidence[LEDGE_DRIFT_SHARES], confidence_before[LEDGE_DRIFT_SHARES];
+    uint32_t groups; /* that classes are counted in, 0: not known */
+    double group[LEDGE_DRIFT_SHARES], group_before[LEDGE_DRIFT_SHARES];
+} LedgeDriftShares;
+
 typedef struct LedgeDrift LedgeDrift;
 
 /* options may be NULL. baseline is copied; NULL: it is learned from the first answers. Statuses:
@@ -84,6 +95,8 @@ void ledge__drift_free(LedgeDrift *d); /* NULL is legal */
 /* true: a quarter of the window is full, and the report is a new one. */
 bool ledge__drift_record(LedgeDrift *d, const LedgeDriftRecord *r);
 void ledge__drift_report(const LedgeDrift *d, LedgeDriftReport *out);
+/* Of the window that the report is about. */
+void ledge__drift_shares(const LedgeDrift *d, LedgeDriftShares *out);
 size_t ledge__drift_bytes(const LedgeDrift *d); /* all memory that it holds */
 const char *ledge__drift_measure_name(LedgeDriftMeasure m);
 const char *ledge__severity_name(LedgeSeverity s);

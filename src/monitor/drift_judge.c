@@ -157,3 +157,34 @@ void ledge__drift_judge(LedgeDrift *d)
     for (uint32_t i = 0; i < d->s.ref.n_features; i++)
         judge_feature(d, &w, i);
 }
+
+static void shares(const uint64_t *count, uint32_t n, double *out)
+{
+    double all = 0;
+    for (uint32_t i = 0; i < n; i++)
+        all += (double)count[i];
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = all > 0 ? (double)count[i] / all : 0;
+}
+
+void ledge__drift_shares(const LedgeDrift *d, LedgeDriftShares *out)
+{
+    const DriftReference *ref = &d->s.ref;
+    Window w;
+    *out = (LedgeDriftShares){0};
+    if (d->s.learning)
+        return;
+    sum_up(d, &w);
+    if (ref->confidence.n) {
+        out->confidences = ref->confidence.n;
+        for (uint32_t i = 0; i + 1 < ref->confidence.n; i++)
+            out->edge[i] = (float)ref->confidence.edge[i];
+        shares(w.confidence, out->confidences, out->confidence);
+        shares(ref->confidence.count, out->confidences, out->confidence_before);
+    }
+    if (ref->classified) {
+        out->groups = DRIFT_GROUPS;
+        shares(w.group, DRIFT_GROUPS, out->group);
+        shares(ref->group, DRIFT_GROUPS, out->group_before);
+    }
+}

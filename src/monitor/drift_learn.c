@@ -29,7 +29,10 @@ static void finish(LedgeDrift *d)
     learned_spread(&s->learned[0], &ref->confidence_mean, &ref->confidence_std, &ref->confidence);
     for (uint32_t i = 0; i < ref->n_features; i++) {
         LedgeFeatureBaseline *f = &ref->feature[i];
-        snprintf(f->name, sizeof f->name, "feature_%u", i);
+        if (d->options.feature_name)
+            snprintf(f->name, sizeof f->name, "%s", d->options.feature_name(i));
+        else
+            snprintf(f->name, sizeof f->name, "feature_%u", i);
         learned_spread(&s->learned[1 + i], &f->mean, &f->std, &f->bins);
     }
     for (int g = 0; g < DRIFT_GROUPS; g++) {

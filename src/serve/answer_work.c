@@ -1,246 +1,205 @@
-/* Answering requests: read, run (several at once where the model takes batches), write. */
+/* Answering requests: found in the cache, or run, several at once where the model takes batches;
+ * then written, or passed on to the next rung of a ladder.
+ *
+ * Whoever has been read is either answered, or parked with the request that makes the same outputs
+ * already; that one's worker goes on with it. Nothing is written while a session's outputs are
+ * still wanted by others: what has more to do waits in `todo`. */
+#include "serve/answer.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "image/image.h"
-#include "serve/work.h"
-
-enum { TENSORS = LEDGE_OIP_TENSORS };
-
-/* One request on its way. */
-typedef struct Asked {
-    LedgeWork *work;
-    LedgeOipRequest *request;
-    LedgeTensor *inputs;
-    int64_t rows; /* of the first dimension */
-    bool open;    /* not answered yet */
-} Asked;
+enum { MOST = 64 };
 
 typedef struct Batch {
     const LedgeWorkOptions *o;
     int worker;
-    LedgeServed *model;
-    LedgeArena *arena;
+    LedgeArena *arena; /* of inputs that are put together, and of outputs */
+    LedgeAsked *todo, **last;
     uint32_t n;
-    Asked *asked;
+    LedgeAsked *asked[MOST];
 } Batch;
 
-static void refuse(Asked *a, LedgeWorkEnd end, const LedgeError *err)
+/* ---- ends ---- */
+
+/* Gives the work back to the transport; nothing of it may be touched afterwards. */
+static void give_back(const LedgeWorkOptions *o, LedgeAsked *a)
+{
+    LedgeArena *arena = a->arena;
+    LedgeWork *w = a->work;
+    ledge__image_free(&a->image);
+    ledge__cache_value_unref(a->value);
+    ledge__arena_free(arena);
+    o->ready(w);
+}
+
+static void fail_work(LedgeWork *w, LedgeWorkEnd end, const LedgeError *err)
 {
     char text[sizeof err->where + sizeof err->message + 4];
     snprintf(text, sizeof text, "%s%s%s", err->where, err->where[0] ? ": " : "", err->message);
-    a->work->out.n = 0;
-    a->work->out_json = 0;
-    ledge__oip_write_error(text, &a->work->out);
-    a->work->end = end;
-    a->open = false;
+    w->out.n = 0;
+    w->out_json = 0;
+    ledge__oip_write_error(text, &w->out);
+    w->end = end;
     if (end == LEDGE_WORK_FAILED)
-        ledge__served_failed(a->work->model);
+        ledge__served_failed(w->model);
 }
 
-static void refuse_text(Asked *a, LedgeWorkEnd end, const char *text)
+/* Those who waited for the same outputs get the same error: the same inputs would fail again. */
+static void refuse(Batch *b, LedgeAsked *a, LedgeWorkEnd end, const LedgeError *err)
+{
+    LedgeCacheWaiter *joined =
+        a->leads ? ledge__cache_land(a->work->model->cache, a->key, NULL) : NULL;
+    a->leads = false;
+    fail_work(a->work, end, err);
+    give_back(b->o, a);
+    while (joined) {
+        LedgeAsked *other = (LedgeAsked *)joined;
+        joined = joined->next;
+        fail_work(other->work, end, err);
+        give_back(b->o, other);
+    }
+}
+
+static LedgeWorkEnd end_of(LedgeStatus s)
+{
+    switch (s) {
+    case LEDGE_ERROR_SHAPE:
+    case LEDGE_ERROR_TYPE:
+    case LEDGE_ERROR_LIMIT:
+    case LEDGE_ERROR_ARGUMENT:
+    case LEDGE_ERROR_FORMAT:
+    case LEDGE_ERROR_NOT_FOUND:
+    case LEDGE_ERROR_UNSUPPORTED:
+        return LEDGE_WORK_BAD;
+    default:
+        return LEDGE_WORK_FAILED;
+    }
+}
+
+static void refuse_status(Batch *b, LedgeAsked *a, LedgeStatus s, const LedgeError *err)
+{
+    refuse(b, a, end_of(s), err);
+}
+
+static void refuse_memory(Batch *b, LedgeAsked *a)
 {
     LedgeError err = {0};
-    snprintf(err.message, sizeof err.message, "%s", text);
-    refuse(a, end, &err);
+    refuse_status(b, a, ledge__no_memory(&err), &err);
 }
 
-/* ---- reading ---- */
+/* ---- outputs have come ---- */
 
-static LedgeStatus read_tensors(Batch *b, Asked *a, LedgeError *err)
+static void later(Batch *b, LedgeAsked *a)
+{
+    a->next = NULL;
+    *b->last = a;
+    b->last = &a->next;
+}
+
+/* Shows the outputs to those who wait for them. */
+static void land(Batch *b, LedgeAsked *a, const LedgeTensor *out)
+{
+    LedgeCacheValue *v = ledge__keep_outputs(out, a->work->model->n_outputs);
+    LedgeCacheWaiter *joined = ledge__cache_land(a->work->model->cache, a->key, v);
+    a->leads = false;
+    while (joined) {
+        LedgeAsked *other = (LedgeAsked *)joined;
+        joined = joined->next;
+        other->value = v ? ledge__cache_value_ref(v) : NULL;
+        later(b, other);
+    }
+    ledge__cache_value_unref(v);
+}
+
+/* Whether the next rung is to run. */
+static bool wants_more(LedgeAsked *a, const LedgeTensor *out)
 {
     LedgeWork *w = a->work;
-    LedgeServed *m = b->model;
-    if (w->kind == LEDGE_WORK_RAW) {
-        if (m->n_inputs != 1)
-            return ledge__fail(err, LEDGE_ERROR_ARGUMENT, m->name,
-                               "a raw body is for models of one input; this one has %zu",
-                               m->n_inputs);
-        LEDGE_TRY(
-            ledge__oip_read_raw(w->body, w->size, ledge_model_input(m->model, 0), err, a->request));
-    } else {
-        LEDGE_TRY(ledge__oip_read(w->body, w->size, w->json_bytes, b->o->tensor_limit, b->arena,
-                                  err, a->request));
-    }
-    return ledge__oip_bind(a->request, m->model, m->name, err, a->inputs);
-}
-
-static LedgeStatus read_picture(Batch *b, Asked *a, LedgeError *err)
-{
-    LedgeServed *m = b->model;
-    LedgeImage image;
-    int64_t dims[4];
-    if (!m->takes_pictures)
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, m->name, "the model takes no pictures");
-    LEDGE_TRY(ledge__image_decode(NULL, "picture", a->work->body, a->work->size, err, &image));
-    LedgeStatus s = ledge__preprocess_dims(&m->pre, image.width, image.height, err, dims);
-    if (s == LEDGE_OK) {
-        a->inputs[0] = (LedgeTensor){.type = LEDGE_FLOAT, .rank = 4};
-        memcpy(a->inputs[0].dims, dims, sizeof dims);
-        a->inputs[0].bytes = (size_t)ledge_tensor_count(&a->inputs[0]) * sizeof(float);
-        a->inputs[0].data = ledge__arena_aligned(b->arena, a->inputs[0].bytes);
-        s = a->inputs[0].data ? ledge__preprocess_run(&m->pre, &image, err, a->inputs[0].data)
-                              : ledge__no_memory(err);
-    }
-    ledge__image_free(&image);
-    return s;
-}
-
-static void read_one(Batch *b, Asked *a)
-{
     LedgeError err = {0};
+    LedgeServed *next = NULL;
+    if (!w->ladder)
+        return false;
+    LedgeAdaptive *choice = w->ladder->adaptive;
+    a->why = ledge_adaptive_step(choice, a->rung, ledge_adaptive_confidence(choice, &out[0]),
+                                 a->value ? NAN : w->ran, ledge__now() - w->arrived);
+    if (a->why != LEDGE_ADAPTIVE_CLIMB)
+        return false;
+    if (ledge__ladder_model(w->ladder, a->rung + 1, &err, &next) != LEDGE_OK) {
+        a->why = LEDGE_ADAPTIVE_CLOSED; /* it is not loaded just now */
+        return false;
+    }
+    a->rung++;
+    w->next_model = next;
+    return true;
+}
+
+static void arrived(Batch *b, LedgeAsked *a, const LedgeTensor *out)
+{
     LedgeWork *w = a->work;
-    a->open = true;
-    if (w->deadline < ledge__now()) {
-        refuse_text(a, LEDGE_WORK_LATE, "the request waited past its deadline");
-        return;
-    }
-    a->request = ledge__arena_alloc(b->arena, 1, sizeof *a->request);
-    a->inputs = ledge__arena_alloc(b->arena, b->model->n_inputs + 1, sizeof *a->inputs);
-    if (!a->request || !a->inputs) {
-        refuse_text(a, LEDGE_WORK_FAILED, "out of memory");
-        return;
-    }
-    const LedgeStatus s =
-        w->kind == LEDGE_WORK_CLASSIFY ? read_picture(b, a, &err) : read_tensors(b, a, &err);
-    if (s != LEDGE_OK)
-        refuse(a, s == LEDGE_ERROR_MEMORY ? LEDGE_WORK_FAILED : LEDGE_WORK_BAD, &err);
-    else if (a->request->timeout > 0 && w->arrived + a->request->timeout < ledge__now())
-        refuse_text(a, LEDGE_WORK_LATE, "the request waited past its timeout");
-    else
-        a->rows = b->model->n_inputs && a->inputs[0].rank > 0 ? a->inputs[0].dims[0] : 1;
-}
-
-/* ---- writing ---- */
-
-static const char *drift_name(LedgeServed *m)
-{
-    pthread_mutex_lock(&m->lock);
-    const char *name = !m->drift                  ? "off"
-                       : m->drift_report.learning ? "learning"
-                                                  : ledge__severity_name(m->drift_report.severity);
-    pthread_mutex_unlock(&m->lock);
-    return name;
-}
-
-static void put_parameters(const Batch *b, const LedgeWork *w, char *out, size_t size)
-{
-    snprintf(out, size,
-             "\"ledge_provider\":\"cpu\",\"ledge_latency_ms\":%.3f,\"ledge_model_sha256\":\"%s\","
-             "\"ledge_batch\":%u,\"ledge_drift\":\"%s\"",
-             w->ran * 1e3, b->model->hash, w->batch, drift_name(b->model));
-}
-
-static void write_classes(const Batch *b, Asked *a, const LedgeTensor *out)
-{
-    enum { MOST = 100 };
-    int64_t classes[MOST];
-    double p[MOST];
-    char parameters[256];
-    LedgeWork *w = a->work;
-    const size_t n = ledge__scores_top(&out[0], 0, w->top < MOST ? w->top : MOST, classes, p);
-    if (n == 0) {
-        refuse_text(a, LEDGE_WORK_BAD, "the model gives no row of scores");
-        return;
-    }
-    put_parameters(b, w, parameters, sizeof parameters);
-    ledge__text_add(&w->out, "{\"model_name\":");
-    ledge__json_put_text(&w->out, b->model->name);
-    ledge__text_add(&w->out, ",\"model_version\":");
-    ledge__json_put_text(&w->out, b->model->version);
-    ledge__text_add(&w->out, ",\"parameters\":{");
-    ledge__text_add(&w->out, parameters);
-    ledge__text_add(&w->out, "},\"predictions\":[");
-    for (size_t i = 0; i < n; i++) {
-        ledge__text_add(&w->out, i ? ",{\"class_id\":" : "{\"class_id\":");
-        ledge__json_put_integer(&w->out, classes[i]);
-        if ((size_t)classes[i] < b->model->n_labels) {
-            const char *label = b->model->labels[classes[i]];
-            ledge__text_add(&w->out, ",\"label\":");
-            ledge__json_put_text(&w->out, label);
-        }
-        ledge__text_add(&w->out, ",\"confidence\":");
-        ledge__json_put_float(&w->out, (float)p[i]);
-        ledge__text_add(&w->out, "}");
-    }
-    ledge__text_add(&w->out, "]}");
-}
-
-static void write_one(const Batch *b, Asked *a, const LedgeTensor *out)
-{
     LedgeError err = {0};
-    char parameters[256];
-    LedgeWork *w = a->work;
+    if (a->leads)
+        land(b, a, out);
+    /* Higher rungs see the hard requests alone, which are not like any baseline. */
+    ledge__served_record(w->model, a->value ? NAN : w->ran, a->inputs[0].data ? a->inputs : NULL,
+                         out, a->rung == 0);
+    if (wants_more(a, out)) {
+        a->climbs = true;
+        later(b, a);
+        return;
+    }
     w->end = LEDGE_WORK_DONE;
-    ledge__served_record(b->model, w->arrived, w->ran, a->inputs, out);
-    if (w->kind == LEDGE_WORK_CLASSIFY) {
-        write_classes(b, a, out);
-    } else {
-        put_parameters(b, w, parameters, sizeof parameters);
-        const LedgeOipAnswer answer = {.model = b->model->name,
-                                       .version = b->model->version,
-                                       .id = a->request->id,
-                                       .names = b->model->output_names,
-                                       .outputs = out,
-                                       .n_outputs = b->model->n_outputs,
-                                       .parameters = parameters};
-        const LedgeStatus s = ledge__oip_write(a->request, &answer, &err, &w->out, &w->out_json);
-        if (s != LEDGE_OK)
-            refuse(a, s == LEDGE_ERROR_MEMORY ? LEDGE_WORK_FAILED : LEDGE_WORK_BAD, &err);
-    }
-    if (a->open && w->out.failed)
-        w->end = LEDGE_WORK_FAILED;
-    a->open = false;
+    const LedgeStatus s = ledge__asked_write(a, out, &err);
+    if (s != LEDGE_OK)
+        refuse_status(b, a, s, &err);
+    else
+        give_back(b->o, a);
 }
 
 /* ---- running ---- */
 
 /* Runs inputs of the model; *ran is the time in it. */
-static LedgeStatus run_model(Batch *b, const LedgeTensor *inputs, LedgeTensor *out, double *ran,
-                             LedgeError *err)
+static LedgeStatus run_model(Batch *b, LedgeServed *m, const LedgeTensor *inputs, LedgeTensor *out,
+                             double *ran, LedgeError *err)
 {
     LedgeSession *session = NULL;
-    LEDGE_TRY(ledge__served_session(b->model, b->worker, err, &session));
+    LEDGE_TRY(ledge__served_session(m, b->worker, err, &session));
     const double start = ledge__now();
-    const LedgeStatus s =
-        ledge_session_run(session, inputs, b->model->n_inputs, out, b->model->n_outputs, err);
+    const LedgeStatus s = ledge_session_run(session, inputs, m->n_inputs, out, m->n_outputs, err);
     *ran = ledge__now() - start;
     return s;
 }
 
-static bool at_fault(LedgeStatus s)
+static LedgeTensor *new_outputs(Batch *b, const LedgeServed *m)
 {
-    return s == LEDGE_ERROR_SHAPE || s == LEDGE_ERROR_TYPE || s == LEDGE_ERROR_LIMIT ||
-           s == LEDGE_ERROR_ARGUMENT || s == LEDGE_ERROR_FORMAT;
+    return ledge__arena_alloc(b->arena, m->n_outputs + 1, sizeof(LedgeTensor));
 }
 
-static LedgeTensor *new_outputs(Batch *b)
-{
-    return ledge__arena_alloc(b->arena, b->model->n_outputs + 1, sizeof(LedgeTensor));
-}
-
-static void run_alone(Batch *b, Asked *a)
+static void run_alone(Batch *b, LedgeAsked *a)
 {
     LedgeError err = {0};
-    LedgeTensor *out = new_outputs(b);
+    LedgeTensor *out = new_outputs(b, a->work->model);
     if (!out) {
-        refuse_text(a, LEDGE_WORK_FAILED, "out of memory");
+        refuse_memory(b, a);
         return;
     }
     a->work->batch = 1;
-    const LedgeStatus s = run_model(b, a->inputs, out, &a->work->ran, &err);
-    if (s != LEDGE_OK)
-        refuse(a, at_fault(s) ? LEDGE_WORK_BAD : LEDGE_WORK_FAILED, &err);
+    const LedgeStatus s = run_model(b, a->work->model, a->inputs, out, &a->work->ran, &err);
+    if (s == LEDGE_OK)
+        arrived(b, a, out);
     else
-        write_one(b, a, out);
+        refuse(b, a,
+               s == LEDGE_ERROR_UNSUPPORTED || s == LEDGE_ERROR_NOT_FOUND ? LEDGE_WORK_FAILED
+                                                                          : end_of(s),
+               &err);
 }
 
 /* Alike but for the first dimension, which all inputs of a request share. */
-static bool alike(const Batch *b, const Asked *x, const Asked *y)
+static bool alike(const LedgeAsked *x, const LedgeAsked *y)
 {
-    for (size_t i = 0; i < b->model->n_inputs; i++) {
+    for (size_t i = 0; i < x->work->model->n_inputs; i++) {
         const LedgeTensor *s = &x->inputs[i], *t = &y->inputs[i];
         if (s->type != t->type || s->rank != t->rank || t->rank < 1 || s->type == LEDGE_STRING ||
             s->dims[0] != x->rows || t->dims[0] != y->rows)
@@ -253,7 +212,8 @@ static bool alike(const Batch *b, const Asked *x, const Asked *y)
 }
 
 /* One input of all requests, one behind the other. false: no memory. */
-static bool join_input(Batch *b, Asked *const *group, uint32_t n, size_t input, LedgeTensor *out)
+static bool join_input(Batch *b, LedgeAsked *const *group, uint32_t n, size_t input,
+                       LedgeTensor *out)
 {
     size_t bytes = 0;
     *out = group[0]->inputs[input];
@@ -273,10 +233,10 @@ static bool join_input(Batch *b, Asked *const *group, uint32_t n, size_t input, 
 }
 
 /* The rows of one request out of what all of them gave. */
-static bool cut_outputs(const Batch *b, const LedgeTensor *all, int64_t total, int64_t row,
+static bool cut_outputs(size_t n_outputs, const LedgeTensor *all, int64_t total, int64_t row,
                         int64_t rows, LedgeTensor *out)
 {
-    for (size_t i = 0; i < b->model->n_outputs; i++) {
+    for (size_t i = 0; i < n_outputs; i++) {
         const unsigned bits = ledge_type_bits(all[i].type);
         if (all[i].rank < 1 || all[i].dims[0] != total || bits % 8 != 0 || bits == 0 || total == 0)
             return false;
@@ -289,61 +249,171 @@ static bool cut_outputs(const Batch *b, const LedgeTensor *all, int64_t total, i
     return true;
 }
 
-static bool run_together(Batch *b, Asked *const *group, uint32_t n)
+static bool run_together(Batch *b, LedgeServed *m, LedgeAsked *const *group, uint32_t n)
 {
     LedgeError err = {0};
-    LedgeTensor *in = ledge__arena_alloc(b->arena, b->model->n_inputs, sizeof *in);
-    LedgeTensor *all = new_outputs(b), *mine = new_outputs(b);
+    LedgeTensor *in = ledge__arena_alloc(b->arena, m->n_inputs, sizeof *in);
+    LedgeTensor *all = new_outputs(b, m), *mine = new_outputs(b, m);
     int64_t total = 0, row = 0;
     double ran;
     if (!in || !all || !mine)
         return false;
-    for (size_t i = 0; i < b->model->n_inputs; i++)
+    for (size_t i = 0; i < m->n_inputs; i++)
         if (!join_input(b, group, n, i, &in[i]))
             return false;
     for (uint32_t i = 0; i < n; i++)
         total += group[i]->rows;
-    if (run_model(b, in, all, &ran, &err) != LEDGE_OK || !cut_outputs(b, all, total, 0, 0, mine))
+    if (run_model(b, m, in, all, &ran, &err) != LEDGE_OK ||
+        !cut_outputs(m->n_outputs, all, total, 0, 0, mine))
         return false;
     for (uint32_t i = 0; i < n; i++) {
-        cut_outputs(b, all, total, row, group[i]->rows, mine);
-        row += group[i]->rows;
+        const int64_t rows = group[i]->rows;
+        cut_outputs(m->n_outputs, all, total, row, rows, mine);
+        row += rows;
         group[i]->work->ran = ran;
         group[i]->work->batch = n;
-        write_one(b, group[i], mine);
+        arrived(b, group[i], mine);
     }
     return true;
 }
 
+/* ---- the way of a request ---- */
+
+/* Whether the model must run for it: else the cache had it, or it waits for another's run, or it
+ * is refused. A picture is decoded only here. */
+static bool must_run(Batch *b, LedgeAsked *a)
+{
+    LedgeError err = {0};
+    LedgeServed *m = a->work->model;
+    LedgeStatus s = LEDGE_OK;
+    a->cache = m->cache ? "miss" : "off";
+    if (m->cache) {
+        s = ledge__asked_key(a, &err);
+        const LedgeCacheTurn turn =
+            s ? LEDGE_CACHE_LEAD : ledge__cache_ask(m->cache, a->key, &a->waiter, &a->value);
+        if (s == LEDGE_OK && turn == LEDGE_CACHE_JOINED)
+            return false; /* perhaps answered already */
+        a->leads = s == LEDGE_OK && turn == LEDGE_CACHE_LEAD;
+    }
+    if (a->value) {
+        later(b, a);
+        return false;
+    }
+    if (s == LEDGE_OK && a->work->kind == LEDGE_WORK_CLASSIFY)
+        s = ledge__asked_picture(a, &err);
+    if (s != LEDGE_OK)
+        refuse_status(b, a, s, &err);
+    return s == LEDGE_OK;
+}
+
+/* One from `todo`: outputs from the cache, or the next rung. */
+static void go_on(Batch *b, LedgeAsked *a)
+{
+    LedgeError err = {0};
+    LedgeWork *w = a->work;
+    if (!a->climbs) {
+        a->cache = "hit";
+        w->ran = 0;
+        w->batch = 1;
+        if (a->value)
+            arrived(b, a, ((LedgeKept *)a->value)->outputs);
+        else
+            refuse_memory(b, a); /* for what the leader made */
+        return;
+    }
+    a->climbs = false;
+    ledge__cache_value_unref(a->value);
+    a->value = NULL;
+    ledge__served_unref(w->model);
+    w->model = w->next_model;
+    w->next_model = NULL;
+    const LedgeStatus s = ledge__asked_bind(a, &err);
+    if (s != LEDGE_OK)
+        refuse_status(b, a, s, &err);
+    else if (must_run(b, a))
+        run_alone(b, a);
+}
+
 /* Those like the first open one, together; what fails together is tried alone, so that one bad
  * request harms no other. */
-static void run_group(Batch *b, uint32_t first)
+static void run_group(Batch *b, LedgeServed *m, uint32_t first)
 {
-    Asked *group[64];
+    LedgeAsked *group[MOST];
     uint32_t n = 0;
-    for (uint32_t i = first; i < b->n && n < 64; i++)
-        if (b->asked[i].open && (n == 0 || alike(b, group[0], &b->asked[i])))
-            group[n++] = &b->asked[i];
-    if (n > 1 && b->model->batches && alike(b, group[0], group[0]) && run_together(b, group, n))
+    for (uint32_t i = first; i < b->n && n < MOST; i++)
+        if (b->asked[i] && (n == 0 || alike(group[0], b->asked[i]))) {
+            group[n++] = b->asked[i];
+            b->asked[i] = NULL; /* answered or waiting when this is over */
+        }
+    if (n > 1 && m->batches && alike(group[0], group[0]) && run_together(b, m, group, n))
         return;
     for (uint32_t i = 0; i < n; i++)
         run_alone(b, group[i]);
 }
 
+static LedgeAsked *new_asked(LedgeWork *w)
+{
+    LedgeArena *arena = ledge__arena_new(ledge__allocator_or_default(NULL));
+    LedgeAsked *a = arena ? ledge__arena_alloc(arena, 1, sizeof *a) : NULL;
+    if (!a) {
+        ledge__arena_free(arena);
+        return NULL;
+    }
+    a->work = w;
+    a->arena = arena;
+    a->rung = w->rung;
+    a->cache = "off";
+    return a;
+}
+
+static bool read_one(Batch *b, LedgeAsked *a)
+{
+    LedgeError err = {0};
+    const LedgeWork *w = a->work;
+    LedgeStatus s = LEDGE_OK;
+    if (w->deadline < ledge__now())
+        snprintf(err.message, sizeof err.message, "the request waited past its deadline");
+    else
+        s = ledge__asked_read(a, b->o->tensor_limit, &err);
+    if (s == LEDGE_OK && !err.message[0] && a->request->timeout > 0 &&
+        w->arrived + a->request->timeout < ledge__now())
+        snprintf(err.message, sizeof err.message, "the request waited past its timeout");
+    if (s != LEDGE_OK)
+        refuse_status(b, a, s, &err);
+    else if (err.message[0])
+        refuse(b, a, LEDGE_WORK_LATE, &err);
+    else
+        return true;
+    return false;
+}
+
 void ledge__infer(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint32_t n)
 {
-    Asked asked[64] = {{0}};
-    Batch b = {.o = o, .worker = worker, .model = works[0]->model, .n = n, .asked = asked};
+    Batch b = {.o = o, .worker = worker};
+    LedgeError err = {0};
+    LedgeServed *m = ledge__served_ref(works[0]->model); /* outlasts the works */
+    b.last = &b.todo;
     b.arena = ledge__arena_new(ledge__allocator_or_default(NULL));
     for (uint32_t i = 0; i < n; i++) {
-        asked[i].work = works[i];
-        if (b.arena)
-            read_one(&b, &asked[i]);
-        else
-            refuse_text(&asked[i], LEDGE_WORK_FAILED, "out of memory");
+        LedgeAsked *a = b.arena ? new_asked(works[i]) : NULL;
+        if (!a) {
+            (void)!ledge__no_memory(&err);
+            fail_work(works[i], LEDGE_WORK_FAILED, &err);
+            o->ready(works[i]);
+        } else if (read_one(&b, a) && must_run(&b, a)) {
+            b.asked[b.n++] = a;
+        }
     }
-    for (uint32_t i = 0; i < n; i++)
-        if (asked[i].open)
-            run_group(&b, i);
+    for (uint32_t i = 0; i < b.n; i++)
+        if (b.asked[i])
+            run_group(&b, m, i);
+    while (b.todo) {
+        LedgeAsked *a = b.todo;
+        b.todo = a->next;
+        if (!b.todo)
+            b.last = &b.todo;
+        go_on(&b, a);
+    }
     ledge__arena_free(b.arena);
+    ledge__served_unref(m);
 }

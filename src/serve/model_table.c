@@ -346,6 +346,16 @@ void ledge__model_table_visit(LedgeModelTable *t,
     pthread_rwlock_unlock(&t->lock);
 }
 
+bool ledge__model_table_knows(LedgeModelTable *t, const char *name)
+{
+    bool known = false;
+    pthread_rwlock_rdlock(&t->lock);
+    for (size_t i = 0; i < t->n; i++)
+        known = known || strcmp(t->row[i]->name, name) == 0;
+    pthread_rwlock_unlock(&t->lock);
+    return known;
+}
+
 static void count_missing(void *arg, const LedgeModelEntry *e)
 {
     *(size_t *)arg += !e->served && strcmp(e->reason, "unloaded") != 0;

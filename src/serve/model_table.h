@@ -38,6 +38,7 @@ typedef struct LedgeModelEntry {
 /* Calls `visit` for each version of each model, by name; the table is locked meanwhile. */
 void ledge__model_table_visit(LedgeModelTable *t,
                               void (*visit)(void *arg, const LedgeModelEntry *e), void *arg);
+bool ledge__model_table_knows(LedgeModelTable *t, const char *name); /* loaded or not */
 bool ledge__model_table_ready(LedgeModelTable *t); /* all that were asked for are loaded */
 
 #endif

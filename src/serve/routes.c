@@ -111,11 +111,11 @@ static void put_version(void *arg, const LedgeModelEntry *e)
     ledge__json_put_text(v->b, e->version);
 }
 
-static enum MHD_Result send_model(LedgeExchange *x, const LedgeServed *m)
+static enum MHD_Result send_model(LedgeExchange *x, const LedgeServed *m, const char *name)
 {
     LedgeText b = {0};
     ledge__text_add(&b, "{\"name\":");
-    ledge__json_put_text(&b, m->name);
+    ledge__json_put_text(&b, name);
     ledge__text_add(&b, ",\"versions\":[");
     Versions v = {&b, m->name, 0};
     ledge__model_table_visit(x->server->table, put_version, &v);
@@ -133,15 +133,20 @@ static enum MHD_Result send_model(LedgeExchange *x, const LedgeServed *m)
     return send_json(x, &b);
 }
 
+/* A ladder is what its lowest model is; it is ready when that is. */
 static enum MHD_Result get_model(LedgeExchange *x, const char *name, const char *version,
                                  bool ready)
 {
     LedgeError err = {0};
     LedgeServed *m = NULL;
-    const LedgeStatus s = ledge__model_table_find(x->server->table, name, version, &err, &m);
+    LedgeLadder *ladder = version ? NULL : ledge__ladders_find(x->server->ladders, name);
+    const LedgeStatus s = ladder
+                              ? ledge__ladder_model(ladder, 0, &err, &m)
+                              : ledge__model_table_find(x->server->table, name, version, &err, &m);
+    ledge__ladder_unref(ladder);
     if (s != LEDGE_OK)
         return send_missing(x, s, &err);
-    const enum MHD_Result r = ready ? send_status(x, 200) : send_model(x, m);
+    const enum MHD_Result r = ready ? send_status(x, 200) : send_model(x, m, name);
     ledge__served_unref(m);
     return r;
 }
@@ -176,12 +181,37 @@ static enum MHD_Result send_index(LedgeExchange *x)
     return send_json(x, &index.b);
 }
 
-static enum MHD_Result change(LedgeExchange *x, const char *name, const char *what)
+/* Hands the work over; past the bound of the queue it is refused by the same way as a worker's
+ * answer. */
+static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
+{
+    LedgeWork *w = &x->work;
+    w->owner = x;
+    w->arrived = ledge__now();
+    MHD_suspend_connection(x->connection); /* before a worker can resume it */
+    if (ledge__workers_push(workers, w))
+        return MHD_YES;
+    ledge__oip_write_error("too many requests wait already; try again", &w->out);
+    w->end = LEDGE_WORK_LATE;
+    x->ready = true;
+    MHD_resume_connection(x->connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result load(LedgeExchange *x, const char *name)
+{
+    if (!ledge__served_name_ok(name))
+        return ledge__send_error(x, 404, "no such model");
+    x->work.kind = LEDGE_WORK_LOAD;
+    x->work.table = x->server->table;
+    snprintf(x->work.name, sizeof x->work.name, "%s", name);
+    return push(x, x->server->loaders);
+}
+
+static enum MHD_Result unload(LedgeExchange *x, const char *name)
 {
     LedgeError err = {0};
-    const LedgeStatus s = strcmp(what, "load") == 0
-                              ? ledge__model_table_load(x->server->table, name, &err)
-                              : ledge__model_table_unload(x->server->table, name, &err);
+    const LedgeStatus s = ledge__model_table_unload(x->server->table, name, &err);
     if (s != LEDGE_OK)
         return send_missing(x, s, &err);
     return ledge__send_static(x, "application/json", "{}", 2, NULL, NULL);
@@ -189,27 +219,30 @@ static enum MHD_Result change(LedgeExchange *x, const char *name, const char *wh
 
 /* ---- inference ---- */
 
+/* The model to begin with: by its own name, or as a ladder's rung. */
+static LedgeStatus find_model(LedgeExchange *x, const char *name, const char *version,
+                              LedgeError *err)
+{
+    LedgeWork *w = &x->work;
+    w->ladder = version ? NULL : ledge__ladders_find(x->server->ladders, name);
+    if (!w->ladder)
+        return ledge__model_table_find(x->server->table, name, version, err, &w->model);
+    w->rung = ledge_adaptive_first(w->ladder->adaptive);
+    return ledge__ladder_model(w->ladder, w->rung, err, &w->model);
+}
+
 static enum MHD_Result enqueue(LedgeExchange *x, LedgeWorkKind kind, const char *name,
                                const char *version)
 {
     LedgeError err = {0};
     LedgeWork *w = &x->work;
-    const LedgeStatus s = ledge__model_table_find(x->server->table, name, version, &err, &w->model);
+    const LedgeStatus s = find_model(x, name, version, &err);
     if (s != LEDGE_OK)
         return send_missing(x, s, &err);
+    const double own = w->model->options.deadline;
     w->kind = kind;
-    w->owner = x;
-    w->arrived = ledge__now();
-    w->deadline = w->arrived + x->server->options.deadline;
-    MHD_suspend_connection(x->connection); /* before a worker can resume it */
-    if (ledge__workers_push(x->server->workers, w))
-        return MHD_YES;
-    /* Full: the answer goes out by the same way as a worker's. */
-    ledge__oip_write_error("too many requests wait already; try again", &w->out);
-    w->end = LEDGE_WORK_LATE;
-    x->ready = true;
-    MHD_resume_connection(x->connection);
-    return MHD_YES;
+    w->deadline = ledge__now() + (own > 0 ? own : x->server->options.deadline);
+    return push(x, x->server->workers);
 }
 
 static enum MHD_Result infer(LedgeExchange *x, const char *name, const char *version)
@@ -270,6 +303,10 @@ static enum MHD_Result get(LedgeExchange *x, const Path *p)
         ledge__server_metrics(s, &text);
         return ledge__send(x, 200, LEDGE_PROM_CONTENT_TYPE, &text, NULL, NULL);
     }
+    if (is(p, "/v1/resources")) {
+        ledge__watch_history(s->watch, &text);
+        return send_json(x, &text);
+    }
     if (is(p, "/v1/status")) {
         ledge__server_status(s, &text);
         return send_json(x, &text);
@@ -291,8 +328,10 @@ static enum MHD_Result post(LedgeExchange *x, const Path *p)
         return classify(x, p->part[2], p->part[4]);
     if (is(p, "/v2/repository/index"))
         return send_index(x);
-    if (is(p, "/v2/repository/models/*/load") || is(p, "/v2/repository/models/*/unload"))
-        return change(x, p->part[3], p->part[4]);
+    if (is(p, "/v2/repository/models/*/load"))
+        return load(x, p->part[3]);
+    if (is(p, "/v2/repository/models/*/unload"))
+        return unload(x, p->part[3]);
     return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
 }
 

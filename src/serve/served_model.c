@@ -5,12 +5,21 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/scores.h"
 #include "monitor/input_features.h"
+#include "serve/drift_keep.h"
 #include "trust/sha256.h"
 
-#define LABELS_KEY   "ledge.labels"
 #define BASELINE_KEY "ledge.baseline"
+
+double ledge__now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
 
 bool ledge__served_name_ok(const char *name)
 {
@@ -23,40 +32,36 @@ bool ledge__served_name_ok(const char *name)
     return true;
 }
 
-/* One name a line. */
-static LedgeStatus cut_labels(LedgeServed *m, LedgeError *err)
-{
-    const char *text = ledge_model_metadata(m->model, LABELS_KEY);
-    if (!text)
-        return LEDGE_OK;
-    m->label_text = strdup(text);
-    size_t lines = 1;
-    for (const char *p = text; *p; p++)
-        lines += *p == '\n';
-    m->labels = calloc(lines, sizeof *m->labels);
-    if (!m->label_text || !m->labels)
-        return ledge__no_memory(err);
-    char *save = NULL;
-    for (char *line = strtok_r(m->label_text, "\r\n", &save); line;
-         line = strtok_r(NULL, "\r\n", &save))
-        m->labels[m->n_labels++] = line;
-    return LEDGE_OK;
-}
-
 static LedgeStatus watch(LedgeServed *m, LedgeError *err)
 {
     const LedgeAllocator *a = ledge__allocator_or_default(NULL);
     const char *text = ledge_model_metadata(m->model, BASELINE_KEY);
+    LedgeDriftOptions how = m->options.drift_options;
     LedgeBaseline *baseline = NULL;
     if (!m->options.drift)
         return LEDGE_OK;
+    how.feature_name = ledge__input_feature_name;
     if (text)
         LEDGE_TRY(ledge__baseline_read(text, strlen(text), a, err, &baseline));
-    const LedgeStatus s = ledge__drift_new(&m->options.drift_options, baseline, a, err, &m->drift);
+    const LedgeStatus s = ledge__drift_new(&how, baseline, a, err, &m->drift);
     ledge__baseline_free(baseline);
-    if (s == LEDGE_OK)
-        ledge__drift_report(m->drift, &m->drift_report);
-    return s;
+    if (s != LEDGE_OK)
+        return s;
+    if (m->options.state)
+        ledge__drift_take_up(m, m->options.state);
+    ledge__drift_report(m->drift, &m->drift_report);
+    return LEDGE_OK;
+}
+
+/* Only outputs of numbers and strings are kept. */
+static LedgeStatus open_cache(LedgeServed *m, LedgeError *err)
+{
+    const LedgeCacheOptions o = {
+        .bytes = m->options.cache_bytes, .ttl = m->options.cache_ttl, .now = ledge__now};
+    bool keepable = o.bytes > 0;
+    for (size_t i = 0; i < m->n_outputs; i++)
+        keepable = keepable && ledge_type_bits(ledge_model_output(m->model, i)->type) > 0;
+    return keepable ? ledge__cache_new(&o, err, &m->cache) : LEDGE_OK;
 }
 
 static bool free_first(const LedgeTensorInfo *info)
@@ -80,7 +85,8 @@ static LedgeStatus look_at(LedgeServed *m, LedgeError *err)
         m->batches = m->batches && free_first(ledge_model_input(m->model, i));
     m->takes_pictures = m->n_inputs == 1 && ledge__preprocess_for_model(m->model, 0, NULL, NULL,
                                                                         &m->pre, NULL) == LEDGE_OK;
-    LEDGE_TRY(cut_labels(m, err));
+    LEDGE_TRY(ledge__labels_of_model(m->model, err, &m->labels));
+    LEDGE_TRY(open_cache(m, err));
     return watch(m, err);
 }
 
@@ -128,10 +134,10 @@ void ledge__served_unref(LedgeServed *m)
         ledge_session_free(m->session[i]);
     ledge_model_free(m->model);
     ledge__drift_free(m->drift);
+    ledge__cache_free(m->cache);
     pthread_mutex_destroy(&m->lock);
     free(m->output_names);
-    free(m->labels);
-    free(m->label_text);
+    ledge__labels_free(&m->labels);
     free(m);
 }
 
@@ -146,83 +152,41 @@ LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, L
     return LEDGE_OK;
 }
 
-/* ---- scores ---- */
-
-bool ledge__scores_of(const LedgeTensor *t, int64_t *rows, int64_t *classes)
-{
-    const int64_t n = ledge_tensor_count(t);
-    if (t->type != LEDGE_FLOAT || t->rank < 1 || n <= 1 || !t->data)
-        return false;
-    for (int32_t i = 2; i < t->rank; i++)
-        if (t->dims[i] != 1)
-            return false;
-    *rows = t->rank == 1 ? 1 : t->dims[0];
-    *classes = *rows ? n / *rows : 0;
-    return *classes > 1;
-}
-
-size_t ledge__scores_top(const LedgeTensor *t, int64_t item, size_t k, int64_t *classes,
-                         double *probabilities)
-{
-    int64_t rows, n;
-    if (!ledge__scores_of(t, &rows, &n) || item >= rows)
-        return 0;
-    const float *y = (const float *)t->data + item * n;
-    double sum = 0, exps = 0, most = -INFINITY;
-    bool negative = false;
-    size_t found = 0;
-    for (int64_t i = 0; i < n; i++) {
-        sum += (double)y[i];
-        negative |= y[i] < 0;
-        most = fmax(most, (double)y[i]);
-        /* insertion among the best; ties: the lower class first */
-        size_t at = found < k ? found++ : k;
-        while (at > 0 && !(y[i] <= y[classes[at - 1]])) {
-            if (at < k)
-                classes[at] = classes[at - 1];
-            at--;
-        }
-        if (at < k)
-            classes[at] = i;
-    }
-    const bool done = !negative && fabs(sum - 1) < 1e-3;
-    for (int64_t i = 0; i < n && !done; i++)
-        exps += exp((double)y[i] - most);
-    for (size_t i = 0; i < found; i++)
-        probabilities[i] = done ? (double)y[classes[i]] : exp((double)y[classes[i]] - most) / exps;
-    return found;
-}
-
 /* ---- statistics ---- */
 
-static void record_drift(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
+static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inputs,
                          const LedgeTensor *outputs)
 {
+    struct timespec now; /* of the calendar: the state outlives this machine's uptime */
+    clock_gettime(CLOCK_REALTIME, &now);
     int64_t rows = 1, classes;
     const bool scores = m->n_outputs > 0 && ledge__scores_of(&outputs[0], &rows, &classes);
     for (int64_t i = 0; i < (scores ? rows : 1); i++) {
         float features[LEDGE_INPUT_FEATURE_COUNT];
         double p = NAN;
         LedgeDriftRecord r = {
-            .time = now, .latency = latency, .class_id = -1, .features = features};
-        if (m->n_inputs > 0 && ledge__input_features(&inputs[0], i, features))
+            .time = (double)now.tv_sec, .latency = latency, .class_id = -1, .features = features};
+        if (inputs && m->n_inputs > 0 && ledge__input_features(&inputs[0], i, features))
             r.n_features = LEDGE_INPUT_FEATURE_COUNT;
         if (scores)
-            ledge__scores_top(&outputs[0], i, 1, &r.class_id, &p);
+            ledge__scores_top(&outputs[0], i, 1, &r.class_id);
+        if (r.class_id >= 0)
+            ledge__scores_probabilities(&outputs[0], i, &r.class_id, 1, &p);
         r.confidence = (float)p;
+        m->drift_records++;
         if (ledge__drift_record(m->drift, &r))
             ledge__drift_report(m->drift, &m->drift_report);
     }
 }
 
-void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
-                          const LedgeTensor *outputs)
+void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
+                          const LedgeTensor *outputs, bool watch)
 {
     pthread_mutex_lock(&m->lock);
     m->answered++;
     ledge__sketch_add(&m->latency, latency);
-    if (m->drift)
-        record_drift(m, now, latency, inputs, outputs);
+    if (m->drift && watch)
+        record_drift(m, latency, inputs, outputs);
     pthread_mutex_unlock(&m->lock);
 }
 

@@ -9,10 +9,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "image/labels.h"
 #include "image/preprocess.h"
 #include "ledge/ledge.h"
 #include "monitor/drift.h"
 #include "monitor/sketch.h"
+#include "serve/cache.h"
 
 enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
 
@@ -21,8 +23,14 @@ typedef struct LedgeServedOptions {
     int workers;     /* sessions; worker i uses session i */
     int threads;     /* of each session */
     size_t arena_limit;
-    bool drift; /* watch it */
+    uint32_t batch;     /* most requests of one run, 0 and 1: no batching */
+    double delay;       /* seconds that a batch may wait to fill */
+    double deadline;    /* seconds that a request may wait, 0: the server's */
+    size_t cache_bytes; /* of answers kept, 0: none are */
+    double cache_ttl;   /* seconds that one is kept, 0: while there is room */
+    bool drift;         /* watch it */
     LedgeDriftOptions drift_options;
+    const char *state; /* folder of drift states (drift_keep.h), NULL: none */
 } LedgeServedOptions;
 
 typedef struct LedgeServed {
@@ -33,17 +41,18 @@ typedef struct LedgeServed {
     const char **output_names;
     bool takes_pictures;
     LedgePreprocess pre;
-    char *label_text; /* the labels, cut up */
-    const char **labels;
-    size_t n_labels;
+    LedgeLabels labels;
     LedgeServedOptions options;
     LedgeSession *session[LEDGE_SERVE_WORKERS]; /* made when its worker first needs it */
+    LedgeCache *cache;                          /* NULL: off */
     bool batches;         /* all inputs and outputs have a free first dimension */
     pthread_mutex_t lock; /* of what follows */
     uint64_t answered, failed;
     LedgeSketch latency;
     LedgeDrift *drift; /* NULL: not watched */
     LedgeDriftReport drift_report;
+    uint64_t drift_records; /* shown to it */
+    uint64_t kept_records;  /* of them in the file; the watchman's alone */
 } LedgeServed;
 
 /* name: what it is called in URLs. Loads the file at `path`, which may be .onnx or .ledge.
@@ -58,15 +67,11 @@ bool ledge__served_name_ok(const char *name);
 
 /* The worker's own session. */
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
-/* Counts one answer and shows it to the drift monitor. inputs and outputs: of one request. */
-void ledge__served_record(LedgeServed *m, double now, double latency, const LedgeTensor *inputs,
-                          const LedgeTensor *outputs);
+/* Counts one answer and, if it is to be watched, shows it to the drift monitor. latency NAN and
+ * inputs NULL: the answer was at hand. inputs and outputs: of one request. */
+void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
+                          const LedgeTensor *outputs, bool watch);
 void ledge__served_failed(LedgeServed *m);
-
-/* Whether output 0 is rows of scores [N, C], C > 1; the best k of row `item`, best first, with
- * their probabilities (softmax unless they sum to 1). Gives how many were written. */
-bool ledge__scores_of(const LedgeTensor *t, int64_t *rows, int64_t *classes);
-size_t ledge__scores_top(const LedgeTensor *t, int64_t item, size_t k, int64_t *classes,
-                         double *probabilities);
+double ledge__now(void); /* monotonic seconds */
 
 #endif

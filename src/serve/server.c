@@ -20,7 +20,6 @@ static void set_defaults(LedgeServerOptions *o)
     o->workers = o->workers > 0 ? o->workers : fast > 0 ? fast : cores;
     o->workers = o->workers < LEDGE_SERVE_WORKERS ? o->workers : LEDGE_SERVE_WORKERS;
     o->queue = o->queue ? o->queue : 256;
-    o->batch = o->batch ? o->batch : 1;
     o->deadline = o->deadline > 0 ? o->deadline : 30;
     o->body_limit = o->body_limit ? o->body_limit : (size_t)64 << 20;
     o->connections = o->connections ? o->connections : 1000;
@@ -88,7 +87,7 @@ enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *m
 enum MHD_Result ledge__send_answer(LedgeExchange *x)
 {
     LedgeWork *w = &x->work;
-    static const unsigned codes[] = {200, 400, 503, 500};
+    static const unsigned codes[] = {200, 400, 503, 500, 404};
     const unsigned code = codes[w->end];
     char length[24];
     if (w->out_json == 0)
@@ -227,6 +226,7 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     if (!x)
         return;
     ledge__served_unref(x->work.model);
+    ledge__ladder_unref(x->work.ladder);
     ledge__text_free(&x->work.out);
     free(x->work.body);
     atomic_fetch_sub(&x->server->active, 1);
@@ -289,7 +289,7 @@ static LedgeStatus start_daemon(LedgeServer *s, LedgeError *err)
 }
 
 LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTable *table,
-                                LedgeError *err, LedgeServer **out)
+                                LedgeLadders *ladders, LedgeError *err, LedgeServer **out)
 {
     LedgeServer *s = calloc(1, sizeof *s);
     if (!s)
@@ -297,14 +297,16 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     s->options = *options;
     set_defaults(&s->options);
     s->table = table;
+    s->ladders = ladders;
     s->started = ledge__now();
     pthread_mutex_init(&s->resources_lock, NULL);
     const LedgeWorkOptions work = {.workers = s->options.workers,
                                    .queue = s->options.queue,
-                                   .batch = s->options.batch,
-                                   .delay = s->options.delay,
                                    .tensor_limit = 4 * s->options.body_limit,
+                                   .answer = ledge__infer,
                                    .ready = answer_is_ready};
+    const LedgeWorkOptions load = {
+        .workers = 1, .queue = 16, .answer = ledge__load, .ready = answer_is_ready};
     LedgeStatus status =
         ledge__resources_new(NULL, "", ledge__allocator_or_default(NULL), err, &s->resources);
     if (status == LEDGE_OK && options->token) {
@@ -317,6 +319,10 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     }
     if (status == LEDGE_OK)
         status = ledge__workers_new(&work, err, &s->workers);
+    if (status == LEDGE_OK)
+        status = ledge__workers_new(&load, err, &s->loaders);
+    if (status == LEDGE_OK)
+        status = ledge__watch_new(&s->options.watch, table, err, &s->watch);
     if (status == LEDGE_OK)
         status = start_daemon(s, err);
     if (status != LEDGE_OK)
@@ -343,12 +349,15 @@ void ledge__server_stop(LedgeServer *s, double patience)
         while (atomic_load(&s->active) > 0 && ledge__now() < until)
             nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
         ledge__workers_free(s->workers); /* answers what waits; nobody may be suspended below */
-        s->workers = NULL;
+        ledge__workers_free(s->loaders);
+        s->workers = s->loaders = NULL;
         MHD_stop_daemon(s->daemon);
         if (listening != MHD_INVALID_SOCKET)
             (void)close(listening);
     }
     ledge__workers_free(s->workers);
+    ledge__workers_free(s->loaders);
+    ledge__watch_free(s->watch, 2);
     ledge__resources_free(s->resources);
     pthread_mutex_destroy(&s->resources_lock);
     free(s->token);

@@ -6,29 +6,29 @@
 #ifndef LEDGE_SERVE_SERVER_H
 #define LEDGE_SERVE_SERVER_H
 
-#include "serve/model_table.h"
+#include "serve/ladder.h"
+#include "serve/watch.h"
 
 typedef struct LedgeServerOptions {
     const char *host;              /* NULL: 127.0.0.1 */
     uint16_t port;                 /* 0: any that is free */
     int workers;                   /* 0: as many as there are fast cores */
     size_t queue;                  /* requests that may wait, 0: 256 */
-    uint32_t batch;                /* most requests of one run, 0 or 1: none */
-    double delay;                  /* seconds that a batch may wait */
     double deadline;               /* seconds that a request may wait, 0: 30 */
     size_t body_limit;             /* bytes of one request, 0: 64 MiB */
     uint32_t connections;          /* most at a time, 0: 1,000 */
     uint32_t idle;                 /* seconds until a silent connection is closed, 0: 30 */
     const char *token;             /* bearer token that POSTs must carry, NULL: none */
     const char *certificate, *key; /* PEM texts for TLS, or NULL */
+    LedgeWatchOptions watch;       /* alerts and kept state */
 } LedgeServerOptions;
 
 typedef struct LedgeServer LedgeServer;
 
-/* Serves the models of `table`, which the caller keeps. Statuses: ARGUMENT, RUNTIME (the address is
- * taken), UNSUPPORTED (TLS without support for it), MEMORY. */
+/* Serves the models of `table` and `ladders`, which the caller keeps. Statuses: ARGUMENT, RUNTIME
+ * (the address is taken), UNSUPPORTED (TLS without support for it), MEMORY. */
 LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTable *table,
-                                LedgeError *err, LedgeServer **out);
+                                LedgeLadders *ladders, LedgeError *err, LedgeServer **out);
 uint16_t ledge__server_port(const LedgeServer *s);
 /* Takes no new connections, answers what was asked, for at most `patience` seconds, and ends. NULL
  * is legal. */

@@ -43,6 +43,7 @@ typedef struct Numbers {
     uint64_t answered, failed;
     LedgeSketch latency;
     LedgeDriftReport drift;
+    LedgeDriftShares shares;
     bool watched;
 } Numbers;
 
@@ -54,6 +55,8 @@ static void numbers_of(LedgeServed *m, Numbers *n)
                    .latency = m->latency,
                    .drift = m->drift_report,
                    .watched = m->drift != NULL};
+    if (n->watched)
+        ledge__drift_shares(m->drift, &n->shares);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -138,6 +141,39 @@ static void put_server(LedgePromText *t, LedgeServer *s)
     ledge__prom_sample(t, (LedgePromLabel[]){{"version", ledge_version()}, {NULL, NULL}}, 1);
 }
 
+static void put_alerts(LedgePromText *t, LedgeServer *s)
+{
+    LedgeAlert *held = calloc(LEDGE_ALERTS_KEPT, sizeof *held);
+    const size_t n = held ? ledge__watch_alerts(s->watch, held, LEDGE_ALERTS_KEPT) : 0;
+    ledge__prom_family(t, "ledge_alert_severity", "gauge", "Alerts that hold: 1 warning, 2 high.");
+    for (size_t i = 0; i < n; i++)
+        ledge__prom_sample(
+            t,
+            (LedgePromLabel[]){{"alert", held[i].name}, {"subject", held[i].subject}, {NULL, NULL}},
+            held[i].severity);
+    free(held);
+    ledge__prom_family(t, "ledge_alert_deliveries_total", "counter",
+                       "Alert messages by channel and how they fared.");
+    for (int c = 0; c < LEDGE_CHANNEL_COUNT; c++) {
+        LedgeOutboxCounts counts;
+        ledge__watch_counts(s->watch, (LedgeChannel)c, &counts);
+        const char *name = ledge__channel_name((LedgeChannel)c);
+        const struct {
+            const char *result;
+            uint64_t n;
+        } all[] = {{"delivered", counts.delivered},
+                   {"failed", counts.failed},
+                   {"dropped", counts.dropped}};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            ledge__prom_sample(
+                t, (LedgePromLabel[]){{"channel", name}, {"result", all[i].result}, {NULL, NULL}},
+                (double)all[i].n);
+    }
+    ledge__prom_family(t, "ledge_state_save_failures_total", "counter",
+                       "Drift states that could not be saved.");
+    ledge__prom_sample(t, NULL, (double)ledge__watch_save_failures(s->watch));
+}
+
 static void put_resources(LedgePromText *t, LedgeServer *s)
 {
     LedgeResourceSample r;
@@ -171,6 +207,7 @@ void ledge__server_metrics(LedgeServer *s, LedgeText *out)
         put_models(&t, l, n);
         put_findings(&t, l, n);
         put_server(&t, s);
+        put_alerts(&t, s);
         put_resources(&t, s);
     }
     free(n);
@@ -194,6 +231,28 @@ static void put_text(LedgeText *b, const char *key, const char *text)
     ledge__text_add(b, key);
     ledge__text_add(b, "\":");
     ledge__json_put_text(b, text);
+}
+
+static void put_shares(LedgeText *b, const char *key, const double *share, uint32_t n)
+{
+    ledge__text_printf(b, ",\"%s\":[", key);
+    for (uint32_t i = 0; i < n; i++)
+        ledge__text_printf(b, i ? ",%.4f" : "%.4f", share[i]);
+    ledge__text_add(b, "]");
+}
+
+/* "spread": how confidences and groups of classes are spread in the window and in the baseline. */
+static void put_spread(LedgeText *b, const LedgeDriftShares *s)
+{
+    ledge__text_add(b, ",\"spread\":{\"edges\":[");
+    for (uint32_t i = 0; i + 1 < s->confidences; i++)
+        ledge__text_printf(b, i ? ",%.4f" : "%.4f", (double)s->edge[i]);
+    ledge__text_add(b, "]");
+    put_shares(b, "confidence", s->confidence, s->confidences);
+    put_shares(b, "confidence_before", s->confidence_before, s->confidences);
+    put_shares(b, "classes", s->group, s->groups);
+    put_shares(b, "classes_before", s->group_before, s->groups);
+    ledge__text_add(b, "}");
 }
 
 static void put_drift(LedgeText *b, const LedgeDriftReport *r)
@@ -229,9 +288,29 @@ static void put_model(LedgeText *b, LedgeServed *m)
     put_number(b, "p50", ledge__sketch_quantile(&n.latency, 0.5));
     put_number(b, "p90", ledge__sketch_quantile(&n.latency, 0.9));
     put_number(b, "p99", ledge__sketch_quantile(&n.latency, 0.99));
-    if (n.watched)
+    if (n.watched) {
         put_drift(b, &n.drift);
+        put_spread(b, &n.shares);
+    }
     ledge__text_add(b, "}");
+}
+
+static void put_held(LedgeText *b, LedgeServer *s)
+{
+    LedgeAlert *held = calloc(LEDGE_ALERTS_KEPT, sizeof *held);
+    const size_t n = held ? ledge__watch_alerts(s->watch, held, LEDGE_ALERTS_KEPT) : 0;
+    const double now = ledge__now();
+    b->failed |= !held;
+    for (size_t i = 0; i < n; i++) {
+        ledge__text_add(b, i ? ",{\"name\":" : "{\"name\":");
+        ledge__json_put_text(b, held[i].name);
+        put_text(b, "subject", held[i].subject);
+        put_text(b, "severity", ledge__severity_name(held[i].severity));
+        put_text(b, "text", held[i].text);
+        put_number(b, "age", now - held[i].since);
+        ledge__text_add(b, "}");
+    }
+    free(held);
 }
 
 void ledge__server_status(LedgeServer *s, LedgeText *b)
@@ -249,7 +328,9 @@ void ledge__server_status(LedgeServer *s, LedgeText *b)
 #define ROW(field, name, unit) put_number(b, name, r.field);
     LEDGE_RESOURCES_LIST(ROW)
 #undef ROW
-    ledge__text_add(b, "},\"models\":[");
+    ledge__text_add(b, "},\"alerts\":[");
+    put_held(b, s);
+    ledge__text_add(b, "],\"models\":[");
     for (size_t i = 0; l && i < l->n; i++) {
         ledge__text_add(b, i ? "," : "");
         put_model(b, l->model[i]);

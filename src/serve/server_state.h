@@ -14,13 +14,16 @@ enum { LEDGE_CODES = 600 };
 struct LedgeServer {
     LedgeServerOptions options;
     LedgeModelTable *table;
+    LedgeLadders *ladders;
     struct MHD_Daemon *daemon;
     LedgeWorkers *workers;
+    LedgeWorkers *loaders; /* one thread, which loads models for clients */
     double started;
     atomic_int active; /* requests that are not answered yet */
     atomic_bool draining;
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
     char *token;                             /* "Bearer …" */
+    LedgeWatch *watch;
     pthread_mutex_t resources_lock;
     LedgeResources *resources;
 };

@@ -25,13 +25,6 @@ struct LedgeWorkers {
     Worker worker[LEDGE_SERVE_WORKERS];
 };
 
-double ledge__now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static LedgeWork *take_first(LedgeWorkers *w)
 {
     LedgeWork *work = w->first;
@@ -73,10 +66,12 @@ static uint32_t take_alike(LedgeWorkers *w, const LedgeWork *like, LedgeWork **o
 static uint32_t take_batch(LedgeWorkers *w, LedgeWork **out)
 {
     out[0] = take_first(w);
-    uint32_t n = 1, most = w->options.batch < BATCH ? w->options.batch : BATCH;
-    if (most <= 1 || !out[0]->model->batches || out[0]->kind == LEDGE_WORK_CLASSIFY)
+    const LedgeServed *m = out[0]->model;
+    uint32_t n = 1;
+    if (!m || m->options.batch <= 1 || !m->batches || out[0]->kind == LEDGE_WORK_CLASSIFY)
         return n;
-    const double until = out[0]->arrived + w->options.delay;
+    const uint32_t most = m->options.batch < BATCH ? m->options.batch : BATCH;
+    const double until = out[0]->arrived + m->options.delay;
     for (;;) {
         n += take_alike(w, out[0], out + n, most - n);
         const double left = until - ledge__now();
@@ -105,9 +100,7 @@ static void *work_on(void *arg)
         if (w->first)
             pthread_cond_signal(&w->more); /* a wake-up meant for others may have come here */
         pthread_mutex_unlock(&w->lock);
-        ledge__infer(&w->options, me->index, works, n);
-        for (uint32_t i = 0; i < n; i++)
-            w->options.ready(works[i]);
+        w->options.answer(&w->options, me->index, works, n);
         pthread_mutex_lock(&w->lock);
     }
     pthread_mutex_unlock(&w->lock);

@@ -2,32 +2,39 @@
  *
  * The queue is bounded: past it a request is refused at once, so that waiting stays short. Workers
  * take requests in order; where a model takes batches, those for the same model and shape that are
- * there already, or come within the delay, are answered in one run. The transport hands a request
- * in and is told when its answer is ready; this file knows no HTTP. */
+ * there already, or come within the model's delay, are answered in one run. The transport hands a
+ * request in and is told when its answer is ready; this file knows no HTTP. */
 #ifndef LEDGE_SERVE_WORK_H
 #define LEDGE_SERVE_WORK_H
 
-#include "serve/model_table.h"
+#include "serve/ladder.h"
 #include "serve/oip.h"
 
 typedef enum LedgeWorkKind {
-    LEDGE_WORK_INFER,   /* an Open Inference Protocol request */
-    LEDGE_WORK_RAW,     /* the bytes of the model's only input */
-    LEDGE_WORK_CLASSIFY /* a JPEG or PNG */
+    LEDGE_WORK_INFER,    /* an Open Inference Protocol request */
+    LEDGE_WORK_RAW,      /* the bytes of the model's only input */
+    LEDGE_WORK_CLASSIFY, /* a JPEG or PNG */
+    LEDGE_WORK_LOAD      /* a model, by name; for workers of their own */
 } LedgeWorkKind;
 
 /* How it ended; the transport makes status codes of it. */
 typedef enum LedgeWorkEnd {
     LEDGE_WORK_DONE,
-    LEDGE_WORK_BAD,   /* the request is at fault */
-    LEDGE_WORK_LATE,  /* its deadline passed while it waited */
-    LEDGE_WORK_FAILED /* the model or the machine is */
+    LEDGE_WORK_BAD,    /* the request is at fault */
+    LEDGE_WORK_LATE,   /* its deadline passed while it waited */
+    LEDGE_WORK_FAILED, /* the model or the machine is */
+    LEDGE_WORK_MISSING /* what it names is not there */
 } LedgeWorkEnd;
 
 typedef struct LedgeWork {
     struct LedgeWork *next;
     LedgeWorkKind kind;
-    LedgeServed *model; /* a reference of its own */
+    LedgeServed *model;  /* a reference of its own; NULL to load one */
+    LedgeLadder *ladder; /* whose rung `model` is; NULL: none; a reference of its own */
+    uint32_t rung;
+    LedgeServed *next_model; /* while it climbs */
+    LedgeModelTable *table;  /* load: where to */
+    char name[LEDGE_SERVE_NAME];
     char *body;
     size_t size, json_bytes;  /* json_bytes as in ledge__oip_read */
     size_t top;               /* classify: how many classes are wanted */
@@ -43,11 +50,12 @@ typedef struct LedgeWork {
 
 typedef struct LedgeWorkOptions {
     int workers;
-    size_t queue;                /* requests that may wait */
-    uint32_t batch;              /* most requests of one run, 1: no batching */
-    double delay;                /* seconds to wait for a batch to fill */
-    size_t tensor_limit;         /* bytes of one input */
-    void (*ready)(LedgeWork *w); /* called by a worker; the work is the transport's again */
+    size_t queue;        /* requests that may wait */
+    size_t tensor_limit; /* bytes of one input */
+    /* Answers all of `works`, which are of one model and kind, now or later. */
+    void (*answer)(const struct LedgeWorkOptions *o, int worker, LedgeWork **works, uint32_t n);
+    void (*ready)(
+        LedgeWork *w); /* called for each by a worker; the work is the transport's again */
 } LedgeWorkOptions;
 
 typedef struct LedgeWorkers LedgeWorkers;
@@ -61,9 +69,8 @@ size_t ledge__workers_waiting(LedgeWorkers *w);
 /* Takes no more, answers what waits, and ends. NULL is legal. */
 void ledge__workers_free(LedgeWorkers *w);
 
-double ledge__now(void); /* monotonic seconds */
-
-/* answer_work.c: answers all of `works`, which are of one model and kind. */
+/* answer_work.c and answer_load.c: what `answer` may be. */
 void ledge__infer(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint32_t n);
+void ledge__load(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint32_t n);
 
 #endif

@@ -1,0 +1,106 @@
+/* Fuzz target of Open Inference Protocol requests: JSON with binary tensors behind it.
+ *
+ * The first two bytes are Inference-Header-Content-Length (65535: no such header), the rest is the
+ * body. Any bytes: no tensor lies outside body and arena, a refusal has a sentence, and what was
+ * understood comes out the same when it is written as binary tensors and read again. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "serve/oip.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define LIMIT ((size_t)1 << 16)
+
+static void check(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static bool same_strings(const LedgeTensor *a, const LedgeTensor *b, size_t n)
+{
+    const LedgeString *x = a->data, *y = b->data;
+    for (size_t i = 0; i < n; i++)
+        if (x[i].size != y[i].size || memcmp(x[i].data, y[i].data, x[i].size) != 0)
+            return false;
+    return true;
+}
+
+static void same_tensor(const LedgeTensor *a, const LedgeTensor *b)
+{
+    const size_t n = (size_t)ledge_tensor_count(a);
+    check(a->type == b->type && a->rank == b->rank);
+    check(memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0);
+    check(a->type == LEDGE_STRING ? same_strings(a, b, n)
+                                  : memcmp(a->data, b->data, ledge_tensor_bytes(a)) == 0);
+}
+
+/* "outputs" of the answer become "inputs" of a request. */
+static void read_again(const LedgeOipRequest *r, const LedgeText *text, size_t json_bytes)
+{
+    static LedgeOipRequest back;
+    LedgeError err = {0};
+    char *body = malloc(text->n + 1);
+    LedgeArena *arena = ledge__arena_new(NULL);
+    check(body && arena);
+    memcpy(body, text->p, text->n);
+    char *at = memmem(body, json_bytes, "\"outputs\":[", 11); /* the first: names cannot hold it */
+    check(at != NULL);
+    memcpy(at, "\"inputs\": [", 11);
+    check(ledge__oip_read(body, text->n, json_bytes, 16 * LIMIT, arena, &err, &back) == LEDGE_OK);
+    check(back.n_inputs == r->n_inputs);
+    for (size_t i = 0; i < r->n_inputs; i++)
+        same_tensor(&r->input[i].tensor, &back.input[i].tensor);
+    ledge__arena_free(arena);
+    free(body);
+}
+
+static void write_back(const LedgeOipRequest *r)
+{
+    static LedgeOipRequest all;
+    const char *names[LEDGE_OIP_TENSORS];
+    LedgeTensor tensors[LEDGE_OIP_TENSORS];
+    LedgeError err = {0};
+    LedgeText text = {0};
+    size_t json_bytes;
+    for (size_t i = 0; i < r->n_inputs; i++) {
+        names[i] = "x"; /* names that are no UTF-8 come out another way */
+        tensors[i] = r->input[i].tensor;
+        check(ledge_tensor_count(&tensors[i]) >= 0 && tensors[i].data);
+    }
+    const LedgeOipAnswer a = {.model = "m",
+                              .version = "1",
+                              .id = "",
+                              .names = names,
+                              .outputs = tensors,
+                              .n_outputs = r->n_inputs};
+    all.binary_default = true;
+    check(ledge__oip_write(&all, &a, &err, &text, &json_bytes) == LEDGE_OK && json_bytes > 0);
+    read_again(r, &text, json_bytes);
+    ledge__text_free(&text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static LedgeOipRequest request;
+    LedgeError err = {0};
+    if (size < 2)
+        return 0;
+    const size_t header = data[0] | (size_t)data[1] << 8;
+    LedgeArena *arena = ledge__arena_new(NULL);
+    char *body = malloc(size - 1);
+    check(arena && body);
+    memcpy(body, data + 2, size - 2);
+    const LedgeStatus s = ledge__oip_read(body, size - 2, header == 65535 ? SIZE_MAX : header,
+                                          LIMIT, arena, &err, &request);
+    check(s == err.status && (s == LEDGE_OK || err.message[0]));
+    if (s == LEDGE_OK)
+        write_back(&request);
+    ledge__arena_free(arena);
+    free(body);
+    return 0;
+}
