@@ -108,9 +108,8 @@ static const struct {
     {"avx2", LEDGE_CPU_SSE41 | LEDGE_CPU_AVX2},
     {"avxvnni", LEDGE_CPU_SSE41 | LEDGE_CPU_AVX2 | LEDGE_CPU_AVXVNNI},
     {"avx512", LEDGE_CPU_SSE41 | LEDGE_CPU_AVX2 | LEDGE_CPU_AVX512},
-    /* Without AVX-VNNI, which servers before 2023 lack: what is compiled for this runs there. */
-    {"avx512vnni",
-     LEDGE_CPU_SSE41 | LEDGE_CPU_AVX2 | LEDGE_CPU_AVX512 | LEDGE_CPU_AVX512VNNI},
+    /* without AVX-VNNI, which some CPUs of this level lack and none of its kernels need */
+    {"avx512vnni", LEDGE_CPU_SSE41 | LEDGE_CPU_AVX2 | LEDGE_CPU_AVX512 | LEDGE_CPU_AVX512VNNI},
     {"neon", LEDGE_CPU_NEON},
     {"dotprod", LEDGE_CPU_NEON | LEDGE_CPU_FP16 | LEDGE_CPU_DOTPROD},
     {"i8mm", LEDGE_CPU_NEON | LEDGE_CPU_FP16 | LEDGE_CPU_DOTPROD | LEDGE_CPU_I8MM},

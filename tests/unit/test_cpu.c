@@ -17,6 +17,7 @@ static void names_allow_what_they_say(void **state)
     assert_int_equal(ledge__cpu_flags_from_name("avx2"), LEDGE_CPU_SSE41 | LEDGE_CPU_AVX2);
     assert_false(ledge__cpu_flags_from_name("avx512") & LEDGE_CPU_AVX512VNNI);
     assert_true(ledge__cpu_flags_from_name("avx512vnni") & LEDGE_CPU_AVX512VNNI);
+    assert_false(ledge__cpu_flags_from_name("avx512vnni") & LEDGE_CPU_AVXVNNI); /* Zen 4 has none */
     assert_int_equal(ledge__cpu_flags_from_name("neon"), LEDGE_CPU_NEON);
     assert_int_equal(ledge__cpu_flags_from_name("abacus"), UINT32_MAX);
 }

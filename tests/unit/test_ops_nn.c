@@ -390,6 +390,32 @@ static void lstm_sequence_of_no_steps(void **state)
     nn_free(&m);
 }
 
+/* Both directions may run side by side: no bit may depend on it. */
+static void bidirectional_rnn_is_the_same_on_threads(void **state)
+{
+    static const char *const ops[] = {"LSTM", "GRU", "RNN"};
+    (void)state;
+    for (size_t o = 0; o < 3; o++) {
+        const int64_t gates = o == 0 ? 4 : o == 1 ? 3 : 1, h = 24;
+        float x[9 * 2 * 5], first[9 * 2 * 2 * 24];
+        test_fill(x, sizeof x / sizeof *x, 5);
+        for (int threads = 1; threads <= 3; threads++) {
+            NnModel m = {.t = test_model_new(14), .threads = threads, .optimize = true};
+            nn_input(&m, LEDGE_FLOAT, 3, DIMS(9, 2, 5), x);
+            test_noise(m.t, "w", 3, DIMS(2, gates * h, 5), 1);
+            test_noise(m.t, "r", 3, DIMS(2, gates * h, h), 2);
+            OnnxNode *n = test_node(m.t, ops[o], "x0 w r", "y0");
+            test_attr_int(m.t, n, "hidden_size", h);
+            test_attr_string(m.t, n, "direction", "bidirectional");
+            must_run(&m, 1);
+            if (threads == 1)
+                memcpy(first, m.out[0].data, sizeof first);
+            assert_memory_equal(m.out[0].data, first, sizeof first);
+            nn_free(&m);
+        }
+    }
+}
+
 /* ---- Fourier ---- */
 
 static void dft_of_any_length_equals_the_sum(void **state)
@@ -483,6 +509,7 @@ int main(void)
         cmocka_unit_test(softmax_before_opset_13_flattens),
         cmocka_unit_test(attention_row_without_keys_is_zero),
         cmocka_unit_test(lstm_sequence_of_no_steps),
+        cmocka_unit_test(bidirectional_rnn_is_the_same_on_threads),
         cmocka_unit_test(dft_of_any_length_equals_the_sum),
         cmocka_unit_test(dft_inverse_undoes_it),
         cmocka_unit_test(float16_computes_in_float),

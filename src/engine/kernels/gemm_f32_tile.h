@@ -47,7 +47,7 @@ static void TILE_NAME(const LedgeGemmTile *t)
             continue;
         }
         VX_EACH(i, TILE_MR) a[i] = rows[i];
-        if (ahead)
+        if (ahead && TILE_MR > 1) /* one row waits for B alone: the CPU's own fetching is faster */
             for (size_t k = 0; k < kc; k++, b += TILE_NV * VF_LANES) {
                 VX_EACH(v, (TILE_NV * VF_LANES + 15) / 16) /* a cache line each */
                 __builtin_prefetch(b + ahead + v * 16, 0, 2);

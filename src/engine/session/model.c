@@ -181,6 +181,8 @@ static LedgeStatus open_any(LedgeModel *m, const char *path, const void *bytes, 
 static LedgeStatus choose_cpu(LedgeModel *m, const LedgeModelOptions *o, LedgeError *err)
 {
     m->cpu = o->no_optimize ? 0 : ledge__cpu_flags();
+    if (m->cpu & LEDGE_CPU_AVX512VNNI) /* not used beside it; a compiled model need not ask for it */
+        m->cpu &= ~(uint32_t)LEDGE_CPU_AVXVNNI;
     if (!o->cpu)
         return LEDGE_OK;
     m->cpu = ledge__cpu_flags_from_name(o->cpu);

@@ -122,7 +122,14 @@ typedef struct Memory {
     size_t thread_bytes;
 } Memory;
 
-static void layout(LedgeOpCtx *c, const NnRnnSizes *s, NnScratch *m, Memory *out)
+/* Both directions side by side, each on one thread: a step is too short to be shared out well. */
+static bool in_parallel(const LedgeOpCtx *c, const NnRnnSizes *s)
+{
+    return s->dirs == 2 && ledge__pool_threads(c->pool) > 1;
+}
+
+/* Of one direction. */
+static void layout_one(LedgeOpCtx *c, const NnRnnSizes *s, NnScratch *m, Memory *out)
 {
     size_t rows, batch = (size_t)s->batch, h = (size_t)s->hidden;
     if (!ledge__mul((size_t)s->seq, batch, &rows) || !ledge__mul(rows, s->gates, &rows)) {
@@ -138,10 +145,18 @@ static void layout(LedgeOpCtx *c, const NnRnnSizes *s, NnScratch *m, Memory *out
     out->threads = ledge__nn_take(m, (size_t)ledge__pool_threads(c->pool), out->thread_bytes);
 }
 
+static void layout(LedgeOpCtx *c, const NnRnnSizes *s, NnScratch *m, Memory out[2])
+{
+    layout_one(c, s, m, &out[0]);
+    out[1] = out[0];
+    if (in_parallel(c, s))
+        layout_one(c, s, m, &out[1]);
+}
+
 LedgeStatus ledge__nn_rnn_fast_prepare(LedgeOpCtx *c, const NnRnnSizes *s)
 {
     NnScratch m = {0};
-    Memory memory;
+    Memory memory[2];
     if (!qualifies(c, s))
         return LEDGE_OK;
     Fast *f = ledge__op_alloc(c, sizeof *f);
@@ -160,7 +175,7 @@ LedgeStatus ledge__nn_rnn_fast_prepare(LedgeOpCtx *c, const NnRnnSizes *s)
         LEDGE_TRY(pack_input(c, s, 2, 2 * h, h, h, &f->r_last));
         LEDGE_TRY(make_bias(c, s, 0, &f->r_last));
     }
-    layout(c, s, &m, &memory);
+    layout(c, s, &m, memory);
     if (m.overflow)
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT,
                               "needs more working memory than can be counted");
@@ -176,6 +191,7 @@ typedef struct Run {
     const Fast *f;
     LedgeRnnRef p; /* strides */
     Memory m;
+    LedgePool *pool;
     size_t dir;
 } Run;
 
@@ -216,7 +232,7 @@ static void product(const Run *q, const Packed *b, const float *a, size_t m, flo
                       .act = {.kind = act, .lo = -INFINITY, .hi = INFINITY},
                       .scratch = q->m.threads,
                       .thread_bytes = q->m.thread_bytes};
-    ledge__gemm_run(&g, q->c->pool);
+    ledge__gemm_run(&g, q->pool);
 }
 
 static void lstm_step(const Run *q, const float *xw, size_t ld, const float *peephole)
@@ -322,17 +338,39 @@ static void run_direction(const Run *q, bool reverse, size_t state)
         save_state(p, q->m.c, ledge__op_out(c, 2), state);
 }
 
+typedef struct Both {
+    const NnRnnSizes *s;
+    Run run[2];
+} Both;
+
+static void run_directions(void *arg, size_t begin, size_t end, int thread)
+{
+    const Both *both = arg;
+    const NnRnnSizes *s = both->s;
+    (void)thread;
+    for (size_t d = begin; d < end; d++) {
+        const Run *q = &both->run[d];
+        run_direction(q, s->direction == NN_RNN_REVERSE || d == 1,
+                      d * (s->batch_first ? q->p.hidden : q->p.batch * q->p.hidden));
+    }
+}
+
 LedgeStatus ledge__nn_rnn_fast_run(LedgeOpCtx *c, const NnRnnSizes *s)
 {
     NnScratch m = {.base = c->scratch};
-    Run q = {.c = c, .f = c->state};
-    layout(c, s, &m, &q.m);
+    Memory memory[2];
+    Both both = {.s = s};
+    const bool parallel = in_parallel(c, s);
+    layout(c, s, &m, memory);
     LEDGE_TRY(ledge__nn_check_scratch(c, &m));
-    ledge__nn_rnn_strides(s, &q.p);
-    for (size_t d = 0; d < (size_t)s->dirs; d++) {
-        q.dir = d;
-        run_direction(&q, s->direction == NN_RNN_REVERSE || d == 1,
-                      d * (s->batch_first ? q.p.hidden : q.p.batch * q.p.hidden));
+    for (size_t d = 0; d < 2; d++) {
+        both.run[d] = (Run){.c = c, .f = c->state, .m = memory[d], .dir = d,
+                            .pool = parallel ? NULL : c->pool};
+        ledge__nn_rnn_strides(s, &both.run[d].p);
     }
+    if (parallel)
+        ledge__pool_run(c->pool, 2, 1, run_directions, &both);
+    else
+        run_directions(&both, 0, (size_t)s->dirs, 0);
     return LEDGE_OK;
 }
