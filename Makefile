@@ -4,6 +4,7 @@
 #   make            build the release binaries in build/
 #   make demo       build, draw images no model has seen, classify them, time it
 #   make test       release tests, the same under ASan+UBSan, fuzz corpora, conformance
+#   make models     train the demo model anew, by ledge alone (models/README.md)
 #   make bench      time models, beside ONNX Runtime where LEDGE_ORT names its library
 #   make fuzz       fuzz each target for FUZZ_SECONDS (60)
 #   make cross      aarch64 (qemu) and wasm (Node): the same answers there
@@ -17,7 +18,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 BUILD   ?= build
 export JOBS BUILD
 
-.PHONY: all build demo test bench fuzz cross install clean format lint deps-build deps-test deps-fuzz deps-lint
+.PHONY: all build demo models test bench fuzz cross install clean format lint deps-build deps-test deps-fuzz deps-lint
 
 all: build
 
@@ -30,6 +31,9 @@ build: deps-build
 
 demo: build
 	@scripts/demo.sh
+
+models: build
+	models/train_signs.sh $(BUILD) models/signs.onnx
 
 test: deps-test
 	@scripts/test.sh

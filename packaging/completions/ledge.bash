@@ -11,7 +11,7 @@ _ledge() {
     bench) options="--runs --warmup --cold --threads --input --shape --seed --pixels --profile --provider --provider-option --strict --cpu --no-optimize --json --help" ;;
     eval) options="--images --labels --dataset --limit --names --preprocess --confused --predictions --min-top1 --threads --provider --provider-option --strict --cpu --json --help" ;;
     compile) options="--output --cpu --shape --json --help" ;;
-    quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --equalize --rounding --seed --mixed --max-drop --min-agreement --compare-modes --report --threads --json --help" ;;
+    quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --equalize --rounding --seed --mixed --max-drop --min-agreement --compare-modes --report --finetune --epochs --rate --batch --threads --json --help" ;;
     distill) options="--output --teacher --student --init --data --labels --limit --eval --alpha --temperature --feature --preprocess --teacher-preprocess --names --epochs --batch --optimizer --rate --momentum --nesterov --decay --schedule --step --warmup --smoothing --clip --crop --flip --colour --mixup --seed --checkpoint --resume --threads --json --help" ;;
     certify) options="--reference --images --labels --dataset --limit --preprocess --max-drop --min-agreement --max-latency-ratio --runs --days --key --output --check --model --remeasure --threads --cpu --json --help" ;;
     preprocess) options="--output --labels --json --help" ;;

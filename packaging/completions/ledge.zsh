@@ -121,6 +121,10 @@ quantize)
         '--min-agreement=[and of samples whose class must stay (0)]:value:_files' \
         '--compare-modes[measure the other modes and calibrators too]' \
         '--report=[write a page on what was lost and won]:value:_files' \
+        '--finetune=[static\: then train with rounded values on SET (a folder, cifar10\:FILE, mnist\:..., folder\:DIR,CSV)]:value:_files' \
+        '--epochs=[of --finetune (5)]:value:_files' \
+        '--rate=[highest learning rate of --finetune (0.001)]:value:_files' \
+        '--batch=[pictures in a step of --finetune (64)]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \

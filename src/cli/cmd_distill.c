@@ -248,10 +248,17 @@ static LedgeStatus choose_preprocess(Job *j, LedgeError *err)
 
 static size_t count_lines(const char *text)
 {
-    size_t n = 0;
-    for (const char *p = text; *p; p++)
-        n += *p == '\n' || !p[1];
+    size_t n = *text != '\0';
+    for (; *text; text++)
+        n += *text == '\n';
     return n;
+}
+
+static void cut_last_newlines(char *text)
+{
+    size_t n = strlen(text);
+    while (n && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+        text[--n] = '\0';
 }
 
 /* Class names for the student: from the option, or as the teacher has them. */
@@ -265,6 +272,8 @@ static int read_names(Job *j, size_t *n)
         return CLI_GO;
     if (j->o->names && ledge__file_bytes(NULL, j->o->names, LABELS_MAX, &err, &bytes, &size))
         return cli_fail(j->o->names, &err);
+    if (bytes)
+        cut_last_newlines((char *)bytes);
     const char *text = bytes ? (const char *)bytes : own;
     *n = count_lines(text);
     const LedgeStatus s = j->student.arena

@@ -121,6 +121,8 @@ typedef struct Watch {
 static void keep(Watch *w)
 {
     LedgeError err = {0};
+    if (!w->checkpoint)
+        return;
     if (!ledge__trainer_save(w->t, w->checkpoint, &err))
         return;
     if (!w->warned)
@@ -163,13 +165,15 @@ static int train(Watch *w, const LedgeTrainData *data)
     const LedgeStatus s = ledge__trainer_run(w->t, data, on_step, w, &err);
     cli_progress_end();
     if (!s) {
-        unlink(w->checkpoint);
+        if (w->checkpoint)
+            unlink(w->checkpoint);
         return CLI_GO;
     }
     if (s != LEDGE_ERROR_CANCELLED)
         return cli_fail(NULL, &err);
     keep(w);
-    return w->warned ? cli_fail_with(NULL, s, "interrupted; nothing was written")
+    return w->warned || !w->checkpoint
+                     ? cli_fail_with(NULL, s, "interrupted; nothing was written")
                      : cli_fail_with(NULL, s,
                                      "interrupted; '%s' has how far it came, and the same command "
                                      "with --resume goes on",
@@ -194,7 +198,7 @@ int training_run(const TrainingOptions *o, const char *out_path, LedgeTrainer *t
     char made[4096];
     LedgeError err = {0};
     Watch w = {.t = t, .checkpoint = o->checkpoint};
-    if (!w.checkpoint) {
+    if (!w.checkpoint && !o->no_checkpoint) {
         if ((size_t)snprintf(made, sizeof made, "%s.checkpoint", out_path) >= sizeof made)
             return cli_fail_with(out_path, LEDGE_ERROR_ARGUMENT, "the path is too long");
         w.checkpoint = made;

@@ -7,6 +7,7 @@
 
 typedef struct TrainingOptions {
     bool flip, nesterov, resume;
+    bool no_checkpoint; /* of commands that cannot go on from one */
     int64_t batch, crop, seed;
     const char *epochs, *optimizer, *rate, *momentum, *decay, *schedule, *warmup, *smoothing, *clip,
         *colour, *mixup, *checkpoint;

@@ -70,6 +70,16 @@ typedef struct LedgeTrainFeature {
     float weight;
 } LedgeTrainFeature;
 
+/* A value that is rounded to integers while training: an activation (channels 1), or the constant
+ * weights of a layer, element i of which has the scale i / inner % channels. */
+typedef struct LedgeTrainFake {
+    const LedgeValue *value;
+    const float *scales; /* to begin with; learned from there */
+    size_t channels, inner;
+    int32_t zero, low, high;
+    uint32_t group;      /* fakes of one group share their scales */
+} LedgeTrainFake;
+
 typedef struct LedgeTrainOptions {
     size_t batch;           /* samples in a step */
     double epochs;
@@ -93,6 +103,8 @@ typedef struct LedgeTrainOptions {
     size_t n_features;
     LedgeTrainAugment augment;
     int64_t input_dims[LEDGE_MAX_RANK]; /* of the input where the model leaves them free; 0: none */
+    const LedgeTrainFake *fakes;
+    size_t n_fakes;
     bool keep_norms;        /* BatchNormalization uses and keeps its running statistics */
     uint64_t seed;
     int threads;            /* 0: every fast core */
@@ -168,7 +180,7 @@ LedgeStatus ledge__trainer_gradients(LedgeTrainer *t, const LedgeTrainData *data
                                      LedgeError *err);
 
 typedef struct LedgeTrainParameter {
-    LedgeValue *value;   /* the graph's constant */
+    LedgeValue *value;   /* the graph's constant; NULL: a learned scale */
     float *data;         /* as it is now; may be changed between steps */
     const float *gradient; /* NULL: not trained (running statistics) */
     size_t count;
@@ -182,6 +194,8 @@ void ledge__trainer_parameter(const LedgeTrainer *t, size_t index, LedgeTrainPar
 LedgeStatus ledge__trainer_set_mask(LedgeTrainer *t, const LedgeValue *value, const uint8_t *mask,
                                     LedgeError *err);
 
+/* The scales that fake `index` learned (`channels` of them); false: training never met its value. */
+bool ledge__trainer_scales(const LedgeTrainer *t, size_t index, float *scales);
 /* Puts the parameters into the graph's constants (new memory of the graph's arena). */
 LedgeStatus ledge__trainer_write(LedgeTrainer *t, LedgeError *err);
 

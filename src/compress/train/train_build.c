@@ -356,13 +356,18 @@ LedgeStatus ledge__train_build(Trainer *t, LedgeError *err)
     b.by_id = ledge__arena_alloc(t->arena, (size_t)g->n_values + 1, sizeof(TrainValue *));
     if (!b.by_id)
         return ledge__no_memory(err);
+    LEDGE_TRY(ledge__train_fake_begin(&b));
     LEDGE_TRY(build_input(&b));
+    LEDGE_TRY(ledge__train_fake_value(&b, t->input->source));
     mark_wanted(g);
     for (LedgeNode *n = g->first; n; n = n->next) {
         b.node = n;
-        if (n->mark)
-            LEDGE_TRY(build_node(&b));
+        if (!n->mark)
+            continue;
+        LEDGE_TRY(build_node(&b));
+        LEDGE_TRY(ledge__train_fake_value(&b, ledge__node_out(n, 0)));
     }
+    LEDGE_TRY(ledge__train_fake_weights(&b));
     LEDGE_TRY(find_scores(&b));
     return find_features(&b);
 }

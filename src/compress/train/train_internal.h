@@ -34,6 +34,7 @@ typedef struct TrainValue {
     bool kept;       /* must survive: features, scores */
     float *data, *grad;
     uint8_t *mask;   /* of pruned weights */
+    float *least;    /* lower bounds of learned scales, or NULL */
     struct TrainStep *producer;
     size_t last;     /* planning: time of the last read */
     size_t data_slot, grad_slot; /* SIZE_MAX: none */
@@ -84,6 +85,7 @@ typedef struct TrainSlot { /* a planned stretch of memory */
 } TrainSlot;
 
 typedef struct TrainTeacher TrainTeacher;
+typedef struct TrainFake TrainFake;
 
 /* How far training is; goes into checkpoints. */
 typedef struct TrainPlace {
@@ -131,6 +133,8 @@ struct LedgeTrainer {
     uint8_t *sample_right;
     uint32_t *eval_order;
     TrainValue **features;
+    TrainFake *fakes;    /* o.n_fakes of them */
+    bool rounded;        /* rounded weights stand in for the whole ones */
     TrainTeacher *teacher;
     const float *taught; /* its scores for the batch at hand, [batch][classes]; NULL: none */
     TrainPlace place;
@@ -195,6 +199,17 @@ typedef struct TrainWindow {
     int64_t kernel[2], stride[2], dilation[2], pad[4], out[2]; /* pad: top, left, bottom, right */
 } TrainWindow;
 LedgeStatus ledge__train_window(TrainBuild *b, const int64_t in[2], TrainWindow *w);
+
+/* ---- fake quantization (train_fake.c) ---- */
+
+LedgeStatus ledge__train_fake_begin(TrainBuild *b);
+/* Puts the step in where the value is to be rounded; its readers come later. */
+LedgeStatus ledge__train_fake_value(TrainBuild *b, const LedgeValue *value);
+LedgeStatus ledge__train_fake_weights(TrainBuild *b); /* when all nodes are built */
+/* Forward begins with rounded weights; backward, or whoever calls forward alone, puts the whole
+ * ones back, with `gradients` those of whole weights and scales from the rounded ones'. */
+void ledge__train_round_weights(Trainer *t);
+void ledge__train_restore_weights(Trainer *t, bool gradients);
 
 /* ---- planning (train_plan.c) ---- */
 

@@ -50,6 +50,7 @@ static LedgeStatus went_wrong(Trainer *t, LedgeError *err)
 {
     const char *kind, *where;
     t->learning = false;
+    ledge__train_restore_weights(t, false);
     where = find_trouble(t, &kind);
     const uint64_t step = t->place.steps;
     ledge__train_state(t, t->good, true);
@@ -198,6 +199,7 @@ LedgeStatus ledge__trainer_evaluate(LedgeTrainer *t, const LedgeTrainData *data,
         if (s)
             break;
         ledge__train_forward(t);
+        ledge__train_restore_weights(t, false);
         t->o.label_smoothing = 0;
         score.loss += ledge__train_loss(t, false, &right, &labelled) * (double)used;
         t->o.label_smoothing = smoothing;

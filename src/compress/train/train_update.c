@@ -71,6 +71,9 @@ static void update_range(void *arg, size_t begin, size_t end, int thread)
         update_sgd(a, begin, end);
     else
         update_adamw(a, begin, end);
+    for (size_t i = begin; a->v->least && i < end; i++)
+        if (a->v->data[i] < a->v->least[i])
+            a->v->data[i] = a->v->least[i];
     for (size_t i = begin; a->v->mask && i < end; i++)
         if (!a->v->mask[i])
             a->v->data[i] = 0;

@@ -156,6 +156,8 @@ LedgeStatus ledge__trainer_write(LedgeTrainer *t, LedgeError *err)
 {
     for (size_t i = 0; i < t->n_params; i++) {
         const TrainValue *v = t->params[i];
+        if (!v->source)
+            continue;
         float *data = ledge__arena_aligned(t->graph->arena, v->count * sizeof(float));
         if (!data)
             return ledge__no_memory(err);
