@@ -10,7 +10,7 @@
 
 #include "compress/train/train_internal.h"
 
-enum { FLAT_ROWS = 1024, NEAR_FLOATS = 6144 };
+enum { FLAT_ROWS = 1024, NEAR_FLOATS = 6144, BLOCK = 16 };
 
 /* Appends `bytes` to a layout; false on overflow. */
 static bool take(size_t *total, size_t bytes, size_t *at)
@@ -77,6 +77,13 @@ static bool is_flat(const LedgeConvShape *s)
 static bool is_depthwise(const LedgeConvShape *s)
 {
     return s->group == s->c && s->m == s->c;
+}
+
+/* Pieces that the batch is summed in: few where a piece would be next to nothing. */
+static size_t chunk_count(const LedgeConvShape *s)
+{
+    const size_t n = is_flat(s) ? s->n * s->h * s->w / 64 + 1 : s->n;
+    return n < TRAIN_CHUNKS ? n : TRAIN_CHUNKS;
 }
 
 /* Floats of planes and of packed gradient that one thread needs for the weights' gradient. */
@@ -174,18 +181,37 @@ void ledge__train_linear_forward(Trainer *t, const TrainLinear *l, const float *
     run_conv(t, &l->forward, x, w, bias, y, false);
 }
 
-/* Filters turned by half a circle, inputs and outputs exchanged. */
-static void turn_weights(const LedgeConvShape *s, const float *w, float *to)
+typedef struct TurnArg {
+    const Trainer *t;
+    const LedgeConvShape *s;
+    const float *w;
+    float *to;
+} TurnArg;
+
+/* Filters turned by half a circle, inputs and outputs exchanged; items are input channels. */
+static void turn_channels(void *arg, size_t begin, size_t end, int thread)
 {
+    const TurnArg *a = arg;
+    const LedgeConvShape *s = a->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group, taps = s->kh * s->kw;
-    for (size_t g = 0; g < s->group; g++)
-        for (size_t m = 0; m < mg; m++)
-            for (size_t c = 0; c < cg; c++) {
-                const float *from = w + ((g * mg + m) * cg + c) * taps;
-                float *at = to + ((g * cg + c) * mg + m) * taps;
+    (void)thread;
+    for (size_t m0 = 0; m0 < mg; m0 += BLOCK)
+        for (size_t i = begin; i < end; i++)
+            for (size_t m = m0; m < mg && m < m0 + BLOCK; m++) {
+                const float *from = a->w + ((i / cg * mg + m) * cg + i % cg) * taps;
+                float *to = a->to + (i * mg + m) * taps;
                 for (size_t k = 0; k < taps; k++)
-                    at[k] = from[taps - 1 - k];
+                    to[k] = from[taps - 1 - k];
             }
+}
+
+static void turn_weights(Trainer *t, const LedgeConvShape *s, const float *w, float *to)
+{
+    TurnArg a = {t, s, w, to};
+    if (s->kh * s->kw == 1 && s->group == 1)
+        ledge__vec_transpose(t->runner, w, to, 1, s->m, s->c, sizeof(float));
+    else
+        ledge__pool_run(t->pool, s->c, BLOCK, turn_channels, &a);
 }
 
 typedef struct DilateArg {
@@ -218,7 +244,7 @@ void ledge__train_linear_dx(Trainer *t, const TrainLinear *l, const float *dy, c
                             float *dx, bool accumulate)
 {
     float *turned = (float *)(void *)(t->scratch + l->at_turned);
-    turn_weights(&l->s, w, turned);
+    turn_weights(t, &l->s, w, turned);
     if (l->bh) {
         DilateArg a = {l, dy, (float *)(void *)(t->scratch + l->at_dilated)};
         ledge__pool_run(t->pool, l->s.n * l->bh, 64, dilate, &a);
@@ -238,9 +264,9 @@ typedef struct WeightArg {
     size_t room_floats;
 } WeightArg;
 
-static size_t chunk_start(size_t n, size_t i)
+static size_t part(size_t n, size_t i, size_t parts)
 {
-    return n / TRAIN_CHUNKS * i + (n % TRAIN_CHUNKS * i) / TRAIN_CHUNKS;
+    return n / parts * i + n % parts * i / parts;
 }
 
 /* Columns of `rows` rows of the gradient into panels of whole vectors; `pitch` rows from one to
@@ -329,8 +355,8 @@ static void chunk_of_images(const WeightArg *a, size_t chunk, float *sums, float
     ledge__panels_init(&p, a->t->k, mg, depth);
     memset(planes, 0, plane_floats(a->l) * sizeof(float));
     memset(panels, 0, panel_floats(a->t, a->l) * sizeof(float));
-    const size_t end = chunk_start(s->n, chunk + 1);
-    for (size_t n = chunk_start(s->n, chunk); n < end; n++)
+    const size_t end = part(s->n, chunk + 1, chunk_count(s));
+    for (size_t n = part(s->n, chunk, chunk_count(s)); n < end; n++)
         for (size_t g = 0; g < s->group; g++) {
             const float *dy = a->dy + n * s->oh * s->ow * s->m + g * mg;
             make_planes(a, a->x + n * s->h * s->w * s->c + g * cg, planes);
@@ -349,8 +375,8 @@ static void chunk_of_rows(const WeightArg *a, size_t chunk, float *sums, float *
     const size_t cg = s->c / s->group, mg = s->m / s->group, total = s->n * s->h * s->w;
     LedgePanels p;
     ledge__panels_init(&p, a->t->k, mg, FLAT_ROWS);
-    const size_t end = chunk_start(total, chunk + 1);
-    for (size_t r = chunk_start(total, chunk); r < end; r += FLAT_ROWS) {
+    const size_t end = part(total, chunk + 1, chunk_count(s));
+    for (size_t r = part(total, chunk, chunk_count(s)); r < end; r += FLAT_ROWS) {
         const size_t rows = end - r < FLAT_ROWS ? end - r : FLAT_ROWS;
         for (size_t g = 0; g < s->group; g++) {
             a->t->vec->transpose_32(
@@ -365,8 +391,8 @@ static void chunk_of_rows(const WeightArg *a, size_t chunk, float *sums, float *
 static void chunk_of_depthwise(const WeightArg *a, size_t chunk, float *sums)
 {
     const LedgeConvShape *s = &a->l->s;
-    const size_t end = chunk_start(s->n, chunk + 1);
-    for (size_t n = chunk_start(s->n, chunk); n < end; n++)
+    const size_t end = part(s->n, chunk + 1, chunk_count(s));
+    for (size_t n = part(s->n, chunk, chunk_count(s)); n < end; n++)
         for (size_t oy = 0; oy < s->oh; oy++)
             for (size_t tap = 0; tap < s->kh * s->kw; tap++) {
                 const size_t y = oy * s->sh + tap / s->kw * s->dh - s->pt;
@@ -403,22 +429,40 @@ static void weight_chunks(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
-/* Chunks' sums, laid out [group][tap][c / group][m / group], into the weights' own order. */
-static void add_chunks(const TrainLinear *l, const float *chunks, float *dw)
+typedef struct GatherArg {
+    const Trainer *t;
+    const TrainLinear *l;
+    float *chunks, *dw;
+} GatherArg;
+
+/* All chunks into the first one. */
+static void join_chunks(void *arg, size_t begin, size_t end, int thread)
 {
-    const LedgeConvShape *s = &l->s;
+    const GatherArg *a = arg;
+    const size_t step = a->l->chunk_bytes / sizeof(float);
+    (void)thread;
+    for (size_t i = 1; i < chunk_count(&a->l->s); i++)
+        a->t->tv->add(a->chunks + i * step + begin, a->chunks + begin, end - begin);
+}
+
+/* Output channels' sums, laid out [group][tap][c / group][m / group], into the weights' own order, by
+ * blocks that stay in cache on both sides. */
+static void gather_channels(void *arg, size_t begin, size_t end, int thread)
+{
+    const GatherArg *a = arg;
+    const LedgeConvShape *s = &a->l->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group, taps = s->kh * s->kw;
-    const size_t step = l->chunk_bytes / sizeof(float);
-    for (size_t m = 0; m < s->m; m++)
-        for (size_t c = 0; c < cg; c++)
-            for (size_t k = 0; k < taps; k++) {
-                const size_t at = is_depthwise(s) ? k * s->c + m
-                                                  : ((m / mg * taps + k) * cg + c) * mg + m % mg;
-                float sum = 0;
-                for (size_t i = 0; i < TRAIN_CHUNKS; i++)
-                    sum += chunks[i * step + at];
-                dw[(m * cg + c) * taps + k] += sum;
-            }
+    (void)thread;
+    for (size_t m0 = begin; m0 < end; m0 += BLOCK)
+        for (size_t c0 = 0; c0 < cg; c0 += BLOCK)
+            for (size_t m = m0; m < end && m < m0 + BLOCK; m++)
+                for (size_t c = c0; c < cg && c < c0 + BLOCK; c++)
+                    for (size_t k = 0; k < taps; k++) {
+                        const size_t at = is_depthwise(s)
+                                              ? k * s->c + m
+                                              : ((m / mg * taps + k) * cg + c) * mg + m % mg;
+                        a->dw[(m * cg + c) * taps + k] += a->chunks[at];
+                    }
 }
 
 void ledge__train_linear_dw(Trainer *t, const TrainLinear *l, const float *x, const float *dy,
@@ -428,8 +472,10 @@ void ledge__train_linear_dw(Trainer *t, const TrainLinear *l, const float *x, co
     const size_t piece = plane_floats(l) + panel_floats(t, l) + 2 * LEDGE_ALIGN;
     a.room_floats = ledge__round_up(piece, LEDGE_ALIGN);
     a.room = a.chunks + TRAIN_CHUNKS * l->chunk_bytes / sizeof(float);
-    ledge__pool_run(t->pool, TRAIN_CHUNKS, 1, weight_chunks, &a);
-    add_chunks(l, a.chunks, dw);
+    ledge__pool_run(t->pool, chunk_count(&l->s), 1, weight_chunks, &a);
+    GatherArg g = {t, l, a.chunks, dw};
+    ledge__pool_run(t->pool, weight_count(&l->s), 16384, join_chunks, &g);
+    ledge__pool_run(t->pool, l->s.m, 4 * BLOCK, gather_channels, &g);
 }
 
 /* ---- sums of columns ---- */
@@ -446,7 +492,8 @@ static void sum_chunks(void *arg, size_t begin, size_t end, int thread)
     const SumsArg *a = arg;
     (void)thread;
     for (size_t i = begin; i < end; i++) {
-        const size_t first = chunk_start(a->rows, i), rows = chunk_start(a->rows, i + 1) - first;
+        const size_t first = part(a->rows, i, TRAIN_CHUNKS);
+        const size_t rows = part(a->rows, i + 1, TRAIN_CHUNKS) - first;
         double *to = a->sums + i * a->c;
         memset(to, 0, a->c * sizeof *to);
         a->t->tv->sums(a->x + first * a->c, rows, a->c, NULL, to, NULL);

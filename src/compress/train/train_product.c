@@ -114,19 +114,23 @@ typedef struct Dense {
     float *w, *dw;
 } Dense;
 
-/* to[j][i] (+)= from[i][j] */
-static void turn(const float *from, size_t rows, size_t cols, float *to, bool add)
+/* to[j][i] += from[i][j], by blocks that stay in cache. */
+static void add_turned(const float *from, size_t rows, size_t cols, float *to)
 {
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < cols; j++)
-            to[j * rows + i] = add ? to[j * rows + i] + from[i * cols + j] : from[i * cols + j];
+    enum { BLOCK = 16 };
+    for (size_t i0 = 0; i0 < rows; i0 += BLOCK)
+        for (size_t j0 = 0; j0 < cols; j0 += BLOCK)
+            for (size_t i = i0; i < rows && i < i0 + BLOCK; i++)
+                for (size_t j = j0; j < cols && j < j0 + BLOCK; j++)
+                    to[j * rows + i] += from[i * cols + j];
 }
 
 static void dense_forward(Trainer *t, TrainStep *s)
 {
     const Dense *d = s->state;
     if (d->turned)
-        turn(s->in[1]->data, d->l.s.c, d->l.s.m, d->w, false);
+        ledge__vec_transpose(t->runner, s->in[1]->data, d->w, 1, d->l.s.c, d->l.s.m,
+                             sizeof(float));
     ledge__train_linear_forward(t, &d->l, s->in[0]->data, d->turned ? d->w : s->in[1]->data,
                                 s->n_in > 2 ? s->in[2]->data : NULL, s->out->data);
 }
@@ -142,7 +146,7 @@ static void dense_backward(Trainer *t, TrainStep *s)
         ledge__train_linear_dw(t, &d->l, s->in[0]->data, s->out->grad,
                                d->turned ? d->dw : s->in[1]->grad);
         if (d->turned)
-            turn(d->dw, m, c, s->in[1]->grad, true);
+            add_turned(d->dw, m, c, s->in[1]->grad);
     }
     if (s->n_in > 2 && s->in[2]->grad)
         ledge__train_column_sums(t, s->out->grad, s->out->count / m, m, s->in[2]->grad);
