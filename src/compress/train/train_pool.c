@@ -59,7 +59,8 @@ static void pool_image(const Pool *p, const float *x, float *y, uint32_t *best)
                         }
                     }
                 }
-            best += p->max ? p->c : 0;
+            if (best)
+                best += p->c;
         }
 }
 
