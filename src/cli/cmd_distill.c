@@ -39,8 +39,10 @@ static const CliOption options[] = {
      offsetof(Options, student), 0, 0},
     {"init", 0, CLI_FLAG, NULL, "begin with fresh weights instead of the file's",
      offsetof(Options, init), 0, 0},
-    {"data", 'd', CLI_LIST, "SET", "cifar10:FILE, mnist:IMAGES[,LABELS], folder:DIR[,CSV] or a folder; "
-     "may be given again", offsetof(Options, data), 0, 0},
+    {"data", 'd', CLI_LIST, "SET",
+     "cifar10:FILE, mnist:IMAGES[,LABELS], folder:DIR[,CSV] or a folder; "
+     "may be given again",
+     offsetof(Options, data), 0, 0},
     CLI_OPTION_LABELS(Options),
     {"limit", 'n', CLI_INT, "N", "take N of the pictures, evenly spread; 0 takes all",
      offsetof(Options, limit), 0, INT32_MAX},
@@ -50,8 +52,9 @@ static const CliOption options[] = {
      offsetof(Options, alpha), 0, 0},
     {"temperature", 0, CLI_TEXT, "T", "that softens both models' scores (4)",
      offsetof(Options, temperature), 0, 0},
-    {"feature", 0, CLI_LIST, "S=T[:W]", "match the student's tensor S to the teacher's T, weight W (1)",
-     offsetof(Options, features), 0, 0},
+    {"feature", 0, CLI_LIST, "S=T[:W]",
+     "match the student's tensor S to the teacher's T, weight W (1)", offsetof(Options, features),
+     0, 0},
     CLI_OPTION_PREPROCESS(Options),
     {"teacher-preprocess", 0, CLI_TEXT, "P", "the teacher's, where it differs from the student's",
      offsetof(Options, teacher_preprocess), 0, 0},
@@ -140,7 +143,8 @@ static int check(const CliCommand *c, const Options *o, Job *j)
 static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
-    return a && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return a && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
 }
 
 /* Before hours of work: the output is none of the inputs, and can be written. */
@@ -219,7 +223,8 @@ static LedgeStatus look_at_data(Job *j, LedgeStudentShape *s, LedgeError *err)
     LedgeStatus status = ledge__dataset_read(set, 0, err, &sample);
     if (!status) {
         j->pre.layout = LEDGE_LAYOUT_NCHW;
-        status = ledge__preprocess_dims(&j->pre, sample.image.width, sample.image.height, err, dims);
+        status =
+            ledge__preprocess_dims(&j->pre, sample.image.width, sample.image.height, err, dims);
         ledge__image_free(&sample.image);
     }
     if (!status) {
@@ -340,8 +345,10 @@ static int open_student(Job *j)
 static int open_sets(Job *j, const CliList *sets, size_t limit, LedgeTrainData **out)
 {
     LedgeError err = {0};
-    const LedgeTrainDataOptions o = {.sets = sets->items, .n_sets = sets->n,
-                                     .labels = j->o->labels, .preprocess = preprocess_word(j),
+    const LedgeTrainDataOptions o = {.sets = sets->items,
+                                     .n_sets = sets->n,
+                                     .labels = j->o->labels,
+                                     .preprocess = preprocess_word(j),
                                      .limit = limit};
     return ledge__train_data_open(j->student_model, &o, &err, out) ? cli_fail(NULL, &err) : CLI_GO;
 }
@@ -366,7 +373,8 @@ static int open_trainer(Job *j)
     const char *how = j->o->teacher_preprocess;
     size_t h, w, c;
     ledge__train_data_size(j->data, &h, &w, &c);
-    memcpy(j->t.input_dims, (int64_t[]){0, (int64_t)c, (int64_t)h, (int64_t)w}, 4 * sizeof(int64_t));
+    memcpy(j->t.input_dims, (int64_t[]){0, (int64_t)c, (int64_t)h, (int64_t)w},
+           4 * sizeof(int64_t));
     if (ledge__trainer_new(j->student.graph, &j->t, &err, &j->trainer))
         return cli_fail(j->o->student, &err);
     if (fresh)

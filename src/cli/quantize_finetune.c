@@ -32,8 +32,8 @@ static int open_work(const QuantizeFinetuneOptions *o, QuantizeFinetune *f, Ledg
 {
     LedgeError err = {0};
     size_t h, width, c;
-    const LedgeTrainDataOptions data = {.sets = o->sets.items, .n_sets = o->sets.n,
-                                        .preprocess = preprocess};
+    const LedgeTrainDataOptions data = {
+        .sets = o->sets.items, .n_sets = o->sets.n, .preprocess = preprocess};
     if (ledge_model_load(path, NULL, &err, &w->teacher))
         return cli_fail(path, &err);
     if (ledge__train_data_open(w->teacher, &data, &err, &w->data))
@@ -54,9 +54,8 @@ static int open_work(const QuantizeFinetuneOptions *o, QuantizeFinetune *f, Ledg
     return CLI_GO;
 }
 
-int quantize_finetune_run(const QuantizeFinetuneOptions *o, QuantizeFinetune *f,
-                          LedgeQuantizer *q, const char *path, const char *preprocess,
-                          const char *out)
+int quantize_finetune_run(const QuantizeFinetuneOptions *o, QuantizeFinetune *f, LedgeQuantizer *q,
+                          const char *path, const char *preprocess, const char *out)
 {
     LedgeError err = {0};
     Work w = {0};

@@ -33,8 +33,7 @@ typedef struct QuantizeFinetune {
 int quantize_finetune_check(const CliCommand *c, const QuantizeFinetuneOptions *o,
                             QuantizeFinetune *f);
 /* With ranges chosen. The float model at `path` teaches. */
-int quantize_finetune_run(const QuantizeFinetuneOptions *o, QuantizeFinetune *f,
-                          LedgeQuantizer *q, const char *path, const char *preprocess,
-                          const char *out);
+int quantize_finetune_run(const QuantizeFinetuneOptions *o, QuantizeFinetune *f, LedgeQuantizer *q,
+                          const char *path, const char *preprocess, const char *out);
 
 #endif

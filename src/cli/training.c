@@ -39,8 +39,8 @@ static int read_numbers(const CliCommand *c, const Number *n, size_t count)
 {
     int code = CLI_GO;
     for (size_t i = 0; i < count && code == CLI_GO; i++)
-        code = training_number(c, n[i].option, n[i].text, n[i].absent, n[i].low, n[i].high,
-                               n[i].to);
+        code =
+            training_number(c, n[i].option, n[i].text, n[i].absent, n[i].low, n[i].high, n[i].to);
     return code;
 }
 
@@ -51,8 +51,7 @@ static int read_steps(const CliCommand *c, const TrainingOptions *o, double **st
     if (o->steps.n && !*steps)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     for (size_t i = 0; i < o->steps.n; i++) {
-        const int code =
-            training_number(c, "step", o->steps.items[i], 0, 0, 1e6, &(*steps)[i]);
+        const int code = training_number(c, "step", o->steps.items[i], 0, 0, 1e6, &(*steps)[i]);
         if (code != CLI_GO)
             return code;
     }
@@ -173,11 +172,11 @@ static int train(Watch *w, const LedgeTrainData *data)
         return cli_fail(NULL, &err);
     keep(w);
     return w->warned || !w->checkpoint
-                     ? cli_fail_with(NULL, s, "interrupted; nothing was written")
-                     : cli_fail_with(NULL, s,
-                                     "interrupted; '%s' has how far it came, and the same command "
-                                     "with --resume goes on",
-                                     w->checkpoint);
+               ? cli_fail_with(NULL, s, "interrupted; nothing was written")
+               : cli_fail_with(NULL, s,
+                               "interrupted; '%s' has how far it came, and the same command "
+                               "with --resume goes on",
+                               w->checkpoint);
 }
 
 /* Ctrl-C ends the work between two steps. */

@@ -2,8 +2,8 @@
  *
  *   bench_train MODEL BATCH STEPS THREADS
  *
- * prints the best and the median milliseconds of a step and pictures a second; with PROFILE set also
- * each step's milliseconds of CPU time. */
+ * prints the best and the median milliseconds of a step and pictures a second; with PROFILE set
+ * also each step's milliseconds of CPU time. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -17,6 +17,10 @@ json 'o["layers_integer"] == 6'
 expect 0 quantize --json "$work/t.onnx" -o "$work/p.onnx" -d "$work/pictures" --finetune "$work/pictures" --epochs 1
 json 'o["finetune"]["loss"] is not None'
 
+# a model on integers teaches too
+expect 0 distill --json -T "$work/q.onnx" -s tiny --data "cifar10:$work/usual.bin" --batch 50 -e 2 -o "$work/s.onnx" --eval "cifar10:$work/usual.bin"
+json 'o["eval_accuracy"] > 0.9'
+
 rm -f "$work/p.onnx"
 for bad in '--mode weights' '--mixed' '--rounding adaptive' '--report r.html'; do
     expect 2 quantize "$work/t.onnx" -o "$work/p.onnx" $set $bad

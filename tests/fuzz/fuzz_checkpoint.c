@@ -102,8 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(mended, good, SIZE);
     memcpy(mended + 24, data, size < SIZE - 24 ? size : SIZE - 24);
     memcpy(mended + 72, good + 72, 8);
-    const uint64_t sum =
-        ledge__hash64(mended + 80, 4 * FLOATS, ledge__hash64(mended, 80, 0));
+    const uint64_t sum = ledge__hash64(mended + 80, 4 * FLOATS, ledge__hash64(mended, 80, 0));
     memcpy(mended + 80 + 4 * FLOATS, &sum, sizeof sum);
     parse(mended, SIZE);
     return 0;

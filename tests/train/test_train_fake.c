@@ -29,8 +29,13 @@ static void open_case(Fixture *f, float scale)
     LedgeError err = {0};
     LedgeTrainOptions o;
     f->g = graph_from_text(text);
-    const LedgeTrainFake fake = {.value = ledge__value_find(f->g, "c"), .scales = &scale,
-                                 .channels = 1, .inner = 1, .low = -20, .high = 20, .group = 1};
+    const LedgeTrainFake fake = {.value = ledge__value_find(f->g, "c"),
+                                 .scales = &scale,
+                                 .channels = 1,
+                                 .inner = 1,
+                                 .low = -20,
+                                 .high = 20,
+                                 .group = 1};
     ledge__train_options_default(&o);
     o.batch = 4;
     o.threads = 1;
@@ -236,8 +241,8 @@ static void written_model_answers_as_training_saw_it(void **state)
         LedgeTrainFake *fakes;
         LedgeTrainer *t = NULL;
         LedgeTrainOptions o;
-        const LedgeQuantOptions qo = {.percentile = 99.99, .block = 32, .threads = 1,
-                                      .target = (LedgeQuantTarget)target};
+        const LedgeQuantOptions qo = {
+            .percentile = 99.99, .block = 32, .threads = 1, .target = (LedgeQuantTarget)target};
         const int fd = mkstemp(path);
         assert_true(fd >= 0);
         close(fd);

@@ -399,8 +399,7 @@ static void teacher_teaches_without_labels(void **state)
     o.features = &feature;
     o.n_features = 1;
     t = new_trainer(&w, &o);
-    assert_int_equal(ledge__trainer_set_teacher(t, teacher, pre, w.data, &err),
-                     LEDGE_ERROR_SHAPE);
+    assert_int_equal(ledge__trainer_set_teacher(t, teacher, pre, w.data, &err), LEDGE_ERROR_SHAPE);
     ledge__trainer_free(t);
     ledge_model_free(teacher);
     ledge__free(NULL, bytes);

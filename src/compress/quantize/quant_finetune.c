@@ -23,8 +23,14 @@ static LedgeStatus add_activations(LedgeQuantizer *q, LedgeError *err, LedgeTrai
         LedgeTrainFake *f = append(q, fakes, n);
         if (!f)
             return ledge__no_memory(err);
-        *f = (LedgeTrainFake){.value = t->value, .scales = &t->scale, .channels = 1, .inner = 1,
-                              .zero = t->zero, .low = low, .high = low + 255, .group = t->tied};
+        *f = (LedgeTrainFake){.value = t->value,
+                              .scales = &t->scale,
+                              .channels = 1,
+                              .inner = 1,
+                              .zero = t->zero,
+                              .low = low,
+                              .high = low + 255,
+                              .group = t->tied};
     }
     return LEDGE_OK;
 }
@@ -50,8 +56,12 @@ static LedgeStatus add_weights(LedgeQuantizer *q, LedgeError *err, LedgeTrainFak
         if (!f)
             return ledge__no_memory(err);
         ledge__quantizer_weight_scales(q, &l, scales);
-        *f = (LedgeTrainFake){.value = l.weight, .scales = scales, .channels = (size_t)l.channels,
-                              .inner = (size_t)l.inner, .low = -127, .high = 127,
+        *f = (LedgeTrainFake){.value = l.weight,
+                              .scales = scales,
+                              .channels = (size_t)l.channels,
+                              .inner = (size_t)l.inner,
+                              .low = -127,
+                              .high = 127,
                               .group = q->n_tensors + l.weight->id};
     }
     return LEDGE_OK;

@@ -113,15 +113,14 @@ static void fill(void *arg, size_t begin, size_t end, int thread)
 static double gamma_variate(double a, uint64_t *state)
 {
     if (a < 1)
-        return gamma_variate(a + 1, state) *
-               pow(ledge__train_uniform(state) + 0x1p-60, 1 / a);
+        return gamma_variate(a + 1, state) * pow(ledge__train_uniform(state) + 0x1p-60, 1 / a);
     const double d = a - 1.0 / 3, c = 1 / sqrt(9 * d);
     for (;;) {
         const double u = ledge__train_uniform(state) + 0x1p-60, v = ledge__train_uniform(state);
         const double x = sqrt(-2 * log(u)) * cos(6.283185307179586 * v); /* a normal variate */
         const double w = (1 + c * x) * (1 + c * x) * (1 + c * x);
-        if (w > 0 && log(ledge__train_uniform(state) + 0x1p-60) <
-                         0.5 * x * x + d - d * w + d * log(w))
+        if (w > 0 &&
+            log(ledge__train_uniform(state) + 0x1p-60) < 0.5 * x * x + d - d * w + d * log(w))
             return d * w;
     }
 }
@@ -176,8 +175,8 @@ LedgeStatus ledge__train_batch(Trainer *t, const LedgeTrainData *data, const uin
                                size_t n, bool augment, uint64_t epoch, uint64_t place,
                                LedgeError *err)
 {
-    FillArg a = {.t = t, .data = data, .order = order, .augment = augment, .epoch = epoch,
-                 .place = place};
+    FillArg a = {
+        .t = t, .data = data, .order = order, .augment = augment, .epoch = epoch, .place = place};
     LedgePixels px;
     ledge__train_data_size(data, &a.p.h, &a.p.w, &a.p.c);
     const int64_t *d = t->input->dims;

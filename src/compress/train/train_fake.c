@@ -3,7 +3,8 @@
  * Forward: y = (clamp(round(x / s) + z, low, high) - z) s. Backward, straight through the rounding
  * (Bengio et al., 2013): dx = dy inside the range, 0 outside; the scale's gradient is that of Esser
  * et al., "Learned Step Size Quantization", 2020, with its factor 1 / sqrt(n high). Activations get
- * a step of their own; weights are exchanged for their rounded ones between forward and backward. */
+ * a step of their own; weights are exchanged for their rounded ones between forward and backward.
+ */
 #include <math.h>
 #include <string.h>
 
@@ -88,8 +89,11 @@ static void fake_back_chunk(void *arg, size_t begin, size_t end, int thread)
 static void fake_backward(Trainer *t, TrainStep *s)
 {
     double sums[TRAIN_CHUNKS], sum = 0;
-    FakeArg a = {.k = *(TrainFake **)s->state, .x = s->in[0]->data, .dy = s->out->grad,
-                 .count = s->out->count, .sums = sums};
+    FakeArg a = {.k = *(TrainFake **)s->state,
+                 .x = s->in[0]->data,
+                 .dy = s->out->grad,
+                 .count = s->out->count,
+                 .sums = sums};
     a.dx = ledge__train_grad(s, 0, &a.accumulate);
     ledge__pool_run(t->pool, TRAIN_CHUNKS, 1, fake_back_chunk, &a);
     for (int i = 0; i < TRAIN_CHUNKS; i++)

@@ -27,18 +27,18 @@ typedef struct TrainValue {
     int64_t dims[LEDGE_MAX_RANK]; /* in ONNX's order */
     size_t count;
     bool nhwc;
-    bool fixed;      /* a constant: not planned, `data` is its own */
+    bool fixed; /* a constant: not planned, `data` is its own */
     bool needs_grad;
-    bool decays;     /* a parameter that weight decay pulls on */
-    bool buffer;     /* running statistics: saved, not trained */
-    bool kept;       /* must survive: features, scores */
+    bool decays; /* a parameter that weight decay pulls on */
+    bool buffer; /* running statistics: saved, not trained */
+    bool kept;   /* must survive: features, scores */
     float *data, *grad;
-    uint8_t *mask;   /* of pruned weights */
-    float *least;    /* lower bounds of learned scales, or NULL */
+    uint8_t *mask; /* of pruned weights */
+    float *least;  /* lower bounds of learned scales, or NULL */
     struct TrainStep *producer;
-    size_t last;     /* planning: time of the last read */
+    size_t last;                 /* planning: time of the last read */
     size_t data_slot, grad_slot; /* SIZE_MAX: none */
-    bool grad_begun; /* planning: some step has contributed already */
+    bool grad_begun;             /* planning: some step has contributed already */
 } TrainValue;
 
 typedef struct TrainStep TrainStep;
@@ -46,12 +46,12 @@ typedef struct LedgeTrainer Trainer;
 typedef struct TrainBuild TrainBuild;
 
 enum {
-    TRAIN_BACK_X0 = 1,  /* backward reads the first input … */
-    TRAIN_BACK_X1 = 2,  /* … the others */
-    TRAIN_BACK_Y = 4,   /* … the output */
-    TRAIN_INPLACE = 8,  /* the output may take the first input's place */
-    TRAIN_STEAL = 16,   /* backward may turn the output's gradient into that of input `steal` */
-    TRAIN_SPOIL = 32    /* backward changes the output's gradient */
+    TRAIN_BACK_X0 = 1, /* backward reads the first input … */
+    TRAIN_BACK_X1 = 2, /* … the others */
+    TRAIN_BACK_Y = 4,  /* … the output */
+    TRAIN_INPLACE = 8, /* the output may take the first input's place */
+    TRAIN_STEAL = 16,  /* backward may turn the output's gradient into that of input `steal` */
+    TRAIN_SPOIL = 32   /* backward changes the output's gradient */
 };
 
 typedef struct TrainOp {
@@ -70,14 +70,14 @@ struct TrainStep {
     uint32_t n_in;
     TrainValue *out;
     unsigned flags;
-    uint32_t steal;    /* which input may take over the output's gradient */
-    bool stolen;       /* planned: it does */
-    bool *first;       /* per input: this step is the first to write its gradient */
-    bool dead;         /* taken in by a later step */
-    bool backward;     /* planned: it has a gradient to pass on */
+    uint32_t steal; /* which input may take over the output's gradient */
+    bool stolen;    /* planned: it does */
+    bool *first;    /* per input: this step is the first to write its gradient */
+    bool dead;      /* taken in by a later step */
+    bool backward;  /* planned: it has a gradient to pass on */
     size_t time;
-    size_t scratch;    /* bytes while it runs, shared by all steps */
-    void *state;       /* the operator's own, in the arena */
+    size_t scratch; /* bytes while it runs, shared by all steps */
+    void *state;    /* the operator's own, in the arena */
 };
 
 typedef struct TrainSlot { /* a planned stretch of memory */
@@ -115,32 +115,32 @@ struct LedgeTrainer {
     size_t n_params;
     TrainSlot *slots;
     size_t n_slots;
-    char *memory;        /* of all slots */
+    char *memory; /* of all slots */
     size_t memory_bytes;
     char *scratch;
     size_t scratch_bytes;
-    bool training;       /* batch statistics */
-    bool learning;       /* running statistics move */
-    size_t used;         /* samples of the batch at hand that are real */
+    bool training; /* batch statistics */
+    bool learning; /* running statistics move */
+    size_t used;   /* samples of the batch at hand that are real */
 
     float **moment1, **moment2; /* per parameter */
     size_t steps_per_epoch;
 
-    float *pixels;       /* the batch before it is normalised: [batch][h][w][c] */
+    float *pixels; /* the batch before it is normalised: [batch][h][w][c] */
     int32_t *label_a, *label_b;
-    float *mix;          /* per sample: weight of label_a */
+    float *mix; /* per sample: weight of label_a */
     double *loss_room, *sample_losses;
     uint8_t *sample_right;
     uint32_t *eval_order;
     TrainValue **features;
-    TrainFake *fakes;    /* o.n_fakes of them */
-    bool rounded;        /* rounded weights stand in for the whole ones */
+    TrainFake *fakes; /* o.n_fakes of them */
+    bool rounded;     /* rounded weights stand in for the whole ones */
     TrainTeacher *teacher;
     const float *taught; /* its scores for the batch at hand, [batch][classes]; NULL: none */
     TrainPlace place;
-    float *good;         /* parameters and moments of the last good epoch … */
+    float *good;           /* parameters and moments of the last good epoch … */
     TrainPlace good_place; /* … and where it ended */
-    size_t state_floats; /* of all parameters and moments */
+    size_t state_floats;   /* of all parameters and moments */
 };
 
 /* ---- building (train_build.c) ---- */
@@ -148,14 +148,15 @@ struct LedgeTrainer {
 struct TrainBuild {
     Trainer *t;
     LedgeError *err;
-    TrainValue **by_id; /* per LedgeValue.id */
+    TrainValue **by_id;    /* per LedgeValue.id */
     const LedgeNode *node; /* at hand */
 };
 
 /* A new value of these dims, or NULL. */
 TrainValue *ledge__train_value(TrainBuild *b, const char *name, int32_t rank, const int64_t *dims,
                                bool nhwc);
-/* A step that makes `out` of `n` inputs, appended; `state_bytes` of zeroed state. NULL: no memory. */
+/* A step that makes `out` of `n` inputs, appended; `state_bytes` of zeroed state. NULL: no memory.
+ */
 TrainStep *ledge__train_step(TrainBuild *b, const TrainOp *op, TrainValue *const *in, uint32_t n,
                              TrainValue *out, size_t state_bytes);
 /* The node's i-th input as a float value; NULL: omitted, or (err set, status) wrong. */
@@ -238,11 +239,11 @@ void ledge__train_copy(float *to, const LedgeValue *from, size_t count);
 typedef struct TrainLinear {
     LedgeConvShape s;
     LedgeConvPlan forward, back; /* back: of the gradient, dilated where strides are above 1 */
-    size_t bh, bw;       /* size of the dilated gradient; 0: the gradient serves as it is */
-    size_t bt, bl;       /* rows and columns cut off above and to the left of it */
-    size_t hq, wq;       /* size of a phase plane of the input */
+    size_t bh, bw;               /* size of the dilated gradient; 0: the gradient serves as it is */
+    size_t bt, bl;               /* rows and columns cut off above and to the left of it */
+    size_t hq, wq;               /* size of a phase plane of the input */
     size_t at_packed, at_bias, at_zeros, at_turned, at_dilated, at_run; /* in scratch */
-    size_t chunk_bytes;  /* of the weights' gradient */
+    size_t chunk_bytes; /* of the weights' gradient */
     size_t scratch;
     bool wants_dx;
 } TrainLinear;

@@ -113,10 +113,9 @@ static bool plan_scratch(const Trainer *t, TrainLinear *l)
     const size_t threads = (size_t)ledge__pool_threads(t->pool);
     if (!lay_out_conv(&l->forward, &unused, &forward))
         return false;
-    if (l->wants_dx &&
-        (!lay_out_conv(&l->back, &unused, &back) ||
-         !take_floats(&back, weight_count(s), &l->at_turned) ||
-         !take_floats(&back, s->n * l->bh * l->bw * s->m, &l->at_dilated)))
+    if (l->wants_dx && (!lay_out_conv(&l->back, &unused, &back) ||
+                        !take_floats(&back, weight_count(s), &l->at_turned) ||
+                        !take_floats(&back, s->n * l->bh * l->bw * s->m, &l->at_dilated)))
         return false;
     l->chunk_bytes = ledge__round_up(weight_count(s) * sizeof(float), LEDGE_ALIGN);
     const size_t piece = plane_floats(l) + panel_floats(t, l) + 2 * LEDGE_ALIGN;
@@ -134,8 +133,8 @@ static bool sizes_fit(const LedgeConvShape *s)
 {
     const double x = (double)s->n * (double)(s->h + 2 * s->pt + s->kh * s->dh) *
                      (double)(s->w + 2 * s->pl + s->kw * s->dw) * (double)s->c;
-    const double y = (double)s->n * (double)s->oh * (double)s->ow * (double)s->sh *
-                     (double)s->sw * (double)s->m;
+    const double y =
+        (double)s->n * (double)s->oh * (double)s->ow * (double)s->sh * (double)s->sw * (double)s->m;
     const double w = (double)s->m * (double)s->c * (double)s->kh * (double)s->kw;
     return x < 1e11 && y < 1e11 && w < 1e11;
 }
@@ -168,8 +167,13 @@ static void run_conv(Trainer *t, const LedgeConvPlan *p, const float *x, const f
     ledge__conv_f32_pack(p, w, NULL, packed);
     ledge__conv_f32_pack_bias(p, bias, packed_bias);
     memset(zeros, 0, p->zeros_floats * sizeof(float));
-    const LedgeConvArgs a = {.x = x, .packed = packed, .bias = packed_bias, .zeros = zeros,
-                             .r = accumulate ? y : NULL, .ldr = p->s.ldc, .y = y,
+    const LedgeConvArgs a = {.x = x,
+                             .packed = packed,
+                             .bias = packed_bias,
+                             .zeros = zeros,
+                             .r = accumulate ? y : NULL,
+                             .ldr = p->s.ldc,
+                             .y = y,
                              .act = {LEDGE_ACT_CLAMP, -INFINITY, INFINITY, 0, 0},
                              .scratch = t->scratch + at.at_run};
     ledge__conv_f32_run(p, &a, t->pool);
@@ -288,8 +292,8 @@ static void pack_gradient(const LedgePanels *p, const float *dy, size_t ld, size
 }
 
 /* sums[row][n] += A × B over `depth` of K; row r of A begins at rows(r). */
-static void multiply(const WeightArg *a, const LedgePanels *p, const float *planes,
-                     size_t plane, const float *b, size_t depth, size_t kc, float *sums)
+static void multiply(const WeightArg *a, const LedgePanels *p, const float *planes, size_t plane,
+                     const float *b, size_t depth, size_t kc, float *sums)
 {
     const LedgeConvShape *s = &a->l->s;
     const size_t cg = s->c / s->group, n_rows = s->kh * s->kw * cg, lanes = p->k->lanes;
@@ -299,9 +303,13 @@ static void multiply(const WeightArg *a, const LedgePanels *p, const float *plan
         const uint32_t nv = ledge__panel_nv(p, i), mr = p->k->mr[nv - 1];
         const size_t step = NEAR_FLOATS / width;
         for (size_t k0 = 0; k0 < kc; k0 += step) {
-            LedgeGemmTile tile = {.taps = 1, .kc = kc - k0 < step ? kc - k0 : step,
-                                  .b = b + c0 * depth + k0 * width, .ldc = p->n, .lo = -INFINITY,
-                                  .hi = INFINITY, .nv = nv,
+            LedgeGemmTile tile = {.taps = 1,
+                                  .kc = kc - k0 < step ? kc - k0 : step,
+                                  .b = b + c0 * depth + k0 * width,
+                                  .ldc = p->n,
+                                  .lo = -INFINITY,
+                                  .hi = INFINITY,
+                                  .nv = nv,
                                   .n = (uint32_t)(p->n - c0 < width ? p->n - c0 : width)};
             const float *at[LEDGE_GEMM_MR_MAX];
             tile.a = at;
@@ -339,8 +347,7 @@ static void make_planes(const WeightArg *a, const float *image, float *planes)
                 if (y < s->h && cols)
                     a->t->vec->transpose_32(
                         (const uint32_t *)(const void *)(image + (y * s->w + x0) * s->c),
-                        s->sw * s->c, (uint32_t *)(void *)(plane + i * wq + j0), hq * wq, cols,
-                        cg);
+                        s->sw * s->c, (uint32_t *)(void *)(plane + i * wq + j0), hq * wq, cols, cg);
             }
         }
 }
@@ -379,9 +386,8 @@ static void chunk_of_rows(const WeightArg *a, size_t chunk, float *sums, float *
     for (size_t r = part(total, chunk, chunk_count(s)); r < end; r += FLAT_ROWS) {
         const size_t rows = end - r < FLAT_ROWS ? end - r : FLAT_ROWS;
         for (size_t g = 0; g < s->group; g++) {
-            a->t->vec->transpose_32(
-                (const uint32_t *)(const void *)(a->x + r * s->c + g * cg), s->c,
-                (uint32_t *)(void *)planes, FLAT_ROWS, rows, cg);
+            a->t->vec->transpose_32((const uint32_t *)(const void *)(a->x + r * s->c + g * cg),
+                                    s->c, (uint32_t *)(void *)planes, FLAT_ROWS, rows, cg);
             pack_gradient(&p, a->dy + r * s->m + g * mg, s->m, rows, 0, FLAT_ROWS, panels);
             multiply(a, &p, planes, FLAT_ROWS, panels, FLAT_ROWS, rows, sums + g * cg * mg);
         }
@@ -404,8 +410,10 @@ static void chunk_of_depthwise(const WeightArg *a, size_t chunk, float *sums)
                 const size_t most = (s->w - x + s->sw - 1) / s->sw;
                 const TrainDw d = {.g = a->dy + ((n * s->oh + oy) * s->ow + x0) * s->c,
                                    .x = a->x + ((n * s->h + y) * s->w + x) * s->c,
-                                   .n = most < s->ow - x0 ? most : s->ow - x0, .c = s->c,
-                                   .step_g = s->c, .step_x = s->sw * s->c,
+                                   .n = most < s->ow - x0 ? most : s->ow - x0,
+                                   .c = s->c,
+                                   .step_g = s->c,
+                                   .step_x = s->sw * s->c,
                                    .w = sums + tap * s->c};
                 a->t->tv->dw(&d);
             }
@@ -445,8 +453,8 @@ static void join_chunks(void *arg, size_t begin, size_t end, int thread)
         a->t->tv->add(a->chunks + i * step + begin, a->chunks + begin, end - begin);
 }
 
-/* Output channels' sums, laid out [group][tap][c / group][m / group], into the weights' own order, by
- * blocks that stay in cache on both sides. */
+/* Output channels' sums, laid out [group][tap][c / group][m / group], into the weights' own order,
+ * by blocks that stay in cache on both sides. */
 static void gather_channels(void *arg, size_t begin, size_t end, int thread)
 {
     const GatherArg *a = arg;

@@ -139,8 +139,8 @@ static LedgeStatus cancelled(LedgeError *err)
     return ledge__fail(err, LEDGE_ERROR_CANCELLED, "", "training was interrupted");
 }
 
-static LedgeStatus run_epoch(Trainer *t, const LedgeTrainData *data, const Run *r,
-                             uint32_t *order, LedgeError *err)
+static LedgeStatus run_epoch(Trainer *t, const LedgeTrainData *data, const Run *r, uint32_t *order,
+                             LedgeError *err)
 {
     const size_t epoch = (size_t)(t->place.steps / t->steps_per_epoch);
     size_t step = (size_t)(t->place.steps % t->steps_per_epoch);

@@ -8,13 +8,13 @@ struct TrainTeacher {
     LedgeSession *session;
     LedgePixels px;
     size_t h, w, c;
-    size_t at_once;    /* samples in a run: the batch, or 1 where the model fixes that */
-    float *input;      /* of at_once samples */
+    size_t at_once; /* samples in a run: the batch, or 1 where the model fixes that */
+    float *input;   /* of at_once samples */
     LedgeTensor *outputs;
     size_t n_outputs;
-    float *scores;     /* [batch][classes] */
+    float *scores; /* [batch][classes] */
     size_t *feature_output;
-    float **features;  /* as the student's lie */
+    float **features; /* as the student's lie */
 };
 
 void ledge__train_teacher_free(Trainer *t)
@@ -51,8 +51,7 @@ static LedgeStatus find_features(Trainer *t, TrainTeacher *c, const LedgeModel *
 }
 
 static LedgeStatus check_input(TrainTeacher *c, const LedgeTrainer *t, const LedgeModel *m,
-                               const char *preprocess, const LedgeTrainData *data,
-                               LedgeError *err)
+                               const char *preprocess, const LedgeTrainData *data, LedgeError *err)
 {
     LedgePreprocess pre;
     const LedgeTensorInfo *in = ledge_model_input(m, 0);
@@ -93,9 +92,8 @@ static LedgeStatus make_room(Trainer *t, TrainTeacher *c, const LedgeModel *m, L
     return find_features(t, c, m, err);
 }
 
-LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher,
-                                       const char *preprocess, const LedgeTrainData *data,
-                                       LedgeError *err)
+LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher, const char *preprocess,
+                                       const LedgeTrainData *data, LedgeError *err)
 {
     TrainTeacher *c = ledge__arena_alloc(t->arena, 1, sizeof *c);
     const LedgeSessionOptions so = {.threads = t->o.threads};
@@ -126,8 +124,8 @@ static void fill_input(const TrainTeacher *c, const float *pixels, size_t n)
         const float shift = (float)(-c->px.mean[k] / c->px.std[k]);
         for (size_t i = 0; i < n; i++)
             for (size_t p = 0; p < area; p++) {
-                const size_t at = c->px.channels_last ? (i * area + p) * c->c + k
-                                                      : (i * c->c + k) * area + p;
+                const size_t at =
+                    c->px.channels_last ? (i * area + p) * c->c + k : (i * c->c + k) * area + p;
                 c->input[at] = pixels[(i * area + p) * c->c + from] * scale + shift;
             }
     }

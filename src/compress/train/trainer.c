@@ -5,10 +5,20 @@
 
 void ledge__train_options_default(LedgeTrainOptions *o)
 {
-    *o = (LedgeTrainOptions){.batch = 64, .epochs = 30, .optimizer = LEDGE_TRAIN_SGD, .rate = 0.1,
-                             .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                             .weight_decay = 5e-4, .schedule = LEDGE_TRAIN_COSINE,
-                             .step_factor = 0.1, .alpha = 0.7, .temperature = 4, .seed = 1};
+    *o = (LedgeTrainOptions){.batch = 64,
+                             .epochs = 30,
+                             .optimizer = LEDGE_TRAIN_SGD,
+                             .rate = 0.1,
+                             .momentum = 0.9,
+                             .beta1 = 0.9,
+                             .beta2 = 0.999,
+                             .epsilon = 1e-8,
+                             .weight_decay = 5e-4,
+                             .schedule = LEDGE_TRAIN_COSINE,
+                             .step_factor = 0.1,
+                             .alpha = 0.7,
+                             .temperature = 4,
+                             .seed = 1};
 }
 
 static LedgeStatus check_options(const LedgeTrainOptions *o, LedgeError *err)
@@ -40,8 +50,8 @@ static LedgeStatus make_buffers(Trainer *t, LedgeError *err)
     t->eval_order = ledge__arena_alloc(t->arena, batch, sizeof *t->eval_order);
     t->moment1 = ledge__arena_alloc(t->arena, t->n_params + 1, sizeof(float *));
     t->moment2 = ledge__arena_alloc(t->arena, t->n_params + 1, sizeof(float *));
-    bool ok = t->pixels && t->label_a && t->label_b && t->mix && t->loss_room &&
-              t->sample_losses && t->sample_right && t->eval_order && t->moment1 && t->moment2;
+    bool ok = t->pixels && t->label_a && t->label_b && t->mix && t->loss_room && t->sample_losses &&
+              t->sample_right && t->eval_order && t->moment1 && t->moment2;
     for (size_t i = 0; ok && i < t->n_params; i++) {
         const size_t n = t->params[i]->count;
         t->state_floats += n;
