@@ -110,6 +110,7 @@ complete -c ledge -n "__fish_seen_subcommand_from distill" -l eval -r -d 'measur
 complete -c ledge -n "__fish_seen_subcommand_from distill" -l alpha -r -d 'the teacher\'s part of the loss, 0 to 1 (0.7)'
 complete -c ledge -n "__fish_seen_subcommand_from distill" -l temperature -r -d 'that softens both models\' scores (4)'
 complete -c ledge -n "__fish_seen_subcommand_from distill" -l feature -r -d 'match the student\'s tensor S to the teacher\'s T, weight W (1)'
+complete -c ledge -n "__fish_seen_subcommand_from distill" -l freeze -r -d 'leave what makes this tensor of the student as it is'
 complete -c ledge -n "__fish_seen_subcommand_from distill" -l preprocess -r -d 'imagenet, tf, caffe, none or FILE.json; else the model\'s own'
 complete -c ledge -n "__fish_seen_subcommand_from distill" -l teacher-preprocess -r -d 'the teacher\'s, where it differs from the student\'s'
 complete -c ledge -n "__fish_seen_subcommand_from distill" -l names -r -d 'class names to keep in the student, one a line'

@@ -143,6 +143,7 @@ distill)
         '--alpha=[the teacher'\''s part of the loss, 0 to 1 (0.7)]:value:_files' \
         '--temperature=[that softens both models'\'' scores (4)]:value:_files' \
         '--feature=[match the student'\''s tensor S to the teacher'\''s T, weight W (1)]:value:_files' \
+        '--freeze=[leave what makes this tensor of the student as it is]:value:_files' \
         '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
         '--teacher-preprocess=[the teacher'\''s, where it differs from the student'\''s]:value:_files' \
         '--names=[class names to keep in the student, one a line]:value:_files' \

@@ -26,7 +26,7 @@ typedef struct Options {
     bool json, init;
     int64_t threads, limit;
     const char *out, *teacher, *student, *labels, *preprocess, *teacher_preprocess, *names, *alpha,
-        *temperature;
+        *temperature, *freeze;
     CliList data, eval, features;
     TrainingOptions training;
 } Options;
@@ -55,6 +55,8 @@ static const CliOption options[] = {
     {"feature", 0, CLI_LIST, "S=T[:W]",
      "match the student's tensor S to the teacher's T, weight W (1)", offsetof(Options, features),
      0, 0},
+    {"freeze", 0, CLI_TEXT, "TENSOR", "leave what makes this tensor of the student as it is",
+     offsetof(Options, freeze), 0, 0},
     CLI_OPTION_PREPROCESS(Options),
     {"teacher-preprocess", 0, CLI_TEXT, "P", "the teacher's, where it differs from the student's",
      offsetof(Options, teacher_preprocess), 0, 0},
@@ -75,7 +77,8 @@ typedef struct Job {
     LedgeModel *teacher;
     void *teacher_bytes;
     LedgeStudent student;
-    void *student_bytes;
+    void *student_bytes, *frozen_bytes;
+    LedgeModel *frozen;        /* the student as it was, giving the tensor to freeze up to */
     LedgeModel *student_model; /* as it was before training, for the shape of its input */
     LedgePreprocess pre;
     const char *pre_from;
@@ -122,6 +125,8 @@ static int check(const CliCommand *c, const Options *o, Job *j)
         return cli_usage(c, "give a student: --student S.onnx, or tiny, resnet8, mobilenet-0.25");
     if (!o->data.n)
         return cli_usage(c, "give pictures to learn from: --data SET");
+    if (o->freeze && fresh)
+        return cli_usage(c, "--freeze goes with a student from a file, without --init");
     if (!o->teacher && (o->features.n || o->alpha || o->temperature || o->teacher_preprocess))
         return cli_usage(c, "--feature, --alpha, --temperature and --teacher-preprocess go with "
                             "--teacher");
@@ -366,6 +371,20 @@ static int open_data(Job *j)
     return keep_preprocess(j);
 }
 
+static int open_frozen(Job *j)
+{
+    LedgeError err = {0};
+    size_t size;
+    if (!j->o->freeze)
+        return CLI_GO;
+    if (ledge__with_outputs(NULL, j->o->student, &j->o->freeze, 1, &err, &j->frozen_bytes, &size) ||
+        ledge_model_load_memory(j->frozen_bytes, size, NULL, &err, &j->frozen))
+        return cli_fail(j->o->student, &err);
+    j->t.freeze = j->o->freeze;
+    j->t.frozen = j->frozen;
+    return CLI_GO;
+}
+
 static int open_trainer(Job *j)
 {
     LedgeError err = {0};
@@ -447,6 +466,8 @@ static int distill(Job *j)
     if (code == CLI_GO)
         code = open_data(j);
     if (code == CLI_GO)
+        code = open_frozen(j);
+    if (code == CLI_GO)
         code = open_trainer(j);
     const uint64_t start = cli_now_ns();
     if (code == CLI_GO)
@@ -464,6 +485,8 @@ static void free_job(Job *j)
     ledge__train_data_free(j->eval);
     ledge_model_free(j->student_model);
     ledge_model_free(j->teacher);
+    ledge_model_free(j->frozen);
+    ledge__free(NULL, j->frozen_bytes);
     ledge__free(NULL, j->student_bytes);
     ledge__free(NULL, j->teacher_bytes);
     ledge__student_free(&j->student);

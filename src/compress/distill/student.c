@@ -164,7 +164,7 @@ static LedgeStatus add_outputs(OnnxModel *m, const char *const *names, size_t n,
             continue;
         if (!makes(g, names[i]))
             return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, names[i],
-                               "the teacher computes no tensor of this name; 'ledge inspect "
+                               "the model computes no tensor of this name; 'ledge inspect "
                                "--graph' lists them");
         OnnxValueInfo *v = &all[g->n_outputs++];
         v->name = str(names[i]);

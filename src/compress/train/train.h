@@ -103,6 +103,10 @@ typedef struct LedgeTrainOptions {
     size_t n_features;
     LedgeTrainAugment augment;
     int64_t input_dims[LEDGE_MAX_RANK]; /* of the input where the model leaves them free; 0: none */
+    /* A tensor that, with all before it, stays as it is, and a model that gives it, as an output of
+     * this name, for a picture (it must outlive the trainer). NULL: all is trained. */
+    const char *freeze;
+    LedgeModel *frozen;
     const LedgeTrainFake *fakes;
     size_t n_fakes;
     bool keep_norms; /* BatchNormalization uses and keeps its running statistics */

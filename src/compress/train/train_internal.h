@@ -86,6 +86,7 @@ typedef struct TrainSlot { /* a planned stretch of memory */
 
 typedef struct TrainTeacher TrainTeacher;
 typedef struct TrainFake TrainFake;
+typedef struct TrainFrozen TrainFrozen;
 
 /* How far training is; goes into checkpoints. */
 typedef struct TrainPlace {
@@ -135,6 +136,8 @@ struct LedgeTrainer {
     TrainValue **features;
     TrainFake *fakes; /* o.n_fakes of them */
     bool rounded;     /* rounded weights stand in for the whole ones */
+    TrainFrozen *frozen; /* NULL: all is trained */
+    size_t pixel_floats; /* of t->pixels */
     TrainTeacher *teacher;
     const float *taught; /* its scores for the batch at hand, [batch][classes]; NULL: none */
     TrainPlace place;
@@ -297,6 +300,18 @@ const uint8_t *ledge__train_data_pixels(const LedgeTrainData *d, size_t index);
 LedgeStatus ledge__train_teach(Trainer *t, LedgeError *err); /* on t->pixels */
 const float *ledge__train_taught_feature(const Trainer *t, size_t i);
 void ledge__train_teacher_free(Trainer *t);
+/* n pictures of pixel values [h][w][c] as a model of these pixels takes them. */
+void ledge__train_prepare(const LedgePixels *px, size_t h, size_t w, size_t c, const float *pixels,
+                          size_t n, float *to);
+
+/* ---- the frozen part (train_frozen.c) ---- */
+
+LedgeStatus ledge__train_freeze(Trainer *t, LedgeError *err);
+size_t ledge__train_frozen_floats(const Trainer *t); /* pixels that a batch has */
+/* From t->pixels to the trainer's input. */
+LedgeStatus ledge__train_run_frozen(Trainer *t, const LedgePixels *px, size_t h, size_t w, size_t c,
+                                    LedgeError *err);
+void ledge__train_frozen_free(Trainer *t);
 
 /* splitmix64, one stream a purpose. */
 static inline uint64_t ledge__train_random(uint64_t *state)

@@ -40,7 +40,8 @@ static LedgeStatus make_buffers(Trainer *t, LedgeError *err)
 {
     const size_t batch = t->o.batch, classes = (size_t)t->scores->dims[1];
     const size_t threads = (size_t)ledge__pool_threads(t->pool);
-    t->pixels = ledge__arena_aligned(t->arena, t->input->count * sizeof(float));
+    t->pixel_floats = t->frozen ? ledge__train_frozen_floats(t) : t->input->count;
+    t->pixels = ledge__arena_aligned(t->arena, t->pixel_floats * sizeof(float));
     t->label_a = ledge__arena_alloc(t->arena, batch, sizeof *t->label_a);
     t->label_b = ledge__arena_alloc(t->arena, batch, sizeof *t->label_b);
     t->mix = ledge__arena_alloc(t->arena, batch, sizeof *t->mix);
@@ -78,6 +79,8 @@ static LedgeStatus make(Trainer *t, LedgeError *err)
     t->k = ledge__f32_kernels(t->cpu);
     t->runner = (LedgeRunner){t->pool, t->cpu};
     LEDGE_TRY(ledge__train_build(t, err));
+    if (t->o.freeze)
+        LEDGE_TRY(ledge__train_freeze(t, err));
     LEDGE_TRY(ledge__train_plan(t, err));
     LEDGE_TRY(make_buffers(t, err));
     ledge__train_state(t, t->good, false);
@@ -107,6 +110,7 @@ void ledge__trainer_free(LedgeTrainer *t)
     if (!t)
         return;
     ledge__train_teacher_free(t);
+    ledge__train_frozen_free(t);
     ledge__free(t->allocator, t->memory);
     ledge__free(t->allocator, t->scratch);
     ledge__pool_free(t->pool);
