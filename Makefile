@@ -4,6 +4,7 @@
 #   make            build the release binaries in build/
 #   make demo       build, draw images no model has seen, classify them, time it
 #   make test       release tests, the same under ASan+UBSan, fuzz corpora, conformance
+#   make models     train the demo model anew, by ledge alone (models/README.md)
 #   make bench      time models, beside ONNX Runtime where LEDGE_ORT names its library
 #   make bench-serve  what serving costs beyond the model; BENCH_SECONDS=300 for a long load
 #   make fuzz       fuzz each target for FUZZ_SECONDS (60)
@@ -33,6 +34,9 @@ build: deps-build
 
 demo: build
 	@scripts/demo.sh
+
+models: build
+	models/train_signs.sh $(BUILD) models/signs.onnx
 
 test: deps-test
 	@scripts/test.sh

@@ -168,6 +168,10 @@ quantize)
         '--min-agreement=[and of samples whose class must stay (0)]:value:_files' \
         '--compare-modes[measure the other modes and calibrators too]' \
         '--report=[write a page on what was lost and won]:value:_files' \
+        '--finetune=[static\: then train with rounded values on SET (a folder, cifar10\:FILE, mnist\:..., folder\:DIR,CSV)]:value:_files' \
+        '--epochs=[of --finetune (5)]:value:_files' \
+        '--rate=[highest learning rate of --finetune (0.001)]:value:_files' \
+        '--batch=[pictures in a step of --finetune (64)]:value:_files' \
         '--threads=[threads to run on; 0 takes every fast core]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
@@ -186,6 +190,7 @@ distill)
         '--alpha=[the teacher'\''s part of the loss, 0 to 1 (0.7)]:value:_files' \
         '--temperature=[that softens both models'\'' scores (4)]:value:_files' \
         '--feature=[match the student'\''s tensor S to the teacher'\''s T, weight W (1)]:value:_files' \
+        '--freeze=[leave what makes this tensor of the student as it is]:value:_files' \
         '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
         '--teacher-preprocess=[the teacher'\''s, where it differs from the student'\''s]:value:_files' \
         '--names=[class names to keep in the student, one a line]:value:_files' \

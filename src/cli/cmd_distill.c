@@ -26,7 +26,7 @@ typedef struct Options {
     bool json, init;
     int64_t threads, limit;
     const char *out, *teacher, *student, *labels, *preprocess, *teacher_preprocess, *names, *alpha,
-        *temperature;
+        *temperature, *freeze;
     CliList data, eval, features;
     TrainingOptions training;
 } Options;
@@ -39,8 +39,10 @@ static const CliOption options[] = {
      offsetof(Options, student), 0, 0},
     {"init", 0, CLI_FLAG, NULL, "begin with fresh weights instead of the file's",
      offsetof(Options, init), 0, 0},
-    {"data", 'd', CLI_LIST, "SET", "cifar10:FILE, mnist:IMAGES[,LABELS], folder:DIR[,CSV] or a folder; "
-     "may be given again", offsetof(Options, data), 0, 0},
+    {"data", 'd', CLI_LIST, "SET",
+     "cifar10:FILE, mnist:IMAGES[,LABELS], folder:DIR[,CSV] or a folder; "
+     "may be given again",
+     offsetof(Options, data), 0, 0},
     CLI_OPTION_LABELS(Options),
     {"limit", 'n', CLI_INT, "N", "take N of the pictures, evenly spread; 0 takes all",
      offsetof(Options, limit), 0, INT32_MAX},
@@ -50,8 +52,11 @@ static const CliOption options[] = {
      offsetof(Options, alpha), 0, 0},
     {"temperature", 0, CLI_TEXT, "T", "that softens both models' scores (4)",
      offsetof(Options, temperature), 0, 0},
-    {"feature", 0, CLI_LIST, "S=T[:W]", "match the student's tensor S to the teacher's T, weight W (1)",
-     offsetof(Options, features), 0, 0},
+    {"feature", 0, CLI_LIST, "S=T[:W]",
+     "match the student's tensor S to the teacher's T, weight W (1)", offsetof(Options, features),
+     0, 0},
+    {"freeze", 0, CLI_TEXT, "TENSOR", "leave what makes this tensor of the student as it is",
+     offsetof(Options, freeze), 0, 0},
     CLI_OPTION_PREPROCESS(Options),
     {"teacher-preprocess", 0, CLI_TEXT, "P", "the teacher's, where it differs from the student's",
      offsetof(Options, teacher_preprocess), 0, 0},
@@ -72,7 +77,8 @@ typedef struct Job {
     LedgeModel *teacher;
     void *teacher_bytes;
     LedgeStudent student;
-    void *student_bytes;
+    void *student_bytes, *frozen_bytes;
+    LedgeModel *frozen;        /* the student as it was, giving the tensor to freeze up to */
     LedgeModel *student_model; /* as it was before training, for the shape of its input */
     LedgePreprocess pre;
     const char *pre_from;
@@ -119,6 +125,8 @@ static int check(const CliCommand *c, const Options *o, Job *j)
         return cli_usage(c, "give a student: --student S.onnx, or tiny, resnet8, mobilenet-0.25");
     if (!o->data.n)
         return cli_usage(c, "give pictures to learn from: --data SET");
+    if (o->freeze && fresh)
+        return cli_usage(c, "--freeze goes with a student from a file, without --init");
     if (!o->teacher && (o->features.n || o->alpha || o->temperature || o->teacher_preprocess))
         return cli_usage(c, "--feature, --alpha, --temperature and --teacher-preprocess go with "
                             "--teacher");
@@ -140,7 +148,8 @@ static int check(const CliCommand *c, const Options *o, Job *j)
 static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
-    return a && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return a && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
 }
 
 /* Before hours of work: the output is none of the inputs, and can be written. */
@@ -219,7 +228,8 @@ static LedgeStatus look_at_data(Job *j, LedgeStudentShape *s, LedgeError *err)
     LedgeStatus status = ledge__dataset_read(set, 0, err, &sample);
     if (!status) {
         j->pre.layout = LEDGE_LAYOUT_NCHW;
-        status = ledge__preprocess_dims(&j->pre, sample.image.width, sample.image.height, err, dims);
+        status =
+            ledge__preprocess_dims(&j->pre, sample.image.width, sample.image.height, err, dims);
         ledge__image_free(&sample.image);
     }
     if (!status) {
@@ -248,10 +258,17 @@ static LedgeStatus choose_preprocess(Job *j, LedgeError *err)
 
 static size_t count_lines(const char *text)
 {
-    size_t n = 0;
-    for (const char *p = text; *p; p++)
-        n += *p == '\n' || !p[1];
+    size_t n = *text != '\0';
+    for (; *text; text++)
+        n += *text == '\n';
     return n;
+}
+
+static void cut_last_newlines(char *text)
+{
+    size_t n = strlen(text);
+    while (n && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+        text[--n] = '\0';
 }
 
 /* Class names for the student: from the option, or as the teacher has them. */
@@ -265,6 +282,8 @@ static int read_names(Job *j, size_t *n)
         return CLI_GO;
     if (j->o->names && ledge__file_bytes(NULL, j->o->names, LABELS_MAX, &err, &bytes, &size))
         return cli_fail(j->o->names, &err);
+    if (bytes)
+        cut_last_newlines((char *)bytes);
     const char *text = bytes ? (const char *)bytes : own;
     *n = count_lines(text);
     const LedgeStatus s = j->student.arena
@@ -331,8 +350,10 @@ static int open_student(Job *j)
 static int open_sets(Job *j, const CliList *sets, size_t limit, LedgeTrainData **out)
 {
     LedgeError err = {0};
-    const LedgeTrainDataOptions o = {.sets = sets->items, .n_sets = sets->n,
-                                     .labels = j->o->labels, .preprocess = preprocess_word(j),
+    const LedgeTrainDataOptions o = {.sets = sets->items,
+                                     .n_sets = sets->n,
+                                     .labels = j->o->labels,
+                                     .preprocess = preprocess_word(j),
                                      .limit = limit};
     return ledge__train_data_open(j->student_model, &o, &err, out) ? cli_fail(NULL, &err) : CLI_GO;
 }
@@ -350,6 +371,20 @@ static int open_data(Job *j)
     return keep_preprocess(j);
 }
 
+static int open_frozen(Job *j)
+{
+    LedgeError err = {0};
+    size_t size;
+    if (!j->o->freeze)
+        return CLI_GO;
+    if (ledge__with_outputs(NULL, j->o->student, &j->o->freeze, 1, &err, &j->frozen_bytes, &size) ||
+        ledge_model_load_memory(j->frozen_bytes, size, NULL, &err, &j->frozen))
+        return cli_fail(j->o->student, &err);
+    j->t.freeze = j->o->freeze;
+    j->t.frozen = j->frozen;
+    return CLI_GO;
+}
+
 static int open_trainer(Job *j)
 {
     LedgeError err = {0};
@@ -357,7 +392,8 @@ static int open_trainer(Job *j)
     const char *how = j->o->teacher_preprocess;
     size_t h, w, c;
     ledge__train_data_size(j->data, &h, &w, &c);
-    memcpy(j->t.input_dims, (int64_t[]){0, (int64_t)c, (int64_t)h, (int64_t)w}, 4 * sizeof(int64_t));
+    memcpy(j->t.input_dims, (int64_t[]){0, (int64_t)c, (int64_t)h, (int64_t)w},
+           4 * sizeof(int64_t));
     if (ledge__trainer_new(j->student.graph, &j->t, &err, &j->trainer))
         return cli_fail(j->o->student, &err);
     if (fresh)
@@ -430,6 +466,8 @@ static int distill(Job *j)
     if (code == CLI_GO)
         code = open_data(j);
     if (code == CLI_GO)
+        code = open_frozen(j);
+    if (code == CLI_GO)
         code = open_trainer(j);
     const uint64_t start = cli_now_ns();
     if (code == CLI_GO)
@@ -447,6 +485,8 @@ static void free_job(Job *j)
     ledge__train_data_free(j->eval);
     ledge_model_free(j->student_model);
     ledge_model_free(j->teacher);
+    ledge_model_free(j->frozen);
+    ledge__free(NULL, j->frozen_bytes);
     ledge__free(NULL, j->student_bytes);
     ledge__free(NULL, j->teacher_bytes);
     ledge__student_free(&j->student);

@@ -11,6 +11,7 @@
 
 #include "base/out_file.h"
 #include "cli/model_io.h"
+#include "cli/quantize_finetune.h"
 #include "cli/quantize_more.h"
 #include "compress/quantize/quant_record.h"
 #include "compress/quantize/samples.h"
@@ -28,6 +29,7 @@ typedef struct Options {
         *target, *weights, *format;
     CliList inputs, exclude;
     QuantizeMoreOptions more;
+    QuantizeFinetuneOptions finetune;
 } Options;
 
 static const CliOption options[] = {
@@ -59,6 +61,7 @@ static const CliOption options[] = {
     {"format", 0, CLI_TEXT, "F", "int4: nbits (default, MatMulNBits) or onnx (opset 21)",
      offsetof(Options, format), 0, 0},
     QUANTIZE_MORE_OPTIONS(Options),
+    QUANTIZE_FINETUNE_OPTIONS(Options),
     CLI_OPTION_THREADS(Options),
     CLI_OPTION_JSON(Options),
 };
@@ -70,6 +73,7 @@ typedef struct Job {
     LedgeQuantizer *quantizer;
     LedgeSamples *samples;
     QuantizeMore more;
+    QuantizeFinetune finetune;
     LedgeCollector *collector; /* of the drift baseline */
     json_t *warnings;
     uint64_t in_bytes, out_bytes;
@@ -172,6 +176,18 @@ static int check(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
     q->n_exclude = o->exclude.n;
     q->threads = (int)o->threads;
     return CLI_GO;
+}
+
+static int check_finetune(const CliCommand *c, Job *j)
+{
+    const Options *o = j->o;
+    if (o->finetune.sets.n && j->q.mode != LEDGE_QUANT_STATIC)
+        return cli_usage(c, "--finetune goes with --mode static");
+    if (o->finetune.sets.n && (o->more.mixed || o->more.compare || o->more.report ||
+                               j->more.adaptive))
+        return cli_usage(c, "--finetune does not go with --mixed, --rounding adaptive, "
+                            "--compare-modes and --report");
+    return quantize_finetune_check(c, &o->finetune, &j->finetune);
 }
 
 /* Before the work begins: the output is another file than the input, and can be written. */
@@ -398,6 +414,9 @@ static int calibrate(Job *j)
     ledge__samples_free(j->samples);
     j->samples = NULL;
     ledge__quantizer_observe_end(j->quantizer);
+    if (code == CLI_GO && j->o->finetune.sets.n)
+        return quantize_finetune_run(&j->o->finetune, &j->finetune, j->quantizer, j->path,
+                                     j->o->preprocess, j->o->out);
     return code == CLI_GO ? quantize_more_search(&j->more, j->quantizer) : code;
 }
 
@@ -443,6 +462,12 @@ static json_t *job_json(const Job *j)
                   (json_int_t)layers(j, true), "layers_float", (json_int_t)layers(j, false),
                   "seconds", j->seconds, "float_nodes", ledge__quant_float_nodes_json(j->quantizer),
                   "warnings", j->warnings, "quantization", ledge__quant_record_json(j->quantizer));
+    if (o)
+        json_object_set_new(o, "finetune",
+                            j->finetune.done ? json_pack("{s:f, s:o}", "epochs",
+                                                         j->finetune.train.epochs, "loss",
+                                                         cli_json_real(j->finetune.last.loss))
+                                             : json_null());
     if (o)
         json_object_set_new(o, "search", quantize_more_json(&j->more, j->quantizer));
     return o;
@@ -503,6 +528,9 @@ static int report(const Job *j)
     printf(", %.1f s\n", j->seconds);
     printf("%u of %u layers with weights on integers\n", layers(j, true),
            layers(j, true) + layers(j, false));
+    if (j->finetune.done)
+        printf("trained with rounded values: %.0f epochs, last loss %.4f\n",
+               j->finetune.train.epochs, j->finetune.last.loss);
     quantize_more_print(&j->more, j->quantizer);
     print_float_nodes(j);
     return cli_finish();
@@ -531,7 +559,7 @@ static int with_interrupts(Job *j)
 
 static int run(const CliCommand *c, int argc, char **argv)
 {
-    Options o = {.block = 32, .more.seed = 1};
+    Options o = {.block = 32, .more.seed = 1, .finetune.batch = 64};
     CliArgs args;
     Job j = {.o = &o};
     int code = cli_parse(c, argc, argv, 1, 1, &o, &args);
@@ -544,6 +572,8 @@ static int run(const CliCommand *c, int argc, char **argv)
             (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path, .interrupted = &interrupted};
         code = quantize_more_check(c, &j.more, o.calibrate || o.dataset || o.inputs.n);
     }
+    if (code == CLI_GO)
+        code = check_finetune(c, &j);
     if (code == CLI_GO) {
         j.warnings = json_array();
         code = check_output(&j);

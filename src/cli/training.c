@@ -39,8 +39,8 @@ static int read_numbers(const CliCommand *c, const Number *n, size_t count)
 {
     int code = CLI_GO;
     for (size_t i = 0; i < count && code == CLI_GO; i++)
-        code = training_number(c, n[i].option, n[i].text, n[i].absent, n[i].low, n[i].high,
-                               n[i].to);
+        code =
+            training_number(c, n[i].option, n[i].text, n[i].absent, n[i].low, n[i].high, n[i].to);
     return code;
 }
 
@@ -51,8 +51,7 @@ static int read_steps(const CliCommand *c, const TrainingOptions *o, double **st
     if (o->steps.n && !*steps)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     for (size_t i = 0; i < o->steps.n; i++) {
-        const int code =
-            training_number(c, "step", o->steps.items[i], 0, 0, 1e6, &(*steps)[i]);
+        const int code = training_number(c, "step", o->steps.items[i], 0, 0, 1e6, &(*steps)[i]);
         if (code != CLI_GO)
             return code;
     }
@@ -121,6 +120,8 @@ typedef struct Watch {
 static void keep(Watch *w)
 {
     LedgeError err = {0};
+    if (!w->checkpoint)
+        return;
     if (!ledge__trainer_save(w->t, w->checkpoint, &err))
         return;
     if (!w->warned)
@@ -163,17 +164,19 @@ static int train(Watch *w, const LedgeTrainData *data)
     const LedgeStatus s = ledge__trainer_run(w->t, data, on_step, w, &err);
     cli_progress_end();
     if (!s) {
-        unlink(w->checkpoint);
+        if (w->checkpoint)
+            unlink(w->checkpoint);
         return CLI_GO;
     }
     if (s != LEDGE_ERROR_CANCELLED)
         return cli_fail(NULL, &err);
     keep(w);
-    return w->warned ? cli_fail_with(NULL, s, "interrupted; nothing was written")
-                     : cli_fail_with(NULL, s,
-                                     "interrupted; '%s' has how far it came, and the same command "
-                                     "with --resume goes on",
-                                     w->checkpoint);
+    return w->warned || !w->checkpoint
+               ? cli_fail_with(NULL, s, "interrupted; nothing was written")
+               : cli_fail_with(NULL, s,
+                               "interrupted; '%s' has how far it came, and the same command "
+                               "with --resume goes on",
+                               w->checkpoint);
 }
 
 /* Ctrl-C ends the work between two steps. */
@@ -194,7 +197,7 @@ int training_run(const TrainingOptions *o, const char *out_path, LedgeTrainer *t
     char made[4096];
     LedgeError err = {0};
     Watch w = {.t = t, .checkpoint = o->checkpoint};
-    if (!w.checkpoint) {
+    if (!w.checkpoint && !o->no_checkpoint) {
         if ((size_t)snprintf(made, sizeof made, "%s.checkpoint", out_path) >= sizeof made)
             return cli_fail_with(out_path, LEDGE_ERROR_ARGUMENT, "the path is too long");
         w.checkpoint = made;

@@ -7,6 +7,7 @@
 
 typedef struct TrainingOptions {
     bool flip, nesterov, resume;
+    bool no_checkpoint; /* of commands that cannot go on from one */
     int64_t batch, crop, seed;
     const char *epochs, *optimizer, *rate, *momentum, *decay, *schedule, *warmup, *smoothing, *clip,
         *colour, *mixup, *checkpoint;
@@ -14,6 +15,7 @@ typedef struct TrainingOptions {
 } TrainingOptions;
 
 /* Lines of a command's option table; S has a member `training`. */
+/* clang-format off */
 #define TRAINING_OPTIONS(S)                                                                        \
     {"epochs", 'e', CLI_TEXT, "N", "times that all data is seen (30)",                             \
      offsetof(S, training.epochs), 0, 0},                                                          \
@@ -49,6 +51,7 @@ typedef struct TrainingOptions {
     {"checkpoint", 0, CLI_TEXT, "FILE", "where to keep what is needed to go on (OUT.checkpoint)",  \
      offsetof(S, training.checkpoint), 0, 0},                                                      \
     {"resume", 0, CLI_FLAG, NULL, "go on from the checkpoint", offsetof(S, training.resume), 0, 0}
+/* clang-format on */
 
 /* A number of an option between two bounds; `absent` for NULL. CLI_GO, or CLI_USAGE after saying
  * what is wrong. */

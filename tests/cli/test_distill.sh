@@ -21,6 +21,21 @@ out 's.onnx: .* parameters'
 expect 0 distill -s "$work/teacher.onnx" $set $fast -o "$work/s.onnx" --schedule steps --step 0.5 --nesterov --clip 5 --smoothing 0.1
 out 'trained on 400 pictures'
 
+# what is frozen stays as it is: about 5,040 numbers of 66,428
+expect 0 distill -s "$work/teacher.onnx" $set $fast -n 100 -o "$work/s.onnx" --freeze c2.relu --rate 0.01
+python3 - "$work/teacher.onnx" "$work/s.onnx" <<'END' || fail 'freezing changes what it should not, or nothing'
+import sys
+a, b = (open(f, 'rb').read() for f in sys.argv[1:])
+same = sum(a[i:i + 64] == b[i:i + 64] for i in range(0, len(a), 64)) / (len(a) / 64)
+sys.exit(0 if len(a) == len(b) and 0.05 < same < 0.3 else 1)
+END
+expect 2 distill -s tiny $set -o "$work/n.onnx" --freeze c3.norm
+err 'goes with a student from a file'
+expect 3 distill -s "$work/teacher.onnx" $set -o "$work/n.onnx" --freeze c3.norm
+err 'all ways lead through'
+expect 3 distill -s "$work/teacher.onnx" $set -o "$work/n.onnx" --freeze nothing
+err 'no tensor of this name'
+
 # same seed, same file; another seed, another; an input is never touched
 before=$(cksum "$work/teacher.onnx")
 expect 0 distill -s resnet8 $set $fast -n 100 -o "$work/a.onnx"

@@ -1,7 +1,7 @@
 /* Gradients of every operator against central differences of the forward pass.
  *
- * The number that is differentiated is a weighted sum of the scores, made in double precision. Where a
- * clamp's kink is near, smaller steps decide. */
+ * The number that is differentiated is a weighted sum of the scores, made in double precision.
+ * Where a clamp's kink is near, smaller steps decide. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -132,8 +132,8 @@ static void strided_and_dilated_conv_has_right_gradients(void **state)
     check(CONV_IN "const w f32[4,6,3,3]\ny = Conv(c, w) {strides=[2,2], pads=[0,0,1,1]}\n" ALL(36));
     check(CONV_IN "const w f32[4,6,3,3]\ny = Conv(c, w) {strides=[2,3], pads=[1,1,1,1]}\n" ALL(32));
     check(CONV_IN "const w f32[4,6,1,1]\ny = Conv(c, w) {strides=[2,2]}\n" ALL(48));
-    check(CONV_IN "const w f32[4,6,3,2]\ny = Conv(c, w) {dilations=[2,3], pads=[2,1,2,1]}\n"
-                  ALL(140));
+    check(CONV_IN
+          "const w f32[4,6,3,2]\ny = Conv(c, w) {dilations=[2,3], pads=[2,1,2,1]}\n" ALL(140));
     check(CONV_IN "const w f32[4,6,1,1]\ny = Conv(c, w) {pads=[1,2,0,1]}\n" ALL(288));
     check(CONV_IN "const w f32[4,6,3,3]\n"
                   "y = Conv(c, w) {strides=[3,2], dilations=[2,1], pads=[3,0,1,2]}\n" ALL(36));
@@ -154,26 +154,27 @@ static void depthwise_conv_has_right_gradients(void **state)
                   "y = Conv(c, w, b) {group=6, pads=[1,1,1,1]}\n" ALL(252));
     check(CONV_IN "const w f32[6,1,3,3]\n"
                   "y = Conv(c, w) {group=6, strides=[2,2], pads=[0,0,1,1]}\n" ALL(54));
-    check(CONV_IN "const w f32[6,1,5,3]\n"
-                  "y = Conv(c, w) {group=6, strides=[1,2], dilations=[1,2], pads=[2,2,2,2]}\n"
-                  ALL(126));
+    check(CONV_IN
+          "const w f32[6,1,5,3]\n"
+          "y = Conv(c, w) {group=6, strides=[1,2], dilations=[1,2], pads=[2,2,2,2]}\n" ALL(126));
 }
 
 static void batch_norm_has_right_gradients(void **state)
 {
     (void)state;
 #define NORM(c)                                                                                    \
-    "const a f32[" #c "]\nconst h f32[" #c "]\nconst m f32[" #c "]\nconst v f32[" #c "] positive\n"
+    "const a f32[" #c "]\nconst h f32[" #c "]\nconst m f32[" #c "]\nconst v f32[" #c "] "          \
+                                                                                     "positive\n"
     check(CONV_IN NORM(6) "y = BatchNormalization(c, a, h, m, v)\n" ALL(252));
     check(CONV_IN NORM(6) "n = BatchNormalization(c, a, h, m, v)\ny = Relu(n)\n" ALL(252));
-    check(CONV_IN NORM(6) "n = BatchNormalization(c, a, h, m, v)\nd = Add(n, c)\ny = Relu(d)\n"
-                          ALL(252));
+    check(CONV_IN NORM(6) "n = BatchNormalization(c, a, h, m, v)\nd = Add(n, c)\ny = Relu(d)\n" ALL(
+        252));
     check(CONV_IN NORM(6) "const lo f32[] = -0.5\nconst hi f32[] = 0.7\n"
                           "n = BatchNormalization(c, a, h, m, v)\nd = Add(c, n)\n"
                           "y = Clip(d, lo, hi)\n" ALL(252));
     /* read twice, so that nothing may be taken in */
-    check(CONV_IN NORM(6) "n = BatchNormalization(c, a, h, m, v)\nr = Relu(n)\ny = Add(n, r)\n"
-                          ALL(252));
+    check(CONV_IN NORM(6) "n = BatchNormalization(c, a, h, m, v)\nr = Relu(n)\ny = Add(n, r)\n" ALL(
+        252));
     check("input x f32[?,7]\nconst w f32[6,7]\nc = Gemm(x, w) {transB=1}\n" NORM(
         6) "y = BatchNormalization(c, a, h, m, v)\n" ALL(6));
     LedgeTrainOptions o;
@@ -187,13 +188,20 @@ static void batch_norm_has_right_gradients(void **state)
 static void activations_have_right_gradients(void **state)
 {
     (void)state;
-    static const char *const ops[] = {"Relu(c)", "HardSwish(c)", "Sigmoid(c)", "Tanh(c)",
-                                      "HardSigmoid(c) {alpha=0.3, beta=0.4}", "Erf(c)",
-                                      "LeakyRelu(c) {alpha=0.2}", "Clip(c, lo, hi)"};
+    static const char *const ops[] = {"Relu(c)",
+                                      "HardSwish(c)",
+                                      "Sigmoid(c)",
+                                      "Tanh(c)",
+                                      "HardSigmoid(c) {alpha=0.3, beta=0.4}",
+                                      "Erf(c)",
+                                      "LeakyRelu(c) {alpha=0.2}",
+                                      "Clip(c, lo, hi)"};
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
         char text[600];
-        snprintf(text, sizeof text, "opset 14\n%sconst lo f32[] = -0.4\nconst hi f32[] = 0.6\n"
-                                    "y = %s\n%s", CONV_IN, ops[i], ALL(252));
+        snprintf(text, sizeof text,
+                 "opset 14\n%sconst lo f32[] = -0.4\nconst hi f32[] = 0.6\n"
+                 "y = %s\n%s",
+                 CONV_IN, ops[i], ALL(252));
         check(text);
     }
     check("opset 20\n" CONV_IN "y = Gelu(c)\n" ALL(252));
@@ -212,8 +220,9 @@ static void pairs_have_right_gradients(void **state)
                      shapes[k], ops[i], ALL(252));
             check(text);
         }
-        snprintf(text, sizeof text, "%sconst w f32[6,3,1,1]\nconst k f32[6] positive\n"
-                                    "d = Conv(x, w)\nq = Sigmoid(d)\ny = %s(c, q)\n%s",
+        snprintf(text, sizeof text,
+                 "%sconst w f32[6,3,1,1]\nconst k f32[6] positive\n"
+                 "d = Conv(x, w)\nq = Sigmoid(d)\ny = %s(c, q)\n%s",
                  CONV_IN, ops[i], ALL(252));
         check(text);
     }
@@ -232,8 +241,8 @@ static void moves_have_right_gradients(void **state)
                   "const t i64[2] = 2,3\ny = Slice(c, b, e, a, t)\n" ALL(48));
     check(CONV_IN "const b i64[1] = -1\nconst e i64[1] = -9\nconst a i64[1] = 1\n"
                   "const t i64[1] = -2\ny = Slice(c, b, e, a, t)\n" ALL(126));
-    check(CONV_IN "const q i64[8] = 0,1,0,2,0,2,1,0\nconst z f32[] = 0.5\ny = Pad(c, q, z)\n"
-                  ALL(576));
+    check(CONV_IN
+          "const q i64[8] = 0,1,0,2,0,2,1,0\nconst z f32[] = 0.5\ny = Pad(c, q, z)\n" ALL(576));
     check(CONV_IN "t = Transpose(c) {perm=[0,3,1,2]}\nr = Sigmoid(t)\n"
                   "const k f32[7]\nm = Mul(r, k)\ny = Identity(m)\n" ALL(252));
     check(CONV_IN "const k i64[3] = 0,-1,6\nr = Reshape(c, k)\nt = Tanh(r)\n"
@@ -246,10 +255,11 @@ static void pools_have_right_gradients(void **state)
     check(CONV_IN "y = MaxPool(c) {kernel_shape=[2,2], strides=[2,2]}\n" ALL(54));
     check(CONV_IN "y = MaxPool(c) {kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]}\n" ALL(72));
     check(CONV_IN "y = MaxPool(c) {kernel_shape=[3,2], strides=[2,2], ceil_mode=1}\n" ALL(54));
-    check(CONV_IN "y = AveragePool(c) {kernel_shape=[3,3], strides=[2,1], pads=[1,0,1,1]}\n"
-                  ALL(120));
-    check(CONV_IN "y = AveragePool(c) {kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1}\n"
-                  ALL(252));
+    check(CONV_IN
+          "y = AveragePool(c) {kernel_shape=[3,3], strides=[2,1], pads=[1,0,1,1]}\n" ALL(120));
+    check(
+        CONV_IN
+        "y = AveragePool(c) {kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1}\n" ALL(252));
     check(CONV_IN "r = ReduceMean(c) {axes=[2,3], keepdims=0}\ny = Tanh(r)\n" ALL(6));
     check(CONV_IN "r = ReduceMean(c) {axes=[1], keepdims=1}\ny = Tanh(r)\n" ALL(42));
 }
@@ -257,8 +267,9 @@ static void pools_have_right_gradients(void **state)
 static void products_have_right_gradients(void **state)
 {
     (void)state;
-    check("input x f32[?,9]\nconst w f32[9,6]\nconst b f32[6]\nc = Gemm(x, w, b)\ny = Tanh(c)\n"
-          ALL(6));
+    check(
+        "input x f32[?,9]\nconst w f32[9,6]\nconst b f32[6]\nc = Gemm(x, w, b)\ny = Tanh(c)\n" ALL(
+            6));
     check("input x f32[?,5,9]\nconst w f32[9,6]\nconst b f32[6]\nm = MatMul(x, w)\n"
           "c = Add(m, b)\ny = Tanh(c)\n" ALL(30));
     check("input x f32[?,5,9]\nconst w f32[9,6]\nconst u f32[9,6]\nq = MatMul(x, w)\n"
@@ -273,17 +284,17 @@ static void row_norms_have_right_gradients(void **state)
           "m = MatMul(x, w)\ny = LayerNormalization(m, a, b) {axis=-1}\n" ALL(30));
     check("opset 17\ninput x f32[?,5,9]\nconst w f32[9,6]\nconst a f32[5,6]\n"
           "m = MatMul(x, w)\ny = LayerNormalization(m, a) {axis=1}\n" ALL(30));
-    check("input x f32[?,9]\nconst w f32[9,6]\nm = MatMul(x, w)\ny = Softmax(m) {axis=-1}\n"
-          ALL(6));
+    check(
+        "input x f32[?,9]\nconst w f32[9,6]\nm = MatMul(x, w)\ny = Softmax(m) {axis=-1}\n" ALL(6));
 }
 
 /* A value read by several nodes gets the sum of their gradients, whoever comes first. */
 static void shared_values_sum_their_gradients(void **state)
 {
     (void)state;
-    check(CONV_IN "const w f32[6,6,3,3]\na = Conv(c, w) {pads=[1,1,1,1]}\n"
-                  "b = Conv(a, w) {pads=[1,1,1,1]}\nd = Add(a, b)\ne = Relu(d)\ny = Add(e, c)\n"
-                  ALL(252));
+    check(CONV_IN
+          "const w f32[6,6,3,3]\na = Conv(c, w) {pads=[1,1,1,1]}\n"
+          "b = Conv(a, w) {pads=[1,1,1,1]}\nd = Add(a, b)\ne = Relu(d)\ny = Add(e, c)\n" ALL(252));
 }
 
 int main(void)

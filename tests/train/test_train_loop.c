@@ -345,6 +345,49 @@ static void operators_without_gradient_are_refused_by_name(void **state)
     ledge__graph_free(g);
 }
 
+/* Behind an operator without a gradient, by freezing up to what it makes. */
+static void what_comes_after_a_frozen_tensor_learns(void **state)
+{
+    (void)state;
+    static const char text[] = "input x f32[?,3,12,12]\nconst k i64[] = 1\nconst a f32[16,3,1,1]\n"
+                               "const w f32[3,2304]\nc = Conv(x, a)\nd = CumSum(c, k)\n"
+                               "r = Relu(d)\nf = Flatten(r)\ns = Gemm(f, w) {transB=1}\n"
+                               "output s\noutput d\n";
+    World w;
+    LedgeError err = {0};
+    LedgeTrainScore score;
+    LedgeModel *model = NULL;
+    LedgeTrainer *t = NULL;
+    size_t size;
+    open_world(&w);
+    LedgeGraph *g = graph_from_text(text);
+    void *bytes = onnx_from_text(text, &size);
+    LedgeTrainOptions o = options();
+    o.rate = 1e-4;
+    o.epochs = 8;
+    o.augment = (LedgeTrainAugment){.crop = 0};
+    assert_int_equal(ledge__trainer_new(g, &o, &err, &t), LEDGE_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "--freeze"));
+    assert_non_null(strstr(err.message, "'d'"));
+    assert_int_equal(ledge_model_load_memory(bytes, size, NULL, &err, &model), 0);
+    o.freeze = "d";
+    o.frozen = model;
+    if (ledge__trainer_new(g, &o, &err, &t))
+        fail_msg("%s: %s", err.where, err.message);
+    assert_int_equal(ledge__trainer_parameter_count(t), 1);
+    memset(t->params[0]->data, 0, t->params[0]->count * sizeof(float));
+    run(t, &w);
+    assert_int_equal(ledge__trainer_evaluate(t, w.data, &err, &score), 0);
+    assert_true(score.correct > COUNT * 9 / 10);
+    ledge__trainer_free(t);
+    o.freeze = "nothing";
+    assert_int_equal(ledge__trainer_new(g, &o, &err, &t), LEDGE_ERROR_NOT_FOUND);
+    ledge_model_free(model);
+    ledge__free(NULL, bytes);
+    ledge__graph_free(g);
+    close_world(&w);
+}
+
 static void masked_weights_stay_zero(void **state)
 {
     (void)state;
@@ -399,8 +442,7 @@ static void teacher_teaches_without_labels(void **state)
     o.features = &feature;
     o.n_features = 1;
     t = new_trainer(&w, &o);
-    assert_int_equal(ledge__trainer_set_teacher(t, teacher, pre, w.data, &err),
-                     LEDGE_ERROR_SHAPE);
+    assert_int_equal(ledge__trainer_set_teacher(t, teacher, pre, w.data, &err), LEDGE_ERROR_SHAPE);
     ledge__trainer_free(t);
     ledge_model_free(teacher);
     ledge__free(NULL, bytes);
@@ -454,6 +496,7 @@ int main(void)
         cmocka_unit_test(loss_that_is_no_number_names_a_layer_and_keeps_what_was_good),
         cmocka_unit_test(data_that_cannot_teach_is_refused),
         cmocka_unit_test(operators_without_gradient_are_refused_by_name),
+        cmocka_unit_test(what_comes_after_a_frozen_tensor_learns),
         cmocka_unit_test(masked_weights_stay_zero),
         cmocka_unit_test(teacher_teaches_without_labels),
         cmocka_unit_test(every_failed_allocation_is_told),

@@ -94,9 +94,9 @@ static LedgeStatus join_metadata(const LedgeStudent *s, OnnxModel *m, LedgeError
     for (size_t i = 0; i < old; i++) {
         bool replaced = false;
         for (size_t k = 0; k < s->n_metadata; k++)
-            replaced |= s->file->metadata[i].key.n == s->metadata[k].key.n &&
-                        memcmp(s->file->metadata[i].key.p, s->metadata[k].key.p,
-                               s->metadata[k].key.n) == 0;
+            replaced |=
+                s->file->metadata[i].key.n == s->metadata[k].key.n &&
+                memcmp(s->file->metadata[i].key.p, s->metadata[k].key.p, s->metadata[k].key.n) == 0;
         if (!replaced)
             all[m->n_metadata++] = s->file->metadata[i];
     }
@@ -164,7 +164,7 @@ static LedgeStatus add_outputs(OnnxModel *m, const char *const *names, size_t n,
             continue;
         if (!makes(g, names[i]))
             return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, names[i],
-                               "the teacher computes no tensor of this name; 'ledge inspect "
+                               "the model computes no tensor of this name; 'ledge inspect "
                                "--graph' lists them");
         OnnxValueInfo *v = &all[g->n_outputs++];
         v->name = str(names[i]);
@@ -174,9 +174,8 @@ static LedgeStatus add_outputs(OnnxModel *m, const char *const *names, size_t n,
     return LEDGE_OK;
 }
 
-LedgeStatus ledge__with_outputs(const LedgeAllocator *a, const char *path,
-                                const char *const *names, size_t n, LedgeError *err, void **bytes,
-                                size_t *size)
+LedgeStatus ledge__with_outputs(const LedgeAllocator *a, const char *path, const char *const *names,
+                                size_t n, LedgeError *err, void **bytes, size_t *size)
 {
     OnnxModel *m = NULL;
     a = ledge__allocator_or_default(a);

@@ -12,7 +12,7 @@
 
 typedef struct LedgeStudent {
     const LedgeAllocator *allocator;
-    OnnxModel *file;   /* what was read; NULL: built here */
+    OnnxModel *file; /* what was read; NULL: built here */
     LedgeGraph *graph;
     LedgeArena *arena; /* of metadata and what is exported */
     OnnxEntry *metadata;
@@ -46,8 +46,7 @@ LedgeStatus ledge__student_save(LedgeStudent *s, const char *path, LedgeError *e
 
 /* A model file with some of its inner tensors as further outputs, as bytes. NOT_FOUND: a name that
  * the model does not compute. */
-LedgeStatus ledge__with_outputs(const LedgeAllocator *a, const char *path,
-                                const char *const *names, size_t n, LedgeError *err, void **bytes,
-                                size_t *size);
+LedgeStatus ledge__with_outputs(const LedgeAllocator *a, const char *path, const char *const *names,
+                                size_t n, LedgeError *err, void **bytes, size_t *size);
 
 #endif

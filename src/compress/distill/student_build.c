@@ -7,11 +7,11 @@
 
 typedef struct Net {
     LedgeGraph *g;
-    LedgeValue *x;     /* what the next layer reads */
-    int64_t channels;  /* of x */
+    LedgeValue *x;    /* what the next layer reads */
+    int64_t channels; /* of x */
     int64_t height, width;
-    int layers;        /* numbers names */
-    bool failed;       /* no memory; shows at the end */
+    int layers;  /* numbers names */
+    bool failed; /* no memory; shows at the end */
 } Net;
 
 static LedgeValue *weight(Net *n, const char *layer, const char *what, int32_t rank,
@@ -95,7 +95,8 @@ static void act(Net *n, const char *layer, Act kind)
         node(n, "Relu", name, NULL, 0);
         return;
     }
-    LedgeValue *bounds[] = {weight(n, layer, "low", 0, NULL, 0), weight(n, layer, "high", 0, NULL, 6)};
+    LedgeValue *bounds[] = {weight(n, layer, "low", 0, NULL, 0),
+                            weight(n, layer, "high", 0, NULL, 6)};
     snprintf(name, sizeof name, "%s.relu6", layer);
     node(n, "Clip", name, bounds, 2);
 }
@@ -184,7 +185,7 @@ static void build_mobilenet(Net *n)
 {
     static const struct {
         int64_t expand, out, repeats, stride;
-    } rows[] = {{1, 8, 1, 1}, {6, 8, 2, 2}, {6, 8, 3, 2}, {6, 16, 4, 2},
+    } rows[] = {{1, 8, 1, 1},  {6, 8, 2, 2},  {6, 8, 3, 2}, {6, 16, 4, 2},
                 {6, 24, 3, 1}, {6, 40, 3, 2}, {6, 80, 1, 1}};
     const int64_t side = n->height < n->width ? n->height : n->width;
     int keep = side < 48 ? 2 : side < 96 ? 1 : 0; /* strides of 2 to leave out */
@@ -203,8 +204,8 @@ static void build_mobilenet(Net *n)
 static const struct {
     const char *name;
     void (*build)(Net *n);
-} students[] = {{"tiny", build_tiny}, {"resnet8", build_resnet8},
-                {"mobilenet-0.25", build_mobilenet}};
+} students[] = {
+    {"tiny", build_tiny}, {"resnet8", build_resnet8}, {"mobilenet-0.25", build_mobilenet}};
 
 bool ledge__student_is_builtin(const char *name)
 {
@@ -231,8 +232,8 @@ static LedgeStatus build(const char *name, const LedgeStudentShape *s, LedgeGrap
     n.x = ledge__value_new(g, "image");
     if (!n.x || !ledge__graph_add_input(g, n.x))
         return ledge__no_memory(err);
-    n.x->t = (LedgeTensor){.type = LEDGE_FLOAT, .rank = 4,
-                           .dims = {-1, s->channels, s->height, s->width}};
+    n.x->t = (LedgeTensor){
+        .type = LEDGE_FLOAT, .rank = 4, .dims = {-1, s->channels, s->height, s->width}};
     LedgeValue *image = n.x;
     for (size_t i = 0; i < sizeof students / sizeof *students; i++)
         if (strcmp(students[i].name, name) == 0)
@@ -258,8 +259,8 @@ LedgeStatus ledge__student_build(const LedgeAllocator *a, const char *name,
                            "%lldx%lld with %lld classes",
                            (long long)s->width, (long long)s->height, (long long)s->classes);
     made.arena = ledge__arena_new(made.allocator);
-    LedgeStatus status = made.arena ? ledge__graph_new(made.allocator, &made.graph)
-                                    : ledge__no_memory(err);
+    LedgeStatus status =
+        made.arena ? ledge__graph_new(made.allocator, &made.graph) : ledge__no_memory(err);
     if (!status)
         status = build(name, s, made.graph, err);
     if (!status)

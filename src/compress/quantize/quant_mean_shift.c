@@ -141,6 +141,8 @@ static LedgeStatus correct(LedgeQuantizer *q, LedgeQuantNode *n, LedgeError *err
 
 LedgeStatus ledge__quantizer_correct_bias(LedgeQuantizer *q, LedgeError *err)
 {
+    if (q->finetuned)
+        return LEDGE_OK;
     /* 4-bit blocks have other rounding errors than those known here. */
     for (uint32_t i = 0; i < q->n_nodes && q->o.mode != LEDGE_QUANT_INT4; i++)
         if (q->nodes[i].integer && q->nodes[i].role == LEDGE_QUANT_WEIGHTED)

@@ -111,6 +111,7 @@ typedef struct LedgeQuantizer {
     uint32_t n_tensors;
     bool symmetric;         /* activations int8 without zero point */
     bool has_ranges;
+    bool finetuned;         /* trained with rounding: biases stay as they are */
     size_t samples;         /* observed */
     OnnxEntry *metadata;    /* added to the model's own; same keys are replaced */
     size_t n_metadata;

@@ -23,9 +23,9 @@ typedef struct LedgeTrainDataOptions {
     const char *const *sets; /* "cifar10:FILE", "mnist:IMAGES[,LABELS]", "folder:DIR[,CSV]" or a
                                 folder's bare path; one after the other */
     size_t n_sets;
-    const char *labels;      /* CSV for the first bare folder; may be NULL */
-    const char *preprocess;  /* NULL: the model's own */
-    size_t limit;            /* 0: all; else so many, evenly spread */
+    const char *labels;     /* CSV for the first bare folder; may be NULL */
+    const char *preprocess; /* NULL: the model's own */
+    size_t limit;           /* 0: all; else so many, evenly spread */
     const LedgeAllocator *allocator;
 } LedgeTrainDataOptions;
 
@@ -40,7 +40,7 @@ LedgeStatus ledge__train_data_split(LedgeTrainData *data, double fraction, Ledge
                                     LedgeTrainData **out);
 void ledge__train_data_free(LedgeTrainData *data); /* NULL is legal */
 size_t ledge__train_data_count(const LedgeTrainData *data);
-size_t ledge__train_data_labelled(const LedgeTrainData *data); /* of them */
+size_t ledge__train_data_labelled(const LedgeTrainData *data);             /* of them */
 int32_t ledge__train_data_label(const LedgeTrainData *data, size_t index); /* -1: none */
 /* Of every picture: height, width and channels. */
 void ledge__train_data_size(const LedgeTrainData *data, size_t *h, size_t *w, size_t *c);
@@ -52,16 +52,16 @@ LedgeStatus ledge__train_data_check(const LedgeTrainData *data, int64_t classes,
 
 typedef enum LedgeTrainOptimizer { LEDGE_TRAIN_SGD, LEDGE_TRAIN_ADAMW } LedgeTrainOptimizer;
 typedef enum LedgeTrainSchedule {
-    LEDGE_TRAIN_COSINE,  /* down to `rate_end` × rate along half a cosine */
-    LEDGE_TRAIN_STEPS,   /* times `step_factor` at each of step_epochs */
+    LEDGE_TRAIN_COSINE, /* down to `rate_end` × rate along half a cosine */
+    LEDGE_TRAIN_STEPS,  /* times `step_factor` at each of step_epochs */
     LEDGE_TRAIN_CONSTANT
 } LedgeTrainSchedule;
 
 typedef struct LedgeTrainAugment {
-    uint32_t crop;  /* pixels of zeros around the picture before a random crop; 0: none */
-    bool flip;      /* left-right, every second picture */
-    float colour;   /* brightness, contrast and saturation each vary by up to ± this; 0: none */
-    float mixup;    /* parameter of the Beta distribution of mixing weights; 0: none */
+    uint32_t crop; /* pixels of zeros around the picture before a random crop; 0: none */
+    bool flip;     /* left-right, every second picture */
+    float colour;  /* brightness, contrast and saturation each vary by up to ± this; 0: none */
+    float mixup;   /* parameter of the Beta distribution of mixing weights; 0: none */
 } LedgeTrainAugment;
 
 /* Mean squared error between a tensor of the student and one of the teacher, of equal shapes. */
@@ -70,19 +70,29 @@ typedef struct LedgeTrainFeature {
     float weight;
 } LedgeTrainFeature;
 
+/* A value that is rounded to integers while training: an activation (channels 1), or the constant
+ * weights of a layer, element i of which has the scale i / inner % channels. */
+typedef struct LedgeTrainFake {
+    const LedgeValue *value;
+    const float *scales; /* to begin with; learned from there */
+    size_t channels, inner;
+    int32_t zero, low, high;
+    uint32_t group; /* fakes of one group share their scales */
+} LedgeTrainFake;
+
 typedef struct LedgeTrainOptions {
-    size_t batch;           /* samples in a step */
+    size_t batch; /* samples in a step */
     double epochs;
     LedgeTrainOptimizer optimizer;
-    double rate;            /* learning rate at its highest */
-    double momentum;        /* SGD */
-    bool nesterov;          /* SGD */
+    double rate;                  /* learning rate at its highest */
+    double momentum;              /* SGD */
+    bool nesterov;                /* SGD */
     double beta1, beta2, epsilon; /* AdamW */
-    double weight_decay;    /* of weights; not of biases, normalisation and learned scales */
-    double clip;            /* longest norm of all gradients together; 0: no limit */
+    double weight_decay;          /* of weights; not of biases, normalisation and learned scales */
+    double clip;                  /* longest norm of all gradients together; 0: no limit */
     LedgeTrainSchedule schedule;
-    double rate_end;        /* cosine */
-    double warmup;          /* epochs in which the rate rises from 0 in a line */
+    double rate_end; /* cosine */
+    double warmup;   /* epochs in which the rate rises from 0 in a line */
     const double *step_epochs;
     size_t n_step_epochs;
     double step_factor;
@@ -93,10 +103,16 @@ typedef struct LedgeTrainOptions {
     size_t n_features;
     LedgeTrainAugment augment;
     int64_t input_dims[LEDGE_MAX_RANK]; /* of the input where the model leaves them free; 0: none */
-    bool keep_norms;        /* BatchNormalization uses and keeps its running statistics */
+    /* A tensor that, with all before it, stays as it is, and a model that gives it, as an output of
+     * this name, for a picture (it must outlive the trainer). NULL: all is trained. */
+    const char *freeze;
+    LedgeModel *frozen;
+    const LedgeTrainFake *fakes;
+    size_t n_fakes;
+    bool keep_norms; /* BatchNormalization uses and keeps its running statistics */
     uint64_t seed;
-    int threads;            /* 0: every fast core */
-    uint32_t cpu;           /* CPU flags that kernels may use; 0: this CPU's */
+    int threads;  /* 0: every fast core */
+    uint32_t cpu; /* CPU flags that kernels may use; 0: this CPU's */
     const LedgeAllocator *allocator;
 } LedgeTrainOptions;
 
@@ -127,17 +143,16 @@ uint64_t ledge__trainer_parameters(const LedgeTrainer *t);
  * It sees the same augmented pixels, prepared as it wants them (`preprocess` NULL: its own). Must
  * outlive the trainer. Statuses: SHAPE (classes, picture sizes or features do not fit),
  * NOT_FOUND (a feature's name), and those of sessions. */
-LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher,
-                                       const char *preprocess, const LedgeTrainData *data,
-                                       LedgeError *err);
+LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher, const char *preprocess,
+                                       const LedgeTrainData *data, LedgeError *err);
 
 /* ---- training ---- */
 
 typedef struct LedgeTrainProgress {
-    size_t epoch, epochs;    /* epoch counts from 0 */
-    size_t step, steps;      /* done in this epoch */
-    uint64_t done, total;    /* steps of all epochs */
-    double loss, accuracy;   /* means over this epoch so far; accuracy NaN without labels */
+    size_t epoch, epochs;  /* epoch counts from 0 */
+    size_t step, steps;    /* done in this epoch */
+    uint64_t done, total;  /* steps of all epochs */
+    double loss, accuracy; /* means over this epoch so far; accuracy NaN without labels */
     double rate;
     double seconds, seconds_left;
     bool epoch_end;
@@ -168,8 +183,8 @@ LedgeStatus ledge__trainer_gradients(LedgeTrainer *t, const LedgeTrainData *data
                                      LedgeError *err);
 
 typedef struct LedgeTrainParameter {
-    LedgeValue *value;   /* the graph's constant */
-    float *data;         /* as it is now; may be changed between steps */
+    LedgeValue *value;     /* the graph's constant; NULL: a learned scale */
+    float *data;           /* as it is now; may be changed between steps */
     const float *gradient; /* NULL: not trained (running statistics) */
     size_t count;
 } LedgeTrainParameter;
@@ -182,6 +197,9 @@ void ledge__trainer_parameter(const LedgeTrainer *t, size_t index, LedgeTrainPar
 LedgeStatus ledge__trainer_set_mask(LedgeTrainer *t, const LedgeValue *value, const uint8_t *mask,
                                     LedgeError *err);
 
+/* The scales that fake `index` learned (`channels` of them); false: training never met its value.
+ */
+bool ledge__trainer_scales(const LedgeTrainer *t, size_t index, float *scales);
 /* Puts the parameters into the graph's constants (new memory of the graph's arena). */
 LedgeStatus ledge__trainer_write(LedgeTrainer *t, LedgeError *err);
 

@@ -113,15 +113,14 @@ static void fill(void *arg, size_t begin, size_t end, int thread)
 static double gamma_variate(double a, uint64_t *state)
 {
     if (a < 1)
-        return gamma_variate(a + 1, state) *
-               pow(ledge__train_uniform(state) + 0x1p-60, 1 / a);
+        return gamma_variate(a + 1, state) * pow(ledge__train_uniform(state) + 0x1p-60, 1 / a);
     const double d = a - 1.0 / 3, c = 1 / sqrt(9 * d);
     for (;;) {
         const double u = ledge__train_uniform(state) + 0x1p-60, v = ledge__train_uniform(state);
         const double x = sqrt(-2 * log(u)) * cos(6.283185307179586 * v); /* a normal variate */
         const double w = (1 + c * x) * (1 + c * x) * (1 + c * x);
-        if (w > 0 && log(ledge__train_uniform(state) + 0x1p-60) <
-                         0.5 * x * x + d - d * w + d * log(w))
+        if (w > 0 &&
+            log(ledge__train_uniform(state) + 0x1p-60) < 0.5 * x * x + d - d * w + d * log(w))
             return d * w;
     }
 }
@@ -172,20 +171,40 @@ static void normalise(void *arg, size_t begin, size_t end, int thread)
             a->to[i * a->c + k] = a->from[i * a->c + a->source[k]] * a->scale[k] + a->shift[k];
 }
 
+static LedgeStatus wrong_size(const Trainer *t, const Picture *p, LedgeError *err)
+{
+    return ledge__fail(err, LEDGE_ERROR_SHAPE, t->input->name,
+                       "the pictures are %zux%zu of %zu channels and this input takes others", p->w,
+                       p->h, p->c);
+}
+
+static LedgeStatus normalise_all(Trainer *t, const LedgePixels *px, const Picture *p,
+                                 LedgeError *err)
+{
+    const int64_t *d = t->input->dims;
+    if (t->input->rank != 4 || d[1] != (int64_t)p->c || d[2] != (int64_t)p->h ||
+        d[3] != (int64_t)p->w || p->c > 4)
+        return wrong_size(t, p, err);
+    NormaliseArg norm = {.from = t->pixels, .to = t->input->data, .c = p->c};
+    for (size_t k = 0; k < p->c; k++) {
+        norm.scale[k] = (float)(px->scale / px->std[k]);
+        norm.shift[k] = (float)(-px->mean[k] / px->std[k]);
+        norm.source[k] = px->reversed ? p->c - 1 - k : k;
+    }
+    ledge__pool_run(t->pool, t->o.batch * p->h * p->w, 4096, normalise, &norm);
+    return LEDGE_OK;
+}
+
 LedgeStatus ledge__train_batch(Trainer *t, const LedgeTrainData *data, const uint32_t *order,
                                size_t n, bool augment, uint64_t epoch, uint64_t place,
                                LedgeError *err)
 {
-    FillArg a = {.t = t, .data = data, .order = order, .augment = augment, .epoch = epoch,
-                 .place = place};
+    FillArg a = {
+        .t = t, .data = data, .order = order, .augment = augment, .epoch = epoch, .place = place};
     LedgePixels px;
     ledge__train_data_size(data, &a.p.h, &a.p.w, &a.p.c);
-    const int64_t *d = t->input->dims;
-    if (t->input->rank != 4 || d[1] != (int64_t)a.p.c || d[2] != (int64_t)a.p.h ||
-        d[3] != (int64_t)a.p.w || a.p.c > 4)
-        return ledge__fail(err, LEDGE_ERROR_SHAPE, t->input->name,
-                           "the pictures are %zux%zu of %zu channels and this input takes others",
-                           a.p.w, a.p.h, a.p.c);
+    if (a.p.h * a.p.w * a.p.c * t->o.batch > t->pixel_floats)
+        return wrong_size(t, &a.p, err);
     t->used = n;
     for (size_t i = 0; i < t->o.batch; i++) {
         t->label_a[i] = t->label_b[i] = i < n ? ledge__train_data_label(data, order[i]) : -1;
@@ -195,12 +214,6 @@ LedgeStatus ledge__train_batch(Trainer *t, const LedgeTrainData *data, const uin
     if (augment && t->o.augment.mixup > 0)
         mix_up(t, epoch, place, a.p.h * a.p.w * a.p.c);
     ledge__preprocess_pixels(ledge__train_data_preprocess(data), &px);
-    NormaliseArg norm = {.from = t->pixels, .to = t->input->data, .c = a.p.c};
-    for (size_t k = 0; k < a.p.c; k++) {
-        norm.scale[k] = (float)(px.scale / px.std[k]);
-        norm.shift[k] = (float)(-px.mean[k] / px.std[k]);
-        norm.source[k] = px.reversed ? a.p.c - 1 - k : k;
-    }
-    ledge__pool_run(t->pool, t->o.batch * a.p.h * a.p.w, 4096, normalise, &norm);
-    return LEDGE_OK;
+    return t->frozen ? ledge__train_run_frozen(t, &px, a.p.h, a.p.w, a.p.c, err)
+                     : normalise_all(t, &px, &a.p, err);
 }

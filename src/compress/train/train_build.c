@@ -124,7 +124,12 @@ LedgeStatus ledge__train_in(TrainBuild *b, uint32_t i, TrainValue **out)
     if (!v || *out)
         return LEDGE_OK;
     if (!ledge__value_is_constant(v))
-        return ledge__train_refuse(b, "its input '%s' is not made by anything that can", v->name);
+        return ledge__train_refuse(b,
+                                   b->t->o.freeze
+                                       ? "it reads '%s' past the frozen tensor; freeze up to one "
+                                         "that all ways lead through"
+                                       : "its input '%s' is not made by anything that can",
+                                   v->name);
     return constant(b, v, out);
 }
 
@@ -249,20 +254,23 @@ static LedgeStatus build_node(TrainBuild *b)
     for (const TrainBuilder *f = ledge__train_builders; f->op_type; f++)
         if (ledge__node_is(n, f->op_type))
             return f->build(b);
+    const LedgeValue *y = ledge__node_out(n, 0);
     return ledge__fail(b->err, LEDGE_ERROR_UNSUPPORTED, n->name,
-                       "operator %s has no gradient here; train a model without it, or cut the "
-                       "model before this node and keep (freeze) what is left away",
-                       n->op_type);
+                       "operator %s has no gradient here; freeze the model up to '%.200s' "
+                       "(--freeze), or a later tensor, to train what comes after it",
+                       n->op_type, y ? y->name : "");
 }
 
 /* Nodes whose results nothing wants (dead branches) need no gradient. */
-static void mark_wanted(LedgeGraph *g)
+static void mark_wanted(LedgeGraph *g, const LedgeValue *input)
 {
     for (LedgeNode *n = g->first; n; n = n->next)
         n->mark = 0;
     for (LedgeNode *n = g->last; n; n = n->prev)
         for (uint32_t i = 0; i < n->n_out; i++) {
             const LedgeValue *v = n->out[i];
+            if (v == input)
+                continue; /* frozen: who makes it is not trained */
             if (v && v == g->outputs[0])
                 n->mark = 1;
             for (const LedgeUse *u = v ? v->uses : NULL; u; u = u->next)
@@ -270,11 +278,15 @@ static void mark_wanted(LedgeGraph *g)
         }
 }
 
-static LedgeStatus build_input(TrainBuild *b)
+/* The graph's only input, or the tensor up to which all is frozen. */
+static LedgeStatus find_input(TrainBuild *b, LedgeValue **out)
 {
     LedgeGraph *g = b->t->graph;
-    LedgeValue *in = NULL;
-    for (uint32_t i = 0; i < g->n_inputs; i++) {
+    LedgeValue *in = b->t->o.freeze ? ledge__value_find(g, b->t->o.freeze) : NULL;
+    if (b->t->o.freeze && (!in || ledge__value_is_constant(in)))
+        return ledge__fail(b->err, LEDGE_ERROR_NOT_FOUND, b->t->o.freeze,
+                           "the model computes no tensor of this name to freeze up to");
+    for (uint32_t i = 0; i < g->n_inputs && !b->t->o.freeze; i++) {
         if (ledge__value_is_constant(g->inputs[i]) || g->inputs[i]->t.data)
             continue; /* older files list their weights too */
         if (in)
@@ -282,14 +294,22 @@ static LedgeStatus build_input(TrainBuild *b)
                                "models with several inputs are not trained here");
         in = g->inputs[i];
     }
+    *out = in;
+    return LEDGE_OK;
+}
+
+static LedgeStatus build_input(TrainBuild *b)
+{
+    LedgeValue *in = NULL;
+    LEDGE_TRY(find_input(b, &in));
     if (!in || in->t.type != LEDGE_FLOAT || in->t.rank < 2)
-        return ledge__fail(b->err, LEDGE_ERROR_UNSUPPORTED, in ? in->name : g->name,
+        return ledge__fail(b->err, LEDGE_ERROR_UNSUPPORTED, in ? in->name : b->t->graph->name,
                            "a model to train needs one float32 input of [batch, ...]");
     int64_t dims[LEDGE_MAX_RANK];
     memcpy(dims, in->t.dims, sizeof dims);
     dims[0] = (int64_t)b->t->o.batch;
     for (int32_t i = 1; i < in->t.rank; i++)
-        if (b->t->o.input_dims[i] > 0 && dims[i] <= 0)
+        if (!b->t->o.freeze && b->t->o.input_dims[i] > 0 && dims[i] <= 0)
             dims[i] = b->t->o.input_dims[i];
     for (int32_t i = 1; i < in->t.rank; i++)
         if (dims[i] <= 0)
@@ -356,13 +376,18 @@ LedgeStatus ledge__train_build(Trainer *t, LedgeError *err)
     b.by_id = ledge__arena_alloc(t->arena, (size_t)g->n_values + 1, sizeof(TrainValue *));
     if (!b.by_id)
         return ledge__no_memory(err);
+    LEDGE_TRY(ledge__train_fake_begin(&b));
     LEDGE_TRY(build_input(&b));
-    mark_wanted(g);
+    LEDGE_TRY(ledge__train_fake_value(&b, t->input->source));
+    mark_wanted(g, t->input->source);
     for (LedgeNode *n = g->first; n; n = n->next) {
         b.node = n;
-        if (n->mark)
-            LEDGE_TRY(build_node(&b));
+        if (!n->mark)
+            continue;
+        LEDGE_TRY(build_node(&b));
+        LEDGE_TRY(ledge__train_fake_value(&b, ledge__node_out(n, 0)));
     }
+    LEDGE_TRY(ledge__train_fake_weights(&b));
     LEDGE_TRY(find_scores(&b));
     return find_features(&b);
 }

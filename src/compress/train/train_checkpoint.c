@@ -32,13 +32,30 @@ _Static_assert(sizeof(Header) == 80, "the header has no padding");
 static uint64_t identity(const Trainer *t)
 {
     const LedgeTrainOptions *o = &t->o;
-    const double numbers[] = {(double)o->batch, o->epochs, (double)o->optimizer, o->rate,
-                              o->momentum, (double)o->nesterov, o->beta1, o->beta2, o->epsilon,
-                              o->weight_decay, o->clip, (double)o->schedule, o->rate_end, o->warmup,
-                              o->step_factor, o->label_smoothing, o->alpha, o->temperature,
-                              (double)o->augment.crop, (double)o->augment.flip,
-                              (double)o->augment.colour, (double)o->augment.mixup,
-                              (double)o->keep_norms, (double)o->seed};
+    const double numbers[] = {(double)o->batch,
+                              o->epochs,
+                              (double)o->optimizer,
+                              o->rate,
+                              o->momentum,
+                              (double)o->nesterov,
+                              o->beta1,
+                              o->beta2,
+                              o->epsilon,
+                              o->weight_decay,
+                              o->clip,
+                              (double)o->schedule,
+                              o->rate_end,
+                              o->warmup,
+                              o->step_factor,
+                              o->label_smoothing,
+                              o->alpha,
+                              o->temperature,
+                              (double)o->augment.crop,
+                              (double)o->augment.flip,
+                              (double)o->augment.colour,
+                              (double)o->augment.mixup,
+                              (double)o->keep_norms,
+                              (double)o->seed};
     uint64_t h = ledge__hash64(numbers, sizeof numbers, 0);
     h = ledge__hash64(o->step_epochs, o->n_step_epochs * sizeof(double), h);
     for (size_t i = 0; i < t->n_params; i++) {
@@ -53,9 +70,14 @@ static uint64_t identity(const Trainer *t)
 static LedgeStatus write_all(const Trainer *t, const float *floats, LedgeOutFile *f,
                              LedgeError *err)
 {
-    Header h = {.version = 1, .identity = identity(t), .steps = t->place.steps,
-                .updates = t->place.updates, .loss = t->place.loss, .seen = t->place.seen,
-                .right = t->place.right, .labelled = t->place.labelled,
+    Header h = {.version = 1,
+                .identity = identity(t),
+                .steps = t->place.steps,
+                .updates = t->place.updates,
+                .loss = t->place.loss,
+                .seen = t->place.seen,
+                .right = t->place.right,
+                .labelled = t->place.labelled,
                 .floats = t->state_floats};
     const size_t bytes = t->state_floats * sizeof(float);
     memcpy(h.magic, magic, sizeof magic);
@@ -133,10 +155,10 @@ LedgeStatus ledge__trainer_load(LedgeTrainer *t, const char *path, LedgeError *e
     const size_t n = bytes ? fread(bytes, 1, most + 1, f) : 0;
     const bool failed = ferror(f) != 0;
     fclose(f);
-    const LedgeStatus s = !bytes   ? ledge__no_memory(err)
-                          : failed ? ledge__fail(err, LEDGE_ERROR_IO, path,
-                                                 "the checkpoint cannot be read")
-                                   : ledge__train_parse(t, bytes, n, path, err);
+    const LedgeStatus s =
+        !bytes   ? ledge__no_memory(err)
+        : failed ? ledge__fail(err, LEDGE_ERROR_IO, path, "the checkpoint cannot be read")
+                 : ledge__train_parse(t, bytes, n, path, err);
     ledge__free(t->allocator, bytes);
     return s;
 }

@@ -27,17 +27,18 @@ typedef struct TrainValue {
     int64_t dims[LEDGE_MAX_RANK]; /* in ONNX's order */
     size_t count;
     bool nhwc;
-    bool fixed;      /* a constant: not planned, `data` is its own */
+    bool fixed; /* a constant: not planned, `data` is its own */
     bool needs_grad;
-    bool decays;     /* a parameter that weight decay pulls on */
-    bool buffer;     /* running statistics: saved, not trained */
-    bool kept;       /* must survive: features, scores */
+    bool decays; /* a parameter that weight decay pulls on */
+    bool buffer; /* running statistics: saved, not trained */
+    bool kept;   /* must survive: features, scores */
     float *data, *grad;
-    uint8_t *mask;   /* of pruned weights */
+    uint8_t *mask; /* of pruned weights */
+    float *least;  /* lower bounds of learned scales, or NULL */
     struct TrainStep *producer;
-    size_t last;     /* planning: time of the last read */
+    size_t last;                 /* planning: time of the last read */
     size_t data_slot, grad_slot; /* SIZE_MAX: none */
-    bool grad_begun; /* planning: some step has contributed already */
+    bool grad_begun;             /* planning: some step has contributed already */
 } TrainValue;
 
 typedef struct TrainStep TrainStep;
@@ -45,12 +46,12 @@ typedef struct LedgeTrainer Trainer;
 typedef struct TrainBuild TrainBuild;
 
 enum {
-    TRAIN_BACK_X0 = 1,  /* backward reads the first input … */
-    TRAIN_BACK_X1 = 2,  /* … the others */
-    TRAIN_BACK_Y = 4,   /* … the output */
-    TRAIN_INPLACE = 8,  /* the output may take the first input's place */
-    TRAIN_STEAL = 16,   /* backward may turn the output's gradient into that of input `steal` */
-    TRAIN_SPOIL = 32    /* backward changes the output's gradient */
+    TRAIN_BACK_X0 = 1, /* backward reads the first input … */
+    TRAIN_BACK_X1 = 2, /* … the others */
+    TRAIN_BACK_Y = 4,  /* … the output */
+    TRAIN_INPLACE = 8, /* the output may take the first input's place */
+    TRAIN_STEAL = 16,  /* backward may turn the output's gradient into that of input `steal` */
+    TRAIN_SPOIL = 32   /* backward changes the output's gradient */
 };
 
 typedef struct TrainOp {
@@ -69,14 +70,14 @@ struct TrainStep {
     uint32_t n_in;
     TrainValue *out;
     unsigned flags;
-    uint32_t steal;    /* which input may take over the output's gradient */
-    bool stolen;       /* planned: it does */
-    bool *first;       /* per input: this step is the first to write its gradient */
-    bool dead;         /* taken in by a later step */
-    bool backward;     /* planned: it has a gradient to pass on */
+    uint32_t steal; /* which input may take over the output's gradient */
+    bool stolen;    /* planned: it does */
+    bool *first;    /* per input: this step is the first to write its gradient */
+    bool dead;      /* taken in by a later step */
+    bool backward;  /* planned: it has a gradient to pass on */
     size_t time;
-    size_t scratch;    /* bytes while it runs, shared by all steps */
-    void *state;       /* the operator's own, in the arena */
+    size_t scratch; /* bytes while it runs, shared by all steps */
+    void *state;    /* the operator's own, in the arena */
 };
 
 typedef struct TrainSlot { /* a planned stretch of memory */
@@ -84,6 +85,8 @@ typedef struct TrainSlot { /* a planned stretch of memory */
 } TrainSlot;
 
 typedef struct TrainTeacher TrainTeacher;
+typedef struct TrainFake TrainFake;
+typedef struct TrainFrozen TrainFrozen;
 
 /* How far training is; goes into checkpoints. */
 typedef struct TrainPlace {
@@ -113,30 +116,34 @@ struct LedgeTrainer {
     size_t n_params;
     TrainSlot *slots;
     size_t n_slots;
-    char *memory;        /* of all slots */
+    char *memory; /* of all slots */
     size_t memory_bytes;
     char *scratch;
     size_t scratch_bytes;
-    bool training;       /* batch statistics */
-    bool learning;       /* running statistics move */
-    size_t used;         /* samples of the batch at hand that are real */
+    bool training; /* batch statistics */
+    bool learning; /* running statistics move */
+    size_t used;   /* samples of the batch at hand that are real */
 
     float **moment1, **moment2; /* per parameter */
     size_t steps_per_epoch;
 
-    float *pixels;       /* the batch before it is normalised: [batch][h][w][c] */
+    float *pixels; /* the batch before it is normalised: [batch][h][w][c] */
     int32_t *label_a, *label_b;
-    float *mix;          /* per sample: weight of label_a */
+    float *mix; /* per sample: weight of label_a */
     double *loss_room, *sample_losses;
     uint8_t *sample_right;
     uint32_t *eval_order;
     TrainValue **features;
+    TrainFake *fakes; /* o.n_fakes of them */
+    bool rounded;     /* rounded weights stand in for the whole ones */
+    TrainFrozen *frozen; /* NULL: all is trained */
+    size_t pixel_floats; /* of t->pixels */
     TrainTeacher *teacher;
     const float *taught; /* its scores for the batch at hand, [batch][classes]; NULL: none */
     TrainPlace place;
-    float *good;         /* parameters and moments of the last good epoch … */
+    float *good;           /* parameters and moments of the last good epoch … */
     TrainPlace good_place; /* … and where it ended */
-    size_t state_floats; /* of all parameters and moments */
+    size_t state_floats;   /* of all parameters and moments */
 };
 
 /* ---- building (train_build.c) ---- */
@@ -144,14 +151,15 @@ struct LedgeTrainer {
 struct TrainBuild {
     Trainer *t;
     LedgeError *err;
-    TrainValue **by_id; /* per LedgeValue.id */
+    TrainValue **by_id;    /* per LedgeValue.id */
     const LedgeNode *node; /* at hand */
 };
 
 /* A new value of these dims, or NULL. */
 TrainValue *ledge__train_value(TrainBuild *b, const char *name, int32_t rank, const int64_t *dims,
                                bool nhwc);
-/* A step that makes `out` of `n` inputs, appended; `state_bytes` of zeroed state. NULL: no memory. */
+/* A step that makes `out` of `n` inputs, appended; `state_bytes` of zeroed state. NULL: no memory.
+ */
 TrainStep *ledge__train_step(TrainBuild *b, const TrainOp *op, TrainValue *const *in, uint32_t n,
                              TrainValue *out, size_t state_bytes);
 /* The node's i-th input as a float value; NULL: omitted, or (err set, status) wrong. */
@@ -196,6 +204,17 @@ typedef struct TrainWindow {
 } TrainWindow;
 LedgeStatus ledge__train_window(TrainBuild *b, const int64_t in[2], TrainWindow *w);
 
+/* ---- fake quantization (train_fake.c) ---- */
+
+LedgeStatus ledge__train_fake_begin(TrainBuild *b);
+/* Puts the step in where the value is to be rounded; its readers come later. */
+LedgeStatus ledge__train_fake_value(TrainBuild *b, const LedgeValue *value);
+LedgeStatus ledge__train_fake_weights(TrainBuild *b); /* when all nodes are built */
+/* Forward begins with rounded weights; backward, or whoever calls forward alone, puts the whole
+ * ones back, with `gradients` those of whole weights and scales from the rounded ones'. */
+void ledge__train_round_weights(Trainer *t);
+void ledge__train_restore_weights(Trainer *t, bool gradients);
+
 /* ---- planning (train_plan.c) ---- */
 
 LedgeStatus ledge__train_plan(Trainer *t, LedgeError *err);
@@ -223,11 +242,11 @@ void ledge__train_copy(float *to, const LedgeValue *from, size_t count);
 typedef struct TrainLinear {
     LedgeConvShape s;
     LedgeConvPlan forward, back; /* back: of the gradient, dilated where strides are above 1 */
-    size_t bh, bw;       /* size of the dilated gradient; 0: the gradient serves as it is */
-    size_t bt, bl;       /* rows and columns cut off above and to the left of it */
-    size_t hq, wq;       /* size of a phase plane of the input */
+    size_t bh, bw;               /* size of the dilated gradient; 0: the gradient serves as it is */
+    size_t bt, bl;               /* rows and columns cut off above and to the left of it */
+    size_t hq, wq;               /* size of a phase plane of the input */
     size_t at_packed, at_bias, at_zeros, at_turned, at_dilated, at_run; /* in scratch */
-    size_t chunk_bytes;  /* of the weights' gradient */
+    size_t chunk_bytes; /* of the weights' gradient */
     size_t scratch;
     bool wants_dx;
 } TrainLinear;
@@ -281,6 +300,18 @@ const uint8_t *ledge__train_data_pixels(const LedgeTrainData *d, size_t index);
 LedgeStatus ledge__train_teach(Trainer *t, LedgeError *err); /* on t->pixels */
 const float *ledge__train_taught_feature(const Trainer *t, size_t i);
 void ledge__train_teacher_free(Trainer *t);
+/* n pictures of pixel values [h][w][c] as a model of these pixels takes them. */
+void ledge__train_prepare(const LedgePixels *px, size_t h, size_t w, size_t c, const float *pixels,
+                          size_t n, float *to);
+
+/* ---- the frozen part (train_frozen.c) ---- */
+
+LedgeStatus ledge__train_freeze(Trainer *t, LedgeError *err);
+size_t ledge__train_frozen_floats(const Trainer *t); /* pixels that a batch has */
+/* From t->pixels to the trainer's input. */
+LedgeStatus ledge__train_run_frozen(Trainer *t, const LedgePixels *px, size_t h, size_t w, size_t c,
+                                    LedgeError *err);
+void ledge__train_frozen_free(Trainer *t);
 
 /* splitmix64, one stream a purpose. */
 static inline uint64_t ledge__train_random(uint64_t *state)

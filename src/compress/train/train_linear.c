@@ -10,7 +10,7 @@
 
 #include "compress/train/train_internal.h"
 
-enum { FLAT_ROWS = 1024, NEAR_FLOATS = 6144 };
+enum { FLAT_ROWS = 1024, NEAR_FLOATS = 6144, BLOCK = 16 };
 
 /* Appends `bytes` to a layout; false on overflow. */
 static bool take(size_t *total, size_t bytes, size_t *at)
@@ -79,6 +79,13 @@ static bool is_depthwise(const LedgeConvShape *s)
     return s->group == s->c && s->m == s->c;
 }
 
+/* Pieces that the batch is summed in: few where a piece would be next to nothing. */
+static size_t chunk_count(const LedgeConvShape *s)
+{
+    const size_t n = is_flat(s) ? s->n * s->h * s->w / 64 + 1 : s->n;
+    return n < TRAIN_CHUNKS ? n : TRAIN_CHUNKS;
+}
+
 /* Floats of planes and of packed gradient that one thread needs for the weights' gradient. */
 static size_t plane_floats(const TrainLinear *l)
 {
@@ -106,10 +113,9 @@ static bool plan_scratch(const Trainer *t, TrainLinear *l)
     const size_t threads = (size_t)ledge__pool_threads(t->pool);
     if (!lay_out_conv(&l->forward, &unused, &forward))
         return false;
-    if (l->wants_dx &&
-        (!lay_out_conv(&l->back, &unused, &back) ||
-         !take_floats(&back, weight_count(s), &l->at_turned) ||
-         !take_floats(&back, s->n * l->bh * l->bw * s->m, &l->at_dilated)))
+    if (l->wants_dx && (!lay_out_conv(&l->back, &unused, &back) ||
+                        !take_floats(&back, weight_count(s), &l->at_turned) ||
+                        !take_floats(&back, s->n * l->bh * l->bw * s->m, &l->at_dilated)))
         return false;
     l->chunk_bytes = ledge__round_up(weight_count(s) * sizeof(float), LEDGE_ALIGN);
     const size_t piece = plane_floats(l) + panel_floats(t, l) + 2 * LEDGE_ALIGN;
@@ -127,8 +133,8 @@ static bool sizes_fit(const LedgeConvShape *s)
 {
     const double x = (double)s->n * (double)(s->h + 2 * s->pt + s->kh * s->dh) *
                      (double)(s->w + 2 * s->pl + s->kw * s->dw) * (double)s->c;
-    const double y = (double)s->n * (double)s->oh * (double)s->ow * (double)s->sh *
-                     (double)s->sw * (double)s->m;
+    const double y =
+        (double)s->n * (double)s->oh * (double)s->ow * (double)s->sh * (double)s->sw * (double)s->m;
     const double w = (double)s->m * (double)s->c * (double)s->kh * (double)s->kw;
     return x < 1e11 && y < 1e11 && w < 1e11;
 }
@@ -161,8 +167,13 @@ static void run_conv(Trainer *t, const LedgeConvPlan *p, const float *x, const f
     ledge__conv_f32_pack(p, w, NULL, packed);
     ledge__conv_f32_pack_bias(p, bias, packed_bias);
     memset(zeros, 0, p->zeros_floats * sizeof(float));
-    const LedgeConvArgs a = {.x = x, .packed = packed, .bias = packed_bias, .zeros = zeros,
-                             .r = accumulate ? y : NULL, .ldr = p->s.ldc, .y = y,
+    const LedgeConvArgs a = {.x = x,
+                             .packed = packed,
+                             .bias = packed_bias,
+                             .zeros = zeros,
+                             .r = accumulate ? y : NULL,
+                             .ldr = p->s.ldc,
+                             .y = y,
                              .act = {LEDGE_ACT_CLAMP, -INFINITY, INFINITY, 0, 0},
                              .scratch = t->scratch + at.at_run};
     ledge__conv_f32_run(p, &a, t->pool);
@@ -174,18 +185,37 @@ void ledge__train_linear_forward(Trainer *t, const TrainLinear *l, const float *
     run_conv(t, &l->forward, x, w, bias, y, false);
 }
 
-/* Filters turned by half a circle, inputs and outputs exchanged. */
-static void turn_weights(const LedgeConvShape *s, const float *w, float *to)
+typedef struct TurnArg {
+    const Trainer *t;
+    const LedgeConvShape *s;
+    const float *w;
+    float *to;
+} TurnArg;
+
+/* Filters turned by half a circle, inputs and outputs exchanged; items are input channels. */
+static void turn_channels(void *arg, size_t begin, size_t end, int thread)
 {
+    const TurnArg *a = arg;
+    const LedgeConvShape *s = a->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group, taps = s->kh * s->kw;
-    for (size_t g = 0; g < s->group; g++)
-        for (size_t m = 0; m < mg; m++)
-            for (size_t c = 0; c < cg; c++) {
-                const float *from = w + ((g * mg + m) * cg + c) * taps;
-                float *at = to + ((g * cg + c) * mg + m) * taps;
+    (void)thread;
+    for (size_t m0 = 0; m0 < mg; m0 += BLOCK)
+        for (size_t i = begin; i < end; i++)
+            for (size_t m = m0; m < mg && m < m0 + BLOCK; m++) {
+                const float *from = a->w + ((i / cg * mg + m) * cg + i % cg) * taps;
+                float *to = a->to + (i * mg + m) * taps;
                 for (size_t k = 0; k < taps; k++)
-                    at[k] = from[taps - 1 - k];
+                    to[k] = from[taps - 1 - k];
             }
+}
+
+static void turn_weights(Trainer *t, const LedgeConvShape *s, const float *w, float *to)
+{
+    TurnArg a = {t, s, w, to};
+    if (s->kh * s->kw == 1 && s->group == 1)
+        ledge__vec_transpose(t->runner, w, to, 1, s->m, s->c, sizeof(float));
+    else
+        ledge__pool_run(t->pool, s->c, BLOCK, turn_channels, &a);
 }
 
 typedef struct DilateArg {
@@ -218,7 +248,7 @@ void ledge__train_linear_dx(Trainer *t, const TrainLinear *l, const float *dy, c
                             float *dx, bool accumulate)
 {
     float *turned = (float *)(void *)(t->scratch + l->at_turned);
-    turn_weights(&l->s, w, turned);
+    turn_weights(t, &l->s, w, turned);
     if (l->bh) {
         DilateArg a = {l, dy, (float *)(void *)(t->scratch + l->at_dilated)};
         ledge__pool_run(t->pool, l->s.n * l->bh, 64, dilate, &a);
@@ -238,9 +268,9 @@ typedef struct WeightArg {
     size_t room_floats;
 } WeightArg;
 
-static size_t chunk_start(size_t n, size_t i)
+static size_t part(size_t n, size_t i, size_t parts)
 {
-    return n / TRAIN_CHUNKS * i + (n % TRAIN_CHUNKS * i) / TRAIN_CHUNKS;
+    return n / parts * i + n % parts * i / parts;
 }
 
 /* Columns of `rows` rows of the gradient into panels of whole vectors; `pitch` rows from one to
@@ -262,8 +292,8 @@ static void pack_gradient(const LedgePanels *p, const float *dy, size_t ld, size
 }
 
 /* sums[row][n] += A × B over `depth` of K; row r of A begins at rows(r). */
-static void multiply(const WeightArg *a, const LedgePanels *p, const float *planes,
-                     size_t plane, const float *b, size_t depth, size_t kc, float *sums)
+static void multiply(const WeightArg *a, const LedgePanels *p, const float *planes, size_t plane,
+                     const float *b, size_t depth, size_t kc, float *sums)
 {
     const LedgeConvShape *s = &a->l->s;
     const size_t cg = s->c / s->group, n_rows = s->kh * s->kw * cg, lanes = p->k->lanes;
@@ -273,9 +303,13 @@ static void multiply(const WeightArg *a, const LedgePanels *p, const float *plan
         const uint32_t nv = ledge__panel_nv(p, i), mr = p->k->mr[nv - 1];
         const size_t step = NEAR_FLOATS / width;
         for (size_t k0 = 0; k0 < kc; k0 += step) {
-            LedgeGemmTile tile = {.taps = 1, .kc = kc - k0 < step ? kc - k0 : step,
-                                  .b = b + c0 * depth + k0 * width, .ldc = p->n, .lo = -INFINITY,
-                                  .hi = INFINITY, .nv = nv,
+            LedgeGemmTile tile = {.taps = 1,
+                                  .kc = kc - k0 < step ? kc - k0 : step,
+                                  .b = b + c0 * depth + k0 * width,
+                                  .ldc = p->n,
+                                  .lo = -INFINITY,
+                                  .hi = INFINITY,
+                                  .nv = nv,
                                   .n = (uint32_t)(p->n - c0 < width ? p->n - c0 : width)};
             const float *at[LEDGE_GEMM_MR_MAX];
             tile.a = at;
@@ -313,8 +347,7 @@ static void make_planes(const WeightArg *a, const float *image, float *planes)
                 if (y < s->h && cols)
                     a->t->vec->transpose_32(
                         (const uint32_t *)(const void *)(image + (y * s->w + x0) * s->c),
-                        s->sw * s->c, (uint32_t *)(void *)(plane + i * wq + j0), hq * wq, cols,
-                        cg);
+                        s->sw * s->c, (uint32_t *)(void *)(plane + i * wq + j0), hq * wq, cols, cg);
             }
         }
 }
@@ -329,8 +362,8 @@ static void chunk_of_images(const WeightArg *a, size_t chunk, float *sums, float
     ledge__panels_init(&p, a->t->k, mg, depth);
     memset(planes, 0, plane_floats(a->l) * sizeof(float));
     memset(panels, 0, panel_floats(a->t, a->l) * sizeof(float));
-    const size_t end = chunk_start(s->n, chunk + 1);
-    for (size_t n = chunk_start(s->n, chunk); n < end; n++)
+    const size_t end = part(s->n, chunk + 1, chunk_count(s));
+    for (size_t n = part(s->n, chunk, chunk_count(s)); n < end; n++)
         for (size_t g = 0; g < s->group; g++) {
             const float *dy = a->dy + n * s->oh * s->ow * s->m + g * mg;
             make_planes(a, a->x + n * s->h * s->w * s->c + g * cg, planes);
@@ -349,13 +382,12 @@ static void chunk_of_rows(const WeightArg *a, size_t chunk, float *sums, float *
     const size_t cg = s->c / s->group, mg = s->m / s->group, total = s->n * s->h * s->w;
     LedgePanels p;
     ledge__panels_init(&p, a->t->k, mg, FLAT_ROWS);
-    const size_t end = chunk_start(total, chunk + 1);
-    for (size_t r = chunk_start(total, chunk); r < end; r += FLAT_ROWS) {
+    const size_t end = part(total, chunk + 1, chunk_count(s));
+    for (size_t r = part(total, chunk, chunk_count(s)); r < end; r += FLAT_ROWS) {
         const size_t rows = end - r < FLAT_ROWS ? end - r : FLAT_ROWS;
         for (size_t g = 0; g < s->group; g++) {
-            a->t->vec->transpose_32(
-                (const uint32_t *)(const void *)(a->x + r * s->c + g * cg), s->c,
-                (uint32_t *)(void *)planes, FLAT_ROWS, rows, cg);
+            a->t->vec->transpose_32((const uint32_t *)(const void *)(a->x + r * s->c + g * cg),
+                                    s->c, (uint32_t *)(void *)planes, FLAT_ROWS, rows, cg);
             pack_gradient(&p, a->dy + r * s->m + g * mg, s->m, rows, 0, FLAT_ROWS, panels);
             multiply(a, &p, planes, FLAT_ROWS, panels, FLAT_ROWS, rows, sums + g * cg * mg);
         }
@@ -365,8 +397,8 @@ static void chunk_of_rows(const WeightArg *a, size_t chunk, float *sums, float *
 static void chunk_of_depthwise(const WeightArg *a, size_t chunk, float *sums)
 {
     const LedgeConvShape *s = &a->l->s;
-    const size_t end = chunk_start(s->n, chunk + 1);
-    for (size_t n = chunk_start(s->n, chunk); n < end; n++)
+    const size_t end = part(s->n, chunk + 1, chunk_count(s));
+    for (size_t n = part(s->n, chunk, chunk_count(s)); n < end; n++)
         for (size_t oy = 0; oy < s->oh; oy++)
             for (size_t tap = 0; tap < s->kh * s->kw; tap++) {
                 const size_t y = oy * s->sh + tap / s->kw * s->dh - s->pt;
@@ -378,8 +410,10 @@ static void chunk_of_depthwise(const WeightArg *a, size_t chunk, float *sums)
                 const size_t most = (s->w - x + s->sw - 1) / s->sw;
                 const TrainDw d = {.g = a->dy + ((n * s->oh + oy) * s->ow + x0) * s->c,
                                    .x = a->x + ((n * s->h + y) * s->w + x) * s->c,
-                                   .n = most < s->ow - x0 ? most : s->ow - x0, .c = s->c,
-                                   .step_g = s->c, .step_x = s->sw * s->c,
+                                   .n = most < s->ow - x0 ? most : s->ow - x0,
+                                   .c = s->c,
+                                   .step_g = s->c,
+                                   .step_x = s->sw * s->c,
                                    .w = sums + tap * s->c};
                 a->t->tv->dw(&d);
             }
@@ -403,22 +437,40 @@ static void weight_chunks(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
-/* Chunks' sums, laid out [group][tap][c / group][m / group], into the weights' own order. */
-static void add_chunks(const TrainLinear *l, const float *chunks, float *dw)
+typedef struct GatherArg {
+    const Trainer *t;
+    const TrainLinear *l;
+    float *chunks, *dw;
+} GatherArg;
+
+/* All chunks into the first one. */
+static void join_chunks(void *arg, size_t begin, size_t end, int thread)
 {
-    const LedgeConvShape *s = &l->s;
+    const GatherArg *a = arg;
+    const size_t step = a->l->chunk_bytes / sizeof(float);
+    (void)thread;
+    for (size_t i = 1; i < chunk_count(&a->l->s); i++)
+        a->t->tv->add(a->chunks + i * step + begin, a->chunks + begin, end - begin);
+}
+
+/* Output channels' sums, laid out [group][tap][c / group][m / group], into the weights' own order,
+ * by blocks that stay in cache on both sides. */
+static void gather_channels(void *arg, size_t begin, size_t end, int thread)
+{
+    const GatherArg *a = arg;
+    const LedgeConvShape *s = &a->l->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group, taps = s->kh * s->kw;
-    const size_t step = l->chunk_bytes / sizeof(float);
-    for (size_t m = 0; m < s->m; m++)
-        for (size_t c = 0; c < cg; c++)
-            for (size_t k = 0; k < taps; k++) {
-                const size_t at = is_depthwise(s) ? k * s->c + m
-                                                  : ((m / mg * taps + k) * cg + c) * mg + m % mg;
-                float sum = 0;
-                for (size_t i = 0; i < TRAIN_CHUNKS; i++)
-                    sum += chunks[i * step + at];
-                dw[(m * cg + c) * taps + k] += sum;
-            }
+    (void)thread;
+    for (size_t m0 = begin; m0 < end; m0 += BLOCK)
+        for (size_t c0 = 0; c0 < cg; c0 += BLOCK)
+            for (size_t m = m0; m < end && m < m0 + BLOCK; m++)
+                for (size_t c = c0; c < cg && c < c0 + BLOCK; c++)
+                    for (size_t k = 0; k < taps; k++) {
+                        const size_t at = is_depthwise(s)
+                                              ? k * s->c + m
+                                              : ((m / mg * taps + k) * cg + c) * mg + m % mg;
+                        a->dw[(m * cg + c) * taps + k] += a->chunks[at];
+                    }
 }
 
 void ledge__train_linear_dw(Trainer *t, const TrainLinear *l, const float *x, const float *dy,
@@ -428,8 +480,10 @@ void ledge__train_linear_dw(Trainer *t, const TrainLinear *l, const float *x, co
     const size_t piece = plane_floats(l) + panel_floats(t, l) + 2 * LEDGE_ALIGN;
     a.room_floats = ledge__round_up(piece, LEDGE_ALIGN);
     a.room = a.chunks + TRAIN_CHUNKS * l->chunk_bytes / sizeof(float);
-    ledge__pool_run(t->pool, TRAIN_CHUNKS, 1, weight_chunks, &a);
-    add_chunks(l, a.chunks, dw);
+    ledge__pool_run(t->pool, chunk_count(&l->s), 1, weight_chunks, &a);
+    GatherArg g = {t, l, a.chunks, dw};
+    ledge__pool_run(t->pool, weight_count(&l->s), 16384, join_chunks, &g);
+    ledge__pool_run(t->pool, l->s.m, 4 * BLOCK, gather_channels, &g);
 }
 
 /* ---- sums of columns ---- */
@@ -446,7 +500,8 @@ static void sum_chunks(void *arg, size_t begin, size_t end, int thread)
     const SumsArg *a = arg;
     (void)thread;
     for (size_t i = begin; i < end; i++) {
-        const size_t first = chunk_start(a->rows, i), rows = chunk_start(a->rows, i + 1) - first;
+        const size_t first = part(a->rows, i, TRAIN_CHUNKS);
+        const size_t rows = part(a->rows, i + 1, TRAIN_CHUNKS) - first;
         double *to = a->sums + i * a->c;
         memset(to, 0, a->c * sizeof *to);
         a->t->tv->sums(a->x + first * a->c, rows, a->c, NULL, to, NULL);

@@ -50,6 +50,7 @@ static LedgeStatus went_wrong(Trainer *t, LedgeError *err)
 {
     const char *kind, *where;
     t->learning = false;
+    ledge__train_restore_weights(t, false);
     where = find_trouble(t, &kind);
     const uint64_t step = t->place.steps;
     ledge__train_state(t, t->good, true);
@@ -138,8 +139,8 @@ static LedgeStatus cancelled(LedgeError *err)
     return ledge__fail(err, LEDGE_ERROR_CANCELLED, "", "training was interrupted");
 }
 
-static LedgeStatus run_epoch(Trainer *t, const LedgeTrainData *data, const Run *r,
-                             uint32_t *order, LedgeError *err)
+static LedgeStatus run_epoch(Trainer *t, const LedgeTrainData *data, const Run *r, uint32_t *order,
+                             LedgeError *err)
 {
     const size_t epoch = (size_t)(t->place.steps / t->steps_per_epoch);
     size_t step = (size_t)(t->place.steps % t->steps_per_epoch);
@@ -198,6 +199,7 @@ LedgeStatus ledge__trainer_evaluate(LedgeTrainer *t, const LedgeTrainData *data,
         if (s)
             break;
         ledge__train_forward(t);
+        ledge__train_restore_weights(t, false);
         t->o.label_smoothing = 0;
         score.loss += ledge__train_loss(t, false, &right, &labelled) * (double)used;
         t->o.label_smoothing = smoothing;

@@ -35,8 +35,8 @@ static double label_loss(const Trainer *t, size_t i, const float *z, size_t n, d
     const double b = (1 - (double)t->mix[i]) * (1 - t->o.label_smoothing);
     double loss = 0;
     for (size_t j = 0; j < n; j++) {
-        const double target = smooth + ((int32_t)j == t->label_a[i] ? a : 0) +
-                              ((int32_t)j == t->label_b[i] ? b : 0);
+        const double target =
+            smooth + ((int32_t)j == t->label_a[i] ? a : 0) + ((int32_t)j == t->label_b[i] ? b : 0);
         loss += target > 0 ? target * (log_sum - (double)z[j]) : 0;
         g[j] += weight * (p[j] - target);
     }
@@ -51,8 +51,8 @@ static double teacher_loss(const Trainer *t, const float *z, const float *taught
     const double log_p = soften(z, n, temperature, p);
     const double log_q = soften(taught, n, temperature, q);
     for (size_t j = 0; j < n; j++) {
-        loss += q[j] * ((double)taught[j] / temperature - log_q - (double)z[j] / temperature +
-                        log_p);
+        loss +=
+            q[j] * ((double)taught[j] / temperature - log_q - (double)z[j] / temperature + log_p);
         g[j] += weight * temperature * (p[j] - q[j]);
     }
     return weight * temperature * temperature * loss;
@@ -117,8 +117,11 @@ static void feature_samples(void *arg, size_t begin, size_t end, int thread)
 static double feature_loss(Trainer *t, size_t i, bool grad)
 {
     const TrainValue *v = t->features[i];
-    FeatureArg a = {.t = t, .v = v, .taught = ledge__train_taught_feature(t, i),
-                    .sums = t->sample_losses, .grad = grad};
+    FeatureArg a = {.t = t,
+                    .v = v,
+                    .taught = ledge__train_taught_feature(t, i),
+                    .sums = t->sample_losses,
+                    .grad = grad};
     const size_t n = v->count / (size_t)v->dims[0];
     double sum = 0;
     if (!a.taught)
@@ -132,8 +135,11 @@ static double feature_loss(Trainer *t, size_t i, bool grad)
 
 double ledge__train_loss(Trainer *t, bool grad, size_t *right, size_t *labelled)
 {
-    LossArg a = {.t = t, .taught = t->training ? t->taught : NULL, .grad = grad,
-                 .losses = t->sample_losses, .right = t->sample_right};
+    LossArg a = {.t = t,
+                 .taught = t->training ? t->taught : NULL,
+                 .grad = grad,
+                 .losses = t->sample_losses,
+                 .right = t->sample_right};
     double loss = 0;
     *right = *labelled = 0;
     for (size_t i = 0; grad && i < t->o.n_features; i++) /* one may be the scores themselves */

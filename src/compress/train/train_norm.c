@@ -74,8 +74,10 @@ static void spread(const TrainNormState *n, float *a)
 
 static void batch_statistics(Trainer *t, TrainStep *s, TrainNormState *n)
 {
-    NormArg a = {.t = t, .n = n, .job = {.rows = n->rows, .c = n->c * n->repeat,
-                                         .x = s->in[0]->data}, .pivot = n->pivot};
+    NormArg a = {.t = t,
+                 .n = n,
+                 .job = {.rows = n->rows, .c = n->c * n->repeat, .x = s->in[0]->data},
+                 .pivot = n->pivot};
     const double count = (double)(n->rows * n->repeat);
     memcpy(n->pivot, s->in[0]->data, n->c * sizeof(float));
     spread(n, n->pivot);
@@ -140,9 +142,15 @@ static void forward(Trainer *t, TrainStep *s)
     }
     spread(n, n->a);
     spread(n, n->b);
-    a.job = (TrainNorm){.rows = n->rows, .c = n->c * n->repeat, .x = s->in[0]->data,
-                        .y = s->out->data, .r = n->residual ? s->in[5]->data : NULL, .a = n->a,
-                        .b = n->b, .lo = n->lo, .hi = n->hi};
+    a.job = (TrainNorm){.rows = n->rows,
+                        .c = n->c * n->repeat,
+                        .x = s->in[0]->data,
+                        .y = s->out->data,
+                        .r = n->residual ? s->in[5]->data : NULL,
+                        .a = n->a,
+                        .b = n->b,
+                        .lo = n->lo,
+                        .hi = n->hi};
     ledge__pool_run(t->pool, n->rows, grain(n), apply, &a);
 }
 
@@ -174,8 +182,12 @@ static void backward(Trainer *t, TrainStep *s)
     NormArg a = {.t = t, .n = n, .pivot = n->mean};
     bool accumulate;
     spread(n, n->mean);
-    a.job = (TrainNorm){.rows = n->rows, .c = n->c * n->repeat, .x = s->in[0]->data,
-                        .y = s->out->grad, .lo = n->lo, .hi = n->hi,
+    a.job = (TrainNorm){.rows = n->rows,
+                        .c = n->c * n->repeat,
+                        .x = s->in[0]->data,
+                        .y = s->out->grad,
+                        .lo = n->lo,
+                        .hi = n->hi,
                         .out = n->lo > -INFINITY || n->hi < INFINITY ? s->out->data : NULL};
     ledge__pool_run(t->pool, TRAIN_CHUNKS, 1, sum_chunks, &a);
     coefficients(t, s, n);

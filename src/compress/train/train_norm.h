@@ -7,8 +7,8 @@
 typedef struct TrainNormState {
     size_t rows, c, repeat; /* rows of `repeat` pixels of c channels */
     float epsilon, momentum;
-    float lo, hi;           /* the clamp taken in */
-    bool residual;          /* input 5 is added before the clamp */
+    float lo, hi;                              /* the clamp taken in */
+    bool residual;                             /* input 5 is added before the clamp */
     float *pivot, *mean, *inv, *a, *b, *shift; /* c * repeat each */
     double *sums;
 } TrainNormState;

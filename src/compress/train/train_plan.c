@@ -199,6 +199,7 @@ LedgeStatus ledge__train_plan(Trainer *t, LedgeError *err)
 
 void ledge__train_forward(Trainer *t)
 {
+    ledge__train_round_weights(t);
     for (size_t i = 0; i < t->n_steps; i++)
         t->steps[i]->op->forward(t, t->steps[i]);
 }
@@ -211,4 +212,5 @@ void ledge__train_backward(Trainer *t)
     for (size_t i = t->n_steps; i-- > 0;)
         if (t->steps[i]->backward)
             t->steps[i]->op->backward(t, t->steps[i]);
+    ledge__train_restore_weights(t, true);
 }

@@ -133,7 +133,7 @@ static float slope(const Map *m, float x, float y)
         return x < 0 ? m->a : 1;
     case LEDGE_U_ERF:
         return 1.1283791671f * expf(-x * x); /* 2 / sqrt(pi) */
-    case LEDGE_U_GELU: /* Φ(x) + x φ(x) */
+    case LEDGE_U_GELU:                       /* Φ(x) + x φ(x) */
         return 0.5f * (1 + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-x * x / 2);
     case LEDGE_U_GELU_TANH: {
         const float u = 0.79788456f * (x + 0.044715f * x * x * x), th = tanhf(u);
@@ -173,10 +173,13 @@ LedgeStatus ledge__train_map(TrainBuild *b)
         const char *op_type;
         LedgeMap kind;
         float alpha, beta;
-    } kinds[] = {{"Sigmoid", LEDGE_U_SIGMOID, 0, 0},     {"Tanh", LEDGE_U_TANH, 0, 0},
-                 {"HardSwish", LEDGE_U_HARD_SWISH, 0, 0}, {"Erf", LEDGE_U_ERF, 0, 0},
+    } kinds[] = {{"Sigmoid", LEDGE_U_SIGMOID, 0, 0},
+                 {"Tanh", LEDGE_U_TANH, 0, 0},
+                 {"HardSwish", LEDGE_U_HARD_SWISH, 0, 0},
+                 {"Erf", LEDGE_U_ERF, 0, 0},
                  {"HardSigmoid", LEDGE_U_HARD_SIGMOID, 0.2f, 0.5f},
-                 {"LeakyRelu", LEDGE_U_LEAKY_RELU, 0.01f, 0}, {"Gelu", LEDGE_U_GELU, 0, 0}};
+                 {"LeakyRelu", LEDGE_U_LEAKY_RELU, 0.01f, 0},
+                 {"Gelu", LEDGE_U_GELU, 0, 0}};
     TrainValue *x, *y;
     size_t i = 0;
     LEDGE_TRY(ledge__train_in(b, 0, &x));
@@ -201,8 +204,8 @@ typedef enum PairKind { PAIR_ADD, PAIR_SUB, PAIR_MUL, PAIR_DIV } PairKind;
 
 typedef struct Pair {
     PairKind kind;
-    bool alike;          /* both operands lie as the output does */
-    int32_t rank;        /* of the loops, in the output's memory order */
+    bool alike;   /* both operands lie as the output does */
+    int32_t rank; /* of the loops, in the output's memory order */
     int64_t dims[LEDGE_MAX_RANK], step[2][LEDGE_MAX_RANK];
 } Pair;
 
@@ -343,8 +346,13 @@ static void pair_backward_one(Trainer *t, TrainStep *s, int which)
         ledge__train_pass(t, s->out->grad, dx, x->count, accumulate);
         return;
     }
-    PairArg a = {.p = p, .a = s->in[0]->data, .b = s->in[1]->data, .dy = s->out->grad, .y = dx,
-                 .which = which, .set = !accumulate && x->count == s->out->count};
+    PairArg a = {.p = p,
+                 .a = s->in[0]->data,
+                 .b = s->in[1]->data,
+                 .dy = s->out->grad,
+                 .y = dx,
+                 .which = which,
+                 .set = !accumulate && x->count == s->out->count};
     if (!accumulate && !a.set)
         memset(dx, 0, x->count * sizeof(float));
     if (is_bias(p, which)) {
@@ -384,8 +392,8 @@ static bool pair_steps(const TrainValue *x, const TrainValue *y, int64_t *steps)
     return true;
 }
 
-static LedgeStatus pair_dims(TrainBuild *b, const TrainValue *x, const TrainValue *z,
-                             int32_t *rank, int64_t *dims)
+static LedgeStatus pair_dims(TrainBuild *b, const TrainValue *x, const TrainValue *z, int32_t *rank,
+                             int64_t *dims)
 {
     *rank = x->rank > z->rank ? x->rank : z->rank;
     for (int32_t d = 0; d < *rank; d++) {
@@ -422,8 +430,8 @@ static LedgeStatus pair_step(TrainBuild *b, PairKind kind, TrainValue *const in[
     if (rank == 0)
         return ledge__train_refuse(b, "it computes one number of no batch");
     LEDGE_TRY(ledge__train_output(b, rank, dims, in[0]->nhwc || in[1]->nhwc, &y));
-    TrainStep *s = ledge__train_step(b, kind == PAIR_ADD ? &add_op : &pair_op, in, 2, y,
-                                     sizeof(Pair));
+    TrainStep *s =
+        ledge__train_step(b, kind == PAIR_ADD ? &add_op : &pair_op, in, 2, y, sizeof(Pair));
     if (!s)
         return ledge__no_memory(b->err);
     Pair *p = s->state;

@@ -6,9 +6,9 @@
 
 typedef struct Pool {
     TrainWindow w;
-    size_t h, wd, c;  /* of the input */
+    size_t h, wd, c; /* of the input */
     bool max, count_pad;
-    uint32_t *best;   /* max: for each output the input element that gave it, in its image */
+    uint32_t *best; /* max: for each output the input element that gave it, in its image */
 } Pool;
 
 typedef struct PoolArg {
@@ -16,7 +16,6 @@ typedef struct PoolArg {
     float *dx;
     bool accumulate;
 } PoolArg;
-
 
 static void clip_axis(const Pool *p, int axis, size_t at, size_t size, int64_t *first, int64_t *n,
                       int64_t *padded)
@@ -48,7 +47,8 @@ static void pool_image(const Pool *p, const float *x, float *y, uint32_t *best)
             for (int64_t i = 0; i < ny; i++)
                 for (int64_t j = 0; j < nx; j++) {
                     const size_t at = ((size_t)(y0 + i * p->w.dilation[0]) * p->wd +
-                                       (size_t)(x0 + j * p->w.dilation[1])) * p->c;
+                                       (size_t)(x0 + j * p->w.dilation[1])) *
+                                      p->c;
                     for (size_t c = 0; c < p->c; c++) {
                         const float v = x[at + c];
                         if (!p->max) {
@@ -59,7 +59,8 @@ static void pool_image(const Pool *p, const float *x, float *y, uint32_t *best)
                         }
                     }
                 }
-            best += p->max ? p->c : 0;
+            if (best)
+                best += p->c;
         }
 }
 
@@ -86,7 +87,8 @@ static void average_back(const Pool *p, const float *dy, float *dx)
             for (int64_t i = 0; i < ny; i++)
                 for (int64_t j = 0; j < nx; j++) {
                     float *to = dx + ((size_t)(y0 + i * p->w.dilation[0]) * p->wd +
-                                      (size_t)(x0 + j * p->w.dilation[1])) * p->c;
+                                      (size_t)(x0 + j * p->w.dilation[1])) *
+                                         p->c;
                     for (size_t c = 0; c < p->c; c++)
                         to[c] += dy[c] * scale;
                 }
@@ -151,8 +153,11 @@ LedgeStatus ledge__train_pool(TrainBuild *b)
     if (!s)
         return ledge__no_memory(b->err);
     Pool *p = s->state;
-    *p = (Pool){.w = w, .h = (size_t)x->dims[2], .wd = (size_t)x->dims[3],
-                .c = (size_t)x->dims[1], .max = max,
+    *p = (Pool){.w = w,
+                .h = (size_t)x->dims[2],
+                .wd = (size_t)x->dims[3],
+                .c = (size_t)x->dims[1],
+                .max = max,
                 .count_pad = ledge__node_int(b->node, "count_include_pad", 0) != 0};
     if (max)
         p->best = ledge__arena_aligned(b->t->arena, y->count * sizeof *p->best);
@@ -224,9 +229,7 @@ static LedgeStatus new_mean(TrainBuild *b, TrainValue *x, int32_t first, int32_t
     ledge__train_lies(x, lies);
     const int32_t shift = x->nhwc ? 1 : 0; /* height and width come before the channels */
     for (int32_t d = 0; d < x->rank; d++)
-        *(d < first - shift   ? &m->outer
-          : d > last - shift ? &m->inner
-                             : &m->n) *= (size_t)lies[d];
+        *(d < first - shift ? &m->outer : d > last - shift ? &m->inner : &m->n) *= (size_t)lies[d];
     return LEDGE_OK;
 }
 

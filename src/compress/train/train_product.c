@@ -93,13 +93,22 @@ LedgeStatus ledge__train_conv(TrainBuild *b)
     TrainStep *s = ledge__train_step(b, &conv_op, in, in[2] ? 3 : 2, y, sizeof(TrainLinear));
     if (!s)
         return ledge__no_memory(b->err);
-    const LedgeConvShape shape = {
-        .n = (size_t)x->dims[0], .h = (size_t)x->dims[2], .w = (size_t)x->dims[3],
-        .c = (size_t)x->dims[1], .oh = (size_t)win.out[0], .ow = (size_t)win.out[1],
-        .m = (size_t)w->dims[0], .kh = (size_t)win.kernel[0], .kw = (size_t)win.kernel[1],
-        .sh = (size_t)win.stride[0], .sw = (size_t)win.stride[1],
-        .dh = (size_t)win.dilation[0], .dw = (size_t)win.dilation[1], .pt = (size_t)win.pad[0],
-        .pl = (size_t)win.pad[1], .group = (size_t)ledge__node_int(b->node, "group", 1)};
+    const LedgeConvShape shape = {.n = (size_t)x->dims[0],
+                                  .h = (size_t)x->dims[2],
+                                  .w = (size_t)x->dims[3],
+                                  .c = (size_t)x->dims[1],
+                                  .oh = (size_t)win.out[0],
+                                  .ow = (size_t)win.out[1],
+                                  .m = (size_t)w->dims[0],
+                                  .kh = (size_t)win.kernel[0],
+                                  .kw = (size_t)win.kernel[1],
+                                  .sh = (size_t)win.stride[0],
+                                  .sw = (size_t)win.stride[1],
+                                  .dh = (size_t)win.dilation[0],
+                                  .dw = (size_t)win.dilation[1],
+                                  .pt = (size_t)win.pad[0],
+                                  .pl = (size_t)win.pad[1],
+                                  .group = (size_t)ledge__node_int(b->node, "group", 1)};
     if (!ledge__train_linear_plan(b->t, &shape, x->needs_grad, s->state))
         return ledge__train_refuse(b, "a batch of it is larger than memory");
     s->scratch = ((TrainLinear *)s->state)->scratch;
@@ -110,23 +119,26 @@ LedgeStatus ledge__train_conv(TrainBuild *b)
 
 typedef struct Dense {
     TrainLinear l;
-    bool turned;    /* the weights lie as [inputs][outputs]; these hold them the other way: */
+    bool turned; /* the weights lie as [inputs][outputs]; these hold them the other way: */
     float *w, *dw;
 } Dense;
 
-/* to[j][i] (+)= from[i][j] */
-static void turn(const float *from, size_t rows, size_t cols, float *to, bool add)
+/* to[j][i] += from[i][j], by blocks that stay in cache. */
+static void add_turned(const float *from, size_t rows, size_t cols, float *to)
 {
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < cols; j++)
-            to[j * rows + i] = add ? to[j * rows + i] + from[i * cols + j] : from[i * cols + j];
+    enum { BLOCK = 16 };
+    for (size_t i0 = 0; i0 < rows; i0 += BLOCK)
+        for (size_t j0 = 0; j0 < cols; j0 += BLOCK)
+            for (size_t i = i0; i < rows && i < i0 + BLOCK; i++)
+                for (size_t j = j0; j < cols && j < j0 + BLOCK; j++)
+                    to[j * rows + i] += from[i * cols + j];
 }
 
 static void dense_forward(Trainer *t, TrainStep *s)
 {
     const Dense *d = s->state;
     if (d->turned)
-        turn(s->in[1]->data, d->l.s.c, d->l.s.m, d->w, false);
+        ledge__vec_transpose(t->runner, s->in[1]->data, d->w, 1, d->l.s.c, d->l.s.m, sizeof(float));
     ledge__train_linear_forward(t, &d->l, s->in[0]->data, d->turned ? d->w : s->in[1]->data,
                                 s->n_in > 2 ? s->in[2]->data : NULL, s->out->data);
 }
@@ -142,7 +154,7 @@ static void dense_backward(Trainer *t, TrainStep *s)
         ledge__train_linear_dw(t, &d->l, s->in[0]->data, s->out->grad,
                                d->turned ? d->dw : s->in[1]->grad);
         if (d->turned)
-            turn(d->dw, m, c, s->in[1]->grad, true);
+            add_turned(d->dw, m, c, s->in[1]->grad);
     }
     if (s->n_in > 2 && s->in[2]->grad)
         ledge__train_column_sums(t, s->out->grad, s->out->count / m, m, s->in[2]->grad);
@@ -177,9 +189,20 @@ static LedgeStatus new_dense(TrainBuild *b, TrainValue *in[3], bool turned)
             return ledge__no_memory(b->err);
     }
     const size_t rows = x->count / (size_t)c;
-    const LedgeConvShape shape = {.n = 1, .h = 1, .w = rows, .c = (size_t)c, .oh = 1, .ow = rows,
-                                  .m = (size_t)m, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1,
-                                  .dw = 1, .group = 1};
+    const LedgeConvShape shape = {.n = 1,
+                                  .h = 1,
+                                  .w = rows,
+                                  .c = (size_t)c,
+                                  .oh = 1,
+                                  .ow = rows,
+                                  .m = (size_t)m,
+                                  .kh = 1,
+                                  .kw = 1,
+                                  .sh = 1,
+                                  .sw = 1,
+                                  .dh = 1,
+                                  .dw = 1,
+                                  .group = 1};
     if (!ledge__train_linear_plan(b->t, &shape, x->needs_grad, &d->l))
         return ledge__train_refuse(b, "a batch of it is larger than memory");
     s->scratch = d->l.scratch;
@@ -265,21 +288,43 @@ static void run_product(Trainer *t, const TrainStep *s, ProductArg *p)
 static void product_forward(Trainer *t, TrainStep *s)
 {
     const Product *q = s->state;
-    ProductArg p = {.a = s->in[0]->data, .b = s->in[1]->data, .c = s->out->data, .m = q->m,
-                    .k = q->k, .n = q->n, .a_row = q->k, .a_col = 1, .b_row = q->n, .b_col = 1};
+    ProductArg p = {.a = s->in[0]->data,
+                    .b = s->in[1]->data,
+                    .c = s->out->data,
+                    .m = q->m,
+                    .k = q->k,
+                    .n = q->n,
+                    .a_row = q->k,
+                    .a_col = 1,
+                    .b_row = q->n,
+                    .b_col = 1};
     run_product(t, s, &p);
 }
 
 static void product_backward(Trainer *t, TrainStep *s)
 {
     const Product *q = s->state;
-    ProductArg p = {.a = s->out->grad, .b = s->in[1]->data, .m = q->m, .k = q->n, .n = q->k,
-                    .a_row = q->n, .a_col = 1, .b_row = 1, .b_col = q->n};
+    ProductArg p = {.a = s->out->grad,
+                    .b = s->in[1]->data,
+                    .m = q->m,
+                    .k = q->n,
+                    .n = q->k,
+                    .a_row = q->n,
+                    .a_col = 1,
+                    .b_row = 1,
+                    .b_col = q->n};
     p.c = ledge__train_grad(s, 0, &p.accumulate);
     if (p.c)
         run_product(t, s, &p);
-    p = (ProductArg){.a = s->in[0]->data, .b = s->out->grad, .m = q->k, .k = q->m, .n = q->n,
-                     .a_row = 1, .a_col = q->k, .b_row = q->n, .b_col = 1};
+    p = (ProductArg){.a = s->in[0]->data,
+                     .b = s->out->grad,
+                     .m = q->k,
+                     .k = q->m,
+                     .n = q->n,
+                     .a_row = 1,
+                     .a_col = q->k,
+                     .b_row = q->n,
+                     .b_col = 1};
     p.c = ledge__train_grad(s, 1, &p.accumulate);
     if (p.c)
         run_product(t, s, &p);

@@ -80,9 +80,14 @@ LedgeStatus ledge__train_softmax(TrainBuild *b)
 static void layer_forward(Trainer *t, TrainStep *s)
 {
     const Rows *r = s->state;
-    const LedgeNorm n = {.x = s->in[0]->data, .gamma = s->in[1]->data,
-                         .beta = s->n_in > 2 ? s->in[2]->data : NULL, .y = s->out->data,
-                         .n = r->n, .eps = r->epsilon, .mean = r->mean, .inv_std = r->inv};
+    const LedgeNorm n = {.x = s->in[0]->data,
+                         .gamma = s->in[1]->data,
+                         .beta = s->n_in > 2 ? s->in[2]->data : NULL,
+                         .y = s->out->data,
+                         .n = r->n,
+                         .eps = r->epsilon,
+                         .mean = r->mean,
+                         .inv_std = r->inv};
     ledge__vec_norm(t->runner, &n, r->rows);
 }
 
@@ -166,8 +171,8 @@ LedgeStatus ledge__train_layer_norm(TrainBuild *b)
     Rows *r = s ? s->state : NULL;
     if (!r)
         return ledge__no_memory(b->err);
-    *r = (Rows){.rows = in[0]->count / n, .n = n,
-                .epsilon = ledge__node_float(b->node, "epsilon", 1e-5f)};
+    *r = (Rows){
+        .rows = in[0]->count / n, .n = n, .epsilon = ledge__node_float(b->node, "epsilon", 1e-5f)};
     r->mean = ledge__arena_alloc(b->t->arena, r->rows, sizeof(float));
     r->inv = ledge__arena_alloc(b->t->arena, r->rows, sizeof(float));
     r->sums = ledge__arena_alloc(b->t->arena, TRAIN_CHUNKS * 2 * n, sizeof(double));

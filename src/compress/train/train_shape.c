@@ -11,7 +11,7 @@ typedef struct Box {
 } Box;
 
 typedef struct Boxes {
-    bool fills;  /* the boxes leave some of the output over, which is … */
+    bool fills; /* the boxes leave some of the output over, which is … */
     float fill;
     bool leaves; /* they leave some of an input out */
     Box box[];   /* one an input */
@@ -368,8 +368,8 @@ LedgeStatus ledge__train_slice(TrainBuild *b)
         if (d <= 0 || d >= x->rank || by[d] == 0 || by[d] < -INT32_MAX || by[d] > INT32_MAX)
             return ledge__train_refuse(b, "it cuts the batch, or by a step of 0");
         from[d] = starts[i] < -INT32_MAX ? -INT32_MAX : starts[i];
-        dims[d] = slice_axis(x->dims[d], by[d], &from[d],
-                             ends[i] < -INT32_MAX ? -INT32_MAX : ends[i]);
+        dims[d] =
+            slice_axis(x->dims[d], by[d], &from[d], ends[i] < -INT32_MAX ? -INT32_MAX : ends[i]);
     }
     LEDGE_TRY(ledge__train_output(b, x->rank, dims, x->nhwc, &y));
     LEDGE_TRY(new_boxes(b, &x, 1, y, &boxes));
@@ -430,8 +430,8 @@ LedgeStatus ledge__train_pad(TrainBuild *b)
     LEDGE_TRY(ledge__train_output(b, x->rank, dims, x->nhwc, &y));
     LEDGE_TRY(new_boxes(b, &x, 1, y, &boxes));
     boxes->fills = x->count != y->count;
-    boxes->fill = fill ? (float)ledge__value_as_double(fill, 0)
-                       : ledge__node_float(b->node, "value", 0);
+    boxes->fill =
+        fill ? (float)ledge__value_as_double(fill, 0) : ledge__node_float(b->node, "value", 0);
     for (int32_t d = 0; d < x->rank; d++)
         boxes->box[0].to += before[d] * boxes->box[0].out_step[lies_at(x, d)];
     return LEDGE_OK;

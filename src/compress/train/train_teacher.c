@@ -8,13 +8,13 @@ struct TrainTeacher {
     LedgeSession *session;
     LedgePixels px;
     size_t h, w, c;
-    size_t at_once;    /* samples in a run: the batch, or 1 where the model fixes that */
-    float *input;      /* of at_once samples */
+    size_t at_once; /* samples in a run: the batch, or 1 where the model fixes that */
+    float *input;   /* of at_once samples */
     LedgeTensor *outputs;
     size_t n_outputs;
-    float *scores;     /* [batch][classes] */
+    float *scores; /* [batch][classes] */
     size_t *feature_output;
-    float **features;  /* as the student's lie */
+    float **features; /* as the student's lie */
 };
 
 void ledge__train_teacher_free(Trainer *t)
@@ -51,8 +51,7 @@ static LedgeStatus find_features(Trainer *t, TrainTeacher *c, const LedgeModel *
 }
 
 static LedgeStatus check_input(TrainTeacher *c, const LedgeTrainer *t, const LedgeModel *m,
-                               const char *preprocess, const LedgeTrainData *data,
-                               LedgeError *err)
+                               const char *preprocess, const LedgeTrainData *data, LedgeError *err)
 {
     LedgePreprocess pre;
     const LedgeTensorInfo *in = ledge_model_input(m, 0);
@@ -93,9 +92,8 @@ static LedgeStatus make_room(Trainer *t, TrainTeacher *c, const LedgeModel *m, L
     return find_features(t, c, m, err);
 }
 
-LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher,
-                                       const char *preprocess, const LedgeTrainData *data,
-                                       LedgeError *err)
+LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher, const char *preprocess,
+                                       const LedgeTrainData *data, LedgeError *err)
 {
     TrainTeacher *c = ledge__arena_alloc(t->arena, 1, sizeof *c);
     const LedgeSessionOptions so = {.threads = t->o.threads};
@@ -107,7 +105,7 @@ LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher,
     ledge__train_teacher_free(t);
     t->teacher = c;
     t->taught = c->scores;
-    memset(t->pixels, 0, t->input->count * sizeof(float));
+    memset(t->pixels, 0, t->pixel_floats * sizeof(float));
     t->used = t->o.batch;
     const LedgeStatus s = ledge__train_teach(t, err); /* whether shapes fit shows here */
     if (s)
@@ -117,19 +115,18 @@ LedgeStatus ledge__trainer_set_teacher(LedgeTrainer *t, LedgeModel *teacher,
 
 /* ---- teaching ---- */
 
-static void fill_input(const TrainTeacher *c, const float *pixels, size_t n)
+void ledge__train_prepare(const LedgePixels *px, size_t h, size_t w, size_t c, const float *pixels,
+                          size_t n, float *to)
 {
-    const size_t area = c->h * c->w;
-    for (size_t k = 0; k < c->c; k++) {
-        const size_t from = c->px.reversed ? c->c - 1 - k : k;
-        const float scale = (float)(c->px.scale / c->px.std[k]);
-        const float shift = (float)(-c->px.mean[k] / c->px.std[k]);
+    const size_t area = h * w;
+    for (size_t k = 0; k < c; k++) {
+        const size_t from = px->reversed ? c - 1 - k : k;
+        const float scale = (float)(px->scale / px->std[k]);
+        const float shift = (float)(-px->mean[k] / px->std[k]);
         for (size_t i = 0; i < n; i++)
-            for (size_t p = 0; p < area; p++) {
-                const size_t at = c->px.channels_last ? (i * area + p) * c->c + k
-                                                      : (i * c->c + k) * area + p;
-                c->input[at] = pixels[(i * area + p) * c->c + from] * scale + shift;
-            }
+            for (size_t p = 0; p < area; p++)
+                to[px->channels_last ? (i * area + p) * c + k : (i * c + k) * area + p] =
+                    pixels[(i * area + p) * c + from] * scale + shift;
     }
 }
 
@@ -184,7 +181,7 @@ static LedgeStatus teach_some(Trainer *t, size_t first, LedgeError *err)
     in.dims[2] = (int64_t)(c->px.channels_last ? c->w : c->h);
     in.dims[3] = (int64_t)(c->px.channels_last ? c->c : c->w);
     in.bytes = c->at_once * size * sizeof(float);
-    fill_input(c, t->pixels + first * size, c->at_once);
+    ledge__train_prepare(&c->px, c->h, c->w, c->c, t->pixels + first * size, c->at_once, c->input);
     memset(c->outputs, 0, c->n_outputs * sizeof *c->outputs);
     LEDGE_TRY(ledge_session_run(c->session, &in, 1, c->outputs, c->n_outputs, err));
     if (c->outputs[0].type != LEDGE_FLOAT ||

@@ -71,6 +71,9 @@ static void update_range(void *arg, size_t begin, size_t end, int thread)
         update_sgd(a, begin, end);
     else
         update_adamw(a, begin, end);
+    for (size_t i = begin; a->v->least && i < end; i++)
+        if (a->v->data[i] < a->v->least[i])
+            a->v->data[i] = a->v->least[i];
     for (size_t i = begin; a->v->mask && i < end; i++)
         if (!a->v->mask[i])
             a->v->data[i] = 0;
@@ -93,8 +96,12 @@ void ledge__train_update(Trainer *t, double rate, double norm)
         TrainValue *v = t->params[i];
         if (!v->grad)
             continue;
-        UpdateArg a = {.o = &t->o, .v = v, .m1 = t->moment1[i], .m2 = t->moment2[i],
-                       .rate = (float)rate, .scale = (float)clip,
+        UpdateArg a = {.o = &t->o,
+                       .v = v,
+                       .m1 = t->moment1[i],
+                       .m2 = t->moment2[i],
+                       .rate = (float)rate,
+                       .scale = (float)clip,
                        .decay = v->decays ? (float)t->o.weight_decay : 0,
                        .c1 = (float)(1 / (1 - pow(t->o.beta1, (double)t->place.updates))),
                        .c2 = (float)(1 / (1 - pow(t->o.beta2, (double)t->place.updates)))};

@@ -12,8 +12,8 @@
 typedef struct TrainNorm {
     size_t rows, c;
     const float *x;
-    float *y;       /* forward: result; backward: the gradient, masked in place by the clamp */
-    const float *r; /* residual added before the clamp, or NULL */
+    float *y;           /* forward: result; backward: the gradient, masked in place by the clamp */
+    const float *r;     /* residual added before the clamp, or NULL */
     const float *a, *b; /* forward: y = clamp(x * a + b + r) */
     const float *out;   /* backward: the result, whose bounds tell where the clamp cut; or NULL */
     float lo, hi;

@@ -9,6 +9,7 @@
 
 /* The loop's elements depend on no others, even where its arrays are one. */
 #if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed" /* without optimisation loops stay as they are */
 #define TRAIN_SAFE _Pragma("clang loop vectorize(assume_safety)")
 #else
 #define TRAIN_SAFE _Pragma("GCC ivdep")
@@ -106,8 +107,7 @@ static void norm_sums(const TrainNorm *n, const float *pivot, double *sum, doubl
     for (size_t i = 0; i < n->rows; i += SUM_ROWS)
         for (size_t j = 0; j < n->c; j += SUM_COLS)
             norm_sums_piece(n, i * n->c + j, n->rows - i < SUM_ROWS ? n->rows - i : SUM_ROWS,
-                            n->c - j < SUM_COLS ? n->c - j : SUM_COLS, pivot + j, sum + j,
-                            dot + j);
+                            n->c - j < SUM_COLS ? n->c - j : SUM_COLS, pivot + j, sum + j, dot + j);
 }
 
 /* dx may be g itself. */

@@ -5,10 +5,20 @@
 
 void ledge__train_options_default(LedgeTrainOptions *o)
 {
-    *o = (LedgeTrainOptions){.batch = 64, .epochs = 30, .optimizer = LEDGE_TRAIN_SGD, .rate = 0.1,
-                             .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
-                             .weight_decay = 5e-4, .schedule = LEDGE_TRAIN_COSINE,
-                             .step_factor = 0.1, .alpha = 0.7, .temperature = 4, .seed = 1};
+    *o = (LedgeTrainOptions){.batch = 64,
+                             .epochs = 30,
+                             .optimizer = LEDGE_TRAIN_SGD,
+                             .rate = 0.1,
+                             .momentum = 0.9,
+                             .beta1 = 0.9,
+                             .beta2 = 0.999,
+                             .epsilon = 1e-8,
+                             .weight_decay = 5e-4,
+                             .schedule = LEDGE_TRAIN_COSINE,
+                             .step_factor = 0.1,
+                             .alpha = 0.7,
+                             .temperature = 4,
+                             .seed = 1};
 }
 
 static LedgeStatus check_options(const LedgeTrainOptions *o, LedgeError *err)
@@ -30,7 +40,8 @@ static LedgeStatus make_buffers(Trainer *t, LedgeError *err)
 {
     const size_t batch = t->o.batch, classes = (size_t)t->scores->dims[1];
     const size_t threads = (size_t)ledge__pool_threads(t->pool);
-    t->pixels = ledge__arena_aligned(t->arena, t->input->count * sizeof(float));
+    t->pixel_floats = t->frozen ? ledge__train_frozen_floats(t) : t->input->count;
+    t->pixels = ledge__arena_aligned(t->arena, t->pixel_floats * sizeof(float));
     t->label_a = ledge__arena_alloc(t->arena, batch, sizeof *t->label_a);
     t->label_b = ledge__arena_alloc(t->arena, batch, sizeof *t->label_b);
     t->mix = ledge__arena_alloc(t->arena, batch, sizeof *t->mix);
@@ -40,8 +51,8 @@ static LedgeStatus make_buffers(Trainer *t, LedgeError *err)
     t->eval_order = ledge__arena_alloc(t->arena, batch, sizeof *t->eval_order);
     t->moment1 = ledge__arena_alloc(t->arena, t->n_params + 1, sizeof(float *));
     t->moment2 = ledge__arena_alloc(t->arena, t->n_params + 1, sizeof(float *));
-    bool ok = t->pixels && t->label_a && t->label_b && t->mix && t->loss_room &&
-              t->sample_losses && t->sample_right && t->eval_order && t->moment1 && t->moment2;
+    bool ok = t->pixels && t->label_a && t->label_b && t->mix && t->loss_room && t->sample_losses &&
+              t->sample_right && t->eval_order && t->moment1 && t->moment2;
     for (size_t i = 0; ok && i < t->n_params; i++) {
         const size_t n = t->params[i]->count;
         t->state_floats += n;
@@ -68,6 +79,8 @@ static LedgeStatus make(Trainer *t, LedgeError *err)
     t->k = ledge__f32_kernels(t->cpu);
     t->runner = (LedgeRunner){t->pool, t->cpu};
     LEDGE_TRY(ledge__train_build(t, err));
+    if (t->o.freeze)
+        LEDGE_TRY(ledge__train_freeze(t, err));
     LEDGE_TRY(ledge__train_plan(t, err));
     LEDGE_TRY(make_buffers(t, err));
     ledge__train_state(t, t->good, false);
@@ -97,6 +110,7 @@ void ledge__trainer_free(LedgeTrainer *t)
     if (!t)
         return;
     ledge__train_teacher_free(t);
+    ledge__train_frozen_free(t);
     ledge__free(t->allocator, t->memory);
     ledge__free(t->allocator, t->scratch);
     ledge__pool_free(t->pool);
@@ -156,6 +170,8 @@ LedgeStatus ledge__trainer_write(LedgeTrainer *t, LedgeError *err)
 {
     for (size_t i = 0; i < t->n_params; i++) {
         const TrainValue *v = t->params[i];
+        if (!v->source)
+            continue;
         float *data = ledge__arena_aligned(t->graph->arena, v->count * sizeof(float));
         if (!data)
             return ledge__no_memory(err);
