@@ -2,11 +2,7 @@
 _ledge() {
     local word=${COMP_WORDS[COMP_CWORD]} options=
     if [ "$COMP_CWORD" = 1 ]; then
-        COMPREPLY=($(compgen -W "inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help --version" -- "$word"))
-        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help --version" -- "$word"))
-        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help --version" -- "$word"))
-        COMPREPLY=($(compgen -W "inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help --version" -- "$word"))
-        COMPREPLY=($(compgen -W "inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "inspect run bench eval compile prune quantize distill compress certify preprocess serve agent wasm drift key registry doctor help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -16,31 +12,19 @@ _ledge() {
     eval) options="--images --labels --dataset --limit --names --preprocess --confused --predictions --ladder --min-top1 --threads --provider --provider-option --strict --cpu --json --help" ;;
     compile) options="--output --cpu --shape --json --help" ;;
     prune) options="--output --method --amount --target-macs --target-latency --importance --scope --layer-limit --round --keep --steps --block --finetune --teacher --preprocess --epochs --batch --optimizer --rate --momentum --nesterov --decay --schedule --step --warmup --smoothing --clip --crop --flip --colour --mixup --seed --checkpoint --resume --threads --json --help" ;;
-    quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --equalize --rounding --seed --mixed --max-drop --min-agreement --compare-modes --report --threads --json --help" ;;
-    distill) options="--output --teacher --student --init --data --labels --limit --eval --alpha --temperature --feature --preprocess --teacher-preprocess --names --epochs --batch --optimizer --rate --momentum --nesterov --decay --schedule --step --warmup --smoothing --clip --crop --flip --colour --mixup --seed --checkpoint --resume --threads --json --help" ;;
-    compress) options="--output --recipe --train --test --preprocess --report --stages --threads --json --help" ;;
     quantize) options="--output --mode --calibrate --labels --dataset --input --samples --preprocess --calibrator --percentile --target --weights --exclude --block --format --equalize --rounding --seed --mixed --max-drop --min-agreement --compare-modes --report --finetune --epochs --rate --batch --threads --json --help" ;;
     distill) options="--output --teacher --student --init --data --labels --limit --eval --alpha --temperature --feature --freeze --preprocess --teacher-preprocess --names --epochs --batch --optimizer --rate --momentum --nesterov --decay --schedule --step --warmup --smoothing --clip --crop --flip --colour --mixup --seed --checkpoint --resume --threads --json --help" ;;
+    compress) options="--output --recipe --train --test --preprocess --report --stages --threads --json --help" ;;
     certify) options="--reference --images --labels --dataset --limit --preprocess --max-drop --min-agreement --max-latency-ratio --runs --days --key --output --check --model --remeasure --threads --cpu --json --help" ;;
     preprocess) options="--output --labels --json --help" ;;
-    serve) options="--config --host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
+    serve) options="--config --host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --shadow --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
     agent) options="--state --registry --root --device --label --token-file --ca --tls-cert --tls-key --proxy --bandwidth --quota --keep --interval --serve --serve-args --turns --quiet --json --help" ;;
     wasm) options="--output --target --bounds --wasm2c --cc --key --dir --env --nn-preload --memory-page-limit --time-limit --fuel --stack --nn-memory --nn-time --nn-models --isolate --invoke --no-cache --threads --cpu --json --help" ;;
     drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     key) options="--json --help" ;;
     registry) options="" ;;
     doctor) options="--provider --provider-option --strict --threads --json --help" ;;
-    help) options="inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help" ;;
-    serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
-    serve) options="--host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --shadow --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
-    agent) options="--state --registry --root --device --label --token-file --ca --tls-cert --tls-key --proxy --bandwidth --quota --keep --interval --serve --serve-args --turns --quiet --json --help" ;;
-    drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
-    key) options="--json --help" ;;
-    doctor) options="--provider --provider-option --strict --threads --json --help" ;;
-    help) options="inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help" ;;
-    help) options="inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help" ;;
-    help) options="inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help" ;;
-    help) options="inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help" ;;
+    help) options="inspect run bench eval compile prune quantize distill compress certify preprocess serve agent wasm drift key registry doctor help" ;;
     esac
     if [ "${word#-}" != "$word" ] || [ "${COMP_WORDS[1]}" = help ]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))

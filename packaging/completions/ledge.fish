@@ -1,9 +1,5 @@
 # fish completion of ledge; made by generate.sh
-set -l commands inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help
-set -l commands inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help
-set -l commands inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help
-set -l commands inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help
-set -l commands inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help
+set -l commands inspect run bench eval compile prune quantize distill compress certify preprocess serve agent wasm drift key registry doctor help
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a inspect -d 'show operators, parameters, work, sizes, and what would run where'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a run -d 'run a model on pictures or .npy files'
 complete -c ledge -f -n "not __fish_seen_subcommand_from $commands" -a bench -d 'time a model: latency percentiles, cold start, peak memory'

@@ -386,9 +386,5 @@ doctor)
         '--help[print this]' \
         '*:file:_files'
     ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill certify preprocess serve agent wasm drift key doctor help ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key doctor help ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve drift key registry doctor help ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill compress certify preprocess serve drift key doctor help ;;
-help) (( CURRENT == 3 )) && _values command inspect run bench eval compile quantize certify preprocess serve agent drift key registry doctor help ;;
+help) (( CURRENT == 3 )) && _values command inspect run bench eval compile prune quantize distill compress certify preprocess serve agent wasm drift key registry doctor help ;;
 esac
