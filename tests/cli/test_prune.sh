@@ -12,7 +12,7 @@ out 'p.onnx: .* instead of'
 out 'channels: [0-9]+ of 200 left, in 5 of 6 layers fewer'
 out 'multiply-accumulates: .* instead of'
 out 'latency: .* ms instead of .* ms'
-out "fc: gives the model's answer"
+out ": gives the model's answer"
 expect 0 inspect --json "$work/p.onnx"
 cp "$work/out" "$work/inspect.json"
 json 'o["run"]["runnable"] and "ledge.pruning" in o["metadata"] and "ledge.preprocess" in o["metadata"]'
