@@ -5,7 +5,7 @@
 # Usage: test_module.sh LEDGE ROOT. Exit 77 (skipped) without the tools; the module is compiled
 # into build-wasm/ first. LEDGE_WASMEDGE: a command that runs wasmedge, if it is not on PATH.
 set -eu
-ledge=$(realpath "$1")
+ledge=$(realpath "$1") # before the folder changes
 root=$2
 cd "$root"
 for tool in clang wasm-ld llvm-ar node python3; do

@@ -3,7 +3,7 @@
 # Node or the tools that compile the module.
 # Usage: test_browser.sh LEDGE ROOT
 set -eu
-ledge=$(realpath "$1")
+ledge=$(realpath "$1") # before the folder changes
 root=$2
 cd "$root"
 browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || exit 77
