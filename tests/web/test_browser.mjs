@@ -93,7 +93,7 @@ async function run() {
   const answer = JSON.parse(await command(`run --json model.onnx ${path.basename(picture)}`));
   same(answer.results[0].top.map(t => [t.class, t.probability]), wanted);
   assert.match(await command('bench --runs 5 --cold 0 model.onnx'), /1 thread, 5 runs/);
-  assert.match(await command('ledge inspect model.onnx'), /graph +signs/);
+  assert.match(await command('ledge inspect model.onnx'), /metadata +ledge.labels = stop/);
   assert.match(await command('run nosuch.onnx'), /ledge: nosuch.onnx: cannot open.*\nexit code 3/);
 
   const broken = path.join(work, 'broken.onnx'), text = path.join(work, 'photo.png');
