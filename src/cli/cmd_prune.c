@@ -266,6 +266,7 @@ static int one_stage(Job *j, int64_t i)
                               .interrupted = &interrupted};
     const LedgeStatus s =
         prune_stage(&stage, j->path, j->made.bytes ? &j->made : NULL, &j->counts, &err, &staged);
+    prune_tune_gradients_free(&j->gradients);
     if (s == LEDGE_ERROR_CANCELLED)
         return was_interrupted();
     if (s == LEDGE_ERROR_ARGUMENT && i + 1 < j->o->steps)
