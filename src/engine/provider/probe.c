@@ -106,14 +106,15 @@ static void explain(const char *what, int status, bool in_time, ProbeAnswer *out
         ledge__probe_refuse(out, "%s ended the process while being probed; reinstall it", what);
 }
 
-void ledge__probe_in_child(const char *what, ProbeLook look, const void *arg, ProbeAnswer *out)
+/* false: the child did not answer in time. */
+static bool probe_once(const char *what, ProbeLook look, const void *arg, ProbeAnswer *out)
 {
     int ends[2], status = 0;
-    bool in_time;
+    bool in_time = true;
     memset(out, 0, sizeof *out);
     if (pipe2(ends, O_CLOEXEC) != 0) {
         ledge__probe_refuse(out, "%s cannot be probed: %s", what, strerror(errno));
-        return;
+        return true;
     }
     const pid_t child = fork();
     if (child == 0) {
@@ -124,7 +125,7 @@ void ledge__probe_in_child(const char *what, ProbeLook look, const void *arg, Pr
     if (child < 0) {
         close(ends[0]);
         ledge__probe_refuse(out, "%s cannot be probed: %s", what, strerror(errno));
-        return;
+        return true;
     }
     ProbeAnswer answer;
     const bool whole = receive(ends[0], &answer, &in_time);
@@ -137,4 +138,17 @@ void ledge__probe_in_child(const char *what, ProbeLook look, const void *arg, Pr
         *out = answer;
     else
         explain(what, status, in_time, out);
+    return whole || in_time;
+}
+
+void ledge__probe_in_child(const char *what, ProbeLook look, const void *arg, ProbeAnswer *out)
+{
+    bool answered = probe_once(what, look, arg, out);
+#ifdef __SANITIZE_ADDRESS__
+    /* A child that was forked beside threads may wait for ever for a lock of the sanitizer's own.
+     */
+    if (!answered)
+        answered = probe_once(what, look, arg, out);
+#endif
+    (void)answered;
 }
