@@ -9,8 +9,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "fleet/agent/dispatch.h"
 #include "fleet/agent/sync_turn.h"
+
+#if defined(__x86_64__)
+#define ARCH "x86-64"
+#elif defined(__aarch64__)
+#define ARCH "aarch64"
+#else
+#define ARCH "other"
+#endif
 
 enum { STATUS_MAX = 16384, NONCE = 16, SOON_S = 2 };
 
@@ -209,6 +218,8 @@ LedgeStatus ledge__agent_sync(const LedgeAgentConfig *c, LedgeSyncWhat what, Led
     if (!t)
         return ledge__no_memory(err);
     t->config = c;
+    t->arch = c->arch ? c->arch : ARCH;
+    t->cpu = c->cpu ? c->cpu : ledge__cpu_flags();
     t->answer.interval_s = LEDGE_FLEET_INTERVAL;
     LedgeStatus status = ledge__agent_open(&t->dir, c->state, true, err);
     if (!status) {
@@ -223,6 +234,8 @@ LedgeStatus ledge__agent_sync(const LedgeAgentConfig *c, LedgeSyncWhat what, Led
         status = status ? status : saved;
     }
     *out = t->result;
+    for (size_t i = 0; i < t->n_wanted; i++)
+        ledge__release_free(t->wanted[i].release);
     ledge__tuf_free(t->tuf);
     ledge__http_free(t->http);
     ledge__agent_close(&t->dir);
