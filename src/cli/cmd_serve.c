@@ -45,6 +45,11 @@ static const CliOption options[] = {
      offsetof(ServeFlags, state), 0, 0},
     {"telemetry", 0, CLI_TEXT, "DIR", "write a record of every answer there, for ledge agent",
      offsetof(ServeFlags, telemetry), 0, 0},
+    {"telemetry-mb", 0, CLI_INT, "MB", "megabytes of the disk for records that wait (64)",
+     offsetof(ServeFlags, telemetry_mb), 1, 1000000},
+    {"telemetry-overflow", 0, CLI_TEXT, "HOW",
+     "when they are full: 'oldest' go, 'reject' new ones, 'sample' one of ten (oldest)",
+     offsetof(ServeFlags, overflow), 0, 0},
     {"shadow", 0, CLI_TEXT, "DIR", "with --telemetry: models that run beside and answer nobody",
      offsetof(ServeFlags, shadow), 0, 0},
     {"watch", 0, CLI_TEXT, "S", "seconds between two looks at models and machine (5)",
@@ -86,6 +91,15 @@ static void serve_free(Serve *s)
     serve_setup_free(&s->setup);
 }
 
+static int open_telemetry(Serve *s)
+{
+    const ServeFlags *f = s->flags;
+    LedgeTelemetryOptions o = {.folder = f->telemetry, .disk = f->telemetry_mb * 1000000};
+    if (f->overflow && !ledge__overflow_of(f->overflow, &o.overflow))
+        return cli_usage(s->command, "--telemetry-overflow is 'oldest', 'reject' or 'sample'");
+    return f->telemetry ? cli_serve_telemetry(&o, f->shadow, &s->lasting, &s->telemetry) : CLI_GO;
+}
+
 static int load(Serve *s)
 {
     LedgeError err = {0};
@@ -100,10 +114,7 @@ static int load(Serve *s)
         ledge__ladders_new(&err, &s->ladders))
         return cli_fail(NULL, &err);
     s->lasting.state = c->state[0] ? c->state : NULL;
-    int code = CLI_GO;
-    if (s->flags->telemetry)
-        code =
-            cli_serve_telemetry(s->flags->telemetry, s->flags->shadow, &s->lasting, &s->telemetry);
+    int code = open_telemetry(s);
     if (code == CLI_GO)
         code = serve_setup_models(&s->setup, s->args, true, &s->lasting, s->table);
     if (code == CLI_GO && ledge__ladders_set(s->ladders, s->table, c->ladders, c->n_ladders, &err))
@@ -184,6 +195,10 @@ static int serve(Serve *s)
     code = serve_setup_options(&s->setup, &how);
     if (code != CLI_GO)
         return code;
+    if (s->telemetry.queue) {
+        how.watch.event = cli_serve_alert;
+        how.watch.event_arg = &s->telemetry;
+    }
     if (ledge__server_start(&how, s->table, s->ladders, &err, &s->server))
         return cli_fail_with(err.where, LEDGE_ERROR_RUNTIME, "%s", err.message);
     code = announce(s);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/hash.h"
 
@@ -39,13 +40,30 @@ static void put(void *arg, const LedgeServedSeen *s)
         ledge__shadow_show(t->shadow, s->name, s->inputs, s->n_inputs, s->class_id);
 }
 
-int cli_serve_telemetry(const char *folder, const char *shadow, LedgeServedOptions *how,
-                        CliServeTelemetry *t)
+void cli_serve_alert(void *arg, LedgeAlertEvent event, const LedgeAlert *a)
+{
+    const CliServeTelemetry *t = arg;
+    const bool over = event == LEDGE_ALERT_RESOLVED;
+    const bool is_machine = strcmp(a->subject, LEDGE_ALERT_MACHINE) == 0;
+    LedgeFleetNote n = {0};
+    /* "drift_feature_psi(mean)": the text says of which feature it is. */
+    snprintf(n.kind, sizeof n.kind, "%.*s", (int)strcspn(a->name, "("), a->name);
+    snprintf(n.severity, sizeof n.severity, "%s", over ? "info" : ledge__severity_name(a->severity));
+    /* The number that the server gave is no version of the fleet's; the poll says which one runs. */
+    if (!is_machine)
+        snprintf(n.model, sizeof n.model, "%.*s", (int)strcspn(a->subject, "/"), a->subject);
+    if (!ledge__fleet_is_name(n.kind) || (n.model[0] && !ledge__fleet_is_name(n.model)))
+        return;
+    snprintf(n.message, sizeof n.message, "%s%s", a->text, over ? " (over)" : "");
+    ledge__telemetry_alert(t->queue, &n);
+}
+
+int cli_serve_telemetry(const LedgeTelemetryOptions *queue, const char *shadow,
+                        LedgeServedOptions *how, CliServeTelemetry *t)
 {
     LedgeError err = {0};
-    const LedgeTelemetryOptions o = {.folder = folder};
-    if (ledge__telemetry_open(&o, &err, &t->queue))
-        return cli_fail(folder, &err);
+    if (ledge__telemetry_open(queue, &err, &t->queue))
+        return cli_fail(queue->folder, &err);
     if (shadow && ledge__shadow_open(shadow, t->queue, &err, &t->shadow))
         return cli_fail(shadow, &err);
     how->seen = put;
