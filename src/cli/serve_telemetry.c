@@ -48,8 +48,10 @@ void cli_serve_alert(void *arg, LedgeAlertEvent event, const LedgeAlert *a)
     LedgeFleetNote n = {0};
     /* "drift_feature_psi(mean)": the text says of which feature it is. */
     snprintf(n.kind, sizeof n.kind, "%.*s", (int)strcspn(a->name, "("), a->name);
-    snprintf(n.severity, sizeof n.severity, "%s", over ? "info" : ledge__severity_name(a->severity));
-    /* The number that the server gave is no version of the fleet's; the poll says which one runs. */
+    snprintf(n.severity, sizeof n.severity, "%s",
+             over ? "info" : ledge__severity_name(a->severity));
+    /* The number that the server gave is no version of the fleet's; the poll says which one runs.
+     */
     if (!is_machine)
         snprintf(n.model, sizeof n.model, "%.*s", (int)strcspn(a->subject, "/"), a->subject);
     if (!ledge__fleet_is_name(n.kind) || (n.model[0] && !ledge__fleet_is_name(n.model)))

@@ -12,9 +12,9 @@ typedef struct CliServeTelemetry {
     LedgeShadow *shadow; /* NULL: none */
 } CliServeTelemetry;
 
-/* Opens a queue (its folder is an agent's queue/NAME), shows inputs to the models of `shadow` (NULL:
- * none) and sets *how so that every request is put there. `t` must outlive the server. CLI_GO, or
- * the exit code after a message. */
+/* Opens a queue (its folder is an agent's queue/NAME), shows inputs to the models of `shadow`
+ * (NULL: none) and sets *how so that every request is put there. `t` must outlive the server.
+ * CLI_GO, or the exit code after a message. */
 int cli_serve_telemetry(const LedgeTelemetryOptions *queue, const char *shadow,
                         LedgeServedOptions *how, CliServeTelemetry *t);
 /* Puts an alert there; arg is the CliServeTelemetry. */

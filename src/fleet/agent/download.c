@@ -35,7 +35,7 @@ typedef struct Fetch {
     int deaf;        /* ranges that were answered by the whole file */
     int bad_here;    /* in a row, of the chunk at bad_at */
     int64_t bad_at;
-    int bad; /* chunks, or whole files, that were wrong */
+    int bad;      /* chunks, or whole files, that were wrong */
     bool started; /* of the answer under way: its range was looked at */
     LedgeHttpAnswer answer;
     LedgeStatus status; /* why `take` ended it */
@@ -217,8 +217,8 @@ static bool try_again(Fetch *f, LedgeStatus status)
     }
     if (status != LEDGE_ERROR_IO || f->tries >= most)
         return false;
-    const int64_t asked = f->answer.retry_after < LONGEST_MS / 1000 ? f->answer.retry_after * 1000
-                                                                    : LONGEST_MS;
+    const int64_t asked =
+        f->answer.retry_after < LONGEST_MS / 1000 ? f->answer.retry_after * 1000 : LONGEST_MS;
     pause_ms(f, ledge__backoff_ms(f->d->wait_ms ? f->d->wait_ms : WAIT_MS, f->tries++, LONGEST_MS,
                                   asked, ledge__backoff_random()));
     return true;

@@ -45,7 +45,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__install_release(const LedgeAgentDir *d, cons
                                                     LedgeRelease **out, char **bytes, size_t *size);
 LEDGE_MUST_CHECK LedgeStatus ledge__install_remove(const LedgeAgentDir *d, const char *name,
                                                    const char *version, LedgeError *err);
-/* Removes what no process left behind on purpose: half-made folders, versions that no slot knows. */
+/* Removes what no process left behind on purpose: half-made folders, versions that no slot knows.
+ */
 void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot,
                           const char *const keep_versions[2]);
 

@@ -200,13 +200,14 @@ static void plan_next(Resident *r, const LedgeSyncResult *s, bool ok)
     const int64_t wait = ok ? s->interval_s : r->o->interval_s;
     if (r->kind == TELEMETRY) {
         r->telemetry_failures = ok ? 0 : r->telemetry_failures + 1;
-        r->next_batch =
-            ok ? now
-               : now + ledge__resident_wait(5, r->telemetry_failures, s->retry_after, ledge__backoff_random());
+        r->next_batch = ok ? now
+                           : now + ledge__resident_wait(5, r->telemetry_failures, s->retry_after,
+                                                        ledge__backoff_random());
         return;
     }
     r->failures = ok ? 0 : r->failures < 16 ? r->failures + 1 : 16;
-    r->next_poll = now + ledge__resident_wait(wait, r->failures, s->retry_after, ledge__backoff_random());
+    r->next_poll =
+        now + ledge__resident_wait(wait, r->failures, s->retry_after, ledge__backoff_random());
     r->next_batch = ok ? now : r->next_poll;
     if (r->kind != SYNC && ok) /* damage that could not be mended is looked for again */
         r->next_verify = now + VERIFY_MS;

@@ -232,8 +232,8 @@ static LedgeStatus fetch(Work *w, LedgeError *err)
     char folder[LEDGE_AGENT_PATH], blob[LEDGE_AGENT_PATH];
     const LedgeDownload d = downloads(w->t, folder);
     LEDGE_TRY(report(w, LEDGE_FLEET_DOWNLOADING, "", err));
-    LEDGE_TRY(make_room(
-        w, w->plan.bytes - ledge__install_has(&w->t->dir, w->release, &w->plan), err));
+    LEDGE_TRY(
+        make_room(w, w->plan.bytes - ledge__install_has(&w->t->dir, w->release, &w->plan), err));
     LEDGE_TRY(ledge__install_fetch(&w->t->dir, &d, w->release, &w->plan, err));
     LEDGE_TRY(ledge__install_unpack(&w->t->dir, w->release, &w->plan, w->json, w->json_size, err));
     ledge__agent_path(&w->t->dir, blob, "blobs/%s", w->facts.wanted.sha256);

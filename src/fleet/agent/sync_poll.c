@@ -163,8 +163,7 @@ static void fill_request(LedgeTurn *t, const LedgeProducerMetrics *all,
     snprintf(r->device_id, sizeof r->device_id, "%s", t->device_id);
     snprintf(r->agent, sizeof r->agent, "ledge-" LEDGE_BUILD_VERSION);
     snprintf(r->arch, sizeof r->arch, "%s", t->arch);
-    snprintf(r->level, sizeof r->level, "%s",
-             ledge__cpu_level_name(t->cpu));
+    snprintf(r->level, sizeof r->level, "%s", ledge__cpu_level_name(t->cpu));
     memcpy(r->labels, c->labels, sizeof r->labels);
     read_boot(r->boot);
     if (statvfs(t->dir.path, &disk) == 0)
