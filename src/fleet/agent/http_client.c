@@ -171,7 +171,10 @@ static struct curl_slist *headers(const LedgeHttp *h, bool *ok)
     if (h->token[0])
         list = add(list, h->token, ok);
     if (h->ask->body) {
-        list = add(list, "Content-Type: application/json", ok);
+        list = add(list,
+                   h->ask->is_binary ? "Content-Type: application/octet-stream"
+                                     : "Content-Type: application/json",
+                   ok);
         list = add(list, "Expect:", ok);
         if (h->ask->is_deflated)
             list = add(list, "Content-Encoding: deflate", ok);
@@ -202,8 +205,10 @@ static void set_connection(const LedgeHttp *h)
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)(o->slowest ? o->slowest : SLOWEST));
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)(o->stall_s ? o->stall_s : STALL_S));
-    if (o->bandwidth)
+    if (o->bandwidth) {
         curl_easy_setopt(c, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)o->bandwidth);
+        curl_easy_setopt(c, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)o->bandwidth);
+    }
     if (o->proxy)
         curl_easy_setopt(c, CURLOPT_PROXY, o->proxy);
     if (o->ca)
@@ -235,7 +240,7 @@ static void set_request(LedgeHttp *h, const char *url, struct curl_slist *list)
         curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS);
     }
-    if (!h->ask->take) /* a message; files may take as long as they come */
+    if (!h->ask->take && !h->ask->is_binary) /* a message; files may take as long as they come */
         curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)WHOLE_S);
     if (h->ask->is_partial) {
         snprintf(range, sizeof range, "%lld-", (long long)h->ask->from);
