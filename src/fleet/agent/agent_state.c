@@ -14,7 +14,7 @@
 
 #include "base/out_file.h"
 
-enum { SLOT_MAX = 65536 };
+enum { SLOT_MAX = 65536, BOOT_MAX = 40 };
 
 bool ledge__agent_path(const LedgeAgentDir *d, char out[LEDGE_AGENT_PATH], const char *fmt, ...)
 {
@@ -35,8 +35,9 @@ static LedgeStatus too_long(const char *name, LedgeError *err)
 
 static LedgeStatus make_folder(const char *path, LedgeError *err)
 {
-    return mkdir(path, 0755) == 0 || errno == EEXIST ? LEDGE_OK
-                                                     : ledge__fail_errno(err, path, "create the folder");
+    return mkdir(path, 0755) == 0 || errno == EEXIST
+               ? LEDGE_OK
+               : ledge__fail_errno(err, path, "create the folder");
 }
 
 static LedgeStatus take_lock(LedgeAgentDir *d, LedgeError *err)
@@ -296,6 +297,20 @@ static LedgeStatus tuf_remove(void *context, const char *name, LedgeError *err)
 LedgeTufStore ledge__agent_tuf_store(LedgeAgentDir *d)
 {
     return (LedgeTufStore){d, tuf_load, tuf_save, tuf_remove};
+}
+
+/* ---- the machine ---- */
+
+void ledge__agent_boot(char out[LEDGE_FLEET_NAME])
+{
+    char line[BOOT_MAX] = "";
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (f && !fgets(line, sizeof line, f))
+        line[0] = '\0';
+    if (f)
+        fclose(f);
+    line[strcspn(line, "\n")] = '\0';
+    snprintf(out, LEDGE_FLEET_NAME, "%s", ledge__fleet_is_name(line) ? line : "unknown");
 }
 
 /* ---- whole folders ---- */

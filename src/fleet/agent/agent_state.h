@@ -76,6 +76,8 @@ LedgeTufStore ledge__agent_tuf_store(LedgeAgentDir *d);
 LEDGE_MUST_CHECK LedgeStatus ledge__agent_remove_all(const char *path, LedgeError *err);
 /* fsync of a folder. */
 LEDGE_MUST_CHECK LedgeStatus ledge__agent_sync_folder(const char *path, LedgeError *err);
+/* This boot's id, as the kernel gives it; "unknown" where it gives none. */
+void ledge__agent_boot(char out[LEDGE_FLEET_NAME]);
 /* Sum of the lengths of all files beneath. */
 int64_t ledge__agent_bytes(const char *path);
 /* Makes the folders above a file of a release within `folder`. */

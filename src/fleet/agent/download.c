@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/out_file.h"
+#include "fleet/agent/agent_state.h"
 #include "fleet/agent/backoff.h"
 
 enum {
@@ -19,6 +21,8 @@ enum {
     BAD_CHUNKS = 8,
     BAD_IN_PLACE = 4,
     PROGRESS = 1024,
+    STEP = 65536, /* bytes that the disk confirms at once, at least … */
+    STEPS = 64,   /* … or this part of the file */
     DEAF = 3,
     PATH = 1024
 };
@@ -26,7 +30,7 @@ enum {
 typedef struct Fetch {
     const LedgeDownload *d;
     const LedgeReleaseFile *file;
-    char part[PATH], whole[PATH];
+    char part[PATH], whole[PATH], boot[PATH];
     int fd;
     int64_t have;    /* bytes in the file, to be gone on behind */
     int64_t checked; /* … of these, in whole chunks that are right */
@@ -125,27 +129,48 @@ static bool start(Fetch *f)
     return f->status == LEDGE_OK;
 }
 
+/* Without hashes of chunks: from boundary to boundary. Nothing is written behind one before the
+ * disk has confirmed what is before it; so what is behind shows that it did. */
+static int64_t step_of(const Fetch *f)
+{
+    const int64_t part = f->file->length / STEPS;
+    return part > STEP ? part : STEP;
+}
+
+static bool put(Fetch *f, const char *p, size_t size)
+{
+    while (size) {
+        size_t n = size;
+        if (!f->file->n_chunks) {
+            const int64_t left = step_of(f) - f->have % step_of(f);
+            n = (uint64_t)left < n ? (size_t)left : n;
+        }
+        const ssize_t done = pwrite(f->fd, p, n, f->have);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return false;
+        p += done;
+        size -= (size_t)done;
+        f->have += done;
+        if (!f->file->n_chunks && f->have % step_of(f) == 0 && fdatasync(f->fd) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool take(void *arg, const void *bytes, size_t size)
 {
     Fetch *f = arg;
-    const char *p = bytes;
     if (!f->started && !start(f))
         return false;
     const uint64_t room = (uint64_t)(f->file->length - f->have);
     const bool is_over = size > room;
     if (is_over)
         size = (size_t)room;
-    while (size) {
-        const ssize_t n = pwrite(f->fd, p, size, f->have);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            f->status = ledge__fail_errno(f->err, f->part, "write");
-            return false;
-        }
-        p += n;
-        size -= (size_t)n;
-        f->have += n;
+    if (!put(f, bytes, size)) {
+        f->status = ledge__fail_errno(f->err, f->part, "write");
+        return false;
     }
     if (!check_chunks(f)) {
         f->status = ledge__fail(f->err, LEDGE_ERROR_IO, f->file->path,
@@ -266,6 +291,22 @@ static LedgeStatus fetch_all(Fetch *f, LedgeError *err)
     }
 }
 
+/* Whether what is there was written since the machine came up; from now on it is. */
+static bool is_of_this_boot(const Fetch *f)
+{
+    char now[LEDGE_FLEET_NAME], then[LEDGE_FLEET_NAME] = "";
+    ledge__agent_boot(now);
+    FILE *old = fopen(f->boot, "re");
+    if (old && !fgets(then, sizeof then, old))
+        then[0] = '\0';
+    if (old)
+        fclose(old);
+    if (strcmp(now, then) == 0)
+        return true;
+    (void)!ledge__out_file_whole(NULL, f->boot, now, strlen(now), NULL);
+    return false;
+}
+
 /* What an earlier process left: as much of it as is surely right, or may be. */
 static LedgeStatus open_part(Fetch *f, LedgeError *err)
 {
@@ -276,7 +317,10 @@ static LedgeStatus open_part(Fetch *f, LedgeError *err)
     if (fstat(f->fd, &st) != 0)
         return ledge__fail_errno(err, f->part, "look at the file");
     f->have = st.st_size;
-    if (f->have > f->file->length && !cut_back(f, 0))
+    int64_t sure = f->have > f->file->length ? 0 : f->have;
+    if (!f->file->n_chunks && !is_of_this_boot(f) && sure)
+        sure = (sure - 1) / step_of(f) * step_of(f);
+    if (f->have != sure && !cut_back(f, sure))
         return ledge__fail_errno(err, f->part, "shorten the file");
     check_chunks(f); /* a wrong one is cut off, and what was behind it */
     f->bad = f->bad_here = 0;
@@ -289,6 +333,7 @@ static LedgeStatus finish(Fetch *f, LedgeError *err)
         return ledge__fail_errno(err, f->part, "bring the file to the disk");
     if (rename(f->part, f->whole) != 0)
         return ledge__fail_errno(err, f->part, "name the finished file");
+    (void)unlink(f->boot);
     const int folder = open(f->d->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder >= 0) {
         (void)fsync(folder);
@@ -304,6 +349,7 @@ LedgeStatus ledge__download(const LedgeDownload *d, const LedgeReleaseFile *file
         return ledge__no_memory(err);
     *f = (Fetch){.d = d, .file = file, .fd = -1};
     snprintf(f->whole, sizeof f->whole, "%s/%s", d->folder, file->sha256);
+    snprintf(f->boot, sizeof f->boot, "%s/%s.boot", d->folder, file->sha256);
     LedgeStatus status = LEDGE_OK;
     if ((size_t)snprintf(f->part, sizeof f->part, "%s/%s.part", d->folder, file->sha256) >=
         sizeof f->part)

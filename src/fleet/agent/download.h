@@ -3,8 +3,10 @@
  * What came so far lies in FOLDER/SHA256.part and is taken up again, in this process or another.
  * With hashes of chunks each chunk is checked when it is whole and fetched again alone; what is
  * in the file and was checked is never asked for twice. Without them the whole file is judged at
- * its end. When length and SHA-256 are right, the file is brought to the disk and named
- * FOLDER/SHA256: a file with that name is always whole. */
+ * its end, and FOLDER/SHA256.boot names the boot in which it was written to: what a process wrote
+ * that was killed is there, but of what was written before the machine went down, only what the
+ * disk had confirmed is taken up again. When length and SHA-256 are right, the file is brought to
+ * the disk and named FOLDER/SHA256: a file with that name is always whole. */
 #ifndef LEDGE_AGENT_DOWNLOAD_H
 #define LEDGE_AGENT_DOWNLOAD_H
 

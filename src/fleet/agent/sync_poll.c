@@ -10,7 +10,7 @@
 #include "fleet/agent/dispatch.h"
 #include "fleet/agent/sync_turn.h"
 
-enum { METRICS_MAX = 32768, IDLE_S = 60, BOOT_MAX = 40 };
+enum { METRICS_MAX = 32768, IDLE_S = 60 };
 
 static int64_t seconds(clockid_t clock)
 {
@@ -134,18 +134,6 @@ static void put_slots(const LedgeTurn *t, LedgePollRequest *r)
     }
 }
 
-static void read_boot(char out[LEDGE_FLEET_NAME])
-{
-    char line[BOOT_MAX] = "";
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (f && !fgets(line, sizeof line, f))
-        line[0] = '\0';
-    if (f)
-        fclose(f);
-    line[strcspn(line, "\n")] = '\0';
-    snprintf(out, LEDGE_FLEET_NAME, "%s", ledge__fleet_is_name(line) ? line : "unknown");
-}
-
 static void fill_request(LedgeTurn *t, const LedgeProducerMetrics *all,
                          const LedgeProducerMetrics *told, LedgePollRequest *r)
 {
@@ -165,7 +153,7 @@ static void fill_request(LedgeTurn *t, const LedgeProducerMetrics *all,
     snprintf(r->arch, sizeof r->arch, "%s", t->arch);
     snprintf(r->level, sizeof r->level, "%s", ledge__cpu_level_name(t->cpu));
     memcpy(r->labels, c->labels, sizeof r->labels);
-    read_boot(r->boot);
+    ledge__agent_boot(r->boot);
     if (statvfs(t->dir.path, &disk) == 0)
         r->disk_free = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
     strcpy(r->etag, t->answer.etag);

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,6 +185,12 @@ static void send_file(Talk *t, const char *bytes, size_t size, const char *sha)
     if (p.resets)
         reset(t);
     free(copy);
+    struct tcp_info seen;
+    socklen_t seen_size = sizeof seen;
+    const bool is_cut = sent < (p.cut_at >= 0 ? p.cut_at : p.n);
+    if (is_cut && getsockopt(t->fd, IPPROTO_TCP, TCP_INFO, &seen, &seen_size) == 0 &&
+        (int64_t)seen.tcpi_bytes_acked < sent)
+        sent = (int64_t)seen.tcpi_bytes_acked; /* the rest never arrived anywhere */
     pthread_mutex_lock(&r->lock);
     r->sent += sent;
     pthread_mutex_unlock(&r->lock);
@@ -397,6 +404,8 @@ static void *listen_to(void *arg)
         assert(t);
         t->r = r;
         t->fd = fd;
+        /* So that what nobody takes is not counted as sent. */
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){32768}, sizeof(int));
         pthread_mutex_lock(&r->lock);
         r->open++;
         pthread_mutex_unlock(&r->lock);

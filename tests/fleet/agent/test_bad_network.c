@@ -242,35 +242,88 @@ static void dropped_requests_end_in_bounded_time(void **state)
 }
 
 /* Killed again and again, the next process goes on where the last one was. */
-static void a_download_goes_on_in_the_next_process(void **state)
+/* Downloads whose processes are killed at random moments, one after the other, until there were 200
+ * kills; what the registry sent, as a share of the files that came. */
+static double killed_downloads(Net *n, int64_t rate, int64_t bandwidth, bool chunks,
+                               unsigned longest)
 {
-    Net *n = *state;
-    LedgeError err;
-    int64_t received;
+    const size_t n_chunks = n->file.n_chunks;
+    int kills = 0, files = 0;
     unsigned seed = 3;
-    n->registry.faults = (Faults){.rate = 4000000};
-    for (int i = 0; i < 40 && !is_there(n); i++) {
+    n->registry.faults = (Faults){.rate = rate};
+    n->registry.sent = 0;
+    n->file.n_chunks = chunks ? n_chunks : 0;
+    while (kills < 200 || !is_there(n)) {
+        if (is_there(n)) {
+            files++;
+            forget(n);
+        }
         const pid_t pid = fork();
         if (pid == 0) {
             LedgeHttp *http;
-            const LedgeHttpOptions o = {.base = n->url};
+            LedgeError err;
+            const LedgeHttpOptions o = {.base = n->url, .bandwidth = bandwidth};
             if (ledge__http_new(&o, &err, &http))
                 _exit(1);
             const LedgeDownload d = {.http = http, .folder = n->folder};
             _exit(ledge__download(&d, &n->file, &err) != LEDGE_OK);
         }
         seed = seed * 1103515245u + 12345u;
-        usleep(20000 + (seed >> 16) % 60000);
+        usleep(1000 + (seed >> 8) % longest);
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
+        kills++;
     }
-    const int64_t part = n->registry.sent;
-    n->registry.faults = (Faults){0};
-    assert_int_equal(fetch(n, &err, &received), LEDGE_OK);
-    assert_true(part > 0 && received < SIZE);
-    /* Bytes in flight when a process dies are lost; no more than sockets hold. */
-    print_message("%lld bytes sent before, %lld received at last\n", (long long)part,
-                  (long long)received);
+    files++;
+    usleep(100000); /* what is on its way is counted when its connection ends */
+    forget(n);
+    n->file.n_chunks = n_chunks;
+    const double share = (double)n->registry.sent / ((double)files * SIZE);
+    print_message("%d kills over %d files at %lld B/s, limit %lld, %s: %.3f of their size\n", kills,
+                  files, (long long)rate, (long long)bandwidth, chunks ? "chunks" : "whole", share);
+    return share;
+}
+
+static void two_hundred_kills_cost_a_tenth_at_most(void **state)
+{
+    Net *n = *state;
+    assert_true(killed_downloads(n, 4000000, 0, true, 100000) <= 1.1);
+    assert_true(killed_downloads(n, 4000000, 0, false, 100000) <= 1.1);
+}
+
+/* What the machine wrote last before it went down may be anything; what was confirmed is kept. */
+static void a_power_cut_costs_what_the_disk_had_not_confirmed(void **state)
+{
+    Net *n = *state;
+    LedgeError err;
+    char path[200];
+    int64_t received;
+    const RepoFile *f = repo_get(&n->registry.blobs, n->file.sha256);
+    n->file.n_chunks = 0;
+    for (int same = 0; same < 2; same++) {
+        const size_t have = 1000000;
+        snprintf(path, sizeof path, "%s/%s.part", n->folder, n->file.sha256);
+        char *bytes = malloc(have);
+        memcpy(bytes, f->bytes, have);
+        if (!same)
+            memset(bytes + have - 16000, 0, 16000); /* written, never confirmed */
+        FILE *to = fopen(path, "wb");
+        assert_int_equal(fwrite(bytes, 1, have, to), have);
+        fclose(to);
+        free(bytes);
+        snprintf(path, sizeof path, "%s/%s.boot", n->folder, n->file.sha256);
+        char boot[LEDGE_FLEET_NAME] = "another-boot";
+        if (same)
+            ledge__agent_boot(boot);
+        to = fopen(path, "wb");
+        fputs(boot, to);
+        fclose(to);
+        assert_int_equal(fetch(n, &err, &received), LEDGE_OK);
+        assert_in_range(received, SIZE - have, SIZE - have + (same ? 0 : 65536));
+        assert_int_not_equal(access(path, F_OK), 0);
+        forget(n);
+    }
+    n->file.n_chunks = n->release->files[0].n_chunks;
 }
 
 static void the_bandwidth_limit_holds(void **state)
@@ -341,7 +394,8 @@ int main(void)
         TEST(what_cannot_come_stops_with_a_reason),
         TEST(slow_retrieval_is_ended_and_keeps_what_came),
         TEST(dropped_requests_end_in_bounded_time),
-        TEST(a_download_goes_on_in_the_next_process),
+        TEST(two_hundred_kills_cost_a_tenth_at_most),
+        TEST(a_power_cut_costs_what_the_disk_had_not_confirmed),
         TEST(the_bandwidth_limit_holds),
         TEST(partial_bundle_is_not_installed),
     };
