@@ -9,15 +9,7 @@
 #include "base/error.h"
 #include "http/transfer.h"
 
-enum {
-    CONNECT_S = 20,
-    WHOLE_S = 120,
-    STALL_S = 30,
-    SLOWEST = 256,
-    REDIRECTS = 5,
-    BUFFER_LEAST = 4096,
-    BUFFER_MOST = 1 << 18
-};
+enum { CONNECT_S = 20, WHOLE_S = 120, STALL_S = 30, SLOWEST = 256, REDIRECTS = 5 };
 
 struct LedgeHttp {
     LedgeHttpOptions o;

@@ -254,7 +254,8 @@ LedgeStatus ledge__turn_poll(LedgeTurn *t, LedgeError *err)
     if (to) {
         gather(&t->dir, &all[0]);
         read_metrics(&t->dir, "told.json", &all[1]);
-        t->is_idle = seconds(CLOCK_REALTIME) - all[0].last / 1000000 >= IDLE_S;
+        /* Records of a time to come are from before the clock was set back: none came since. */
+        t->is_idle = llabs(seconds(CLOCK_REALTIME) - all[0].last / 1000000) >= IDLE_S;
         fill_request(t, &all[0], &all[1], r);
         ledge__poll_request_write(r, to);
         status = fclose(to) == 0 ? ask(t, text, size, &a, err) : ledge__no_memory(err);

@@ -30,7 +30,7 @@ void ledge__metrics_add(LedgeMetrics *m, const LedgeTelemetryRecord *r)
     one->m.drift = r->drift;
     if (!r->error)
         ledge__sketch_add(&one->now, (double)r->latency_us * 1e-6);
-    m->last = r->timestamp > m->last ? r->timestamp : m->last;
+    m->last = r->timestamp; /* of the newest, whatever the clock did in between */
 }
 
 void ledge__metrics_shadow(LedgeMetrics *m, const char *model, const char *version, bool agrees,

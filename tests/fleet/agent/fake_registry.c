@@ -359,6 +359,11 @@ static void serve_one(Talk *t)
     char method[8], path[400];
     if (!read_request(t) || sscanf(t->head, "%7s %399s", method, path) != 2)
         return;
+    if (strncmp(path, "http://", 7) == 0 && strchr(path + 7, '/')) {
+        const char *at = strchr(path + 7, '/');
+        memmove(path, at, strlen(at) + 1);
+        r->proxied++;
+    }
     pthread_mutex_lock(&r->lock);
     r->asked++;
     const bool busy = chance(r) < r->faults.busy, silent = chance(r) < r->faults.silent;
@@ -584,6 +589,15 @@ void registry_assign(Registry *r, const char *name, const char *version, const c
         strcpy(a.models[0].fallback_version, fallback);
     }
     a.models[0].strict = strict;
+    assign(r, &a);
+}
+
+void registry_assign_when(Registry *r, const char *name, const char *version, const char *when)
+{
+    LedgePollAnswer a = {.n_models = 1};
+    strcpy(a.models[0].name, name);
+    strcpy(a.models[0].version, version);
+    strcpy(a.models[0].when, when);
     assign(r, &a);
 }
 

@@ -40,6 +40,7 @@ typedef struct Registry {
     LedgePollRequest last_poll;
     int64_t told;      /* sum of all windows' counts */
     RepoFiles samples; /* by the names they were sent under */
+    size_t proxied; /* requests that came as to a proxy */
     size_t polls, asked, batches, duplicates, n_ids, samples_asked;
     int64_t sent; /* bytes of files, as the network took them */
     char (*ids)[LEDGE_FLEET_BATCH];
@@ -69,6 +70,8 @@ void registry_publish(Registry *r, const char *name, const char *version, int64_
 /* Assigns it from the next poll on; fallback may be "". */
 void registry_assign(Registry *r, const char *name, const char *version, const char *fallback,
                      bool strict);
+/* The same, for a moment: "idle", or hours. */
+void registry_assign_when(Registry *r, const char *name, const char *version, const char *when);
 /* Adds a version that runs in the shadow to what is assigned. */
 void registry_shadow(Registry *r, const char *name, const char *version, const char *shadow);
 

@@ -354,6 +354,87 @@ static void downloads_of_what_is_no_longer_assigned_make_room(void **state)
     assert_int_equal(ledge__agent_bytes(path), 0);
 }
 
+/* The registry has a name that only the proxy can reach. */
+static void all_that_is_asked_goes_through_the_proxy(void **state)
+{
+    Site *s = *state;
+    s->config.http.base = "http://registry.invalid:8070";
+    s->config.http.proxy = s->url;
+    registry_publish(&s->registry, "net", "1", 100, 30000, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "1");
+    assert_true(s->registry.proxied > 5);
+    assert_int_equal(s->registry.proxied, s->registry.asked);
+    s->config.http.proxy = "http://127.0.0.1:1"; /* nobody is there */
+    turn(s, LEDGE_SYNC_ALL);
+    assert_false(s->result.polled);
+    assert_true(s->result.problem[0]);
+    must_serve(s, "1");
+}
+
+static void put_record(const Site *s, const char *producer, int64_t seconds_ago)
+{
+    char name[100];
+    LedgeTelemetry *t;
+    snprintf(name, sizeof name, "%s/queue/%s", s->state, producer);
+    const LedgeTelemetryOptions o = {.folder = name};
+    assert_int_equal(ledge__telemetry_open(&o, NULL, &t), LEDGE_OK);
+    const LedgeTelemetryRecord r = {.model = "net",
+                                    .version = "1",
+                                    .class_id = 1,
+                                    .timestamp = (time(NULL) - seconds_ago) * 1000000};
+    ledge__telemetry_put(t, &r);
+    ledge__telemetry_close(t);
+}
+
+static void a_switch_waits_until_the_device_is_idle(void **state)
+{
+    Site *s = *state;
+    char path[100];
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    put_record(s, "serve", 2);
+    registry_publish(&s->registry, "net", "2", 200, 10, 0);
+    registry_assign_when(&s->registry, "net", "2", "idle");
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "1");
+    assert_int_equal(slot(s).candidate_state, LEDGE_FLEET_TESTING);
+    snprintf(path, sizeof path, "%s/versions/net/2", s->state); /* fetched and tested already */
+    assert_int_equal(access(path, F_OK), 0);
+    put_record(s, "serve", 100);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+    /* The clock was set back by a day: the last record is of tomorrow, and none came since. */
+    put_record(s, "serve", -86400);
+    registry_publish(&s->registry, "net", "3", 300, 10, 0);
+    registry_assign_when(&s->registry, "net", "3", "idle");
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "3");
+}
+
+static void a_switch_waits_for_its_hours(void **state)
+{
+    Site *s = *state;
+    char when[32];
+    const time_t now = time(NULL);
+    struct tm tm;
+    assert_non_null(localtime_r(&now, &tm));
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    registry_publish(&s->registry, "net", "2", 200, 10, 0);
+    snprintf(when, sizeof when, "%02d:00-%02d:00", (tm.tm_hour + 2) % 24, (tm.tm_hour + 3) % 24);
+    registry_assign_when(&s->registry, "net", "2", when);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "1");
+    snprintf(when, sizeof when, "%02d:00-%02d:00", tm.tm_hour, (tm.tm_hour + 2) % 24);
+    registry_assign_when(&s->registry, "net", "2", when);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+}
+
 static void a_busy_registry_is_left_alone_for_as_long_as_it_asks(void **state)
 {
     Site *s = *state;
@@ -506,6 +587,9 @@ int main(void)
         TEST(a_shadow_is_fetched_and_tested_but_does_not_serve),
         TEST(old_versions_go_and_the_quota_holds),
         TEST(downloads_of_what_is_no_longer_assigned_make_room),
+        TEST(all_that_is_asked_goes_through_the_proxy),
+        TEST(a_switch_waits_until_the_device_is_idle),
+        TEST(a_switch_waits_for_its_hours),
         TEST(a_busy_registry_is_left_alone_for_as_long_as_it_asks),
         TEST(telemetry_is_counted_once_whatever_is_lost),
         TEST(a_full_disk_stops_a_turn_and_harms_nothing),

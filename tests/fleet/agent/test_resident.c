@@ -312,6 +312,55 @@ static void what_is_served_follows_what_is_assigned(void **state)
     assert_false(is_ready(s));
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* which has to be loaded first */
+/* One turn of the program, by a clock that is off by so many seconds. */
+static void sync_with_clock(Site *s, const char *off)
+{
+    const pid_t pid = fork();
+    if (pid == 0) {
+        const int null = open("/dev/null", O_RDWR);
+        dup2(null, 1);
+        setenv("LD_PRELOAD", LEDGE_CLOCK_SHIM, 1);
+        setenv("CLOCK_SHIM_S", off, 1);
+        execl(LEDGE_EXE, "ledge", "agent", "sync", "--state", s->state, "--root", s->root,
+              "--registry", s->url, "--device", "cam-1", (char *)NULL);
+        _exit(127);
+    }
+    int how;
+    assert_int_equal(waitpid(pid, &how, 0), pid);
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+}
+
+static void a_wrong_clock_does_no_harm(void **state)
+{
+    Site *s = *state;
+    const int64_t now = time(NULL);
+    static const int64_t years[] = {1970, 2099};
+    char off[32], version[8];
+    s->registry.repo.time = now;
+    for (int i = 0; i < 2; i++) {
+        const int64_t shift = (years[i] - 1970) * 31556952 + 100 - now;
+        snprintf(off, sizeof off, "%lld", (long long)shift);
+        snprintf(version, sizeof version, "%d", i + 1);
+        registry_publish(&s->registry, "net", version, i + 1, 1000, 0);
+        registry_assign(&s->registry, "net", version, "", false);
+        sync_with_clock(s, off);
+        assert_int_equal(linked(s), i + 1); /* expiry is judged by signed time */
+        assert_true(llabs(s->registry.last_poll.clock - (now + shift)) < 60);
+        sync_with_clock(s, off); /* which tells how far it is off */
+        assert_true(s->registry.last_poll.has_skew);
+        assert_true(llabs(s->registry.last_poll.skew_ms / 1000 + shift) < 60);
+        assert_true(s->registry.last_poll.models[0].since_s < 60);
+    }
+    /* And back: what was noted in 2099 lies in the future. */
+    registry_publish(&s->registry, "net", "3", 3, 1000, 0);
+    registry_assign(&s->registry, "net", "3", "", false);
+    sync_with_clock(s, "0");
+    assert_int_equal(linked(s), 3);
+    assert_true(s->registry.last_poll.models[0].since_s >= 0);
+}
+#endif
+
 static void systemd_is_told_that_it_lives(void **state)
 {
     Site *s = *state;
@@ -336,8 +385,18 @@ static void systemd_is_told_that_it_lives(void **state)
         ready = ready || strstr(text, "READY=1");
         watchdog = watchdog || strcmp(text, "WATCHDOG=1") == 0;
     }
-    close(fd);
     assert_true(ready && watchdog);
+    kill(s->agent, SIGTERM);
+    bool stopping = false;
+    for (int i = 0; i < 100 && !stopping; i++) {
+        const ssize_t n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+        text[n > 0 ? n : 0] = '\0';
+        stopping = strcmp(text, "STOPPING=1") == 0;
+        if (n <= 0)
+            wait_s(0.1);
+    }
+    close(fd);
+    assert_true(stopping);
 }
 
 static void polls_are_spread_and_backed_off_up_to_an_hour(void **state)
@@ -367,6 +426,9 @@ int main(void)
         TEST(what_is_served_follows_what_is_assigned),
         TEST(answers_are_told_to_the_registry_once),
         TEST(shadows_are_compared_with_what_serves),
+#ifndef __SANITIZE_ADDRESS__
+        TEST(a_wrong_clock_does_no_harm),
+#endif
         TEST(systemd_is_told_that_it_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
