@@ -17,7 +17,7 @@ if (( CURRENT == 2 )); then
         'agent:keep this device'\''s models as the fleet'\''s registry wants them'
         'wasm:compile WebAssembly guests ahead of time, and run them in a sandbox'
         'drift:record what a model usually sees and answers, or check that it still does'
-        'key:make or show the keys that certificates are signed with'
+        'key:make or show the keys that releases are signed with and samples sealed to'
         'registry:say what a fleet of devices runs, and hear how it fares'
         'doctor:look at this machine\: CPU, limits, clock, providers; where a MODEL would run'
         'help:print this, or what a command takes'
@@ -286,7 +286,14 @@ serve)
         '--no-drift[do not watch for drift]' \
         '--state=[keep what drift monitoring has seen over restarts]:value:_files' \
         '--telemetry=[write a record of every answer there, for ledge agent]:value:_files' \
+        '--telemetry-mb=[megabytes of the disk for records that wait (64)]:value:_files' \
+        '--telemetry-overflow=[when they are full\: '\''oldest'\'' go, '\''reject'\'' new ones, '\''sample'\'' one of ten (oldest)]:value:_files' \
         '--shadow=[with --telemetry\: models that run beside and answer nobody]:value:_files' \
+        '--samples=[keep some inputs there, sealed, for retraining (none are kept)]:value:_files' \
+        '--sample-key=[public key that they are sealed to]:value:_files' \
+        '--sample-below=[keep those answered with less confidence (0.5), or drifting]:value:_files' \
+        '--samples-per-hour=[most that are kept in an hour (20)]:value:_files' \
+        '--samples-mb=[megabytes of the disk for them (64)]:value:_files' \
         '--watch=[seconds between two looks at models and machine (5)]:value:_files' \
         '--alert-log[a line on stderr for every alert]' \
         '--alert-webhook=[POST every alert there as JSON]:value:_files' \
@@ -311,12 +318,13 @@ agent)
         '--tls-cert=[client certificate in PEM]:value:_files' \
         '--tls-key=[its private key in PEM]:value:_files' \
         '--proxy=[HTTP or SOCKS proxy; else what the environment says]:value:_files' \
-        '--bandwidth=[most kilobytes a second to download; 0\: no limit]:value:_files' \
+        '--bandwidth=[most kilobytes a second to download or send; 0\: no limit]:value:_files' \
         '--quota=[most megabytes of models and downloads; 0\: no limit]:value:_files' \
         '--keep=[versions kept besides the running one (2)]:value:_files' \
         '--interval=[seconds between polls until the registry says (60)]:value:_files' \
         '--serve[run\: also serve the models, by `ledge serve`]' \
         '--serve-args=[run\: arguments for `ledge serve`, parted by blanks]:value:_files' \
+        '--sample-key=[keep inputs that are uncertain or drift, sealed to this public key, and send them]:value:_files' \
         '--turns=[run\: end after N turns; 0\: go on]:value:_files' \
         '--quiet[no messages on stderr]' \
         '--json[print one JSON object and nothing else]' \
@@ -368,6 +376,7 @@ drift)
     ;;
 key)
     _arguments \
+        '--type=[new\: '\''signing'\'', or '\''sampling'\'' for inputs that devices keep]:value:_files' \
         '--json[print one JSON object and nothing else]' \
         '--help[print this]' \
         '*:file:_files'

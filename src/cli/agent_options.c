@@ -29,7 +29,7 @@ const CliOption agent_options[AGENT_OPTIONS] = {
     {"tls-key", 0, CLI_TEXT, "FILE", "its private key in PEM", offsetof(AgentOptions, key), 0, 0},
     {"proxy", 0, CLI_TEXT, "URL", "HTTP or SOCKS proxy; else what the environment says",
      offsetof(AgentOptions, proxy), 0, 0},
-    {"bandwidth", 0, CLI_INT, "KB", "most kilobytes a second to download; 0: no limit",
+    {"bandwidth", 0, CLI_INT, "KB", "most kilobytes a second to download or send; 0: no limit",
      offsetof(AgentOptions, bandwidth), 0, INT32_MAX},
     {"quota", 0, CLI_INT, "MB", "most megabytes of models and downloads; 0: no limit",
      offsetof(AgentOptions, quota), 0, INT32_MAX},

@@ -2,7 +2,7 @@
 # systemd takes the units as they are: nothing unknown or misspelt in them, programs that are there, and a
 # sandbox that its own judge calls good. Usage: test_units.sh LEDGE UNIT...
 command -v systemd-analyze >/dev/null || exit 77
-ledge=$1
+ledge=$(realpath "$1")
 shift
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
