@@ -250,14 +250,16 @@ static void *worker_main(void *arg)
     if (p->bind_fast)
         ledge__cpu_bind_fast();
     for (;;) {
-        /* Spinning that pays is done longer, that does not, shorter. */
-        if (spin_for_work(p, &seen, budget)) {
-            budget = budget * 2 < SPIN_MAX_NS ? budget * 2 : SPIN_MAX_NS;
-        } else {
-            budget = budget / 2 > SPIN_MIN_NS ? budget / 2 : SPIN_MIN_NS;
-            if (!park_for_work(p, &seen))
-                return NULL;
-        }
+        /* Spins as long as may pay: fully where the last gap was one that spinning bridges, also
+         * when it was slept through (else a budget once short could never grow again), and ever
+         * shorter where gaps are long. */
+        const int64_t idle = now_ns();
+        if (!spin_for_work(p, &seen, budget) && !park_for_work(p, &seen))
+            return NULL;
+        if (now_ns() - idle < SPIN_MAX_NS)
+            budget = SPIN_MAX_NS;
+        else if (budget > SPIN_MIN_NS)
+            budget /= 2;
         work(p, w->index);
         leave(p);
     }
