@@ -16,6 +16,9 @@
 
 struct LedgePool {
     const LedgeAllocator *a;
+    LedgePoolFn fn; /* of a loop that was begun */
+    void *arg;
+    size_t count, grain;
 };
 
 LedgeStatus ledge__pool_new(const LedgeAllocator *a, int threads, LedgePool **out)
@@ -51,6 +54,19 @@ void ledge__pool_run(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn
         fn(arg, begin, begin + n, 0);
         begin += n;
     }
+}
+
+void ledge__pool_begin(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn, void *arg)
+{
+    pool->fn = fn;
+    pool->arg = arg;
+    pool->count = count;
+    pool->grain = grain;
+}
+
+void ledge__pool_end(LedgePool *pool)
+{
+    ledge__pool_run(pool, pool->count, pool->grain, pool->fn, pool->arg);
 }
 
 #else
@@ -341,6 +357,19 @@ void ledge__pool_run(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn
         work(pool, 0);
         finish(pool);
     }
+    pthread_mutex_unlock(&pool->callers);
+}
+
+void ledge__pool_begin(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn, void *arg)
+{
+    pthread_mutex_lock(&pool->callers);
+    start(pool, count, grain ? grain : 1, fn, arg);
+}
+
+void ledge__pool_end(LedgePool *pool)
+{
+    work(pool, 0);
+    finish(pool);
     pthread_mutex_unlock(&pool->callers);
 }
 
