@@ -34,6 +34,7 @@ RIGHT |= {
     "image": set(),
     "report": set(),
     "trust": set(),
+    "http": set(),
     "compress": {"engine/onnx", "engine/graph", "engine/optimize", "engine/kernels", "image",
                  "monitor"},
     "monitor": set(),
@@ -41,9 +42,9 @@ RIGHT |= {
     "module": {"cli", "image", "serve"},
     "serve": {"image", "monitor", "trust"},
     "fleet": {"trust"},
-    "fleet/registry": {"fleet", "trust"},
-    "fleet/agent": {"fleet", "image", "monitor", "trust"},
-    "cli": {"image", "report", "trust", "compress", "serve", "monitor", "wasm", "fleet",
+    "fleet/registry": {"fleet", "http", "trust"},
+    "fleet/agent": {"fleet", "http", "image", "monitor", "trust"},
+    "cli": {"image", "report", "trust", "http", "compress", "serve", "monitor", "wasm", "fleet",
             "fleet/registry", "fleet/agent"},
 }
 

@@ -24,37 +24,52 @@ typedef struct Options {
 #define COMMON REGISTRY_CLIENT_OPTIONS(Options), CLI_OPTION_JSON(Options)
 
 typedef struct Verb {
+    const CliCommand *command;
     Options o;
     CliArgs args;
     json_t *body, *out;
 } Verb;
 
-static int begin(const CliCommand *c, int argc, char **argv, size_t least, size_t most, Verb *v)
+/* Parses, lets `ask` do its part, and prints what came as JSON where that is wanted. */
+static int run_verb(const CliCommand *c, int argc, char **argv, size_t least, size_t most,
+                    int (*ask)(Verb *v))
 {
-    v->o.limit = v->o.limit ? v->o.limit : 100;
-    int code = cli_parse(c, argc, argv, least, most, &v->o, &v->args);
+    Verb v = {.command = c, .o = {.limit = 100, .priority = 10, .grace = 86400}};
+    int code = cli_parse(c, argc, argv, least, most, &v.o, &v.args);
     if (code != CLI_GO)
         return code;
-    v->body = json_object();
-    if (v->o.reason)
-        (void)json_object_set_new(v->body, "reason", json_string(v->o.reason));
-    return CLI_GO;
-}
-
-static int end(Verb *v, int code)
-{
-    if (code == CLI_GO && v->o.json) {
-        code = cli_print_json(v->out);
-        v->out = NULL;
+    v.body = json_object();
+    if (v.o.reason)
+        (void)json_object_set_new(v.body, "reason", json_string(v.o.reason));
+    code = ask(&v);
+    if (code == CLI_GO && v.o.json) {
+        code = cli_print_json(v.out);
+        v.out = NULL;
     } else if (code == CLI_GO) {
         code = cli_finish();
     }
-    json_decref(v->body);
-    json_decref(v->out);
-    registry_client_free(&v->o.client);
-    cli_args_free(&v->args);
+    json_decref(v.body);
+    json_decref(v.out);
+    registry_client_free(&v.o.client);
+    cli_args_free(&v.args);
     return code;
 }
+
+/* A verb of that name, of which ask_NAME and NAME_options are there. */
+#define VERB(name_, least_, most_, arguments_, summary_, description_)                             \
+    static int run_##name_(const CliCommand *c, int argc, char **argv)                             \
+    {                                                                                              \
+        return run_verb(c, argc, argv, least_, most_, ask_##name_);                                \
+    }                                                                                              \
+    const CliCommand registry_##name_ = {                                                          \
+        .name = "registry " #name_,                                                                \
+        .arguments = arguments_,                                                                   \
+        .summary = summary_,                                                                       \
+        .description = description_,                                                               \
+        .options = name_##_options,                                                                \
+        .n_options = sizeof name_##_options / sizeof *name_##_options,                             \
+        .run = run_##name_,                                                                        \
+    }
 
 static const char *arg(const Verb *v, size_t i)
 {
@@ -83,128 +98,83 @@ static int ask(Verb *v, const char *method, const char *path)
 
 /* ---- models ---- */
 
-static const CliOption plain_options[] = {COMMON};
+static const CliOption list_options[] = {COMMON}, show_options[] = {COMMON};
 
-static int run_list(const CliCommand *c, int argc, char **argv)
+static int ask_list(Verb *v)
 {
-    Verb v = {0};
-    int code = begin(c, argc, argv, 0, 0, &v);
-    if (code != CLI_GO)
-        return code;
-    code = ask(&v, "GET", "/v1/admin/models");
+    int code = ask(v, "GET", "/v1/admin/models");
     if (code == CLI_GO) {
-        TABLE(&v, "versions", {"model", "model"}, {"version", "version"}, {"state", "state"},
+        TABLE(v, "versions", {"model", "model"}, {"version", "version"}, {"state", "state"},
               {"created", "created"}, {"bytes", "bytes"}, {"devices", "devices"},
               {"forced", "forced"});
-        if (!v.o.json && json_array_size(json_object_get(v.out, "aliases")))
+        if (!v->o.json && json_array_size(json_object_get(v->out, "aliases")))
             printf("\n");
-        if (json_array_size(json_object_get(v.out, "aliases")))
-            TABLE(&v, "aliases", {"model", "model"}, {"alias", "alias"}, {"version", "version"},
+        if (json_array_size(json_object_get(v->out, "aliases")))
+            TABLE(v, "aliases", {"model", "model"}, {"alias", "alias"}, {"version", "version"},
                   {"previous", "before"}, {"changed", "changed"});
     }
-    return end(&v, code);
+    return code;
 }
 
-const CliCommand registry_list = {
-    .name = "registry list",
-    .arguments = "",
-    .summary = "models, versions and aliases",
-    .description = "Lists every version of every model, and what the aliases name.",
-    .options = plain_options,
-    .n_options = sizeof plain_options / sizeof *plain_options,
-    .run = run_list,
-};
+VERB(list, 0, 0, "", "models, versions and aliases",
+     "Lists every version of every model, and what the aliases name.");
 
-static int run_show(const CliCommand *c, int argc, char **argv)
+static int ask_show(Verb *v)
 {
-    Verb v = {0};
     char path[1800];
-    int code = begin(c, argc, argv, 2, 2, &v);
-    if (code != CLI_GO)
-        return code;
-    snprintf(path, sizeof path, "/v1/admin/models/%s/%s", registry_word(arg(&v, 0)),
-             registry_word(arg(&v, 1)));
-    code = ask(&v, "GET", path);
-    if (code == CLI_GO && !v.o.json) {
-        printf("%s %s, %s, pushed %s, %s\n", cli_clean(arg(&v, 0)), cli_clean(arg(&v, 1)),
-               json_string_value(json_object_get(v.out, "state")),
-               registry_time(json_integer_value(json_object_get(v.out, "created"))),
-               json_integer_value(json_object_get(v.out, "forced")) ? "without a certificate"
-                                                                    : "certified");
-        TABLE(&v, "files", {"role", "role"}, {"path", "path"}, {"length", "bytes"},
-              {"arch", "arch"}, {"level", "level"}, {"sha256", "sha256"});
+    snprintf(path, sizeof path, "/v1/admin/models/%s/%s", registry_word(arg(v, 0)),
+             registry_word(arg(v, 1)));
+    int code = ask(v, "GET", path);
+    if (code == CLI_GO && !v->o.json) {
+        printf("%s %s, %s, pushed %s, %s\n", cli_clean(arg(v, 0)), cli_clean(arg(v, 1)),
+               json_string_value(json_object_get(v->out, "state")),
+               registry_time(json_integer_value(json_object_get(v->out, "created"))),
+               json_integer_value(json_object_get(v->out, "forced")) ? "without a certificate"
+                                                                     : "certified");
+        TABLE(v, "files", {"role", "role"}, {"path", "path"}, {"length", "bytes"}, {"arch", "arch"},
+              {"level", "level"}, {"sha256", "sha256"});
     }
-    return end(&v, code);
+    return code;
 }
 
-const CliCommand registry_show = {
-    .name = "registry show",
-    .arguments = "MODEL VERSION",
-    .summary = "one version: its files, certificate and aliases",
-    .description = "Shows what a version consists of; --json has the certificate too.",
-    .options = plain_options,
-    .n_options = sizeof plain_options / sizeof *plain_options,
-    .run = run_show,
-};
+VERB(show, 2, 2, "MODEL VERSION", "one version: its files, certificate and aliases",
+     "Shows what a version consists of; --json has the certificate too.");
 
 static const CliOption promote_options[] = {
     OPT("alias", 'a', CLI_TEXT, "NAME", "the alias to move (champion)", alias), REASON, COMMON};
 
-static int run_promote(const CliCommand *c, int argc, char **argv)
+static int ask_promote(Verb *v)
 {
-    Verb v = {0};
     char path[1000];
-    int code = begin(c, argc, argv, 2, 2, &v);
-    if (code != CLI_GO)
-        return code;
-    put(&v, "version", arg(&v, 1));
-    put(&v, "alias", v.o.alias);
-    snprintf(path, sizeof path, "/v1/admin/models/%s/promote", registry_word(arg(&v, 0)));
-    code = ask(&v, "POST", path);
-    if (code == CLI_GO && !v.o.json)
-        printf("%s of %s is now %s\n", json_string_value(json_object_get(v.out, "alias")),
-               cli_clean(arg(&v, 0)), cli_clean(arg(&v, 1)));
-    return end(&v, code);
+    put(v, "version", arg(v, 1));
+    put(v, "alias", v->o.alias);
+    snprintf(path, sizeof path, "/v1/admin/models/%s/promote", registry_word(arg(v, 0)));
+    int code = ask(v, "POST", path);
+    if (code == CLI_GO && !v->o.json)
+        printf("%s of %s is now %s\n", json_string_value(json_object_get(v->out, "alias")),
+               cli_clean(arg(v, 0)), cli_clean(arg(v, 1)));
+    return code;
 }
 
-const CliCommand registry_promote = {
-    .name = "registry promote",
-    .arguments = "MODEL VERSION",
-    .summary = "let an alias name a version, for all devices at once",
-    .description =
-        "Moves an alias. Devices that run the model by it get the version with their next\n"
-        "poll; 'ledge registry rollout' does it step by step.",
-    .options = promote_options,
-    .n_options = sizeof promote_options / sizeof *promote_options,
-    .run = run_promote,
-};
+VERB(promote, 2, 2, "MODEL VERSION", "let an alias name a version, for all devices at once",
+     "Moves an alias. Devices that run the model by it get the version with their next\n"
+     "poll; 'ledge registry rollout' does it step by step.");
 
 static const CliOption retire_options[] = {REASON, COMMON};
 
-static int run_retire(const CliCommand *c, int argc, char **argv)
+static int ask_retire(Verb *v)
 {
-    Verb v = {0};
     char path[1000];
-    int code = begin(c, argc, argv, 2, 2, &v);
-    if (code != CLI_GO)
-        return code;
-    put(&v, "version", arg(&v, 1));
-    snprintf(path, sizeof path, "/v1/admin/models/%s/retire", registry_word(arg(&v, 0)));
-    code = ask(&v, "POST", path);
-    if (code == CLI_GO && !v.o.json)
-        printf("%s %s is retired\n", cli_clean(arg(&v, 0)), cli_clean(arg(&v, 1)));
-    return end(&v, code);
+    put(v, "version", arg(v, 1));
+    snprintf(path, sizeof path, "/v1/admin/models/%s/retire", registry_word(arg(v, 0)));
+    int code = ask(v, "POST", path);
+    if (code == CLI_GO && !v->o.json)
+        printf("%s %s is retired\n", cli_clean(arg(v, 0)), cli_clean(arg(v, 1)));
+    return code;
 }
 
-const CliCommand registry_retire = {
-    .name = "registry retire",
-    .arguments = "MODEL VERSION",
-    .summary = "a version that no device is to get any more",
-    .description = "Refused while an alias or a rollout needs it. Its files go with the next 'gc'.",
-    .options = retire_options,
-    .n_options = sizeof retire_options / sizeof *retire_options,
-    .run = run_retire,
-};
+VERB(retire, 2, 2, "MODEL VERSION", "a version that no device is to get any more",
+     "Refused while an alias or a rollout needs it. Its files go with the next 'gc'.");
 
 static const CliOption gc_options[] = {
     OPT("dry-run", 'n', CLI_FLAG, NULL, "only say what would go", dry_run),
@@ -212,42 +182,31 @@ static const CliOption gc_options[] = {
         grace),
     REASON, COMMON};
 
-static int run_gc(const CliCommand *c, int argc, char **argv)
+static int ask_gc(Verb *v)
 {
-    Verb v = {.o = {.grace = 86400}};
-    int code = begin(c, argc, argv, 0, 0, &v);
-    if (code != CLI_GO)
-        return code;
-    (void)json_object_set_new(v.body, "dry_run", json_boolean(v.o.dry_run));
-    (void)json_object_set_new(v.body, "grace_s", json_integer(v.o.grace));
-    code = ask(&v, "POST", "/v1/admin/gc");
-    if (code == CLI_GO && !v.o.json)
-        printf("%zu files, %s%s\n", json_array_size(json_object_get(v.out, "removed")),
-               cli_bytes((uint64_t)json_integer_value(json_object_get(v.out, "bytes"))),
-               v.o.dry_run ? " would go" : " removed");
-    return end(&v, code);
+    (void)json_object_set_new(v->body, "dry_run", json_boolean(v->o.dry_run));
+    (void)json_object_set_new(v->body, "grace_s", json_integer(v->o.grace));
+    int code = ask(v, "POST", "/v1/admin/gc");
+    if (code == CLI_GO && !v->o.json)
+        printf("%zu files, %s%s\n", json_array_size(json_object_get(v->out, "removed")),
+               cli_bytes((uint64_t)json_integer_value(json_object_get(v->out, "bytes"))),
+               v->o.dry_run ? " would go" : " removed");
+    return code;
 }
 
-const CliCommand registry_gc = {
-    .name = "registry gc",
-    .arguments = "",
-    .summary = "remove files that no version needs",
-    .description = "Removes files that belong to no version that is not retired.",
-    .options = gc_options,
-    .n_options = sizeof gc_options / sizeof *gc_options,
-    .run = run_gc,
-};
+VERB(gc, 0, 0, "", "remove files that no version needs",
+     "Removes files that belong to no version that is not retired.");
 
 /* ---- devices and groups ---- */
 
-static const CliOption device_options[] = {
+static const CliOption devices_options[] = {
     OPT("limit", 0, CLI_INT, "N", "at most so many (100)", limit),
     OPT("label", 'l', CLI_LIST, "KEY=VALUE",
         "labels that it shall have from now on, in place of those set before", labels),
     OPT("state", 0, CLI_TEXT, "blocked|active", "a blocked device is refused", block), REASON,
     COMMON};
 
-static int put_labels(Verb *v, const char *key, const CliCommand *c)
+static int put_labels(Verb *v, const char *key)
 {
     json_t *o = json_object();
     for (size_t i = 0; i < v->o.labels.n; i++) {
@@ -255,7 +214,7 @@ static int put_labels(Verb *v, const char *key, const CliCommand *c)
         char name[100];
         if (!is || is == text || (size_t)(is - text) >= sizeof name) {
             json_decref(o);
-            return cli_usage(c, "a label is KEY=VALUE, not '%s'", cli_clean(text));
+            return cli_usage(v->command, "a label is KEY=VALUE, not '%s'", cli_clean(text));
         }
         snprintf(name, sizeof name, "%.*s", (int)(is - text), text);
         (void)json_object_set_new(o, name, json_string(is + 1));
@@ -264,51 +223,41 @@ static int put_labels(Verb *v, const char *key, const CliCommand *c)
     return CLI_GO;
 }
 
-static int run_devices(const CliCommand *c, int argc, char **argv)
+static int ask_devices(Verb *v)
 {
-    Verb v = {0};
     char path[1000];
-    int code = begin(c, argc, argv, 0, 1, &v);
-    if (code != CLI_GO)
-        return code;
-    const bool changes = v.o.labels.n || v.o.block;
-    if (changes && !v.args.n)
-        code = cli_usage(c, "name the device to change");
-    if (code == CLI_GO && v.o.labels.n)
-        code = put_labels(&v, "labels", c);
-    put(&v, "state", v.o.block);
-    if (v.args.n)
-        snprintf(path, sizeof path, "/v1/admin/devices/%s", registry_word(arg(&v, 0)));
+    int code = CLI_GO;
+    const bool changes = v->o.labels.n || v->o.block;
+    if (changes && !v->args.n)
+        code = cli_usage(v->command, "name the device to change");
+    if (code == CLI_GO && v->o.labels.n)
+        code = put_labels(v, "labels");
+    put(v, "state", v->o.block);
+    if (v->args.n)
+        snprintf(path, sizeof path, "/v1/admin/devices/%s", registry_word(arg(v, 0)));
     else
-        snprintf(path, sizeof path, "/v1/admin/devices?limit=%lld", (long long)v.o.limit);
+        snprintf(path, sizeof path, "/v1/admin/devices?limit=%lld", (long long)v->o.limit);
     if (code == CLI_GO)
-        code = ask(&v, changes ? "POST" : "GET", path);
-    if (code == CLI_GO && !v.args.n)
-        TABLE(&v, "devices", {"name", "device"}, {"state", "state"}, {"last_seen", "last seen"},
+        code = ask(v, changes ? "POST" : "GET", path);
+    if (code == CLI_GO && !v->args.n)
+        TABLE(v, "devices", {"name", "device"}, {"state", "state"}, {"last_seen", "last seen"},
               {"arch", "arch"}, {"level", "level"}, {"labels", "labels"}, {"queued", "queued"},
               {"skew_ms", "skew ms"});
-    if (code == CLI_GO && v.args.n && !v.o.json) {
-        printf("%s: %s, last seen %s\n", cli_clean(arg(&v, 0)),
-               json_string_value(json_object_get(v.out, "state")),
-               registry_time(json_integer_value(json_object_get(v.out, "last_seen"))));
-        TABLE(&v, "models", {"model", "model"}, {"version", "version"}, {"state", "state"},
+    if (code == CLI_GO && v->args.n && !v->o.json) {
+        printf("%s: %s, last seen %s\n", cli_clean(arg(v, 0)),
+               json_string_value(json_object_get(v->out, "state")),
+               registry_time(json_integer_value(json_object_get(v->out, "last_seen"))));
+        TABLE(v, "models", {"model", "model"}, {"version", "version"}, {"state", "state"},
               {"samples", "samples"}, {"errors", "errors"}, {"p90_us", "p90 us"},
               {"reason", "reason"});
     }
-    return end(&v, code);
+    return code;
 }
 
-const CliCommand registry_devices = {
-    .name = "registry devices",
-    .arguments = "[DEVICE]",
-    .summary = "devices, what they run and how they fare; labels, blocking",
-    .description = "Lists devices, or shows one. --label and --state change it.",
-    .options = device_options,
-    .n_options = sizeof device_options / sizeof *device_options,
-    .run = run_devices,
-};
+VERB(devices, 0, 1, "[DEVICE]", "devices, what they run and how they fare; labels, blocking",
+     "Lists devices, or shows one. --label and --state change it.");
 
-static const CliOption group_options[] = {
+static const CliOption groups_options[] = {
     OPT("label", 'l', CLI_LIST, "KEY=VALUE",
         "the group is of devices with this label; may be repeated", labels),
     OPT("priority", 0, CLI_INT, "N", "which group decides where several run a model (10)",
@@ -320,7 +269,7 @@ static const CliOption group_options[] = {
     REASON,
     COMMON};
 
-static int put_assignment(Verb *v, const CliCommand *c)
+static int put_assignment(Verb *v)
 {
     put(v, "alias", v->o.alias);
     put(v, "when", v->o.when);
@@ -329,63 +278,53 @@ static int put_assignment(Verb *v, const CliCommand *c)
         return CLI_GO;
     const char *is = strchr(v->o.fallback, '=');
     if (!is)
-        return cli_usage(c, "--fallback takes MODEL=VERSION");
+        return cli_usage(v->command, "--fallback takes MODEL=VERSION");
     (void)json_object_set_new(v->body, "fallback",
                               json_pack("{s:s#, s:s}", "name", v->o.fallback,
                                         (int)(is - v->o.fallback), "version", is + 1));
     return CLI_GO;
 }
 
-static int run_groups(const CliCommand *c, int argc, char **argv)
+static int ask_groups(Verb *v)
 {
-    Verb v = {.o = {.priority = 10}};
     char path[1800] = "/v1/admin/groups";
     const char *method = "GET";
-    int code = begin(c, argc, argv, 0, 3, &v);
-    if (code != CLI_GO)
-        return code;
-    const char *what = arg(&v, 0);
-    if (strcmp(what, "set") == 0 && v.args.n == 2) {
+    int code = CLI_GO;
+    const char *what = arg(v, 0);
+    if (strcmp(what, "set") == 0 && v->args.n == 2) {
         method = "PUT";
-        code = put_labels(&v, "selector", c);
-        (void)json_object_set_new(v.body, "priority", json_integer(v.o.priority));
-        snprintf(path, sizeof path, "/v1/admin/groups/%s", registry_word(arg(&v, 1)));
-    } else if (strcmp(what, "drop") == 0 && v.args.n == 2) {
+        code = put_labels(v, "selector");
+        (void)json_object_set_new(v->body, "priority", json_integer(v->o.priority));
+        snprintf(path, sizeof path, "/v1/admin/groups/%s", registry_word(arg(v, 1)));
+    } else if (strcmp(what, "drop") == 0 && v->args.n == 2) {
         method = "DELETE";
-        snprintf(path, sizeof path, "/v1/admin/groups/%s", registry_word(arg(&v, 1)));
-    } else if ((strcmp(what, "assign") == 0 || strcmp(what, "unassign") == 0) && v.args.n == 3) {
+        snprintf(path, sizeof path, "/v1/admin/groups/%s", registry_word(arg(v, 1)));
+    } else if ((strcmp(what, "assign") == 0 || strcmp(what, "unassign") == 0) && v->args.n == 3) {
         method = what[0] == 'a' ? "PUT" : "DELETE";
-        code = what[0] == 'a' ? put_assignment(&v, c) : CLI_GO;
-        snprintf(path, sizeof path, "/v1/admin/groups/%s/models/%s", registry_word(arg(&v, 1)),
-                 registry_word(arg(&v, 2)));
-    } else if (v.args.n) {
+        code = what[0] == 'a' ? put_assignment(v) : CLI_GO;
+        snprintf(path, sizeof path, "/v1/admin/groups/%s/models/%s", registry_word(arg(v, 1)),
+                 registry_word(arg(v, 2)));
+    } else if (v->args.n) {
         code = cli_usage(
-            c,
+            v->command,
             "it takes nothing, set GROUP, drop GROUP, assign GROUP MODEL, or unassign GROUP MODEL");
     }
     if (code == CLI_GO)
-        code = ask(&v, method, path);
+        code = ask(v, method, path);
     if (code == CLI_GO) {
-        TABLE(&v, "groups", {"name", "group"}, {"priority", "priority"},
+        TABLE(v, "groups", {"name", "group"}, {"priority", "priority"},
               {"selector", "devices with"});
-        TABLE(&v, "assignments", {"grp", "group"}, {"model", "model"}, {"alias", "alias"},
+        TABLE(v, "assignments", {"grp", "group"}, {"model", "model"}, {"alias", "alias"},
               {"moment", "when"}, {"fallback_model", "fallback"}, {"fallback_version", "version"},
               {"strict", "strict"});
     }
-    return end(&v, code);
+    return code;
 }
 
-const CliCommand registry_groups = {
-    .name = "registry groups",
-    .arguments = "[set GROUP | drop GROUP | assign GROUP MODEL | unassign GROUP MODEL]",
-    .summary = "groups of devices by their labels, and the models they run",
-    .description =
-        "Without words it lists them. A device is in every group whose labels it has; where\n"
-        "several run a model, the group of the highest priority decides. 'all' is everybody.",
-    .options = group_options,
-    .n_options = sizeof group_options / sizeof *group_options,
-    .run = run_groups,
-};
+VERB(groups, 0, 3, "[set GROUP | drop GROUP | assign GROUP MODEL | unassign GROUP MODEL]",
+     "groups of devices by their labels, and the models they run",
+     "Without words it lists them. A device is in every group whose labels it has; where\n"
+     "several run a model, the group of the highest priority decides. 'all' is everybody.");
 
 /* ---- rollouts ---- */
 
@@ -403,7 +342,7 @@ static const CliOption rollout_options[] = {
     REASON,
     COMMON};
 
-static int make_plan(Verb *v, const CliCommand *c)
+static int make_plan(Verb *v)
 {
     LedgeError err = {0};
     uint8_t *bytes = NULL;
@@ -429,7 +368,7 @@ static int make_plan(Verb *v, const CliCommand *c)
         if (rest == v->o.steps.items[i] || *rest) {
             json_decref(plan);
             json_decref(steps);
-            return cli_usage(c, "--step takes a percentage, not '%s'",
+            return cli_usage(v->command, "--step takes a percentage, not '%s'",
                              cli_clean(v->o.steps.items[i]));
         }
         json_t *step = json_pack("{s:f}", "percent", percent);
@@ -467,59 +406,50 @@ static void say_rollout(const json_t *r)
         registry_table(gates, columns, 4);
 }
 
-static int run_rollout(const CliCommand *c, int argc, char **argv)
+static int ask_rollout(Verb *v)
 {
     static const char *const commands[] = {"pause", "resume", "rollback", "advance"};
-    Verb v = {0};
     char path[1000];
     const char *method = "GET";
-    int code = begin(c, argc, argv, 0, 3, &v);
-    if (code != CLI_GO)
-        return code;
-    const char *what = arg(&v, 0);
+    int code = CLI_GO;
+    const char *what = arg(v, 0);
     bool is_command = false;
     for (size_t i = 0; i < 4; i++)
         is_command |= strcmp(what, commands[i]) == 0;
-    snprintf(path, sizeof path, "/v1/admin/rollouts?limit=%lld", (long long)v.o.limit);
-    if (strcmp(what, "start") == 0 && v.args.n == 3) {
+    snprintf(path, sizeof path, "/v1/admin/rollouts?limit=%lld", (long long)v->o.limit);
+    if (strcmp(what, "start") == 0 && v->args.n == 3) {
         method = "POST";
-        put(&v, "model", arg(&v, 1));
-        put(&v, "version", arg(&v, 2));
-        put(&v, "group", v.o.group);
-        code = make_plan(&v, c);
+        put(v, "model", arg(v, 1));
+        put(v, "version", arg(v, 2));
+        put(v, "group", v->o.group);
+        code = make_plan(v);
         snprintf(path, sizeof path, "/v1/admin/rollouts");
-    } else if (strcmp(what, "show") == 0 && v.args.n == 2) {
-        snprintf(path, sizeof path, "/v1/admin/rollouts/%s", registry_word(arg(&v, 1)));
-    } else if (is_command && v.args.n == 2) {
+    } else if (strcmp(what, "show") == 0 && v->args.n == 2) {
+        snprintf(path, sizeof path, "/v1/admin/rollouts/%s", registry_word(arg(v, 1)));
+    } else if (is_command && v->args.n == 2) {
         method = "POST";
-        snprintf(path, sizeof path, "/v1/admin/rollouts/%s/%s", registry_word(arg(&v, 1)), what);
-    } else if (v.args.n) {
-        code = cli_usage(c, "it takes nothing, start MODEL VERSION, show ID, pause ID, resume ID, "
-                            "rollback ID or advance ID");
+        snprintf(path, sizeof path, "/v1/admin/rollouts/%s/%s", registry_word(arg(v, 1)), what);
+    } else if (v->args.n) {
+        code = cli_usage(v->command,
+                         "it takes nothing, start MODEL VERSION, show ID, pause ID, resume ID, "
+                         "rollback ID or advance ID");
     }
     if (code == CLI_GO)
-        code = ask(&v, method, path);
-    if (code == CLI_GO && !v.args.n)
-        TABLE(&v, "rollouts", {"id", "id"}, {"model", "model"}, {"from_version", "from"},
+        code = ask(v, method, path);
+    if (code == CLI_GO && !v->args.n)
+        TABLE(v, "rollouts", {"id", "id"}, {"model", "model"}, {"from_version", "from"},
               {"to_version", "to"}, {"grp", "group"}, {"state", "state"}, {"step", "step"},
               {"changed", "changed"}, {"reason", "reason"});
-    else if (code == CLI_GO && !v.o.json)
-        say_rollout(v.out);
-    return end(&v, code);
+    else if (code == CLI_GO && !v->o.json)
+        say_rollout(v->out);
+    return code;
 }
 
-const CliCommand registry_rollout = {
-    .name = "registry rollout",
-    .arguments =
-        "[start MODEL VERSION | show ID | pause ID | resume ID | rollback ID | advance ID]",
-    .summary = "bring a version to the fleet in steps, with gates between them",
-    .description =
-        "Without words it lists them. Devices are taken in an order that is the rollout's own;\n"
-        "a gate that refuses rolls all of them back (or pauses, as the plan says).",
-    .options = rollout_options,
-    .n_options = sizeof rollout_options / sizeof *rollout_options,
-    .run = run_rollout,
-};
+VERB(rollout, 0, 3,
+     "[start MODEL VERSION | show ID | pause ID | resume ID | rollback ID | advance ID]",
+     "bring a version to the fleet in steps, with gates between them",
+     "Without words it lists them. Devices are taken in an order that is the rollout's own;\n"
+     "a gate that refuses rolls all of them back (or pauses, as the plan says).");
 
 /* ---- tokens, the log ---- */
 
@@ -528,49 +458,38 @@ static const CliOption token_options[] = {
     OPT("device", 'd', CLI_TEXT, "ID", "the one device that it is for", device),
     OPT("note", 0, CLI_TEXT, "TEXT", "whose it is", note), REASON, COMMON};
 
-static int run_token(const CliCommand *c, int argc, char **argv)
+static int ask_token(Verb *v)
 {
-    Verb v = {0};
     char path[1000] = "/v1/admin/tokens";
     const char *method = "GET";
-    int code = begin(c, argc, argv, 0, 2, &v);
-    if (code != CLI_GO)
-        return code;
-    const char *what = arg(&v, 0);
-    if (strcmp(what, "new") == 0 && v.args.n == 1) {
+    int code = CLI_GO;
+    const char *what = arg(v, 0);
+    if (strcmp(what, "new") == 0 && v->args.n == 1) {
         method = "POST";
-        put(&v, "role", v.o.role ? v.o.role : "device");
-        put(&v, "device", v.o.device);
-        put(&v, "note", v.o.note);
-    } else if (strcmp(what, "revoke") == 0 && v.args.n == 2) {
+        put(v, "role", v->o.role ? v->o.role : "device");
+        put(v, "device", v->o.device);
+        put(v, "note", v->o.note);
+    } else if (strcmp(what, "revoke") == 0 && v->args.n == 2) {
         method = "DELETE";
-        snprintf(path, sizeof path, "/v1/admin/tokens/%s", registry_word(arg(&v, 1)));
-    } else if (v.args.n) {
-        code = cli_usage(c, "it takes nothing, new, or revoke ID");
+        snprintf(path, sizeof path, "/v1/admin/tokens/%s", registry_word(arg(v, 1)));
+    } else if (v->args.n) {
+        code = cli_usage(v->command, "it takes nothing, new, or revoke ID");
     }
     if (code == CLI_GO)
-        code = ask(&v, method, path);
-    if (code == CLI_GO && !v.args.n)
-        TABLE(&v, "tokens", {"id", "id"}, {"role", "role"}, {"device", "device"}, {"note", "note"},
+        code = ask(v, method, path);
+    if (code == CLI_GO && !v->args.n)
+        TABLE(v, "tokens", {"id", "id"}, {"role", "role"}, {"device", "device"}, {"note", "note"},
               {"created", "created"}, {"revoked", "revoked"});
-    else if (code == CLI_GO && !v.o.json && method[0] == 'P')
-        printf("%s\n", json_string_value(json_object_get(v.out, "token")));
-    else if (code == CLI_GO && !v.o.json)
-        printf("token %s is revoked\n", cli_clean(arg(&v, 1)));
-    return end(&v, code);
+    else if (code == CLI_GO && !v->o.json && method[0] == 'P')
+        printf("%s\n", json_string_value(json_object_get(v->out, "token")));
+    else if (code == CLI_GO && !v->o.json)
+        printf("token %s is revoked\n", cli_clean(arg(v, 1)));
+    return code;
 }
 
-const CliCommand registry_token = {
-    .name = "registry token",
-    .arguments = "[new | revoke ID]",
-    .summary = "tokens of devices and people",
-    .description =
-        "Without words it lists them. 'new' prints a token, once: the registry keeps its hash\n"
-        "alone. A token of the role device without --device lets any device enroll.",
-    .options = token_options,
-    .n_options = sizeof token_options / sizeof *token_options,
-    .run = run_token,
-};
+VERB(token, 0, 2, "[new | revoke ID]", "tokens of devices and people",
+     "Without words it lists them. 'new' prints a token, once: the registry keeps its hash\n"
+     "alone. A token of the role device without --device lets any device enroll.");
 
 static const CliOption audit_options[] = {
     OPT("limit", 0, CLI_INT, "N", "the newest so many (100)", limit),
@@ -628,60 +547,36 @@ static int verify_all(Verb *v)
     return CLI_GO;
 }
 
-static int run_audit(const CliCommand *c, int argc, char **argv)
+static int ask_audit(Verb *v)
 {
-    Verb v = {0};
     char path[100];
-    int code = begin(c, argc, argv, 0, 0, &v);
-    if (code != CLI_GO)
-        return code;
-    if (v.o.verify)
-        return end(&v, verify_all(&v));
-    snprintf(path, sizeof path, "/v1/admin/audit?limit=%lld", (long long)v.o.limit);
-    code = ask(&v, "GET", path);
+    if (v->o.verify)
+        return verify_all(v);
+    snprintf(path, sizeof path, "/v1/admin/audit?limit=%lld", (long long)v->o.limit);
+    int code = ask(v, "GET", path);
     if (code == CLI_GO)
-        TABLE(&v, "entries", {"id", "id"}, {"at", "when"}, {"who", "who"}, {"action", "what"},
+        TABLE(v, "entries", {"id", "id"}, {"at", "when"}, {"who", "who"}, {"action", "what"},
               {"subject", "of"}, {"reason", "why"}, {"detail", "detail"});
-    return end(&v, code);
+    return code;
 }
 
-const CliCommand registry_audit = {
-    .name = "registry audit",
-    .arguments = "",
-    .summary = "who did what, when and why",
-    .description =
-        "Prints the newest entries of the audit log. It can only grow, and each entry holds the\n"
-        "hash of the one before: keep the last hash elsewhere, and nothing can be rewritten.",
-    .options = audit_options,
-    .n_options = sizeof audit_options / sizeof *audit_options,
-    .run = run_audit,
-};
+VERB(audit, 0, 0, "", "who did what, when and why",
+     "Prints the newest entries of the audit log. It can only grow, and each entry holds the\n"
+     "hash of the one before: keep the last hash elsewhere, and nothing can be rewritten.");
 
-static const CliOption event_options[] = {
+static const CliOption events_options[] = {
     OPT("limit", 0, CLI_INT, "N", "the newest so many (100)", limit), COMMON};
 
-static int run_events(const CliCommand *c, int argc, char **argv)
+static int ask_events(Verb *v)
 {
-    Verb v = {0};
     char path[100];
-    int code = begin(c, argc, argv, 0, 0, &v);
-    if (code != CLI_GO)
-        return code;
-    snprintf(path, sizeof path, "/v1/admin/events?limit=%lld", (long long)v.o.limit);
-    code = ask(&v, "GET", path);
+    snprintf(path, sizeof path, "/v1/admin/events?limit=%lld", (long long)v->o.limit);
+    int code = ask(v, "GET", path);
     if (code == CLI_GO)
-        TABLE(&v, "events", {"received", "when"}, {"device", "device"}, {"severity", "severity"},
+        TABLE(v, "events", {"received", "when"}, {"device", "device"}, {"severity", "severity"},
               {"kind", "what"}, {"model", "model"}, {"version", "version"}, {"text", "text"});
-    return end(&v, code);
+    return code;
 }
 
-const CliCommand registry_events = {
-    .name = "registry events",
-    .arguments = "",
-    .summary = "alerts and events that devices sent",
-    .description =
-        "Prints the newest alerts (drift, resources) and events (switched, fell back ...).",
-    .options = event_options,
-    .n_options = sizeof event_options / sizeof *event_options,
-    .run = run_events,
-};
+VERB(events, 0, 0, "", "alerts and events that devices sent",
+     "Prints the newest alerts (drift, resources) and events (switched, fell back ...).");

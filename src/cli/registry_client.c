@@ -1,11 +1,10 @@
 /* Talking to a registry, by libcurl. */
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "cli/registry_cli.h"
+#include "http/transfer.h"
 #include "image/file_bytes.h"
 #include "trust/certificate.h"
 
@@ -53,76 +52,37 @@ const char *registry_word(const char *word)
     return to;
 }
 
-static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
+static int perform(RegistryClient *c, LedgeTransfer *t, const char *path, RegistryAnswer *out)
 {
-    LedgeText *t = arg;
-    if (t->n + size * n > ANSWER_MAX)
-        return 0;
-    ledge__text_put(t, bytes, size * n);
-    return t->failed ? 0 : size * n;
-}
-
-typedef struct Ask {
-    const char *method, *path;
-    char *text; /* JSON body, or NULL */
-    FILE *file;
-    uint64_t size;
-} Ask;
-
-static void set_up(CURL *curl, const RegistryClient *c, const char *url, const Ask *ask,
-                   LedgeText *body, struct curl_slist *headers)
-{
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, ask->method);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 20L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 120L);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    if (c->ca)
-        curl_easy_setopt(curl, CURLOPT_CAINFO, c->ca);
-    if (ask->file) {
-        curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(curl, CURLOPT_READDATA, ask->file);
-        curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)ask->size);
-    } else if (ask->text) {
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ask->text);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(ask->text));
-    }
-}
-
-static int perform(RegistryClient *c, const Ask *ask, RegistryAnswer *out)
-{
-    char url[2000], bearer[300], why[CURL_ERROR_SIZE] = "";
+    char url[2000], bearer[300];
     const char *server = c->server ? c->server : getenv("LEDGE_REGISTRY");
     LedgeText body = {0};
     if (!server)
         server = "http://127.0.0.1:8070";
     snprintf(url, sizeof url, "%.*s%s",
              (int)(strlen(server) - (server[0] && server[strlen(server) - 1] == '/')), server,
-             ask->path);
+             path);
     snprintf(bearer, sizeof bearer, "Authorization: Bearer %.200s", c->token);
+    t->url = url;
+    t->ca = c->ca;
+    t->connect_s = 20;
+    t->slowest = 1;
+    t->stall_s = 120;
+    t->headers[0] =
+        t->from ? "Content-Type: application/octet-stream" : "Content-Type: application/json";
+    t->headers[1] = "Expect:";
+    t->headers[2] = c->token[0] ? bearer : NULL;
     CURL *curl = curl_easy_init();
-    struct curl_slist *headers = c->token[0] ? curl_slist_append(NULL, bearer) : NULL;
-    headers = curl_slist_append(headers, ask->file ? "Content-Type: application/octet-stream"
-                                                   : "Content-Type: application/json");
-    headers = curl_slist_append(headers, "Expect:");
     CURLcode code = CURLE_OUT_OF_MEMORY;
-    if (curl) {
-        set_up(curl, c, url, ask, &body, headers);
-        curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-        code = curl_easy_perform(curl);
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out->code);
-    }
-    curl_slist_free_all(headers);
+    if (curl && ledge__transfer_set(curl, t))
+        code = ledge__transfer_do(curl, t, &body, ANSWER_MAX);
+    out->code = t->code;
+    ledge__transfer_end(t);
     curl_easy_cleanup(curl);
     if (code != CURLE_OK) {
         ledge__text_free(&body);
         return cli_fail_with(server, LEDGE_ERROR_RUNTIME, "the registry cannot be reached: %s",
-                             why[0] ? why : curl_easy_strerror(code));
+                             t->why[0] ? t->why : curl_easy_strerror(code));
     }
     ledge__text_put(&body, "", 0);
     out->body = body.p;
@@ -134,15 +94,16 @@ static int perform(RegistryClient *c, const Ask *ask, RegistryAnswer *out)
 int registry_ask(RegistryClient *c, const char *method, const char *path, const json_t *body,
                  RegistryAnswer *out)
 {
-    Ask ask = {.method = method, .path = path};
     *out = (RegistryAnswer){0};
     int code = read_token(c);
     if (code != CLI_GO)
         return code;
-    if (body && !(ask.text = json_dumps(body, JSON_COMPACT)))
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (body && !text)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
-    code = perform(c, &ask, out);
-    free(ask.text);
+    LedgeTransfer t = {.method = method, .body = text, .size = text ? strlen(text) : 0};
+    code = perform(c, &t, path, out);
+    free(text);
     return code;
 }
 
@@ -156,7 +117,8 @@ int registry_upload(RegistryClient *c, const char *path, const char *file, uint6
     FILE *from = fopen(file, "rb");
     if (!from)
         return cli_fail_with(file, LEDGE_ERROR_IO, "cannot be opened: %s", strerror(errno));
-    code = perform(c, &(Ask){.method = "PUT", .path = path, .file = from, .size = size}, out);
+    LedgeTransfer t = {.method = "PUT", .from = from, .size = size};
+    code = perform(c, &t, path, out);
     fclose(from);
     return code;
 }

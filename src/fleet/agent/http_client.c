@@ -1,23 +1,23 @@
 /* HTTP by libcurl, see http_client.h. */
 #include "fleet/agent/http_client.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/error.h"
+#include "http/transfer.h"
 
 enum { CONNECT_S = 20, WHOLE_S = 120, STALL_S = 30, SLOWEST = 256, REDIRECTS = 5 };
 
 struct LedgeHttp {
     LedgeHttpOptions o;
     CURL *curl;
-    char problem[CURL_ERROR_SIZE];
     char token[4200]; /* the whole header */
     int64_t received;
     /* of the transfer under way */
+    LedgeTransfer transfer;
     const LedgeHttpAsk *ask;
     LedgeHttpAnswer *answer;
     size_t room;
@@ -156,87 +156,55 @@ static size_t on_header(char *line, size_t one, size_t n, void *arg)
 
 /* ---- what goes ---- */
 
-static struct curl_slist *add(struct curl_slist *list, const char *line, bool *ok)
+/* What all exchanges have; the lines of headers stay with the caller. */
+static void describe(LedgeHttp *h, const char *url, char match[128])
 {
-    struct curl_slist *longer = curl_slist_append(list, line);
-    *ok = *ok && longer;
-    return longer ? longer : list;
+    const LedgeHttpAsk *ask = h->ask;
+    LedgeTransfer *t = &h->transfer;
+    *t = (LedgeTransfer){.url = url,
+                         .ca = h->o.ca,
+                         .https_only = strncmp(h->o.base, "https", 5) == 0,
+                         .body = ask->body,
+                         .size = ask->body_size,
+                         .connect_s = CONNECT_S,
+                         /* a message; files may take as long as they come */
+                         .whole_s = ask->take ? 0 : WHOLE_S,
+                         .slowest = h->o.slowest ? (long)h->o.slowest : SLOWEST,
+                         .stall_s = h->o.stall_s ? (long)h->o.stall_s : STALL_S};
+    t->headers[0] = h->token[0] ? h->token : NULL;
+    if (ask->body) {
+        t->headers[1] = "Content-Type: application/json";
+        t->headers[2] = "Expect:";
+        t->headers[3] = ask->is_deflated ? "Content-Encoding: deflate" : NULL;
+    }
+    if (ask->if_none_match) {
+        snprintf(match, 128, "If-None-Match: \"%.72s\"", ask->if_none_match);
+        t->headers[4] = match;
+    }
 }
 
-static struct curl_slist *headers(const LedgeHttp *h, bool *ok)
-{
-    struct curl_slist *list = NULL;
-    char line[128];
-    *ok = true;
-    if (h->token[0])
-        list = add(list, h->token, ok);
-    if (h->ask->body) {
-        list = add(list, "Content-Type: application/json", ok);
-        list = add(list, "Expect:", ok);
-        if (h->ask->is_deflated)
-            list = add(list, "Content-Encoding: deflate", ok);
-    }
-    if (h->ask->if_none_match) {
-        snprintf(line, sizeof line, "If-None-Match: \"%.72s\"", h->ask->if_none_match);
-        list = add(list, line, ok);
-    }
-    return list;
-}
-
-static void set_connection(const LedgeHttp *h)
+static void set_more(LedgeHttp *h)
 {
     CURL *c = h->curl;
     const LedgeHttpOptions *o = &h->o;
-    const bool is_https = strncmp(o->base, "https", 5) == 0;
-    const long protocols = is_https ? CURLPROTO_HTTPS : CURLPROTO_HTTP | CURLPROTO_HTTPS;
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "ledge/" LEDGE_BUILD_VERSION);
-#if LIBCURL_VERSION_NUM >= 0x075500
-    const char *names = protocols == CURLPROTO_HTTPS ? "https" : "http,https";
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, names);
-    curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, names);
-#else
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS, protocols);
-    curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS, protocols);
-#endif
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_S);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)(o->slowest ? o->slowest : SLOWEST));
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)(o->stall_s ? o->stall_s : STALL_S));
-    if (o->bandwidth)
-        curl_easy_setopt(c, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)o->bandwidth);
-    if (o->proxy)
-        curl_easy_setopt(c, CURLOPT_PROXY, o->proxy);
-    if (o->ca)
-        curl_easy_setopt(c, CURLOPT_CAINFO, o->ca);
-    if (o->cert)
-        curl_easy_setopt(c, CURLOPT_SSLCERT, o->cert);
-    if (o->key)
-        curl_easy_setopt(c, CURLOPT_SSLKEY, o->key);
-}
-
-static void set_request(LedgeHttp *h, const char *url, struct curl_slist *list)
-{
-    CURL *c = h->curl;
     char range[40];
-    curl_easy_reset(c);
-    set_connection(h);
-    curl_easy_setopt(c, CURLOPT_URL, url);
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, list);
-    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->problem);
+    curl_easy_setopt(c, CURLOPT_USERAGENT, "ledge/" LEDGE_BUILD_VERSION);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, h);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(c, CURLOPT_HEADERDATA, h);
-    if (h->ask->body) {
-        curl_easy_setopt(c, CURLOPT_POST, 1L);
-        curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)h->ask->body_size);
-        curl_easy_setopt(c, CURLOPT_POSTFIELDS, h->ask->body);
-    } else {
+    if (o->bandwidth)
+        curl_easy_setopt(c, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)o->bandwidth);
+    if (o->proxy)
+        curl_easy_setopt(c, CURLOPT_PROXY, o->proxy);
+    if (o->cert)
+        curl_easy_setopt(c, CURLOPT_SSLCERT, o->cert);
+    if (o->key)
+        curl_easy_setopt(c, CURLOPT_SSLKEY, o->key);
+    if (!h->ask->body) {
         curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
         curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS);
     }
-    if (!h->ask->take) /* a message; files may take as long as they come */
-        curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)WHOLE_S);
     if (h->ask->is_partial) {
         snprintf(range, sizeof range, "%lld-", (long long)h->ask->from);
         curl_easy_setopt(c, CURLOPT_RANGE, range);
@@ -256,16 +224,15 @@ static LedgeStatus judge(LedgeHttp *h, CURLcode code, const char *url, LedgeErro
         return ledge__fail(err, LEDGE_ERROR_CANCELLED, url, "the transfer was ended");
     h->answer->too_slow = code == CURLE_OPERATION_TIMEDOUT;
     if (code == CURLE_OPERATION_TIMEDOUT)
-        return ledge__fail(err, LEDGE_ERROR_IO, url, "is too slow: %s", h->problem);
+        return ledge__fail(err, LEDGE_ERROR_IO, url, "is too slow: %s", h->transfer.why);
     return ledge__fail(err, LEDGE_ERROR_IO, url, "%s",
-                       h->problem[0] ? h->problem : curl_easy_strerror(code));
+                       h->transfer.why[0] ? h->transfer.why : curl_easy_strerror(code));
 }
 
 LedgeStatus ledge__http_ask(LedgeHttp *h, const LedgeHttpAsk *ask, LedgeError *err,
                             LedgeHttpAnswer *out)
 {
-    char url[1024];
-    bool ok;
+    char url[1024], match[128];
     *out = (LedgeHttpAnswer){.retry_after = -1, .range_from = -1, .range_total = -1};
     if ((size_t)snprintf(url, sizeof url, "%s%s", h->o.base, ask->path) >= sizeof url)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, h->o.base, "the address is too long");
@@ -273,20 +240,19 @@ LedgeStatus ledge__http_ask(LedgeHttp *h, const LedgeHttpAsk *ask, LedgeError *e
     h->answer = out;
     h->room = 0;
     h->is_over = h->is_stopped = h->has_no_memory = false;
-    h->problem[0] = '\0';
-    struct curl_slist *list = headers(h, &ok);
-    LedgeStatus status = LEDGE_ERROR_MEMORY;
-    if (ok) {
-        set_request(h, url, list);
+    describe(h, url, match);
+    curl_easy_reset(h->curl);
+    LedgeStatus status;
+    if (ledge__transfer_set(h->curl, &h->transfer)) {
+        set_more(h);
         const CURLcode code = curl_easy_perform(h->curl);
-        long http = 0;
-        curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &http);
-        out->status = (int)http;
+        curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &h->transfer.code);
+        out->status = (int)h->transfer.code;
         status = judge(h, code, url, err);
     } else {
         status = ledge__no_memory(err);
     }
-    curl_slist_free_all(list);
+    ledge__transfer_end(&h->transfer);
     if (status) {
         free(out->body);
         out->body = NULL;

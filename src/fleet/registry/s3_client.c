@@ -2,7 +2,6 @@
  * Query Parameters (AWS Signature Version 4)". */
 #include "fleet/registry/s3_client.h"
 
-#include <curl/curl.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "http/transfer.h"
 #include "trust/sha256.h"
 
 enum { TRIES = 3 };
@@ -62,116 +62,70 @@ LedgeStatus ledge__s3_read(const char *where, LedgeError *err, LedgeS3 *out)
 
 /* ---- requests ---- */
 
-typedef struct Reply {
-    LedgeText *text;
-    size_t max;
-    bool over;
-    char *etag;
-    FILE *from;
-    uint64_t left;
-} Reply;
-
-static size_t on_body(char *bytes, size_t size, size_t n, void *arg)
-{
-    Reply *r = arg;
-    if (r->text->n + size * n > r->max) {
-        r->over = true;
-        return 0;
-    }
-    ledge__text_put(r->text, bytes, size * n);
-    return r->text->failed ? 0 : size * n;
-}
-
 static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
 {
-    Reply *r = arg;
+    char *etag = arg;
     const size_t all = size * n;
-    if (r->etag && all > 6 && strncasecmp(bytes, "etag:", 5) == 0) {
+    if (all > 6 && strncasecmp(bytes, "etag:", 5) == 0) {
         const char *from = bytes + 5, *end = bytes + all;
         while (from < end && (*from == ' ' || *from == '\t'))
             from++;
         while (end > from && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
             end--;
-        snprintf(r->etag, 72, "%.*s", (int)(end - from), from);
+        snprintf(etag, 72, "%.*s", (int)(end - from), from);
     }
     return all;
 }
 
-/* No more than the part that was asked for. */
-static size_t on_read(char *to, size_t size, size_t n, void *arg)
+static CURLcode perform(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeTransfer *t,
+                        LedgeText *answer, char *etag)
 {
-    Reply *r = arg;
-    const uint64_t room = size * n < r->left ? size * n : r->left;
-    const size_t got = fread(to, 1, (size_t)room, r->from);
-    r->left -= got;
-    return got;
-}
-
-static struct curl_slist *headers_for(const LedgeS3Ask *ask)
-{
-    char hash[120];
-    snprintf(hash, sizeof hash, "x-amz-content-sha256: %s",
-             ask->payload ? ask->payload : "UNSIGNED-PAYLOAD");
-    struct curl_slist *h = curl_slist_append(NULL, hash);
-    /* No "Expect:" without a value here: libcurl would sign it and not send it. */
-    if (ask->text)
-        h = curl_slist_append(h, "Content-Type: application/xml");
-    return h;
-}
-
-static CURLcode perform(const LedgeS3 *s3, const LedgeS3Ask *ask, Reply *reply, long *code,
-                        char *why)
-{
-    char url[1200], sigv4[100];
-    CURL *curl = curl_easy_init();
-    if (!curl)
-        return CURLE_OUT_OF_MEMORY;
-    struct curl_slist *headers = headers_for(ask);
+    char url[1200], sigv4[100], hash[120];
     snprintf(url, sizeof url, "%s/%s/%s%s%s%s", s3->endpoint, s3->bucket, s3->prefix, ask->key,
              ask->query ? "?" : "", ask->query ? ask->query : "");
     snprintf(sigv4, sizeof sigv4, "aws:amz:%s:s3", s3->region);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, ask->method);
-    curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, sigv4);
-    curl_easy_setopt(curl, CURLOPT_USERNAME, s3->access_key);
-    curl_easy_setopt(curl, CURLOPT_PASSWORD, s3->secret_key);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, reply);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1000L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 30L);
-    if (strcmp(ask->method, "HEAD") == 0)
-        curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
-    if (ask->from) {
-        curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
-        curl_easy_setopt(curl, CURLOPT_READDATA, reply);
-        curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)ask->size);
-    } else if (ask->text) {
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ask->text);
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(ask->text));
+    snprintf(hash, sizeof hash, "x-amz-content-sha256: %s",
+             ask->payload ? ask->payload : "UNSIGNED-PAYLOAD");
+    *t = (LedgeTransfer){.url = url,
+                         .method = ask->method,
+                         .body = ask->text,
+                         .from = ask->from,
+                         .size = ask->from   ? ask->size
+                                 : ask->text ? strlen(ask->text)
+                                             : 0,
+                         .connect_s = 10,
+                         .slowest = 1000,
+                         .stall_s = 30};
+    t->headers[0] = hash;
+    /* No "Expect:" without a value here: libcurl would sign it and not send it. */
+    t->headers[1] = ask->text ? "Content-Type: application/xml" : NULL;
+    CURL *curl = curl_easy_init();
+    CURLcode result = CURLE_OUT_OF_MEMORY;
+    if (curl && ledge__transfer_set(curl, t)) {
+        curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, sigv4);
+        curl_easy_setopt(curl, CURLOPT_USERNAME, s3->access_key);
+        curl_easy_setopt(curl, CURLOPT_PASSWORD, s3->secret_key);
+        if (etag) {
+            curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+            curl_easy_setopt(curl, CURLOPT_HEADERDATA, etag);
+        }
+        result = ledge__transfer_do(curl, t, answer, ask->max);
     }
-    const CURLcode result = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, code);
-    curl_slist_free_all(headers);
+    ledge__transfer_end(t);
     curl_easy_cleanup(curl);
     return result;
 }
 
-static LedgeStatus judge(const LedgeS3 *s3, CURLcode result, long code, const Reply *reply,
-                         const char *why, LedgeError *err)
+static LedgeStatus judge(const LedgeS3 *s3, CURLcode result, const LedgeTransfer *t, size_t max,
+                         LedgeError *err)
 {
-    if (reply->over)
+    const long code = t->code;
+    if (t->over)
         return ledge__fail(err, LEDGE_ERROR_LIMIT, s3->endpoint,
-                           "the answer is larger than %zu bytes", reply->max);
+                           "the answer is larger than %zu bytes", max);
     if (result != CURLE_OK)
         return ledge__fail(err, LEDGE_ERROR_IO, s3->endpoint, "S3 cannot be reached: %s",
-                           why[0] ? why : curl_easy_strerror(result));
+                           t->why[0] ? t->why : curl_easy_strerror(result));
     if (code == 404)
         return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, s3->bucket,
                            "S3 has no such object or bucket");
@@ -190,18 +144,15 @@ LedgeStatus ledge__s3_do(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeError *e
     const long start = ask->from ? ftell(ask->from) : 0;
     LedgeStatus status = LEDGE_ERROR_IO;
     for (int try = 0; try < TRIES; try++) {
-        char why[CURL_ERROR_SIZE] = "";
-        long code = 0;
-        Reply reply = {
-            .text = answer, .max = ask->max, .etag = etag, .from = ask->from, .left = ask->size};
+        LedgeTransfer t;
         answer->n = 0;
         if (try && ask->from && fseek(ask->from, start, SEEK_SET) != 0)
             break;
         if (try)
             nanosleep(&(struct timespec){.tv_sec = try - 1, .tv_nsec = 300000000}, NULL);
-        const CURLcode result = perform(s3, ask, &reply, &code, why);
-        status = judge(s3, result, code, &reply, why, err);
-        if (status != LEDGE_ERROR_IO || (result == CURLE_OK && code < 500))
+        const CURLcode result = perform(s3, ask, &t, answer, etag);
+        status = judge(s3, result, &t, ask->max, err);
+        if (status != LEDGE_ERROR_IO || (result == CURLE_OK && t.code < 500))
             break;
     }
     return status;

@@ -33,6 +33,12 @@ typedef struct LedgeSqlDriver {
     LedgeStatus (*put_records)(LedgeSql *db, const LedgeRecordRow *rows, size_t n, LedgeError *err);
 } LedgeSqlDriver;
 
+/* The functions of a driver, which both files call as the table does. */
+#define LEDGE_SQL_FUNCTIONS                                                                        \
+    .close = close_all, .execute = execute, .begin = begin, .start = start, .next = next,          \
+    .end = end, .columns = columns, .name = name, .type = type, .number = number, .text = text,    \
+    .bytes = bytes, .use_day = use_day, .drop_day = drop_day, .put_records = put_records
+
 /* Begins each driver's own structure. */
 struct LedgeSql {
     const LedgeSqlDriver *driver;

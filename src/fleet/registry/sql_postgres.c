@@ -265,21 +265,7 @@ static const LedgeSqlDriver driver = {
         "stream BIGINT NOT NULL, seq BIGINT NOT NULL, at_ms BIGINT NOT NULL, "
         "latency_us BIGINT NOT NULL, confidence_ppm BIGINT NOT NULL, class_id BIGINT NOT NULL, "
         "drift BIGINT NOT NULL, request_hash TEXT) PARTITION BY LIST (day)",
-    .close = close_all,
-    .execute = execute,
-    .begin = begin,
-    .start = start,
-    .next = next,
-    .end = end,
-    .columns = columns,
-    .name = name,
-    .type = type,
-    .number = number,
-    .text = text,
-    .bytes = bytes,
-    .use_day = use_day,
-    .drop_day = drop_day,
-    .put_records = put_records,
+    LEDGE_SQL_FUNCTIONS,
 };
 
 LedgeStatus ledge__sql_postgres_open(const char *address, LedgeError *err, LedgeSql **out)

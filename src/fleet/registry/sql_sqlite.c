@@ -253,21 +253,7 @@ static const LedgeSqlDriver driver = {
               "SELECT RAISE(ABORT, 'the audit log is only added to'); END;"
               "CREATE TRIGGER IF NOT EXISTS audit_grows BEFORE DELETE ON audit BEGIN "
               "SELECT RAISE(ABORT, 'the audit log is only added to'); END;",
-    .close = close_all,
-    .execute = execute,
-    .begin = begin,
-    .start = start,
-    .next = next,
-    .end = end,
-    .columns = columns,
-    .name = name,
-    .type = type,
-    .number = number,
-    .text = text,
-    .bytes = bytes,
-    .use_day = use_day,
-    .drop_day = drop_day,
-    .put_records = put_records,
+    LEDGE_SQL_FUNCTIONS,
 };
 
 LedgeStatus ledge__sql_sqlite_open(const char *path, LedgeError *err, LedgeSql **out)
