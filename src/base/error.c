@@ -1,6 +1,7 @@
 /* Filling a LedgeError. */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -27,6 +28,13 @@ LedgeStatus ledge__fail(LedgeError *err, LedgeStatus status, const char *where, 
     vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
     return status;
+}
+
+LedgeStatus ledge__fail_errno(LedgeError *err, const char *where, const char *what)
+{
+    const int e = errno;
+    return ledge__fail(err, e == ENOSPC || e == EDQUOT ? LEDGE_ERROR_LIMIT : LEDGE_ERROR_IO, where,
+                       "cannot %s: %s", what, strerror(e));
 }
 
 LedgeStatus ledge__no_memory(LedgeError *err)

@@ -12,6 +12,9 @@
  * return ledge__fail(err, LEDGE_ERROR_SHAPE, node->name, "expected 4 dimensions, got %d", r); */
 LedgeStatus ledge__fail(LedgeError *err, LedgeStatus status, const char *where, const char *fmt,
                         ...) __attribute__((format(printf, 4, 5), cold));
+/* After a failed system call: "cannot WHAT: …" by errno. LIMIT where the disk is full, else IO. */
+LedgeStatus ledge__fail_errno(LedgeError *err, const char *where, const char *what)
+    __attribute__((cold));
 /* The one answer to a failed allocation. */
 LedgeStatus ledge__no_memory(LedgeError *err) __attribute__((cold));
 

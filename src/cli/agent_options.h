@@ -8,11 +8,12 @@
 typedef struct AgentOptions {
     bool json, serve, quiet;
     int64_t interval, keep, quota, bandwidth, turns;
-    const char *state, *root, *url, *device, *token, *ca, *cert, *key, *proxy, *serve_args;
+    const char *state, *root, *url, *device, *token, *ca, *cert, *key, *proxy, *serve_args,
+        *sample_key;
     CliList labels;
 } AgentOptions;
 
-enum { AGENT_OPTIONS = 19 };
+enum { AGENT_OPTIONS = 20 };
 extern const CliOption agent_options[AGENT_OPTIONS];
 extern const AgentOptions agent_defaults;
 

@@ -44,13 +44,14 @@ static json_t *slot_json(const LedgeSlot *s)
 
 static json_t *result_json(const LedgeSyncResult *r)
 {
-    return json_pack("{s:I, s:o, s:b, s:I, s:I, s:o, s:I, s:b, s:I, s:I}", "time",
-                     (json_int_t)r->time, "problem", cli_json_text(r->problem), "polled", r->polled,
-                     "interval_s", (json_int_t)r->interval_s, "received_bytes",
-                     (json_int_t)r->received, "skew_ms",
-                     r->has_skew ? json_integer(r->skew_ms) : json_null(), "trusted_time",
-                     (json_int_t)r->trusted_time, "signed_time", r->signed_time, "records_waiting",
-                     (json_int_t)r->waiting, "batches_sent", (json_int_t)r->sent);
+    return json_pack(
+        "{s:I, s:o, s:b, s:I, s:I, s:o, s:I, s:b, s:I, s:I, s:I, s:o}", "time", (json_int_t)r->time,
+        "problem", cli_json_text(r->problem), "polled", r->polled, "interval_s",
+        (json_int_t)r->interval_s, "received_bytes", (json_int_t)r->received, "skew_ms",
+        r->has_skew ? json_integer(r->skew_ms) : json_null(), "trusted_time",
+        (json_int_t)r->trusted_time, "signed_time", r->signed_time, "records_waiting",
+        (json_int_t)r->waiting, "batches_sent", (json_int_t)r->sent, "samples_waiting",
+        (json_int_t)r->samples_waiting, "samples_problem", cli_json_text(r->samples_problem));
 }
 
 static json_t *metrics_json(const char *name, const LedgeProducerMetrics *m, int64_t waiting)
@@ -167,6 +168,9 @@ static int print_text(const Status *s)
             printf("clock                %+.1f s beside the registry's\n",
                    -(double)r->skew_ms / 1000);
         printf("telemetry            %lld records wait\n", (long long)r->waiting);
+        if (r->samples_waiting || r->samples_problem[0])
+            printf("samples              %lld wait%s%s\n", (long long)r->samples_waiting,
+                   r->samples_problem[0] ? ": " : "", cli_clean(r->samples_problem));
     }
     for (size_t i = 0; i < json_array_size(s->queues); i++) {
         const json_t *q = json_array_get(s->queues, i), *models = json_object_get(q, "models");
@@ -230,18 +234,25 @@ static char **sync_arguments(int argc, char **argv, const char *verb, char *prog
 }
 
 /* `ledge serve` on the agent's links; its words are parted by blanks. */
-static void serve_arguments(char *program, char *folder, char *queue, char *shadow, char *words,
-                            char **out)
+static void serve_arguments(const AgentOptions *o, char *program, char *words, char **out)
 {
+    static char paths[4][PATH_MAX];
+    static const char *const folders[][2] = {{"--repository", "serve"},
+                                             {"--telemetry", "queue/serve"},
+                                             {"--shadow", "shadow"},
+                                             {"--samples", "samples"}};
     size_t n = 0;
     out[n++] = program;
     out[n++] = (char *)(uintptr_t) "serve";
-    out[n++] = (char *)(uintptr_t) "--repository";
-    out[n++] = folder;
-    out[n++] = (char *)(uintptr_t) "--telemetry";
-    out[n++] = queue;
-    out[n++] = (char *)(uintptr_t) "--shadow";
-    out[n++] = shadow;
+    for (size_t i = 0; i < 4 - !o->sample_key; i++) {
+        snprintf(paths[i], PATH_MAX, "%s/%s", o->state, folders[i][1]);
+        out[n++] = (char *)(uintptr_t)folders[i][0];
+        out[n++] = paths[i];
+    }
+    if (o->sample_key) {
+        out[n++] = (char *)(uintptr_t) "--sample-key";
+        out[n++] = (char *)(uintptr_t)o->sample_key;
+    }
     for (char *save = NULL, *word = strtok_r(words, " ", &save); word && n < SERVE_ARGS;
          word = strtok_r(NULL, " ", &save))
         out[n++] = word;
@@ -250,7 +261,7 @@ static void serve_arguments(char *program, char *folder, char *queue, char *shad
 
 static int stay(const AgentOptions *o, char **sync)
 {
-    static char program[PATH_MAX], folder[PATH_MAX], queue[PATH_MAX], shadow[PATH_MAX];
+    static char program[PATH_MAX];
     static char *serve[SERVE_ARGS + 1];
     LedgeError err = {0};
     LedgeResidentOptions how = {.state = o->state,
@@ -263,10 +274,7 @@ static int stay(const AgentOptions *o, char **sync)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     int code = o->serve ? find_program("ledge", program) : CLI_GO;
     if (code == CLI_GO && o->serve) {
-        snprintf(folder, sizeof folder, "%s/serve", o->state);
-        snprintf(queue, sizeof queue, "%s/queue/serve", o->state);
-        snprintf(shadow, sizeof shadow, "%s/shadow", o->state);
-        serve_arguments(program, folder, queue, shadow, words, serve);
+        serve_arguments(o, program, words, serve);
         how.serve = serve;
     }
     if (code == CLI_GO)

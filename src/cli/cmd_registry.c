@@ -7,7 +7,8 @@ static const CliCommand *const verbs[] = {
     &registry_init,    &registry_serve,   &registry_push,    &registry_list,
     &registry_show,    &registry_promote, &registry_retire,  &registry_gc,
     &registry_devices, &registry_groups,  &registry_rollout, &registry_token,
-    &registry_audit,   &registry_events,  &registry_root,    &registry_simulate,
+    &registry_audit,   &registry_events,  &registry_samples, &registry_root,
+    &registry_simulate,
 };
 #define N_VERBS (sizeof verbs / sizeof *verbs)
 

@@ -45,8 +45,25 @@ static const CliOption options[] = {
      offsetof(ServeFlags, state), 0, 0},
     {"telemetry", 0, CLI_TEXT, "DIR", "write a record of every answer there, for ledge agent",
      offsetof(ServeFlags, telemetry), 0, 0},
+    {"telemetry-mb", 0, CLI_INT, "MB", "megabytes of the disk for records that wait (64)",
+     offsetof(ServeFlags, telemetry_mb), 1, 1000000},
+    {"telemetry-overflow", 0, CLI_TEXT, "HOW",
+     "when they are full: 'oldest' go, 'reject' new ones, 'sample' one of ten (oldest)",
+     offsetof(ServeFlags, overflow), 0, 0},
     {"shadow", 0, CLI_TEXT, "DIR", "with --telemetry: models that run beside and answer nobody",
      offsetof(ServeFlags, shadow), 0, 0},
+    {"samples", 0, CLI_TEXT, "DIR",
+     "keep some inputs there, sealed, for retraining (none are kept)",
+     offsetof(ServeFlags, samples), 0, 0},
+    {"sample-key", 0, CLI_TEXT, "FILE", "public key that they are sealed to",
+     offsetof(ServeFlags, sample_key), 0, 0},
+    {"sample-below", 0, CLI_TEXT, "P",
+     "keep those answered with less confidence (0.5), or drifting",
+     offsetof(ServeFlags, sample_below), 0, 0},
+    {"samples-per-hour", 0, CLI_INT, "N", "most that are kept in an hour (20)",
+     offsetof(ServeFlags, samples_per_hour), 1, 3600},
+    {"samples-mb", 0, CLI_TEXT, "MB", "megabytes of the disk for them (64)",
+     offsetof(ServeFlags, samples_mb), 0, 0},
     {"watch", 0, CLI_TEXT, "S", "seconds between two looks at models and machine (5)",
      offsetof(ServeFlags, watch), 0, 0},
     {"alert-log", 0, CLI_FLAG, NULL, "a line on stderr for every alert",
@@ -86,6 +103,22 @@ static void serve_free(Serve *s)
     serve_setup_free(&s->setup);
 }
 
+static int open_telemetry(Serve *s)
+{
+    const ServeFlags *f = s->flags;
+    const LedgeSamplesConfig *c = &s->setup.config.samples;
+    CliServeTold o = {.queue = {.folder = f->telemetry, .disk = f->telemetry_mb * 1000000},
+                      .shadow = f->shadow,
+                      .sampling = {.folder = c->folder[0] ? c->folder : NULL,
+                                   .key = c->key,
+                                   .below = c->below,
+                                   .per_hour = c->per_hour,
+                                   .disk = (int64_t)(c->mb * 1e6)}};
+    if (f->overflow && !ledge__overflow_of(f->overflow, &o.queue.overflow))
+        return cli_usage(s->command, "--telemetry-overflow is 'oldest', 'reject' or 'sample'");
+    return cli_serve_telemetry(&o, &s->lasting, &s->telemetry);
+}
+
 static int load(Serve *s)
 {
     LedgeError err = {0};
@@ -100,10 +133,7 @@ static int load(Serve *s)
         ledge__ladders_new(&err, &s->ladders))
         return cli_fail(NULL, &err);
     s->lasting.state = c->state[0] ? c->state : NULL;
-    int code = CLI_GO;
-    if (s->flags->telemetry)
-        code =
-            cli_serve_telemetry(s->flags->telemetry, s->flags->shadow, &s->lasting, &s->telemetry);
+    int code = open_telemetry(s);
     if (code == CLI_GO)
         code = serve_setup_models(&s->setup, s->args, true, &s->lasting, s->table);
     if (code == CLI_GO && ledge__ladders_set(s->ladders, s->table, c->ladders, c->n_ladders, &err))
@@ -133,7 +163,8 @@ static bool needs_start(const LedgeServeConfig *a, const LedgeServeConfig *b)
            strcmp(a->repository, b->repository) != 0 ||
            strcmp(a->certificate, b->certificate) != 0 || strcmp(a->key, b->key) != 0 ||
            strcmp(a->state, b->state) != 0 || a->watch != b->watch ||
-           memcmp(&a->alerts, &b->alerts, sizeof a->alerts) != 0;
+           memcmp(&a->alerts, &b->alerts, sizeof a->alerts) != 0 ||
+           memcmp(&a->samples, &b->samples, sizeof a->samples) != 0;
 }
 
 /* Reads the file again and loads every model anew. A file that is refused changes nothing. */
@@ -184,6 +215,10 @@ static int serve(Serve *s)
     code = serve_setup_options(&s->setup, &how);
     if (code != CLI_GO)
         return code;
+    if (s->telemetry.queue) {
+        how.watch.event = cli_serve_alert;
+        how.watch.event_arg = &s->telemetry;
+    }
     if (ledge__server_start(&how, s->table, s->ladders, &err, &s->server))
         return cli_fail_with(err.where, LEDGE_ERROR_RUNTIME, "%s", err.message);
     code = announce(s);
@@ -200,7 +235,8 @@ static int run(const CliCommand *c, int argc, char **argv)
                     .queue = -1,
                     .batch = -1,
                     .connections = -1,
-                    .drain = -1};
+                    .drain = -1,
+                    .samples_per_hour = -1};
     CliArgs args;
     int code = cli_parse(c, argc, argv, 0, 1024, &f, &args);
     if (code != CLI_GO)

@@ -43,6 +43,8 @@ typedef struct RegistryAnswer {
  * is borrowed; path begins with '/'. */
 int registry_ask(RegistryClient *c, const char *method, const char *path, const json_t *body,
                  RegistryAnswer *out);
+/* A file's bytes, from wherever the registry sends us to (S3). */
+int registry_fetch(RegistryClient *c, const char *path, RegistryAnswer *out);
 /* The same for a file's bytes, with PUT. */
 int registry_upload(RegistryClient *c, const char *path, const char *file, uint64_t size,
                     RegistryAnswer *out);
@@ -66,6 +68,6 @@ const char *registry_time(int64_t seconds);
 extern const CliCommand registry_init, registry_serve, registry_push, registry_root, registry_list,
     registry_show, registry_promote, registry_retire, registry_gc, registry_devices,
     registry_groups, registry_rollout, registry_token, registry_audit, registry_events,
-    registry_simulate;
+    registry_samples, registry_simulate;
 
 #endif

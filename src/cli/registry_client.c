@@ -52,7 +52,8 @@ const char *registry_word(const char *word)
     return to;
 }
 
-static int perform(RegistryClient *c, LedgeTransfer *t, const char *path, RegistryAnswer *out)
+static int perform(RegistryClient *c, LedgeTransfer *t, const char *path, bool follows,
+                   RegistryAnswer *out)
 {
     char url[2000], bearer[300];
     const char *server = c->server ? c->server : getenv("LEDGE_REGISTRY");
@@ -74,7 +75,8 @@ static int perform(RegistryClient *c, LedgeTransfer *t, const char *path, Regist
     t->headers[2] = c->token[0] ? bearer : NULL;
     CURL *curl = curl_easy_init();
     CURLcode code = CURLE_OUT_OF_MEMORY;
-    if (curl && ledge__transfer_set(curl, t))
+    if (curl && ledge__transfer_set(curl, t) &&
+        curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, (long)follows) == CURLE_OK)
         code = ledge__transfer_do(curl, t, &body, ANSWER_MAX);
     out->code = t->code;
     ledge__transfer_end(t);
@@ -102,9 +104,16 @@ int registry_ask(RegistryClient *c, const char *method, const char *path, const 
     if (body && !text)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     LedgeTransfer t = {.method = method, .body = text, .size = text ? strlen(text) : 0};
-    code = perform(c, &t, path, out);
+    code = perform(c, &t, path, false, out);
     free(text);
     return code;
+}
+
+int registry_fetch(RegistryClient *c, const char *path, RegistryAnswer *out)
+{
+    *out = (RegistryAnswer){0};
+    const int code = read_token(c);
+    return code == CLI_GO ? perform(c, &(LedgeTransfer){.method = NULL}, path, true, out) : code;
 }
 
 int registry_upload(RegistryClient *c, const char *path, const char *file, uint64_t size,
@@ -118,7 +127,7 @@ int registry_upload(RegistryClient *c, const char *path, const char *file, uint6
     if (!from)
         return cli_fail_with(file, LEDGE_ERROR_IO, "cannot be opened: %s", strerror(errno));
     LedgeTransfer t = {.method = "PUT", .from = from, .size = size};
-    code = perform(c, &t, path, out);
+    code = perform(c, &t, path, false, out);
     fclose(from);
     return code;
 }

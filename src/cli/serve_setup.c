@@ -106,6 +106,8 @@ static int put_texts(const CliCommand *c, const ServeFlags *f, LedgeServeConfig 
         {"alert-webhook", f->webhook, g->alerts.webhook, sizeof g->alerts.webhook},
         {"alertmanager", f->alertmanager, g->alerts.alertmanager, sizeof g->alerts.alertmanager},
         {"alert-exec", f->exec, g->alerts.exec, sizeof g->alerts.exec},
+        {"samples", f->samples, g->samples.folder, sizeof g->samples.folder},
+        {"sample-key", f->sample_key, g->samples.key, sizeof g->samples.key},
         {"alert-token-file", f->alert_token, g->alerts.token_file, sizeof g->alerts.token_file},
         {"cpu", f->cpu, g->defaults.cpu, sizeof g->defaults.cpu}};
     int code = CLI_GO;
@@ -141,6 +143,13 @@ static int put_flags(const CliCommand *c, const ServeFlags *f, LedgeServeConfig 
         code = put_number(c, "watch", f->watch, 1, &g->watch);
     if (code == CLI_GO)
         code = put_model_flags(c, f, &g->defaults);
+    if (code == CLI_GO)
+        code = put_number(c, "sample-below", f->sample_below, 1, &g->samples.below);
+    if (code == CLI_GO)
+        code = put_number(c, "samples-mb", f->samples_mb, 1, &g->samples.mb);
+    put_whole(f->samples_per_hour, &g->samples.per_hour);
+    if (code == CLI_GO && !g->samples.folder[0] != !g->samples.key[0])
+        code = cli_usage(c, "--samples and --sample-key go together: where, and sealed to whom");
     g->alerts.log = g->alerts.log || f->alert_log;
     for (size_t i = 0; i < g->n_models && code == CLI_GO; i++)
         code = put_model_flags(c, f, &g->models[i].options);

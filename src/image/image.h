@@ -47,4 +47,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__image_decode(const LedgeAllocator *a, const 
 LEDGE_MUST_CHECK LedgeStatus ledge__image_load(const LedgeAllocator *a, const char *path,
                                                LedgeError *err, LedgeImage *out);
 
+/* Writes a PNG, whole or not at all. Statuses: IO, RUNTIME, MEMORY. */
+LEDGE_MUST_CHECK LedgeStatus ledge__png_save(const char *path, const LedgeImage *image,
+                                             LedgeError *err);
+
 #endif

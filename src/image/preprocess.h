@@ -76,6 +76,13 @@ LEDGE_MUST_CHECK LedgeStatus ledge__preprocess_tensor(const LedgePreprocess *pre
                                                       const LedgeImage *image, LedgeError *err,
                                                       LedgeTensor *out);
 
+/* Back again: the picture that row `row` of a float32 tensor was made of, after resize and crop.
+ * One that came from bytes gives the same bytes. The caller frees out. Statuses: SHAPE, LIMIT,
+ * MEMORY. */
+LEDGE_MUST_CHECK LedgeStatus ledge__preprocess_undo(const LedgePreprocess *pre,
+                                                    const LedgeTensor *t, int64_t row,
+                                                    LedgeError *err, LedgeImage *out);
+
 /* Size of a picture after the resize step. */
 void ledge__preprocess_size(const LedgePreprocess *pre, uint32_t *width, uint32_t *height);
 /* Luma by ITU-R BT.601 in 16-bit fixed point, rounded, as Pillow's convert("L") has it. */

@@ -143,8 +143,9 @@ static void arrived(Batch *b, LedgeAsked *a, const LedgeTensor *out)
     if (a->leads)
         land(b, a, out);
     /* Higher rungs see the hard requests alone, which are not like any baseline. */
+    const LedgeStr picture = {w->kind == LEDGE_WORK_CLASSIFY ? w->body : NULL, w->size};
     ledge__served_record(w->model, a->value ? NAN : w->ran, a->inputs[0].data ? a->inputs : NULL,
-                         out, a->rung == 0);
+                         picture, out, a->rung == 0);
     if (wants_more(a, out)) {
         a->climbs = true;
         later(b, a);

@@ -459,6 +459,23 @@ static void read_alerts(Reader *r, void *target)
     read_object(r, keys, sizeof keys / sizeof *keys, &((LedgeServeConfig *)target)->alerts);
 }
 
+static void read_samples(Reader *r, void *target)
+{
+#define FIELD(name) offsetof(LedgeSamplesConfig, name)
+    static const Key keys[] = {
+        {"folder", PATH, FIELD(folder), 0, 0, 0, NULL},
+        {"key", PATH, FIELD(key), 0, 0, 0, NULL},
+        {"below", NUMBER, FIELD(below), 0, 1, 1, NULL},
+        {"per_hour", WHOLE, FIELD(per_hour), 1, 3600, 1, NULL},
+        {"mb", NUMBER, FIELD(mb), 0.001, 1e6, 1, NULL},
+    };
+#undef FIELD
+    const char *at = r->j.p;
+    read_object(r, keys, sizeof keys / sizeof *keys, &((LedgeServeConfig *)target)->samples);
+    if (!r->j.bad && (!r->c->samples.folder[0] || !r->c->samples.key[0]))
+        fail_at(r, at, "\"samples\" needs \"folder\" and \"key\"");
+}
+
 static void read_root(Reader *r)
 {
 #define FIELD(name) offsetof(LedgeServeConfig, name)
@@ -482,6 +499,7 @@ static void read_root(Reader *r)
         {"models", OTHER, 0, 0, 0, 0, read_models},
         {"ladders", OTHER, 0, 0, 0, 0, read_ladders},
         {"alerts", OTHER, 0, 0, 0, 0, read_alerts},
+        {"samples", OTHER, 0, 0, 0, 0, read_samples},
     };
 #undef FIELD
     read_object(r, keys, sizeof keys / sizeof *keys, r->c);
@@ -499,7 +517,10 @@ static void read_root(Reader *r)
 
 void ledge__serve_config_init(LedgeServeConfig *c)
 {
-    *c = (LedgeServeConfig){.port = -1, .drain = -1, .defaults = {.threads = 1, .drift = true}};
+    *c = (LedgeServeConfig){.port = -1,
+                            .drain = -1,
+                            .defaults = {.threads = 1, .drift = true},
+                            .samples = {.below = 0.5, .per_hour = 20, .mb = 64}};
 }
 
 void ledge__serve_config_free(LedgeServeConfig *c)

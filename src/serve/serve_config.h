@@ -26,6 +26,14 @@ typedef struct LedgeAlertsConfig {
     double cooldown, repeat;              /* seconds; 0: LedgeAlertOptions' own */
 } LedgeAlertsConfig;
 
+/* Inputs kept for retraining; off without a folder and a key. */
+typedef struct LedgeSamplesConfig {
+    char folder[LEDGE_CONFIG_PATH], key[LEDGE_CONFIG_PATH];
+    double below;     /* confidence */
+    int64_t per_hour; /* most samples */
+    double mb;        /* of the disk */
+} LedgeSamplesConfig;
+
 typedef struct LedgeServeConfig {
     char host[64];
     int64_t port; /* -1: not said */
@@ -39,6 +47,7 @@ typedef struct LedgeServeConfig {
     LedgeLadderOptions *ladders;
     size_t n_ladders;
     LedgeAlertsConfig alerts;
+    LedgeSamplesConfig samples;
 } LedgeServeConfig;
 
 /* What holds without a file, but for -1 and 0 above. */

@@ -194,16 +194,15 @@ static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inpu
     }
 }
 
-static void tell(LedgeServed *m, double latency, const LedgeTensor *inputs,
+static void tell(LedgeServed *m, double latency, const LedgeTensor *inputs, LedgeStr picture,
                  const LedgeTensor *outputs, const char *drift)
 {
-    LedgeServedSeen seen = {.name = m->name,
-                            .release = m->release,
+    LedgeServedSeen seen = {.model = m,
                             .latency = latency,
                             .class_id = -1,
                             .confidence = NAN,
                             .inputs = inputs,
-                            .n_inputs = m->n_inputs,
+                            .picture = picture,
                             .drift = drift,
                             .failed = !outputs};
     int64_t rows, classes;
@@ -224,7 +223,7 @@ static const char *drift_name(const LedgeServed *m)
 }
 
 void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                          const LedgeTensor *outputs, bool watch)
+                          LedgeStr picture, const LedgeTensor *outputs, bool watch)
 {
     pthread_mutex_lock(&m->lock);
     m->answered++;
@@ -234,7 +233,7 @@ void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inp
     const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
     if (m->options.seen)
-        tell(m, latency, inputs, outputs, drift);
+        tell(m, latency, inputs, picture, outputs, drift);
 }
 
 void ledge__served_failed(LedgeServed *m)
@@ -244,5 +243,5 @@ void ledge__served_failed(LedgeServed *m)
     const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
     if (m->options.seen)
-        tell(m, 0, NULL, NULL, drift);
+        tell(m, 0, NULL, (LedgeStr){0}, NULL, drift);
 }

@@ -20,13 +20,13 @@ enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
 
 /* One request that a model answered or failed at. */
 typedef struct LedgeServedSeen {
-    const char *name, *release; /* release: as in LedgeServed */
-    double latency;             /* seconds in the model; NAN: the answer was at hand */
-    int64_t class_id;           /* of the first row; -1: the model gives no scores */
-    double confidence;          /* NAN: none */
-    const LedgeTensor *inputs;  /* NULL: not at hand */
-    size_t n_inputs;
-    const char *drift; /* "off", "learning", "fine", "warning", "high" */
+    const struct LedgeServed *model;
+    double latency;            /* seconds in the model; NAN: the answer was at hand */
+    int64_t class_id;          /* of the first row; -1: the model gives no scores */
+    double confidence;         /* NAN: none */
+    const LedgeTensor *inputs; /* all of the model's; NULL: not at hand */
+    LedgeStr picture;          /* as it came; .p NULL: the request had none */
+    const char *drift;         /* "off", "learning", "fine", "warning", "high" */
     bool failed;
 } LedgeServedSeen;
 
@@ -83,9 +83,9 @@ bool ledge__served_name_ok(const char *name);
 /* The worker's own session. */
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
 /* Counts one answer and, if it is to be watched, shows it to the drift monitor. latency NAN and
- * inputs NULL: the answer was at hand. inputs and outputs: of one request. */
+ * inputs NULL: the answer was at hand. inputs, picture and outputs: of one request. */
 void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                          const LedgeTensor *outputs, bool watch);
+                          LedgeStr picture, const LedgeTensor *outputs, bool watch);
 void ledge__served_failed(LedgeServed *m);
 double ledge__now(void); /* monotonic seconds */
 

@@ -63,6 +63,8 @@ static void on_event(void *arg, LedgeAlertEvent event, const LedgeAlert *a)
     LedgeWatch *w = arg;
     const bool over = event == LEDGE_ALERT_RESOLVED;
     w->news = true;
+    if (w->options.event)
+        w->options.event(w->options.event_arg, event, a);
     if (over && w->n_over < OVER)
         w->over[w->n_over++] = *a;
     if (w->options.log)

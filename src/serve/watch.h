@@ -16,9 +16,11 @@ typedef struct LedgeWatchOptions {
     LedgeOutboxOptions outbox; /* texts are borrowed */
     LedgeAlertOptions alerts;
     LedgeResourceLimits limits;
-    const char *state; /* folder of drift states, NULL: they are lost at the end */
-    double interval;   /* seconds between two looks, 0: 5 */
-    double minute;     /* seconds between samples of the machine and savings, 0: 60 */
+    const char *state;    /* folder of drift states, NULL: they are lost at the end */
+    double interval;      /* seconds between two looks, 0: 5 */
+    double minute;        /* seconds between samples of the machine and savings, 0: 60 */
+    LedgeAlertSink event; /* told of each event too, and must not wait; NULL: nobody is */
+    void *event_arg;
 } LedgeWatchOptions;
 
 typedef struct LedgeWatch LedgeWatch;

@@ -1,15 +1,14 @@
 /* Ed25519 keys, see key.h. */
-#include "trust/key_file.h"
+#include "trust/key.h"
 
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "trust/canonical_json.h"
+#include "trust/key_file.h"
 
 struct LedgeKey {
     EVP_PKEY *pkey;
@@ -96,76 +95,45 @@ LedgeStatus ledge__key_from_public(const uint8_t bytes[LEDGE_PUBLIC_KEY_BYTES], 
     return adopt(pkey, false, err, out);
 }
 
-/* ---- PEM ---- */
+/* ---- files ---- */
 
-/* libcrypto would ask at the terminal; an encrypted key is refused by name instead. */
-static int no_password(char *to, int size, int writing, void *asked)
+/* Takes pkey over whatever the outcome. */
+static LedgeStatus adopt_signing(const char *where, EVP_PKEY *pkey, bool is_private,
+                                 LedgeError *err, LedgeKey **out)
 {
-    (void)to, (void)size, (void)writing;
-    *(bool *)asked = true;
-    return -1;
+    if (EVP_PKEY_get_id(pkey) == EVP_PKEY_ED25519)
+        return adopt(pkey, is_private, err, out);
+    EVP_PKEY_free(pkey);
+    return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
+                       "is a key of another kind; ledge signs with Ed25519 alone");
 }
 
 LedgeStatus ledge__key_parse(const char *where, const void *bytes, size_t size, LedgeError *err,
                              LedgeKey **out)
 {
-    bool is_encrypted = false, is_private = true;
-    BIO *bio = size <= INT32_MAX ? BIO_new_mem_buf(bytes, (int)size) : NULL;
-    if (!bio)
-        return ledge__no_memory(err);
-    EVP_PKEY *pkey = PEM_read_bio_PrivateKey(bio, NULL, no_password, &is_encrypted);
-    if (!pkey && !is_encrypted) {
-        BIO_free(bio);
-        bio = BIO_new_mem_buf(bytes, (int)size);
-        is_private = false;
-        pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, no_password, &is_encrypted) : NULL;
-    }
-    BIO_free(bio);
-    ERR_clear_error();
-    if (is_encrypted)
-        return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
-                           "the key is encrypted, which ledge does not read; keep it on an "
-                           "encrypted disk instead");
-    if (!pkey)
-        return ledge__fail(err, LEDGE_ERROR_FORMAT, where,
-                           "holds no key in PEM form; 'ledge key new' makes one");
-    if (EVP_PKEY_get_id(pkey) != EVP_PKEY_ED25519) {
-        EVP_PKEY_free(pkey);
-        return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
-                           "is a key of another kind; ledge signs with Ed25519 alone");
-    }
-    return adopt(pkey, is_private, err, out);
+    EVP_PKEY *pkey;
+    bool is_private;
+    LEDGE_TRY(ledge__pem_parse(where, bytes, size, err, &pkey, &is_private));
+    return adopt_signing(where, pkey, is_private, err, out);
 }
 
-static char *pem(const LedgeKey *key, bool private_part, size_t *size)
+LedgeStatus ledge__key_load(const char *path, LedgeError *err, LedgeKey **out)
 {
-    char *bytes = NULL, *text = NULL;
-    BIO *bio = BIO_new(BIO_s_secmem());
-    if (bio &&
-        (private_part ? PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, NULL, NULL, 0, NULL, NULL)
-                      : PEM_write_bio_PUBKEY(bio, key->pkey)) == 1) {
-        const long n = BIO_get_mem_data(bio, &bytes);
-        text = n > 0 ? malloc((size_t)n + 1) : NULL;
-        if (text) {
-            memcpy(text, bytes, (size_t)n);
-            text[n] = '\0';
-            *size = (size_t)n;
-        }
-    }
-    BIO_free(bio);
-    ERR_clear_error();
-    return text;
+    EVP_PKEY *pkey;
+    bool is_private;
+    LEDGE_TRY(ledge__pem_load(path, err, &pkey, &is_private));
+    return adopt_signing(path, pkey, is_private, err, out);
+}
+
+LedgeStatus ledge__key_save(const LedgeKey *key, const char *name, LedgeError *err)
+{
+    return ledge__pem_save(key->pkey, name, err);
 }
 
 char *ledge__key_public_pem(const LedgeKey *key)
 {
     size_t n;
-    return pem(key, false, &n);
-}
-
-char *ledge__key_private_pem(const LedgeKey *key, size_t *size)
-{
-    return pem(key, true, size);
+    return ledge__pem_text(key->pkey, false, &n);
 }
 
 /* ---- use ---- */

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,15 +65,15 @@ static LedgeStatus save(const char *private_path, const char *public_path, const
     return status;
 }
 
-LedgeStatus ledge__key_save(const LedgeKey *key, const char *name, LedgeError *err)
+LedgeStatus ledge__pem_save(EVP_PKEY *pkey, const char *name, LedgeError *err)
 {
     char private_path[4096], public_path[4096];
-    size_t size = 0;
+    size_t size = 0, public_size;
     if (snprintf(private_path, sizeof private_path, "%s.key", name) >= (int)sizeof private_path ||
         snprintf(public_path, sizeof public_path, "%s.pub", name) >= (int)sizeof public_path)
         return ledge__fail(err, LEDGE_ERROR_IO, NULL, "this name is too long");
-    char *private_pem = ledge__key_private_pem(key, &size);
-    char *public_pem = ledge__key_public_pem(key);
+    char *private_pem = ledge__pem_text(pkey, true, &size);
+    char *public_pem = ledge__pem_text(pkey, false, &public_size);
     LedgeStatus status = private_pem && public_pem
                              ? save(private_path, public_path, private_pem, size, public_pem, err)
                              : ledge__no_memory(err);
@@ -82,7 +84,65 @@ LedgeStatus ledge__key_save(const LedgeKey *key, const char *name, LedgeError *e
     return status;
 }
 
-static LedgeStatus read_key(FILE *f, const char *path, LedgeError *err, LedgeKey **out)
+/* ---- reading ---- */
+
+/* libcrypto would ask at the terminal; an encrypted key is refused by name instead. */
+static int no_password(char *to, int size, int writing, void *asked)
+{
+    (void)to, (void)size, (void)writing;
+    *(bool *)asked = true;
+    return -1;
+}
+
+LedgeStatus ledge__pem_parse(const char *where, const void *bytes, size_t size, LedgeError *err,
+                             EVP_PKEY **out, bool *is_private)
+{
+    bool is_encrypted = false;
+    BIO *bio = size <= INT32_MAX ? BIO_new_mem_buf(bytes, (int)size) : NULL;
+    if (!bio)
+        return ledge__no_memory(err);
+    *is_private = true;
+    EVP_PKEY *pkey = PEM_read_bio_PrivateKey(bio, NULL, no_password, &is_encrypted);
+    if (!pkey && !is_encrypted) {
+        BIO_free(bio);
+        bio = BIO_new_mem_buf(bytes, (int)size);
+        *is_private = false;
+        pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, no_password, &is_encrypted) : NULL;
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    if (is_encrypted)
+        return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
+                           "the key is encrypted, which ledge does not read; keep it on an "
+                           "encrypted disk instead");
+    if (!pkey)
+        return ledge__fail(err, LEDGE_ERROR_FORMAT, where,
+                           "holds no key in PEM form; 'ledge key new' makes one");
+    *out = pkey;
+    return LEDGE_OK;
+}
+
+char *ledge__pem_text(EVP_PKEY *pkey, bool private_part, size_t *size)
+{
+    char *bytes = NULL, *text = NULL;
+    BIO *bio = BIO_new(BIO_s_secmem());
+    if (bio && (private_part ? PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL)
+                             : PEM_write_bio_PUBKEY(bio, pkey)) == 1) {
+        const long n = BIO_get_mem_data(bio, &bytes);
+        text = n > 0 ? malloc((size_t)n + 1) : NULL;
+        if (text) {
+            memcpy(text, bytes, (size_t)n);
+            text[n] = '\0';
+            *size = (size_t)n;
+        }
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return text;
+}
+
+static LedgeStatus read_key(FILE *f, const char *path, LedgeError *err, EVP_PKEY **out,
+                            bool *is_private)
 {
     char *text = malloc(KEY_FILE_MAX + 1);
     if (!text)
@@ -92,13 +152,13 @@ static LedgeStatus read_key(FILE *f, const char *path, LedgeError *err, LedgeKey
         ferror(f) ? ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be read: %s", strerror(errno))
         : n > KEY_FILE_MAX
             ? ledge__fail(err, LEDGE_ERROR_LIMIT, path, "is too large for a key's file")
-            : ledge__key_parse(path, text, n, err, out);
+            : ledge__pem_parse(path, text, n, err, out, is_private);
     OPENSSL_cleanse(text, KEY_FILE_MAX + 1);
     free(text);
     return status;
 }
 
-LedgeStatus ledge__key_load(const char *path, LedgeError *err, LedgeKey **out)
+LedgeStatus ledge__pem_load(const char *path, LedgeError *err, EVP_PKEY **out, bool *is_private)
 {
     FILE *f = fopen(path, "rb");
     if (!f)
@@ -106,7 +166,7 @@ LedgeStatus ledge__key_load(const char *path, LedgeError *err, LedgeKey **out)
                            "cannot be opened: %s", strerror(errno));
     /* stdio's buffer would keep the private bytes after they are wiped here. */
     setvbuf(f, NULL, _IONBF, 0);
-    LedgeStatus status = read_key(f, path, err, out);
+    LedgeStatus status = read_key(f, path, err, out, is_private);
     fclose(f);
     return status;
 }

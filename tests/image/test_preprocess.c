@@ -365,6 +365,45 @@ static void bytes_stand_for_the_same_numbers(void **state)
     }
 }
 
+/* Every byte, through every preset and layout, and back. */
+static void what_a_model_saw_becomes_a_picture_again(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"imagenet", "tf", "caffe", "none"};
+    LedgeError err = {0};
+    for (int i = 0; i < 8; i++)
+        for (int grey = 0; grey < 2; grey++) {
+            LedgePreprocess pre = preset(names[i / 2]);
+            LedgeImage back, im;
+            pre.resize = LEDGE_RESIZE_NONE;
+            pre.crop_width = pre.crop_height = 0;
+            pre.layout = i % 2 ? LEDGE_LAYOUT_NHWC : LEDGE_LAYOUT_NCHW;
+            pre.color = grey ? LEDGE_COLOR_GRAY : pre.color;
+            const int channels = grey ? 1 : 3;
+            const LedgeImage want = ramp(256, 3, channels);
+            im = ramp(256, 3, channels);
+            LedgeTensor t = run(&pre, im);
+            assert_int_equal(ledge__preprocess_undo(&pre, &t, 0, &err, &back), LEDGE_OK);
+            assert_int_equal(back.width, 256);
+            assert_int_equal(back.height, 3);
+            assert_memory_equal(back.pixels, want.pixels, (size_t)256 * 3 * (size_t)channels);
+            assert_int_equal(ledge__preprocess_undo(&pre, &t, 1, &err, &im), LEDGE_ERROR_SHAPE);
+            pre.color = grey ? LEDGE_COLOR_RGB : LEDGE_COLOR_GRAY;
+            assert_int_equal(ledge__preprocess_undo(&pre, &t, 0, &err, &im), LEDGE_ERROR_SHAPE);
+            const char *path = "/tmp/ledge-undo.png";
+            assert_int_equal(ledge__png_save(path, &back, &err), LEDGE_OK);
+            ledge__image_free(&back);
+            assert_int_equal(ledge__image_load(NULL, path, &err, &back), LEDGE_OK);
+            assert_int_equal(back.channels, channels);
+            assert_memory_equal(back.pixels, want.pixels, (size_t)256 * 3 * (size_t)channels);
+            assert_int_equal(remove(path), 0);
+            ledge__image_free(&back);
+            im = want;
+            ledge__image_free(&im);
+            done(&t);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +411,7 @@ int main(void)
         cmocka_unit_test(nhwc_interleaves_channels),
         cmocka_unit_test(grey_is_luma_and_grey_pictures_fill_three_channels),
         cmocka_unit_test(bytes_stand_for_the_same_numbers),
+        cmocka_unit_test(what_a_model_saw_becomes_a_picture_again),
         cmocka_unit_test(shorter_side_keeps_the_shape),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(json_sets_each_key),

@@ -136,7 +136,7 @@ def drift_reaches_every_channel_once_and_ends(work):
     os.chmod(program, 0o755)
     base = f"http://127.0.0.1:{sink.port}"
     s = Server(CLASSIFIER, "--alert-log", "--alert-webhook", base + "/hook", "--alertmanager", base + "/am",
-               "--alert-exec", program, "--alert-token-file", token)
+               "--alert-exec", program, "--alert-token-file", token, "--telemetry", os.path.join(work, "queue"))
     s.show(1000, 0.4, 0.6, 1)  # what it learns from
     s.show(1000, 0.4, 0.6, 2)
     time.sleep(0.5)
@@ -162,6 +162,8 @@ def drift_reaches_every_channel_once_and_ends(work):
     check("a program gets it", until(lambda: os.path.exists(seen) and a["name"] in open(seen).read()))
     check("each on its own, as JSON", all(json.loads(line)["event"] == "firing" for line in open(seen)))
     check("the log has a line", "ledge: alert: classifier/1 drift_feature_psi(mean): " in s.said(), s.said())
+    spool = lambda: b"".join(open(f, "rb").read() for f in glob.glob(os.path.join(work, "queue.alerts", "*.seg")))
+    check("the agent gets it", until(lambda: b"drift_feature_psi" in spool() and b"in mean" in spool()), spool())
     held = s.status()["alerts"]
     check("/v1/status shows it", any(h["name"] == a["name"] and h["age"] >= 0 for h in held), held)
     metrics = s.ask("GET", "/metrics")[1].decode()

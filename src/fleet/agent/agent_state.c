@@ -16,13 +16,6 @@
 
 enum { SLOT_MAX = 65536 };
 
-static LedgeStatus fail(const char *path, const char *what, LedgeError *err)
-{
-    const int e = errno;
-    return ledge__fail(err, e == ENOSPC || e == EDQUOT ? LEDGE_ERROR_LIMIT : LEDGE_ERROR_IO, path,
-                       "cannot %s: %s", what, strerror(e));
-}
-
 bool ledge__agent_path(const LedgeAgentDir *d, char out[LEDGE_AGENT_PATH], const char *fmt, ...)
 {
     va_list ap;
@@ -43,7 +36,7 @@ static LedgeStatus too_long(const char *name, LedgeError *err)
 static LedgeStatus make_folder(const char *path, LedgeError *err)
 {
     return mkdir(path, 0755) == 0 || errno == EEXIST ? LEDGE_OK
-                                                     : fail(path, "create the folder", err);
+                                                     : ledge__fail_errno(err, path, "create the folder");
 }
 
 static LedgeStatus take_lock(LedgeAgentDir *d, LedgeError *err)
@@ -52,14 +45,14 @@ static LedgeStatus take_lock(LedgeAgentDir *d, LedgeError *err)
     ledge__agent_path(d, path, "lock");
     d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (d->lock < 0)
-        return fail(path, "open", err);
+        return ledge__fail_errno(err, path, "open");
     if (flock(d->lock, LOCK_EX | LOCK_NB) == 0)
         return LEDGE_OK;
     ledge__agent_close(d);
     return errno == EWOULDBLOCK
                ? ledge__fail(err, LEDGE_ERROR_MISMATCH, path,
                              "another process works on this folder; wait for it to end")
-               : fail(path, "lock", err);
+               : ledge__fail_errno(err, path, "lock");
 }
 
 LedgeStatus ledge__agent_open(LedgeAgentDir *d, const char *path, bool exclusive, LedgeError *err)
@@ -141,16 +134,9 @@ LedgeStatus ledge__agent_write(const LedgeAgentDir *d, const char *name, const v
                                size_t size, LedgeError *err)
 {
     char path[LEDGE_AGENT_PATH];
-    LedgeOutFile *f;
     if (!ledge__agent_path(d, path, "%s", name))
         return too_long(name, err);
-    LEDGE_TRY(ledge__out_file_open(NULL, path, err, &f));
-    LedgeStatus status = ledge__out_file_write(f, bytes, size, err);
-    if (status) {
-        ledge__out_file_abort(f);
-        return status;
-    }
-    return ledge__out_file_commit(f, err);
+    return ledge__out_file_whole(NULL, path, bytes, size, err);
 }
 
 LedgeStatus ledge__agent_remove(const LedgeAgentDir *d, const char *name, LedgeError *err)
@@ -159,7 +145,7 @@ LedgeStatus ledge__agent_remove(const LedgeAgentDir *d, const char *name, LedgeE
     if (!ledge__agent_path(d, path, "%s", name))
         return too_long(name, err);
     if (unlink(path) != 0)
-        return errno == ENOENT ? LEDGE_OK : fail(path, "remove", err);
+        return errno == ENOENT ? LEDGE_OK : ledge__fail_errno(err, path, "remove");
     char *slash = strrchr(path, '/');
     *slash = '\0';
     return ledge__agent_sync_folder(path, err);
@@ -169,13 +155,13 @@ LedgeStatus ledge__agent_sync_folder(const char *path, LedgeError *err)
 {
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return fail(path, "open the folder", err);
+        return ledge__fail_errno(err, path, "open the folder");
     const int code = fsync(fd);
     close(fd);
     /* Some file systems cannot; then there is nothing more to be done. */
     return code == 0 || errno == EINVAL || errno == ENOTSUP
                ? LEDGE_OK
-               : fail(path, "bring the folder to the disk", err);
+               : ledge__fail_errno(err, path, "bring the folder to the disk");
 }
 
 /* ---- slots ---- */
@@ -232,7 +218,7 @@ LedgeStatus ledge__agent_slots(const LedgeAgentDir *d, LedgeError *err,
     ledge__agent_path(d, path, "slots");
     DIR *dir = opendir(path);
     if (!dir)
-        return fail(path, "open the folder", err);
+        return ledge__fail_errno(err, path, "open the folder");
     for (struct dirent *e; count < most && (e = readdir(dir));) {
         const size_t length = strlen(e->d_name);
         if (length <= 5 || length - 5 >= LEDGE_FLEET_NAME ||
@@ -262,11 +248,11 @@ LedgeStatus ledge__agent_link(const LedgeAgentDir *d, const char *folder, const 
     if (readlink(path, now, sizeof now - 1) > 0 && strcmp(now, target) == 0)
         return LEDGE_OK;
     if (unlink(fresh) != 0 && errno != ENOENT)
-        return fail(fresh, "remove", err);
+        return ledge__fail_errno(err, fresh, "remove");
     if (symlink(target, fresh) != 0)
-        return fail(fresh, "create the link", err);
+        return ledge__fail_errno(err, fresh, "create the link");
     if (rename(fresh, path) != 0)
-        return fail(path, "replace the link", err);
+        return ledge__fail_errno(err, path, "replace the link");
     if (changed)
         *changed = true;
     ledge__agent_path(d, path, "%s", folder);
@@ -279,7 +265,7 @@ LedgeStatus ledge__agent_unlink(const LedgeAgentDir *d, const char *folder, cons
     char path[LEDGE_AGENT_PATH];
     ledge__agent_path(d, path, "%s/%s.onnx", folder, name);
     *changed = unlink(path) == 0;
-    return *changed || errno == ENOENT ? LEDGE_OK : fail(path, "remove", err);
+    return *changed || errno == ENOENT ? LEDGE_OK : ledge__fail_errno(err, path, "remove");
 }
 
 /* ---- TUF's store ---- */
@@ -325,7 +311,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 LedgeStatus ledge__agent_remove_all(const char *path, LedgeError *err)
 {
     if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
-        return fail(path, "remove", err);
+        return ledge__fail_errno(err, path, "remove");
     return LEDGE_OK;
 }
 

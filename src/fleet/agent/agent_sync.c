@@ -9,8 +9,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cpu.h"
 #include "fleet/agent/dispatch.h"
+#include "fleet/agent/sample_send.h"
 #include "fleet/agent/sync_turn.h"
+#include "trust/seal.h"
+
+#if defined(__x86_64__)
+#define ARCH "x86-64"
+#elif defined(__aarch64__)
+#define ARCH "aarch64"
+#else
+#define ARCH "other"
+#endif
 
 enum { STATUS_MAX = 16384, NONCE = 16, SOON_S = 2 };
 
@@ -144,7 +155,8 @@ static void load_last(LedgeTurn *t)
                                   .has_skew = last.has_skew,
                                   .changes = last.changes,
                                   .trusted_time = last.trusted_time,
-                                  .signed_time = last.signed_time};
+                                  .signed_time = last.signed_time,
+                                  .samples_waiting = last.samples_waiting};
     memcpy(t->result.versions, last.versions, sizeof last.versions);
 }
 
@@ -182,6 +194,31 @@ static LedgeStatus send_telemetry(LedgeTurn *t, LedgeError *err)
     return LEDGE_OK;
 }
 
+/* After all else, and only where all else went well. */
+static LedgeStatus send_samples(LedgeTurn *t, LedgeError *err)
+{
+    LedgeSealKey *key;
+    LedgeSampleSent r = {0};
+    LedgeError problem = {0};
+    if (!t->config->sample_key || t->result.problem[0])
+        return LEDGE_OK;
+    LedgeStatus status = ledge__seal_key_load(t->config->sample_key, &problem, &key);
+    if (!status) {
+        const LedgeSampleSend o = {&t->dir, t->device_id, ledge__seal_key_id(key), t->http,
+                                   t->config->stop};
+        status = ledge__sample_send(&o, &problem, &r);
+        ledge__seal_key_free(key);
+        t->result.samples = r.sent;
+        t->result.samples_waiting = r.waiting;
+    }
+    if (status == LEDGE_ERROR_MEMORY)
+        return ledge__no_memory(err);
+    if (status)
+        snprintf(t->result.samples_problem, sizeof t->result.samples_problem, "%.80s: %.170s",
+                 problem.where, problem.message);
+    return LEDGE_OK;
+}
+
 static LedgeStatus turn(LedgeTurn *t, LedgeSyncWhat what, LedgeError *err)
 {
     LEDGE_TRY(identify(t, err));
@@ -199,7 +236,8 @@ static LedgeStatus turn(LedgeTurn *t, LedgeSyncWhat what, LedgeError *err)
         t->result.changes++;
         t->result.interval_s = SOON_S; /* the registry is told at once */
     }
-    return send_telemetry(t, err);
+    LEDGE_TRY(send_telemetry(t, err));
+    return what == LEDGE_SYNC_TELEMETRY ? LEDGE_OK : send_samples(t, err);
 }
 
 LedgeStatus ledge__agent_sync(const LedgeAgentConfig *c, LedgeSyncWhat what, LedgeError *err,
@@ -209,6 +247,8 @@ LedgeStatus ledge__agent_sync(const LedgeAgentConfig *c, LedgeSyncWhat what, Led
     if (!t)
         return ledge__no_memory(err);
     t->config = c;
+    t->arch = c->arch ? c->arch : ARCH;
+    t->cpu = c->cpu ? c->cpu : ledge__cpu_flags();
     t->answer.interval_s = LEDGE_FLEET_INTERVAL;
     LedgeStatus status = ledge__agent_open(&t->dir, c->state, true, err);
     if (!status) {
@@ -223,6 +263,8 @@ LedgeStatus ledge__agent_sync(const LedgeAgentConfig *c, LedgeSyncWhat what, Led
         status = status ? status : saved;
     }
     *out = t->result;
+    for (size_t i = 0; i < t->n_wanted; i++)
+        ledge__release_free(t->wanted[i].release);
     ledge__tuf_free(t->tuf);
     ledge__http_free(t->http);
     ledge__agent_close(&t->dir);

@@ -17,8 +17,10 @@ typedef struct LedgeAgentConfig {
     LedgeHttpOptions http;
     LedgePollLabel labels[LEDGE_FLEET_LABELS];
     size_t n_labels;
-    int64_t quota;    /* bytes of versions and downloads; 0: no limit but the disk */
-    int64_t keep;     /* versions besides the running one */
+    int64_t quota; /* bytes of versions and downloads; 0: no limit but the disk */
+    int64_t keep;  /* versions besides the running one */
+    const char
+        *sample_key;  /* file of the key whose samples are sent; NULL: none leave the device */
     const char *arch; /* NULL: this machine's */
     uint32_t cpu;     /* flags; 0: this CPU's */
     int download_tries, download_wait_ms; /* as in LedgeDownload */
@@ -45,8 +47,11 @@ typedef struct LedgeSyncResult {
     int64_t received;                  /* bytes */
     int64_t sent, duplicates, refused; /* batches */
     int64_t waiting;                   /* records not yet delivered */
+    int64_t samples, samples_waiting;  /* of inputs: sent, and not yet */
     int64_t changes;                   /* counts up with each change of what is served */
     char problem[LEDGE_FLEET_REASON];  /* "": none */
+    /* Why samples stay; nothing else waits for them. */
+    char samples_problem[LEDGE_FLEET_REASON];
 } LedgeSyncResult;
 
 /* OK: a turn was made and status.json says how it went, be it that nothing could be reached.

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/out_file.h"
 #include "fleet/agent/spool.h"
 #include "fleet/protocol/deflate.h"
@@ -121,13 +122,6 @@ typedef struct Making {
     int64_t taken; /* records of the spool, of any kind, since the last batch */
 } Making;
 
-static int64_t clock_us(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 /* Heads come before the lists but count what is in them, so items wait in memory. */
 static LedgeStatus write_batch(Making *m, const LedgeCoded *items, size_t n, LedgeError *err)
 {
@@ -137,7 +131,7 @@ static LedgeStatus write_batch(Making *m, const LedgeCoded *items, size_t n, Led
     if (!to)
         return ledge__no_memory(err);
     snprintf(m->head.device_id, sizeof m->head.device_id, "%s", m->o->device_id);
-    m->head.clock_us = clock_us();
+    m->head.clock_us = ledge__clock_us(CLOCK_REALTIME);
     ledge__batch_write_head(&m->w, to, &m->head);
     ledge__batch_write_list(&m->w, lists[urgency(&m->item)]);
     for (size_t i = 0; i < n; i++) {
@@ -156,7 +150,6 @@ static LedgeStatus finish_batch(Making *m, const LedgeCoded *items, size_t n, Le
 {
     char path[LEDGE_AGENT_PATH], *packed = NULL;
     size_t size;
-    LedgeOutFile *f;
     m->item.batch++;
     m->item.count = (int64_t)n;
     LEDGE_TRY(batch_id(m->o, &m->item, err, m->head.batch));
@@ -168,14 +161,7 @@ static LedgeStatus finish_batch(Making *m, const LedgeCoded *items, size_t n, Le
     if (status)
         return status;
     item_path(m->o->dir, &m->item, path);
-    status = ledge__out_file_open(NULL, path, err, &f);
-    if (!status) {
-        status = ledge__out_file_write(f, packed, size, err);
-        if (status)
-            ledge__out_file_abort(f);
-        else
-            status = ledge__out_file_commit(f, err);
-    }
+    status = ledge__out_file_whole(NULL, path, packed, size, err);
     free(packed);
     m->head.dropped_oldest = m->head.dropped_rejected = m->head.dropped_sampled = 0;
     m->taken = 0;
@@ -442,7 +428,7 @@ LedgeStatus ledge__dispatch_event(const LedgeAgentDir *d, const LedgeFleetNote *
     LedgeSpool *s;
     LedgeFleetNote note = *n;
     if (!note.timestamp)
-        note.timestamp = clock_us();
+        note.timestamp = ledge__clock_us(CLOCK_REALTIME);
     ledge__agent_path(d, path, "queue/agent.events");
     LEDGE_TRY(ledge__spool_open(path, err, &s));
     LedgeStatus status =

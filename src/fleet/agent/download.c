@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "fleet/agent/backoff.h"
 
 enum {
     TRIES = 5,
@@ -34,20 +35,12 @@ typedef struct Fetch {
     int deaf;        /* ranges that were answered by the whole file */
     int bad_here;    /* in a row, of the chunk at bad_at */
     int64_t bad_at;
-    int bad; /* chunks, or whole files, that were wrong */
-    int64_t wait_ms;
+    int bad;      /* chunks, or whole files, that were wrong */
     bool started; /* of the answer under way: its range was looked at */
     LedgeHttpAnswer answer;
     LedgeStatus status; /* why `take` ended it */
     LedgeError *err;
 } Fetch;
-
-static LedgeStatus io(const Fetch *f, const char *what, LedgeError *err)
-{
-    const int e = errno;
-    return ledge__fail(err, e == ENOSPC || e == EDQUOT ? LEDGE_ERROR_LIMIT : LEDGE_ERROR_IO,
-                       f->part, "cannot %s: %s", what, strerror(e));
-}
 
 /* ---- chunks ---- */
 
@@ -128,7 +121,7 @@ static bool start(Fetch *f)
     }
     f->checked = 0;
     if (f->have && !cut_back(f, 0))
-        f->status = io(f, "shorten the file", f->err);
+        f->status = ledge__fail_errno(f->err, f->part, "shorten the file");
     return f->status == LEDGE_OK;
 }
 
@@ -147,7 +140,7 @@ static bool take(void *arg, const void *bytes, size_t size)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            f->status = io(f, "write", f->err);
+            f->status = ledge__fail_errno(f->err, f->part, "write");
             return false;
         }
         p += n;
@@ -175,7 +168,7 @@ static LedgeStatus judge_status(Fetch *f, LedgeError *err)
     if (s == 416) { /* the server thinks that the file is shorter */
         f->checked = 0;
         if (!cut_back(f, 0))
-            return io(f, "shorten the file", err);
+            return ledge__fail_errno(err, f->part, "shorten the file");
         return ledge__fail(err, LEDGE_ERROR_IO, f->file->path, "the range was refused (416)");
     }
     if (s == 401 || s == 403 || s == 404 || s == 410)
@@ -224,14 +217,10 @@ static bool try_again(Fetch *f, LedgeStatus status)
     }
     if (status != LEDGE_ERROR_IO || f->tries >= most)
         return false;
-    if (f->tries == 0)
-        f->wait_ms = f->d->wait_ms ? f->d->wait_ms : WAIT_MS;
-    f->tries++;
-    int64_t ms = f->wait_ms;
-    if (f->answer.retry_after >= 0)
-        ms = f->answer.retry_after * 1000;
-    pause_ms(f, ms < LONGEST_MS ? ms : LONGEST_MS);
-    f->wait_ms = f->wait_ms * 2 < LONGEST_MS ? f->wait_ms * 2 : LONGEST_MS;
+    const int64_t asked =
+        f->answer.retry_after < LONGEST_MS / 1000 ? f->answer.retry_after * 1000 : LONGEST_MS;
+    pause_ms(f, ledge__backoff_ms(f->d->wait_ms ? f->d->wait_ms : WAIT_MS, f->tries++, LONGEST_MS,
+                                  asked, ledge__backoff_random()));
     return true;
 }
 
@@ -245,7 +234,7 @@ static LedgeStatus judge_whole(Fetch *f, LedgeError *err)
     f->bad++;
     f->checked = 0;
     if (!cut_back(f, 0))
-        return io(f, "shorten the file", err);
+        return ledge__fail_errno(err, f->part, "shorten the file");
     return ledge__fail(err, LEDGE_ERROR_MISMATCH, f->file->path,
                        "its SHA-256 is not the one that was signed");
 }
@@ -283,12 +272,12 @@ static LedgeStatus open_part(Fetch *f, LedgeError *err)
     struct stat st;
     f->fd = open(f->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (f->fd < 0)
-        return io(f, "create the file", err);
+        return ledge__fail_errno(err, f->part, "create the file");
     if (fstat(f->fd, &st) != 0)
-        return io(f, "look at the file", err);
+        return ledge__fail_errno(err, f->part, "look at the file");
     f->have = st.st_size;
     if (f->have > f->file->length && !cut_back(f, 0))
-        return io(f, "shorten the file", err);
+        return ledge__fail_errno(err, f->part, "shorten the file");
     check_chunks(f); /* a wrong one is cut off, and what was behind it */
     f->bad = f->bad_here = 0;
     return LEDGE_OK;
@@ -297,9 +286,9 @@ static LedgeStatus open_part(Fetch *f, LedgeError *err)
 static LedgeStatus finish(Fetch *f, LedgeError *err)
 {
     if (fchmod(f->fd, 0444) != 0 || fsync(f->fd) != 0)
-        return io(f, "bring the file to the disk", err);
+        return ledge__fail_errno(err, f->part, "bring the file to the disk");
     if (rename(f->part, f->whole) != 0)
-        return io(f, "name the finished file", err);
+        return ledge__fail_errno(err, f->part, "name the finished file");
     const int folder = open(f->d->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder >= 0) {
         (void)fsync(folder);

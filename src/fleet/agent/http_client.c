@@ -168,12 +168,13 @@ static void describe(LedgeHttp *h, const char *url, char match[128])
                          .size = ask->body_size,
                          .connect_s = CONNECT_S,
                          /* a message; files may take as long as they come */
-                         .whole_s = ask->take ? 0 : WHOLE_S,
+                         .whole_s = ask->take || ask->is_binary ? 0 : WHOLE_S,
                          .slowest = h->o.slowest ? (long)h->o.slowest : SLOWEST,
                          .stall_s = h->o.stall_s ? (long)h->o.stall_s : STALL_S};
     t->headers[0] = h->token[0] ? h->token : NULL;
     if (ask->body) {
-        t->headers[1] = "Content-Type: application/json";
+        t->headers[1] = ask->is_binary ? "Content-Type: application/octet-stream"
+                                       : "Content-Type: application/json";
         t->headers[2] = "Expect:";
         t->headers[3] = ask->is_deflated ? "Content-Encoding: deflate" : NULL;
     }
@@ -193,8 +194,10 @@ static void set_more(LedgeHttp *h)
     curl_easy_setopt(c, CURLOPT_WRITEDATA, h);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(c, CURLOPT_HEADERDATA, h);
-    if (o->bandwidth)
+    if (o->bandwidth) {
         curl_easy_setopt(c, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)o->bandwidth);
+        curl_easy_setopt(c, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)o->bandwidth);
+    }
     if (o->proxy)
         curl_easy_setopt(c, CURLOPT_PROXY, o->proxy);
     if (o->cert)

@@ -34,6 +34,7 @@ typedef struct LedgeHttpAsk {
     const void *body; /* POST when not NULL */
     size_t body_size;
     bool is_deflated;          /* the body is; JSON either way */
+    bool is_binary;            /* the body is no JSON, and may be long */
     const char *if_none_match; /* an ETag without its marks; NULL: none */
     size_t max;                /* most bytes of an answer kept in memory */
     bool is_partial;           /* a range from `from` on is asked for */

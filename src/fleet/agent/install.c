@@ -12,13 +12,6 @@
 #include "base/cpu.h"
 #include "base/out_file.h"
 
-static LedgeStatus fail(const char *path, const char *what, LedgeError *err)
-{
-    const int e = errno;
-    return ledge__fail(err, e == ENOSPC || e == EDQUOT ? LEDGE_ERROR_LIMIT : LEDGE_ERROR_IO, path,
-                       "cannot %s: %s", what, strerror(e));
-}
-
 /* ---- what a device wants ---- */
 
 /* How good a compiled file is for this CPU: the bits of its level; -1: it does not run here. As
@@ -195,10 +188,10 @@ static LedgeStatus place(const char *blob, const char *to, LedgeError *err)
     if (link(blob, to) == 0)
         return LEDGE_OK;
     if (errno != EPERM && errno != ENOTSUP && errno != EMLINK && errno != EXDEV)
-        return fail(to, "create the file", err);
+        return ledge__fail_errno(err, to, "create the file");
     FILE *in = fopen(blob, "rb");
     if (!in)
-        return fail(blob, "open", err);
+        return ledge__fail_errno(err, blob, "open");
     LedgeStatus status = ledge__out_file_open(NULL, to, err, &out);
     if (status) {
         fclose(in);
@@ -207,7 +200,7 @@ static LedgeStatus place(const char *blob, const char *to, LedgeError *err)
     while (!status && (n = fread(piece, 1, sizeof piece, in)) > 0)
         status = ledge__out_file_write(out, piece, n, err);
     if (!status && ferror(in))
-        status = fail(blob, "read", err);
+        status = ledge__fail_errno(err, blob, "read");
     fclose(in);
     if (!status)
         return ledge__out_file_commit(out, err);
@@ -272,11 +265,11 @@ LedgeStatus ledge__install_unpack(const LedgeAgentDir *d, const LedgeRelease *r,
         ledge__agent_path(d, versions, "versions");
         LEDGE_TRY(ledge__agent_sync_folder(versions, err));
     } else if (errno != EEXIST) {
-        return fail(model, "create the folder", err);
+        return ledge__fail_errno(err, model, "create the folder");
     }
     LEDGE_TRY(ledge__agent_remove_all(fresh, err));
     if (mkdir(fresh, 0755) != 0)
-        return fail(fresh, "create the folder", err);
+        return ledge__fail_errno(err, fresh, "create the folder");
     LEDGE_TRY(fill(d, fresh, r, plan, err));
     snprintf(file, sizeof file, "versions/%s/.new/release.json", r->name);
     LEDGE_TRY(ledge__agent_write(d, file, release_json, size, err));
@@ -284,9 +277,9 @@ LedgeStatus ledge__install_unpack(const LedgeAgentDir *d, const LedgeRelease *r,
     LEDGE_TRY(sync_folders(fresh, r, plan, err));
     LEDGE_TRY(ledge__agent_remove_all(old, err));
     if (rename(folder, old) != 0 && errno != ENOENT)
-        return fail(folder, "move away", err);
+        return ledge__fail_errno(err, folder, "move away");
     if (rename(fresh, folder) != 0)
-        return fail(folder, "name the finished folder", err);
+        return ledge__fail_errno(err, folder, "name the finished folder");
     LEDGE_TRY(ledge__agent_sync_folder(model, err));
     drop_blobs(d, r, plan);
     return ledge__agent_remove_all(old, err);
@@ -303,7 +296,7 @@ static LedgeStatus mend(const LedgeAgentDir *d, const char *folder, const LedgeR
     (void)unlink(beside);
     LEDGE_TRY(ledge__agent_make_parents(folder, f->path, err));
     LEDGE_TRY(place(blob, beside, err));
-    return rename(beside, to) == 0 ? LEDGE_OK : fail(to, "replace", err);
+    return rename(beside, to) == 0 ? LEDGE_OK : ledge__fail_errno(err, to, "replace");
 }
 
 LedgeStatus ledge__install_repair(const LedgeAgentDir *d, const LedgeRelease *r,
@@ -313,7 +306,7 @@ LedgeStatus ledge__install_repair(const LedgeAgentDir *d, const LedgeRelease *r,
     char folder[LEDGE_AGENT_PATH], file[256];
     ledge__agent_path(d, folder, "versions/%s/%s", r->name, r->version);
     if (mkdir(folder, 0755) != 0 && errno != EEXIST)
-        return fail(folder, "create the folder", err);
+        return ledge__fail_errno(err, folder, "create the folder");
     for (size_t i = 0; i < r->n_files; i++)
         if (plan->wanted[i] && check_file(folder, &r->files[i], err))
             LEDGE_TRY(mend(d, folder, &r->files[i], err));
@@ -334,7 +327,7 @@ LedgeStatus ledge__install_remove(const LedgeAgentDir *d, const char *name, cons
     ledge__agent_path(d, old, "versions/%s/.old", name);
     LEDGE_TRY(ledge__agent_remove_all(old, err));
     if (rename(path, old) != 0) /* whole or not at all */
-        return errno == ENOENT ? LEDGE_OK : fail(path, "move away", err);
+        return errno == ENOENT ? LEDGE_OK : ledge__fail_errno(err, path, "move away");
     return ledge__agent_remove_all(old, err);
 }
 
@@ -364,16 +357,20 @@ void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot,
         closedir(dir);
 }
 
-static bool is_wanted(const char *entry, const LedgeRelease *const *wanted, size_t n)
+static bool is_wanted(const char *entry, const LedgeInstallWanted *wanted, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < wanted[i]->n_files; k++)
-            if (strncmp(entry, wanted[i]->files[k].sha256, LEDGE_FLEET_SHA256 - 1) == 0)
-                return true;
+    for (size_t i = 0; i < n; i++) {
+        const LedgeRelease *r = wanted[i].release;
+        bool found = strncmp(entry, wanted[i].sha256, LEDGE_FLEET_SHA256 - 1) == 0;
+        for (size_t k = 0; !found && k < r->n_files; k++)
+            found = strncmp(entry, r->files[k].sha256, LEDGE_FLEET_SHA256 - 1) == 0;
+        if (found)
+            return true;
+    }
     return false;
 }
 
-void ledge__install_sweep_blobs(const LedgeAgentDir *d, const LedgeRelease *const *wanted, size_t n)
+void ledge__install_sweep_blobs(const LedgeAgentDir *d, const LedgeInstallWanted *wanted, size_t n)
 {
     char folder[LEDGE_AGENT_PATH], path[LEDGE_AGENT_PATH];
     ledge__agent_path(d, folder, "blobs");
@@ -384,4 +381,22 @@ void ledge__install_sweep_blobs(const LedgeAgentDir *d, const LedgeRelease *cons
             (void)unlink(path);
     if (dir)
         closedir(dir);
+}
+
+int64_t ledge__install_has(const LedgeAgentDir *d, const LedgeRelease *r,
+                           const LedgeInstallPlan *plan)
+{
+    char path[LEDGE_AGENT_PATH];
+    int64_t bytes = 0;
+    struct stat st;
+    for (size_t i = 0; i < r->n_files; i++) {
+        if (!plan->wanted[i])
+            continue;
+        blob_path(d, &r->files[i], path);
+        bool found = stat(path, &st) == 0;
+        if (!found && ledge__agent_path(d, path, "blobs/%s.part", r->files[i].sha256))
+            found = stat(path, &st) == 0;
+        bytes += found ? st.st_size : 0;
+    }
+    return bytes < plan->bytes ? bytes : plan->bytes;
 }

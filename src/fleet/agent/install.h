@@ -45,11 +45,20 @@ LEDGE_MUST_CHECK LedgeStatus ledge__install_release(const LedgeAgentDir *d, cons
                                                     LedgeRelease **out, char **bytes, size_t *size);
 LEDGE_MUST_CHECK LedgeStatus ledge__install_remove(const LedgeAgentDir *d, const char *name,
                                                    const char *version, LedgeError *err);
-/* Removes what no process left behind on purpose: half-made folders, versions that no slot knows,
- * downloads of files that `r` (may be NULL) does not want. */
+/* Removes what no process left behind on purpose: half-made folders, versions that no slot knows.
+ */
 void ledge__install_sweep(const LedgeAgentDir *d, const LedgeSlot *slot,
                           const char *const keep_versions[2]);
-void ledge__install_sweep_blobs(const LedgeAgentDir *d, const LedgeRelease *const *wanted,
-                                size_t n);
+
+typedef struct LedgeInstallWanted {
+    LedgeRelease *release;
+    char sha256[LEDGE_FLEET_SHA256]; /* of its release.json */
+} LedgeInstallWanted;
+
+/* Removes downloads that none of the wanted releases has. */
+void ledge__install_sweep_blobs(const LedgeAgentDir *d, const LedgeInstallWanted *wanted, size_t n);
+/* Bytes of the wanted files that have come already. */
+int64_t ledge__install_has(const LedgeAgentDir *d, const LedgeRelease *r,
+                           const LedgeInstallPlan *plan);
 
 #endif

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -17,7 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "fleet/agent/agent_sync.h"
+#include "fleet/agent/backoff.h"
 #include "fleet/agent/spool.h"
 #include "fleet/agent/telemetry_queue.h"
 
@@ -55,34 +56,14 @@ typedef struct Resident {
 
 static int64_t now_ms(void)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_BOOTTIME, &ts); /* goes on in sleep, and never back */
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static uint32_t chance(void)
-{
-    uint32_t r = 0;
-    if (getrandom(&r, sizeof r, GRND_NONBLOCK) != sizeof r)
-        r = (uint32_t)now_ms() * 2654435761u ^ (uint32_t)getpid();
-    return r;
+    return ledge__clock_ms(CLOCK_BOOTTIME); /* goes on in sleep, and never back */
 }
 
 int64_t ledge__resident_wait(int64_t interval_s, int failures, int64_t retry_after, uint32_t random)
 {
-    int64_t s = interval_s < 1 ? 1 : interval_s < LONGEST_S ? interval_s : LONGEST_S;
-    for (int i = 0; i < failures && s < LONGEST_S; i++)
-        s *= 2;
-    s = s < LONGEST_S ? s : LONGEST_S;
-    /* From four fifths to six fifths. */
-    int64_t ms = s * 800 + (int64_t)((double)s * 400 * ((double)random / 4294967296.0));
-    if (retry_after > 0) {
-        const int64_t asked = (retry_after < LONGEST_S ? retry_after : LONGEST_S) * 1000;
-        /* Not before, and spread behind, since many were told the same. */
-        if (ms < asked)
-            ms = asked + (int64_t)((double)asked * 0.25 * ((double)random / 4294967296.0));
-    }
-    return ms;
+    const int64_t asked = retry_after < LONGEST_S ? retry_after : LONGEST_S;
+    const int64_t s = interval_s < 1 ? 1 : interval_s < LONGEST_S ? interval_s : LONGEST_S;
+    return ledge__backoff_ms(s * 1000, failures, LONGEST_S * 1000, asked * 1000, random);
 }
 
 static void say(const Resident *r, const char *what, const char *more)
@@ -219,15 +200,16 @@ static void plan_next(Resident *r, const LedgeSyncResult *s, bool ok)
     const int64_t wait = ok ? s->interval_s : r->o->interval_s;
     if (r->kind == TELEMETRY) {
         r->telemetry_failures = ok ? 0 : r->telemetry_failures + 1;
-        r->next_batch =
-            ok ? now
-               : now + ledge__resident_wait(5, r->telemetry_failures, s->retry_after, chance());
+        r->next_batch = ok ? now
+                           : now + ledge__resident_wait(5, r->telemetry_failures, s->retry_after,
+                                                        ledge__backoff_random());
         return;
     }
     r->failures = ok ? 0 : r->failures < 16 ? r->failures + 1 : 16;
-    r->next_poll = now + ledge__resident_wait(wait, r->failures, s->retry_after, chance());
+    r->next_poll =
+        now + ledge__resident_wait(wait, r->failures, s->retry_after, ledge__backoff_random());
     r->next_batch = ok ? now : r->next_poll;
-    if (r->kind != SYNC)
+    if (r->kind != SYNC && ok) /* damage that could not be mended is looked for again */
         r->next_verify = now + VERIFY_MS;
 }
 
@@ -391,7 +373,7 @@ LedgeStatus ledge__resident_run(const LedgeResidentOptions *o, LedgeError *err)
         r->links = count_links(r);
         /* What is on the disk is checked, and served, before the network is asked: the first turn
          * does both. */
-        r->next_poll = now_ms() + (o->most_turns ? 0 : chance() % FIRST_MS);
+        r->next_poll = now_ms() + (o->most_turns ? 0 : ledge__backoff_random() % FIRST_MS);
         r->switched = now_ms();
         begin_notify(r);
         loop(r, fd);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/scores.h"
 #include "image/npy.h"
@@ -42,13 +43,6 @@ static bool no(Test *t, const char *fmt, ...)
     vsnprintf(t->out->reason, sizeof t->out->reason, fmt, ap);
     va_end(ap);
     return false;
-}
-
-static int64_t now_us(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
 /* A line "Name:  N kB" of /proc/self/status in bytes; 0: not there. */
@@ -130,10 +124,10 @@ static bool run_case(Test *t, const LedgeGoldenCase *c, LedgeTensor *in, LedgeTe
     for (int run = 0; run < RUNS; run++) {
         for (size_t i = 0; i < c->n_outputs; i++)
             out[i] = (LedgeTensor){0};
-        const int64_t start = now_us();
+        const int64_t start = ledge__clock_us(CLOCK_MONOTONIC);
         if (ledge_session_run(t->session, in, c->n_inputs, out, c->n_outputs, &err))
             return no(t, "it does not run: %s", err.message);
-        t->times[t->out->runs++] = now_us() - start;
+        t->times[t->out->runs++] = ledge__clock_us(CLOCK_MONOTONIC) - start;
     }
     for (size_t i = 0; i < c->n_outputs; i++) {
         LedgeTensor want = {0};
@@ -233,12 +227,12 @@ static void child(int fd, const char *folder, const LedgeRelease *r, size_t mode
 /* The child's result, or why there is none. */
 static bool read_result(int fd, int timeout_s, LedgeSelfTest *out)
 {
-    const int64_t end = now_us() + (int64_t)timeout_s * 1000000;
+    const int64_t end = ledge__clock_us(CLOCK_MONOTONIC) + (int64_t)timeout_s * 1000000;
     char *p = (char *)out;
     size_t n = sizeof *out;
     while (n) {
         struct pollfd wait = {.fd = fd, .events = POLLIN};
-        const int64_t left = (end - now_us()) / 1000;
+        const int64_t left = (end - ledge__clock_us(CLOCK_MONOTONIC)) / 1000;
         if (left <= 0)
             return false;
         if (poll(&wait, 1, left < 1000 ? (int)left + 1 : 1000) <= 0)
@@ -273,9 +267,9 @@ LedgeStatus ledge__self_test(const char *folder, const LedgeRelease *r, size_t m
         close(fds[0]);
         return ledge__fail(err, LEDGE_ERROR_IO, folder, "no process: %s", strerror(errno));
     }
-    const int64_t start = now_us();
+    const int64_t start = ledge__clock_us(CLOCK_MONOTONIC);
     const bool answered = read_result(fds[0], timeout_s, &result);
-    const bool is_late = now_us() - start >= (int64_t)timeout_s * 1000000;
+    const bool is_late = ledge__clock_us(CLOCK_MONOTONIC) - start >= (int64_t)timeout_s * 1000000;
     close(fds[0]);
     kill(pid, SIGKILL);
     while (waitpid(pid, &how, 0) < 0 && errno == EINTR)

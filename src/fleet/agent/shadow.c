@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/scores.h"
 
@@ -164,13 +165,6 @@ void ledge__shadow_show(LedgeShadow *s, const char *model, const LedgeTensor *in
     pthread_mutex_unlock(&s->lock);
 }
 
-static int64_t now_us(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 /* The thread's own: shades change only by it. */
 static void compare(LedgeShadow *s)
 {
@@ -182,14 +176,14 @@ static void compare(LedgeShadow *s)
             h = &s->shades[i];
     if (!h || !h->model || ledge_model_output_count(h->model) > INPUTS)
         return;
-    const int64_t start = now_us();
+    const int64_t start = ledge__clock_us(CLOCK_MONOTONIC);
     /* A version that cannot take these inputs, or fails at them, does not agree. */
     if (ledge_session_run(h->session, s->inputs, s->n_inputs, out,
                           ledge_model_output_count(h->model), NULL) == LEDGE_OK &&
         ledge__scores_of(&out[0], &rows, &classes))
         ledge__scores_top(&out[0], 0, 1, &class_id);
     ledge__telemetry_shadow(s->telemetry, h->name, h->version, class_id == s->class_id,
-                            now_us() - start);
+                            ledge__clock_us(CLOCK_MONOTONIC) - start);
 }
 
 static void *work(void *arg)
@@ -208,9 +202,9 @@ static void *work(void *arg)
         pthread_mutex_unlock(&s->lock);
         if (busy)
             compare(s);
-        if (!looked || now_us() - looked >= LOOK_S * 1000000) {
+        if (!looked || ledge__clock_us(CLOCK_MONOTONIC) - looked >= LOOK_S * 1000000) {
             look(s);
-            looked = now_us();
+            looked = ledge__clock_us(CLOCK_MONOTONIC);
         }
         pthread_mutex_lock(&s->lock);
         if (busy) {

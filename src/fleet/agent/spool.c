@@ -29,13 +29,6 @@ struct LedgeSpool {
     uint8_t buffer[BUFFER];
 };
 
-static LedgeStatus fail(const char *path, const char *what, LedgeError *err)
-{
-    const int e = errno;
-    return ledge__fail(err, e == ENOSPC || e == EDQUOT ? LEDGE_ERROR_LIMIT : LEDGE_ERROR_IO, path,
-                       "cannot %s: %s", what, strerror(e));
-}
-
 /* What has a name in it is to keep it. Some file systems cannot; then nothing is to be done. */
 static void sync_folder(const char *path)
 {
@@ -51,7 +44,7 @@ static LedgeStatus make_folder(const char *folder, LedgeError *err)
 {
     char parent[PATH / 2];
     if (mkdir(folder, 0755) != 0)
-        return errno == EEXIST ? LEDGE_OK : fail(folder, "create the folder", err);
+        return errno == EEXIST ? LEDGE_OK : ledge__fail_errno(err, folder, "create the folder");
     strcpy(parent, folder);
     char *slash = strrchr(parent, '/');
     if (slash && slash > parent)
@@ -226,7 +219,7 @@ LedgeStatus ledge__spool_open(const char *folder, LedgeError *err, LedgeSpool **
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     LedgeStatus status = LEDGE_OK;
     if (s->lock < 0)
-        status = fail(path, "open", err);
+        status = ledge__fail_errno(err, path, "open");
     else if (flock(s->lock, LOCK_EX | LOCK_NB) != 0)
         status = ledge__fail(err, LEDGE_ERROR_MISMATCH, folder, "another process writes into it");
     if (status) {
@@ -247,7 +240,7 @@ static LedgeStatus begin_segment(LedgeSpool *s, uint64_t first, LedgeError *err)
     segment_path(s->folder, first, path);
     s->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (s->fd < 0)
-        return fail(path, "create the file", err);
+        return ledge__fail_errno(err, path, "create the file");
     sync_folder(s->folder);
     s->segment_bytes = 0;
     s->first = first;
@@ -286,7 +279,7 @@ static LedgeStatus write_buffer(LedgeSpool *s, LedgeError *err)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            LedgeStatus status = fail(s->folder, "write", err);
+            LedgeStatus status = ledge__fail_errno(err, s->folder, "write");
             s->lost += count_behind(s, size, written);
             s->used = 0;
             end_segment(s);
@@ -344,7 +337,7 @@ LedgeStatus ledge__spool_flush(LedgeSpool *s, bool sync, LedgeError *err)
         return LEDGE_OK;
     LEDGE_TRY(write_buffer(s, err));
     if (sync && fdatasync(s->fd) != 0)
-        return fail(s->folder, "bring records to the disk", err);
+        return ledge__fail_errno(err, s->folder, "bring records to the disk");
     return LEDGE_OK;
 }
 
@@ -408,16 +401,9 @@ LedgeSpoolCursor ledge__spool_cursor(const char *folder)
 LedgeStatus ledge__spool_set_cursor(const char *folder, LedgeSpoolCursor c, LedgeError *err)
 {
     char path[PATH], text[CURSOR_MAX];
-    LedgeOutFile *f;
     snprintf(path, sizeof path, "%.511s/cursor", folder);
     const int n = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 "\n", c.record, c.batch);
-    LEDGE_TRY(ledge__out_file_open(NULL, path, err, &f));
-    LedgeStatus status = ledge__out_file_write(f, text, (size_t)n, err);
-    if (status) {
-        ledge__out_file_abort(f);
-        return status;
-    }
-    return ledge__out_file_commit(f, err);
+    return ledge__out_file_whole(NULL, path, text, (size_t)n, err);
 }
 
 /* ---- reading ---- */

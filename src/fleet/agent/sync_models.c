@@ -8,21 +8,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/cpu.h"
 #include "fleet/agent/dispatch.h"
 #include "fleet/agent/self_test.h"
 #include "fleet/agent/sync_turn.h"
 
 enum { STEPS = 8, RESERVE = 8 << 20 };
 #define MILLION 1000000
-
-#if defined(__x86_64__)
-#define ARCH "x86-64"
-#elif defined(__aarch64__)
-#define ARCH "aarch64"
-#else
-#define ARCH "other"
-#endif
 
 typedef struct Work {
     LedgeTurn *t;
@@ -37,16 +28,6 @@ typedef struct Work {
     LedgeInstallPlan plan;
     char unknown[LEDGE_FLEET_REASON];
 } Work;
-
-static uint32_t cpu(const LedgeTurn *t)
-{
-    return t->config->cpu ? t->config->cpu : ledge__cpu_flags();
-}
-
-static const char *arch(const LedgeTurn *t)
-{
-    return t->config->arch ? t->config->arch : ARCH;
-}
 
 static void tell(Work *w, const char *kind, const char *severity, const char *version,
                  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
@@ -150,7 +131,7 @@ static LedgeStatus know_wanted(Work *w, LedgeError *err)
         status = ledge__tuf_release(w->t->tuf, a->name, a->version, w->json, w->json_size, err,
                                     &w->release);
     if (!status)
-        status = ledge__install_plan(w->release, arch(w->t), cpu(w->t), err, &w->plan);
+        status = ledge__install_plan(w->release, w->t->arch, w->t->cpu, err, &w->plan);
     if (status)
         v->version[0] = '\0';
     else
@@ -166,7 +147,7 @@ static bool is_whole(const Work *w, const LedgeSlotVersion *v)
     LedgeError err;
     if (!v->version[0] || ledge__install_release(&w->t->dir, w->slot.name, v, &err, &r, NULL, NULL))
         return false;
-    LedgeStatus status = ledge__install_plan(r, arch(w->t), cpu(w->t), &err, &plan);
+    LedgeStatus status = ledge__install_plan(r, w->t->arch, w->t->cpu, &err, &plan);
     if (!status)
         status = ledge__install_check(&w->t->dir, r, &plan, v->sha256, &err);
     ledge__release_free(r);
@@ -251,7 +232,8 @@ static LedgeStatus fetch(Work *w, LedgeError *err)
     char folder[LEDGE_AGENT_PATH], blob[LEDGE_AGENT_PATH];
     const LedgeDownload d = downloads(w->t, folder);
     LEDGE_TRY(report(w, LEDGE_FLEET_DOWNLOADING, "", err));
-    LEDGE_TRY(make_room(w, w->plan.bytes, err));
+    LEDGE_TRY(
+        make_room(w, w->plan.bytes - ledge__install_has(&w->t->dir, w->release, &w->plan), err));
     LEDGE_TRY(ledge__install_fetch(&w->t->dir, &d, w->release, &w->plan, err));
     LEDGE_TRY(ledge__install_unpack(&w->t->dir, w->release, &w->plan, w->json, w->json_size, err));
     ledge__agent_path(&w->t->dir, blob, "blobs/%s", w->facts.wanted.sha256);
@@ -283,7 +265,7 @@ static LedgeStatus limits_of(Work *w, LedgeSelfTestLimits *out, LedgeError *err)
         ledge__install_release(&w->t->dir, w->slot.name, &w->slot.running, NULL, &old, NULL, NULL))
         return LEDGE_OK;
     LedgeStatus status = LEDGE_OK;
-    if (ledge__install_plan(old, arch(w->t), cpu(w->t), NULL, &plan) == LEDGE_OK) {
+    if (ledge__install_plan(old, w->t->arch, w->t->cpu, NULL, &plan) == LEDGE_OK) {
         ledge__agent_path(&w->t->dir, folder, "versions/%s/%s", w->slot.name, old->version);
         status = ledge__self_test(folder, old, plan.model, &(LedgeSelfTestLimits){0}, err, &t);
     }
@@ -321,7 +303,7 @@ static LedgeStatus point(Work *w, const LedgeRelease *r, LedgeError *err)
 {
     LedgeInstallPlan plan;
     bool changed;
-    LEDGE_TRY(ledge__install_plan(r, arch(w->t), cpu(w->t), err, &plan));
+    LEDGE_TRY(ledge__install_plan(r, w->t->arch, w->t->cpu, err, &plan));
     LEDGE_TRY(ledge__agent_link(&w->t->dir, "serve", w->slot.name, r->version,
                                 r->files[plan.model].path, err, &changed));
     w->t->result.changed = w->t->result.changed || changed;
@@ -391,7 +373,7 @@ static LedgeStatus repair(Work *w, LedgeError *err)
             memcpy(json, w->json, size);
     }
     if (!status)
-        status = ledge__install_plan(r, arch(w->t), cpu(w->t), err, &plan);
+        status = ledge__install_plan(r, w->t->arch, w->t->cpu, err, &plan);
     if (!status)
         status = ledge__install_fetch(&w->t->dir, &d, r, &plan, err);
     if (!status)
@@ -525,6 +507,20 @@ static LedgeStatus run_steps(Work *w, LedgeError *err)
                   reason, err);
 }
 
+/* Which downloads are to stay; the release goes to the turn. */
+static void note_wanted(Work *w)
+{
+    LedgeTurn *t = w->t;
+    if (w->facts.running_is_damaged || w->unknown[0] || t->n_wanted == 2 * LEDGE_FLEET_MODELS) {
+        t->wants_unknown = true;
+    } else if (w->release) {
+        LedgeInstallWanted *to = &t->wanted[t->n_wanted++];
+        to->release = w->release;
+        strcpy(to->sha256, w->facts.wanted.sha256);
+        w->release = NULL;
+    }
+}
+
 /* The model's own assignment, or its shadow. */
 static LedgeStatus work_on(LedgeTurn *t, const char *name, const LedgeAssignment *a,
                            const LedgeAssignment *shadow, bool in_shadow, LedgeError *err)
@@ -548,6 +544,7 @@ static LedgeStatus work_on(LedgeTurn *t, const char *name, const LedgeAssignment
     const char *const keep[2] = {a ? a->version : "", shadow ? shadow->version : ""};
     if (!status)
         ledge__install_sweep(&t->dir, &w->slot, keep);
+    note_wanted(w);
     ledge__release_free(w->release);
     free(w->json);
     free(w);
@@ -585,5 +582,8 @@ LedgeStatus ledge__turn_models(LedgeTurn *t, LedgeError *err)
         if (!known)
             LEDGE_TRY(work(t, a->name, a, assigned(t, a->name, true), err));
     }
+    /* What was assigned once and is no more must not take up the quota. */
+    if (!t->wants_unknown)
+        ledge__install_sweep_blobs(&t->dir, t->wanted, t->n_wanted);
     return LEDGE_OK;
 }

@@ -5,32 +5,16 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "fleet/agent/dispatch.h"
 #include "fleet/agent/sync_turn.h"
 
 enum { METRICS_MAX = 32768, IDLE_S = 60, BOOT_MAX = 40 };
 
-#if defined(__x86_64__)
-#define ARCH "x86-64"
-#elif defined(__aarch64__)
-#define ARCH "aarch64"
-#else
-#define ARCH "other"
-#endif
-
 static int64_t seconds(clockid_t clock)
 {
-    struct timespec ts;
-    clock_gettime(clock, &ts);
-    return ts.tv_sec;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return ledge__clock_us(clock) / 1000000;
 }
 
 /* ---- metrics of all producers ---- */
@@ -178,9 +162,8 @@ static void fill_request(LedgeTurn *t, const LedgeProducerMetrics *all,
                             .disk_quota = c->quota};
     snprintf(r->device_id, sizeof r->device_id, "%s", t->device_id);
     snprintf(r->agent, sizeof r->agent, "ledge-" LEDGE_BUILD_VERSION);
-    snprintf(r->arch, sizeof r->arch, "%s", c->arch ? c->arch : ARCH);
-    snprintf(r->level, sizeof r->level, "%s",
-             ledge__cpu_level_name(c->cpu ? c->cpu : ledge__cpu_flags()));
+    snprintf(r->arch, sizeof r->arch, "%s", t->arch);
+    snprintf(r->level, sizeof r->level, "%s", ledge__cpu_level_name(t->cpu));
     memcpy(r->labels, c->labels, sizeof r->labels);
     read_boot(r->boot);
     if (statvfs(t->dir.path, &disk) == 0)
@@ -257,14 +240,14 @@ static LedgeStatus ask(LedgeTurn *t, const char *body, size_t size, LedgeHttpAns
                               .body_size = size,
                               .if_none_match = t->answer.etag[0] ? t->answer.etag : NULL,
                               .max = LEDGE_FLEET_POLL_MAX};
-    const int64_t before = now_ms();
+    const int64_t before = ledge__clock_ms(CLOCK_REALTIME);
     if (ledge__http_ask(t->http, &how, &problem, a)) {
         ledge__turn_problem(t, problem.where, problem.message);
         return LEDGE_OK;
     }
     LEDGE_TRY(judge(t, a, err));
     if (t->result.polled && a->status == 200 && t->answer.time) {
-        const int64_t after = now_ms();
+        const int64_t after = ledge__clock_ms(CLOCK_REALTIME);
         t->result.skew_ms = t->answer.time * 1000 - (before + (after - before) / 2);
         t->result.has_skew = true;
     }

@@ -13,12 +13,16 @@ static const char *const roles[] = {LEDGE_TUF_ROLES(ONE)};
     X(time)                                                                                        \
     X(interval_s)                                                                                  \
     X(retry_after)                                                                                 \
-    X(skew_ms) X(trusted_time) X(received) X(sent) X(duplicates) X(refused) X(waiting) X(changes)
+    X(skew_ms)                                                                                     \
+    X(trusted_time)                                                                                \
+    X(received)                                                                                    \
+    X(sent) X(duplicates) X(refused) X(waiting) X(changes) X(samples) X(samples_waiting)
 
 void ledge__sync_result_write(const LedgeSyncResult *r, FILE *to)
 {
     putc('{', to);
     ledge__fleet_put(to, true, "problem", r->problem);
+    ledge__fleet_put(to, false, "samples_problem", r->samples_problem);
 #define PUT(field) ledge__fleet_put_int(to, false, #field, r->field);
     NUMBERS(PUT)
 #undef PUT
@@ -64,6 +68,8 @@ LedgeStatus ledge__sync_result_read(const char *text, size_t size, LedgeError *e
     while (ledge__json_member(j, key, sizeof key)) {
         if (strcmp(key, "problem") == 0)
             ledge__fleet_read(j, out->problem, sizeof out->problem, is_any, "");
+        else if (strcmp(key, "samples_problem") == 0)
+            ledge__fleet_read(j, out->samples_problem, sizeof out->samples_problem, is_any, "");
         else if (strcmp(key, "has_skew") == 0)
             out->has_skew = ledge__json_bool(j);
         else if (strcmp(key, "polled") == 0)

@@ -8,6 +8,8 @@
 
 typedef struct LedgeTurn {
     const LedgeAgentConfig *config;
+    const char *arch; /* of files that run here … */
+    uint32_t cpu;     /* … and the flags that they may need */
     LedgeAgentDir dir;
     LedgeHttp *http;
     LedgeTuf *tuf;     /* NULL: not opened */
@@ -17,6 +19,9 @@ typedef struct LedgeTurn {
     LedgePollAnswer answer; /* the last one, of this turn or before; etag "": none ever */
     bool is_idle;
     bool verify;
+    LedgeInstallWanted wanted[2 * LEDGE_FLEET_MODELS]; /* releases to be had, owned */
+    size_t n_wanted;
+    bool wants_unknown; /* some model's files under way are not among them */
     const char *fall_back; /* why all models are to fall back; NULL: they are not */
     LedgeSyncResult result;
 } LedgeTurn;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/out_file.h"
 #include "fleet/agent/spool.h"
@@ -47,20 +48,6 @@ struct LedgeTelemetry {
     char folder[PATH / 2];
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-static int64_t clock_us(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 bool ledge__overflow_of(const char *name, LedgeOverflow *out)
 {
     static const char *const names[] = {"oldest", "reject", "sample"};
@@ -92,7 +79,7 @@ void ledge__telemetry_put(LedgeTelemetry *t, const LedgeTelemetryRecord *r)
         LedgeTelemetryRecord *to = &t->ring[(t->head + t->n++) % t->room];
         *to = *r;
         if (!to->timestamp)
-            to->timestamp = clock_us();
+            to->timestamp = ledge__clock_us(CLOCK_REALTIME);
         if (t->n == t->room / 2)
             pthread_cond_signal(&t->wake);
     }
@@ -107,7 +94,7 @@ void ledge__telemetry_alert(LedgeTelemetry *t, const LedgeFleetNote *n)
     } else {
         t->alerts[t->n_alerts] = *n;
         if (!n->timestamp)
-            t->alerts[t->n_alerts].timestamp = clock_us();
+            t->alerts[t->n_alerts].timestamp = ledge__clock_us(CLOCK_REALTIME);
         t->n_alerts++;
     }
     pthread_cond_signal(&t->wake);
@@ -197,7 +184,6 @@ static void tell_metrics(LedgeTelemetry *t, LedgeProducerMetrics *m)
 {
     char path[PATH], *text = NULL;
     size_t size = 0;
-    LedgeOutFile *f;
     m->next = (int64_t)ledge__spool_next(t->spool);
     m->next_alert = (int64_t)ledge__spool_next(t->alert_spool);
     m->bytes = ledge__spool_bytes(t->spool);
@@ -207,12 +193,8 @@ static void tell_metrics(LedgeTelemetry *t, LedgeProducerMetrics *m)
     if (!to)
         return;
     ledge__metrics_write(m, to);
-    if (fclose(to) == 0 && ledge__out_file_open(NULL, path, NULL, &f) == LEDGE_OK) {
-        if (ledge__out_file_write(f, text, size, NULL))
-            ledge__out_file_abort(f);
-        else
-            (void)!ledge__out_file_commit(f, NULL);
-    }
+    if (fclose(to) == 0)
+        (void)!ledge__out_file_whole(NULL, path, text, size, NULL);
     free(text);
 }
 
@@ -222,7 +204,7 @@ static void turn(LedgeTelemetry *t, bool last)
     LedgeFleetNote alerts[ALERTS];
     LedgeProducerMetrics m;
     const size_t n = t->n, n_alerts = t->n_alerts;
-    const int64_t now = now_ms();
+    const int64_t now = ledge__clock_ms(CLOCK_MONOTONIC);
     LedgeDropped dropped = t->dropped;
     const bool tells = last || now - t->told_ms >= METRICS_MS;
     for (size_t i = 0; i < n; i++)
@@ -331,7 +313,7 @@ LedgeStatus ledge__telemetry_open(const LedgeTelemetryOptions *o, LedgeError *er
     LedgeStatus status = t->ring && t->batch ? open_spools(t, err) : ledge__no_memory(err);
     if (!status) {
         load_metrics(t);
-        t->synced_ms = t->told_ms = now_ms();
+        t->synced_ms = t->told_ms = ledge__clock_ms(CLOCK_MONOTONIC);
         if (pthread_create(&t->thread, NULL, carry, t) != 0)
             status = ledge__no_memory(err);
     }

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define ONE(NAME, name) name,
 static const char *const states[] = {LEDGE_FLEET_STATES(ONE)};
 static const char *const drifts[] = {LEDGE_FLEET_DRIFTS(ONE)};
@@ -117,37 +119,21 @@ int64_t ledge__fleet_count(LedgeJson *j, int64_t least, const char *what)
     return v;
 }
 
-/* Bytes of the UTF-8 character at p (RFC 3629); 0: none begins here. */
-static int utf8_length(const unsigned char *p)
-{
-    const int n = p[0] < 0x80                   ? 1
-                  : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
-                  : p[0] >= 0xE0 && p[0] < 0xF0 ? 3
-                  : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
-                                                : 0;
-    for (int i = 1; i < n; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return 0;
-    const bool is_long = (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xF0 && p[1] < 0x90);
-    const bool is_beyond = (p[0] == 0xED && p[1] >= 0xA0) || (p[0] == 0xF4 && p[1] >= 0x90);
-    return is_long || is_beyond ? 0 : n;
-}
-
 void ledge__fleet_put_string(FILE *to, const char *text)
 {
-    const unsigned char *p = (const unsigned char *)text;
+    const char *end = text + strlen(text);
     putc('"', to);
-    while (*p) {
-        const int n = utf8_length(p);
-        if (n == 1 && (*p == '"' || *p == '\\'))
-            fprintf(to, "\\%c", *p);
-        else if (n == 1 && *p < 0x20)
-            fprintf(to, "\\u%04x", *p);
+    while (text < end) {
+        const size_t n = ledge__utf8_length(text, (size_t)(end - text));
+        if (*text == '"' || *text == '\\')
+            fprintf(to, "\\%c", *text);
+        else if (n == 1 && *text < 0x20)
+            fprintf(to, "\\u%04x", (unsigned char)*text);
         else if (n)
-            fwrite(p, 1, (size_t)n, to);
+            fwrite(text, 1, n, to);
         else
             putc('?', to);
-        p += n ? n : 1;
+        text += n ? n : 1;
     }
     putc('"', to);
 }

@@ -36,6 +36,8 @@ static const LedgeAdminRoute routes[] = {
     {"GET", "rollups", LEDGE_ROLE_VIEWER, ledge__admin_rollups},
     {"GET", "events", LEDGE_ROLE_VIEWER, ledge__admin_events},
     {"GET", "raw", LEDGE_ROLE_VIEWER, ledge__admin_raw},
+    {"GET", "samples", LEDGE_ROLE_VIEWER, ledge__admin_samples},
+    {"DELETE", "samples/*", LEDGE_ROLE_OPERATOR, ledge__admin_sample_drop},
 };
 
 static bool fits(const char *pattern, const char *path, char words[3][LEDGE_ADMIN_WORD])

@@ -49,6 +49,8 @@ LedgeStatus ledge__admin_token_revoke(LedgeStore *, const LedgeAsk *, LedgeError
 LedgeStatus ledge__admin_rollups(LedgeStore *, const LedgeAsk *, LedgeError *, json_t **);
 LedgeStatus ledge__admin_events(LedgeStore *, const LedgeAsk *, LedgeError *, json_t **);
 LedgeStatus ledge__admin_overview(LedgeStore *, const LedgeAsk *, LedgeError *, json_t **);
+LedgeStatus ledge__admin_samples(LedgeStore *, const LedgeAsk *, LedgeError *, json_t **);
+LedgeStatus ledge__admin_sample_drop(LedgeStore *, const LedgeAsk *, LedgeError *, json_t **);
 LedgeStatus ledge__admin_raw(LedgeStore *, const LedgeAsk *, LedgeError *, json_t **);
 
 /* A text of the body that must be there and satisfy `is` (NULL: any). Status FORMAT. */

@@ -134,6 +134,7 @@ typedef struct Upload {
     LedgeSha256 *sha;
     uint64_t size;
     bool is_put;
+    void *more;     /* the handler's */
     LedgeTask slow; /* brings it to its place */
     LedgeCall *call;
 } Upload;
@@ -146,12 +147,13 @@ static void free_upload(void *work)
     if (!u->is_put)
         (void)unlink(u->path);
     ledge__sha256_free(u->sha);
+    free(u->more);
     free(u);
 }
 
 static Upload *begin_upload(LedgeCall *c)
 {
-    const char *hash = c->url + strlen("/v1/admin/blobs/");
+    const char *hash = strrchr(c->url, '/') + 1;
     Upload *u = ledge__fleet_is_sha256(hash) ? calloc(1, sizeof *u) : NULL;
     if (!u) {
         c->refusal = 404;
@@ -177,7 +179,8 @@ bool ledge__upload_piece(LedgeCall *c, const char *bytes, size_t size)
     if (c->refusal)
         return false;
     u->size += size;
-    if (u->size > c->registry->options.blob_limit) {
+    if (u->size > (c->route->handle == ledge__call_sample ? LEDGE_FIELD_SAMPLE_MAX
+                                                          : c->registry->options.blob_limit)) {
         c->refusal = 413;
         return false;
     }
@@ -252,22 +255,51 @@ static enum MHD_Result answer_upload(LedgeCall *c)
         c, 201, json_pack("{s:s, s:I}", "sha256", u->hash, "length", (json_int_t)u->size));
 }
 
-enum MHD_Result ledge__call_upload(LedgeCall *c)
+bool ledge__upload_whole(LedgeCall *c, void *first, size_t *most, enum MHD_Result *done)
 {
     char hash[LEDGE_SHA256_HEX];
     Upload *u = c->work ? c->work : begin_upload(c); /* an empty file has no pieces */
     if (c->refusal || !u)
-        return ledge__reply_error(c, c->refusal == 404 ? 404 : 503,
-                                  c->refusal == 404
-                                      ? "a file is named by its SHA-256 in hexadecimal"
-                                      : "the file could not be written; try again");
-    if (ledge__sha256_hex(u->sha, hash))
-        return ledge__reply(c, 503, NULL, NULL, 0);
-    if (strcmp(hash, u->hash) != 0)
-        return ledge__reply_error(c, 409, "the bytes that came have the SHA-256 %s", hash);
-    c->task.run = run_row;
+        *done =
+            ledge__reply_error(c, c->refusal == 404 ? 404 : 503,
+                               c->refusal == 404 ? "a file is named by its SHA-256 in hexadecimal"
+                                                 : "the file could not be written; try again");
+    else if (ledge__sha256_hex(u->sha, hash))
+        *done = ledge__reply(c, 503, NULL, NULL, 0);
+    else if (strcmp(hash, u->hash) != 0)
+        *done = ledge__reply_error(c, 409, "the bytes that came have the SHA-256 %s", hash);
+    else {
+        const ssize_t n = *most ? pread(u->fd, first, *most, 0) : 0;
+        *most = n > 0 ? (size_t)n : 0;
+        return true;
+    }
+    return false;
+}
+
+const char *ledge__upload_hash(const LedgeCall *c)
+{
+    return ((const Upload *)c->work)->hash;
+}
+
+int64_t ledge__upload_size(const LedgeCall *c)
+{
+    return (int64_t)((const Upload *)c->work)->size;
+}
+
+void *ledge__upload_more(const LedgeCall *c)
+{
+    return ((const Upload *)c->work)->more;
+}
+
+enum MHD_Result ledge__upload_store(LedgeCall *c, void *more,
+                                    LedgeStatus (*run)(LedgeTask *, LedgeStore *, LedgeError *),
+                                    enum MHD_Result (*answer)(LedgeCall *))
+{
+    Upload *u = c->work;
+    u->more = more;
+    c->task.run = run;
     c->task.done = ledge__call_done;
-    c->answer = answer_upload;
+    c->answer = answer;
     u->slow = (LedgeTask){.run = run_put, .done = after_put};
     c->queued = true;
     MHD_suspend_connection(c->connection);
@@ -277,4 +309,13 @@ enum MHD_Result ledge__call_upload(LedgeCall *c)
         after_put(&u->slow);
     }
     return MHD_YES;
+}
+
+enum MHD_Result ledge__call_upload(LedgeCall *c)
+{
+    enum MHD_Result done;
+    size_t none = 0;
+    return ledge__upload_whole(c, NULL, &none, &done)
+               ? ledge__upload_store(c, NULL, run_row, answer_upload)
+               : done;
 }

@@ -41,6 +41,19 @@ static bool within(LedgeRateLimit *limit, const char *device)
                                            ledge__monotonic());
 }
 
+bool ledge__call_device(LedgeCall *c, const char *device, bool *may, enum MHD_Result *done)
+{
+    if (!speaks_for(c, device))
+        *done = other_device(c, device);
+    else if (!within(c->registry->batches, device))
+        *done = ledge__reply_error(c, 429, "%s sends too much", device);
+    else {
+        *may = may_enroll(c);
+        return true;
+    }
+    return false;
+}
+
 /* ---- polls ---- */
 
 typedef struct Poll {
@@ -178,11 +191,9 @@ static enum MHD_Result start_batch(LedgeCall *c, bool is_old)
     if (status)
         return unreadable(c, status, &err);
     const char *device = b->ingest.head.device_id;
-    if (!speaks_for(c, device))
-        return other_device(c, device);
-    if (!within(c->registry->batches, device))
-        return ledge__reply_error(c, 429, "%s sends too many batches", device);
-    b->may_enroll = may_enroll(c);
+    enum MHD_Result done;
+    if (!ledge__call_device(c, device, &b->may_enroll, &done))
+        return done;
     c->task.run = run_batch;
     c->answer = answer_batch;
     return ledge__call_later(c, c->registry->tasks);

@@ -13,6 +13,7 @@ static const LedgeRoute routes[] = {
     {"POST", "/v1/poll", LEDGE_ROLE_DEVICE, false, KB(64), ledge__call_poll},
     {"POST", "/v1/telemetry", LEDGE_ROLE_DEVICE, false, MB(1), ledge__call_batch},
     {"POST", "/v1/events", LEDGE_ROLE_DEVICE, false, MB(1), ledge__call_batch},
+    {"POST", "/v1/samples/", LEDGE_ROLE_DEVICE, false, SIZE_MAX, ledge__call_sample},
     {"GET", "/v1/tuf/", LEDGE_ROLE_NONE, false, 0, ledge__call_tuf},
     {"GET", "/v1/blobs/", LEDGE_ROLE_DEVICE, true, 0, ledge__call_blob},
     {"HEAD", "/v1/blobs/", LEDGE_ROLE_DEVICE, true, 0, ledge__call_blob},

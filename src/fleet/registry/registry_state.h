@@ -76,9 +76,23 @@ double ledge__monotonic(void);
 const LedgeRoute *ledge__route_find(const char *method, const char *url, bool *known);
 /* registry_blobs.c: a piece of an upload's body; false: it is refused (c->refusal). */
 bool ledge__upload_piece(LedgeCall *c, const char *bytes, size_t size);
+/* When all of it is there: hash and size, and its first bytes, up to `most`. false: it was refused
+ * and *done is what to give back. */
+bool ledge__upload_whole(LedgeCall *c, void *first, size_t *most, enum MHD_Result *done);
+/* Brings it to its place and then runs `run` on the database's thread. What the caller needs for
+ * it goes along, freed with free() in the end. */
+enum MHD_Result ledge__upload_store(LedgeCall *c, void *more,
+                                    LedgeStatus (*run)(LedgeTask *, LedgeStore *, LedgeError *),
+                                    enum MHD_Result (*answer)(LedgeCall *));
+const char *ledge__upload_hash(const LedgeCall *c);
+int64_t ledge__upload_size(const LedgeCall *c);
+void *ledge__upload_more(const LedgeCall *c);
+/* registry_devices.c: whether the caller may speak for this device now; else *done is the answer. */
+bool ledge__call_device(LedgeCall *c, const char *device, bool *may_enroll, enum MHD_Result *done);
 
 enum MHD_Result ledge__call_poll(LedgeCall *c);
 enum MHD_Result ledge__call_batch(LedgeCall *c);
+enum MHD_Result ledge__call_sample(LedgeCall *c);
 enum MHD_Result ledge__call_old_ingest(LedgeCall *c);
 enum MHD_Result ledge__call_old_latest(LedgeCall *c);
 enum MHD_Result ledge__call_tuf(LedgeCall *c);

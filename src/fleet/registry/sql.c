@@ -106,6 +106,10 @@ static const char *const tables[] = {
     "batch TEXT NOT NULL, body {blob} NOT NULL)",
     "CREATE TABLE IF NOT EXISTS raw_segments(sha256 TEXT PRIMARY KEY, first {int} NOT NULL, "
     "last {int} NOT NULL, batches {int} NOT NULL, length {int} NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS samples(sha256 TEXT PRIMARY KEY, device {int} NOT NULL, "
+    "received {int} NOT NULL, at {int} NOT NULL, length {int} NOT NULL, key_id TEXT NOT NULL, "
+    "model TEXT NOT NULL, version TEXT NOT NULL, drift TEXT NOT NULL, confidence_ppm {int} NOT NULL, "
+    "class_id {int} NOT NULL)",
     "INSERT INTO meta(name, value) VALUES ('tables', '" TABLES_VERSION
     "'), ('epoch', '1'), ('audit', '') ON CONFLICT(name) DO NOTHING",
     "INSERT INTO groups(name, selector_json, priority, created) VALUES ('all', '{}', 0, 0) "

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "fleet/protocol/field_sample.h"
 #include "fleet/protocol/wire_batch.h"
 #include "fleet/protocol/wire_poll.h"
 #include "fleet/registry/blobs.h"
@@ -131,6 +132,11 @@ void ledge__ingest_free(LedgeIngest *i); /* leaves it empty */
 LEDGE_MUST_CHECK LedgeStatus ledge__store_ingest(LedgeStore *s, const LedgeIngest *i,
                                                  bool may_enroll, LedgeError *err,
                                                  LedgeBatchAnswer *out);
+/* A sample of inputs whose file is among the blobs; *duplicate: it was known. */
+LEDGE_MUST_CHECK LedgeStatus ledge__store_sample(LedgeStore *s, const char *device, bool may_enroll,
+                                                 const char *sha256, int64_t length,
+                                                 const LedgeFieldHead *head, LedgeError *err,
+                                                 bool *duplicate);
 /* Where a latency is counted: four buckets an octave. */
 int ledge__latency_bucket(int64_t us);
 double ledge__latency_of_bucket(int bucket); /* its middle, in microseconds */

@@ -493,3 +493,20 @@ LedgeStatus ledge__store_ingest(LedgeStore *s, const LedgeIngest *i, bool may_en
     out->stored = (int64_t)i->n_rows;
     return LEDGE_OK;
 }
+
+LedgeStatus ledge__store_sample(LedgeStore *s, const char *device, bool may_enroll,
+                                const char *sha256, int64_t length, const LedgeFieldHead *h,
+                                LedgeError *err, bool *duplicate)
+{
+    LedgeDevice *d;
+    LEDGE_TRY(ledge__fleet_device(s, device, may_enroll, err, &d));
+    LEDGE_TRY(ledge__sql_run(s->db, err, LEDGE_Q_BLOB_ADD, "tii", sha256, length, s->now));
+    LEDGE_TRY(ledge__sql_run(s->db, err, LEDGE_Q_SAMPLE_ADD,
+                             "tiiiitttt"
+                             "ii",
+                             sha256, d->id, s->now, h->timestamp / 1000000, length, h->key,
+                             h->model, h->version, ledge__fleet_drift_name(h->drift),
+                             (int64_t)h->confidence_ppm, h->class_id));
+    *duplicate = !ledge__sql_changed(s->db);
+    return LEDGE_OK;
+}

@@ -361,6 +361,8 @@ LedgeStatus ledge__store_clean(LedgeStore *s, LedgeError *err)
                              s->now - s->options.keep_rollup_days * DAY));
     LEDGE_TRY(ledge__sql_run(s->db, err, LEDGE_Q_RAW_SEGMENTS_DROP, "i",
                              s->now - s->options.keep_rollup_days * DAY));
+    LEDGE_TRY(ledge__sql_run(s->db, err, LEDGE_Q_SAMPLES_DROP, "i",
+                             s->now - s->options.keep_days * DAY));
     /* An id must be known for as long as a device may still send its batch again. */
     LEDGE_TRY(ledge__sql_run(s->db, err, LEDGE_Q_BATCHES_DROP, "i",
                              s->now - (s->options.keep_rollup_days + 366) * DAY));

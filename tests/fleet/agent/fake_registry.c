@@ -267,6 +267,24 @@ static void take_batch(Talk *t)
         answer(t, ok ? 200 : 400, "", reply, ok ? (size_t)k : 0);
 }
 
+/* DEVICE/SHA256 */
+static void take_sample(Talk *t, const char *path)
+{
+    Registry *r = t->r;
+    const char *name = strchr(path, '/') + 1;
+    pthread_mutex_lock(&r->lock);
+    const int status = r->sample_status;
+    r->samples_asked++;
+    if (!status || r->batch_stores)
+        repo_put(&r->samples, name, t->body, t->body_size);
+    const bool is_lost = chance(r) < r->faults.cut;
+    pthread_mutex_unlock(&r->lock);
+    if (is_lost)
+        reset(t);
+    else
+        answer(t, status ? status : 200, "", "{}", 2);
+}
+
 static void give(Talk *t, const char *path)
 {
     Registry *r = t->r;
@@ -346,6 +364,8 @@ static void serve_one(Talk *t)
         answer(t, 503, "Retry-After: 0\r\n", "", 0);
     else if (strcmp(path, "/v1/poll") == 0)
         take_poll(t);
+    else if (strncmp(path, "/v1/samples/", 12) == 0)
+        take_sample(t, path + 12);
     else if (strcmp(method, "POST") == 0)
         take_batch(t);
     else
@@ -422,6 +442,7 @@ void registry_stop(Registry *r)
     }
     repo_free(&r->repo);
     repo_clear(&r->blobs);
+    repo_clear(&r->samples);
     free(r->ids);
     free(r->seen);
 }

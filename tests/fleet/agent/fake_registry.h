@@ -33,12 +33,14 @@ typedef struct Registry {
     char answer[16384], etag[40];
     int poll_status;  /* 0: as things are */
     int batch_status; /* 0: as things are; else that, after storing where batch_stores */
-    bool batch_stores;
+    int sample_status;
+    bool batch_stores; /* and samples */
     Faults faults;
     /* what was seen */
     LedgePollRequest last_poll;
-    int64_t told; /* sum of all windows' counts */
-    size_t polls, asked, batches, duplicates, n_ids;
+    int64_t told;      /* sum of all windows' counts */
+    RepoFiles samples; /* by the names they were sent under */
+    size_t polls, asked, batches, duplicates, n_ids, samples_asked;
     int64_t sent; /* bytes of files, as the network took them */
     char (*ids)[LEDGE_FLEET_BATCH];
     uint32_t *seen; /* how often a record's class_id was counted; 65536 of them */

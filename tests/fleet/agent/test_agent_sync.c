@@ -325,6 +325,35 @@ static void old_versions_go_and_the_quota_holds(void **state)
     assert_non_null(strstr(slot(s).candidate_reason, "do not fit"));
 }
 
+/* A download that is no longer wanted makes room; one that is under way stays. */
+static void downloads_of_what_is_no_longer_assigned_make_room(void **state)
+{
+    Site *s = *state;
+    char path[100];
+    s->config.quota = 700000;
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    registry_publish(&s->registry, "net", "2", 200, 400000, 0);
+    registry_assign(&s->registry, "net", "2", "", false);
+    s->registry.faults.truncated = 100;
+    s->config.download_tries = 1;
+    turn(s, LEDGE_SYNC_ALL);
+    snprintf(path, sizeof path, "%s/blobs", s->state);
+    const int64_t came = ledge__agent_bytes(path);
+    assert_true(came > 0);
+    turn(s, LEDGE_SYNC_ALL);
+    assert_true(ledge__agent_bytes(path) >= came);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    assert_int_equal(ledge__agent_bytes(path), 0);
+    s->registry.faults = (Faults){0};
+    registry_assign(&s->registry, "net", "2", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+    assert_int_equal(ledge__agent_bytes(path), 0);
+}
+
 static void a_busy_registry_is_left_alone_for_as_long_as_it_asks(void **state)
 {
     Site *s = *state;
@@ -476,6 +505,7 @@ int main(void)
         TEST(strictly_this_version_or_none),
         TEST(a_shadow_is_fetched_and_tested_but_does_not_serve),
         TEST(old_versions_go_and_the_quota_holds),
+        TEST(downloads_of_what_is_no_longer_assigned_make_room),
         TEST(a_busy_registry_is_left_alone_for_as_long_as_it_asks),
         TEST(telemetry_is_counted_once_whatever_is_lost),
         TEST(a_full_disk_stops_a_turn_and_harms_nothing),

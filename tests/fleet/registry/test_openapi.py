@@ -54,6 +54,8 @@ def main():
     told, real = documented((ROOT / "docs/openapi.yaml").read_text()), built()
     # One row in C, which takes the time by a nonce apart from the rest.
     assert told.pop(("GET", "/v1/tuf/time/*.json"), 0) is None, "the signed time is not described"
+    # One row stands for all words below it.
+    told = {(m, "/v1/samples/*" if p == "/v1/samples/*/*" else p): role for (m, p), role in told.items()}
     faults = [f"{m} {p} is described, but the registry has none" for m, p in told.keys() - real.keys()]
     faults += [f"{m} {p} is not in docs/openapi.yaml" for m, p in real.keys() - told.keys()]
     faults += [f"{m} {p}: described for {told[m, p]}, but it asks for {real[m, p]}"
