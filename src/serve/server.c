@@ -158,8 +158,8 @@ static bool make_room(LedgeExchange *x, size_t room)
         return false;
     if (w->size)
         memcpy(block + before, w->body, w->size);
-    free(x->block);
-    x->block = block;
+    free(w->block);
+    w->block = block;
     w->body = block + before;
     x->room = room;
     return true;
@@ -253,7 +253,7 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     ledge__served_unref(x->work.model);
     ledge__ladder_unref(x->work.ladder);
     ledge__text_free(&x->work.out);
-    free(x->block);
+    free(x->work.block);
     ledge__guard_begin(x->server->guard, x->guarded, 0); /* of the next request */
     atomic_fetch_sub(&x->server->active, 1);
     free(x);
