@@ -392,13 +392,10 @@ typedef struct ServeOptions {
 } ServeOptions;
 
 static const CliOption serve_options[] = {
-    {"host", 0, CLI_TEXT, "ADDRESS", "address to listen on (127.0.0.1)",
-     offsetof(ServeOptions, host), 0, 0},
-    {"port", 'p', CLI_INT, "N", "port to listen on (8070); 0 takes one that is free",
-     offsetof(ServeOptions, port), 0, 65535},
-    {"tls-cert", 0, CLI_TEXT, "FILE", "certificate chain in PEM, for HTTPS",
-     offsetof(ServeOptions, certificate), 0, 0},
-    {"tls-key", 0, CLI_TEXT, "FILE", "its private key in PEM", offsetof(ServeOptions, key), 0, 0},
+    CLI_OPTION_HOST(ServeOptions),
+    CLI_OPTION_PORT(ServeOptions, "8070"),
+    CLI_OPTION_TLS_CERT(ServeOptions),
+    CLI_OPTION_TLS_KEY(ServeOptions),
     {"client-ca", 0, CLI_TEXT, "FILE",
      "devices may show a certificate of these authorities instead of a token",
      offsetof(ServeOptions, client_ca), 0, 0},
@@ -418,8 +415,7 @@ static const CliOption serve_options[] = {
      offsetof(ServeOptions, keep_raw), 0, 0},
     {"threads", 't', CLI_INT, "N", "threads for the network (2)", offsetof(ServeOptions, threads),
      1, 64},
-    {"connections", 0, CLI_INT, "N", "most connections at a time (10000)",
-     offsetof(ServeOptions, connections), 1, 1000000},
+    CLI_OPTION_CONNECTIONS(ServeOptions, "10000"),
     {"largest-file", 0, CLI_INT, "MB", "largest file in megabytes (16384)",
      offsetof(ServeOptions, blob), 1, 1 << 24},
     CLI_OPTION_JSON(ServeOptions),

@@ -25,6 +25,7 @@ typedef struct LedgeAsked {
     double below; /* seconds in the models of lower rungs */
     LedgeAdaptiveStep why;
     const char *cache; /* "off", "hit", "miss" */
+    void *block;       /* memory of the body, once the work has gone back without it */
     char key[LEDGE_CACHE_KEY];
     LedgeCacheValue *value; /* outputs from the cache */
 } LedgeAsked;

@@ -314,6 +314,17 @@ static void read_model_name(Reader *r, void *target)
     read_name(r, ((LedgeModelConfig *)target)->name);
 }
 
+/* `items` with room for one more behind `n`; NULL: no memory, which is told. */
+static void *one_more(Reader *r, void *items, size_t n, size_t size)
+{
+    void *more = realloc(items, (n + 1) * size);
+    if (!more) {
+        r->status = ledge__no_memory(r->err);
+        ledge__json_fault(&r->j, "");
+    }
+    return more;
+}
+
 static void read_model(Reader *r)
 {
     static const Key keys[] = {
@@ -331,12 +342,9 @@ static void read_model(Reader *r)
         fail_at(r, at, "more than 256 models");
         return;
     }
-    LedgeModelConfig *m = realloc(c->models, (c->n_models + 1) * sizeof *m);
-    if (!m) {
-        r->status = ledge__no_memory(r->err);
-        ledge__json_fault(&r->j, "");
+    LedgeModelConfig *m = one_more(r, c->models, c->n_models, sizeof *m);
+    if (!m)
         return;
-    }
     c->models = m;
     m += c->n_models++;
     *m = (LedgeModelConfig){.version = "1", .options = c->defaults};
@@ -407,12 +415,9 @@ static void read_ladder(Reader *r)
         fail_at(r, at, "more than 32 ladders");
         return;
     }
-    LedgeLadderOptions *o = realloc(c->ladders, (c->n_ladders + 1) * sizeof *o);
-    if (!o) {
-        r->status = ledge__no_memory(r->err);
-        ledge__json_fault(&r->j, "");
+    LedgeLadderOptions *o = one_more(r, c->ladders, c->n_ladders, sizeof *o);
+    if (!o)
         return;
-    }
     c->ladders = o;
     o += c->n_ladders++;
     *o = (LedgeLadderOptions){.n = 0};

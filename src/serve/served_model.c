@@ -222,12 +222,16 @@ static const char *drift_name(const LedgeServed *m)
                                       : ledge__severity_name(m->drift_report.severity);
 }
 
-void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                          LedgeStr picture, const LedgeTensor *outputs, bool watch)
+void ledge__served_count(LedgeServed *m, double latency)
 {
     pthread_mutex_lock(&m->lock);
     m->answered++;
     ledge__sketch_add(&m->latency, latency);
+}
+
+void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs,
+                        LedgeStr picture, const LedgeTensor *outputs, bool watch)
+{
     if (m->drift && watch)
         record_drift(m, latency, inputs, outputs);
     const char *drift = drift_name(m);

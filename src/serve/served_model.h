@@ -82,10 +82,14 @@ bool ledge__served_name_ok(const char *name);
 
 /* The worker's own session. */
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
-/* Counts one answer and, if it is to be watched, shows it to the drift monitor. latency NAN and
- * inputs NULL: the answer was at hand. inputs, picture and outputs: of one request. */
-void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                          LedgeStr picture, const LedgeTensor *outputs, bool watch);
+/* Counts one answer, and locks the model's statistics: who asks for them waits until the answer has
+ * been shown too. latency NAN: it was at hand. */
+void ledge__served_count(LedgeServed *m, double latency);
+/* Shows the answer that was counted to the drift monitor, if it is to be watched, and to whoever is
+ * told of answers; unlocks. inputs NULL: the answer was at hand. inputs, picture and outputs: of
+ * one request. */
+void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs,
+                        LedgeStr picture, const LedgeTensor *outputs, bool watch);
 void ledge__served_failed(LedgeServed *m);
 double ledge__now(void); /* monotonic seconds */
 

@@ -489,7 +489,7 @@ bool ledge__spool_read_next(LedgeSpoolReader *r, uint64_t *number, const void **
 LedgeStatus ledge__spool_read_status(const LedgeSpoolReader *r, LedgeError *err)
 {
     errno = r->error;
-    return r->error ? fail(r->folder, "read", err) : LEDGE_OK;
+    return r->error ? ledge__fail_errno(err, r->folder, "read") : LEDGE_OK;
 }
 
 uint64_t ledge__spool_read_damaged(const LedgeSpoolReader *r)
