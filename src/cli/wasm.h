@@ -9,7 +9,7 @@
 
 typedef struct WasmOptions {
     bool json, no_cache;
-    int64_t pages, time, cpu_time, stack, threads, nn_memory, nn_time, nn_models, days;
+    int64_t pages, time, cpu_time, stack, threads, nn_memory, nn_time, nn_models;
     const char *out, *target, *bounds, *wasm2c, *invoke, *isolate, *cpu;
     CliList keys, compilers, dirs, env, preload;
 } WasmOptions;

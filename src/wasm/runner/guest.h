@@ -25,6 +25,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__guest_open(const char *path, const LedgeKey 
 void ledge__guest_close(LedgeGuestModule *module); /* after all its instances; NULL is legal */
 const LwmFile *ledge__guest_file(const LedgeGuestModule *module);
 const char *ledge__guest_target(const LedgeGuestModule *module);
+/* The signature of an exported function ("ii:i"); NULL: there is none of that name. */
+const char *ledge__guest_signature(const LedgeGuestModule *module, const char *name);
 
 /* Does ledge have this function for guests to import? */
 bool ledge__guest_has(const char *module, const char *name);

@@ -11,8 +11,6 @@
 
 #include "image/file_bytes.h"
 
-enum { SIGNAL_STACK = 64 << 10 };
-
 /* ---- imports ---- */
 
 static void run_nn(LedgeGuest *g, uint64_t *values, const GuestFunction *self)
@@ -187,6 +185,23 @@ const char *ledge__guest_target(const LedgeGuestModule *module)
     return module->target->name;
 }
 
+static const LwmFunctionName *find_export(const LwmFile *f, const char *name, size_t *index)
+{
+    for (size_t i = 0; i < f->n_exports; i++)
+        if (strcmp(f->exports[i].name, name) == 0) {
+            *index = i;
+            return &f->exports[i];
+        }
+    return NULL;
+}
+
+const char *ledge__guest_signature(const LedgeGuestModule *module, const char *name)
+{
+    size_t index;
+    const LwmFunctionName *e = find_export(module->file, name, &index);
+    return e ? e->signature : NULL;
+}
+
 /* ---- instances ---- */
 
 static bool is_cancelled(void *arg)
@@ -230,7 +245,7 @@ static LedgeStatus fill_instance(LedgeGuest *g, LedgeError *err)
     LedgeGuestResult result;
     LEDGE_TRY(check_memory(g, err));
     /* Neither is zeroed page by page: most of the stack is never touched. */
-    g->signal_stack = ledge__alloc(NULL, SIGNAL_STACK, 1);
+    g->signal_stack = ledge__alloc(NULL, GUEST_SIGNAL_STACK, 1);
     g->instance = ledge__calloc(NULL, m->code->instance_size, 1);
     g->imports = ledge__calloc(NULL, n + 1, sizeof *g->imports);
     g->contexts = ledge__calloc(NULL, n + 1, sizeof *g->contexts);
@@ -296,16 +311,6 @@ static void run_export(LedgeGuest *g, void *arg)
 {
     const Call *c = arg;
     c->export->run(g->instance, c->values);
-}
-
-static const LwmFunctionName *find_export(const LwmFile *f, const char *name, size_t *index)
-{
-    for (size_t i = 0; i < f->n_exports; i++)
-        if (strcmp(f->exports[i].name, name) == 0) {
-            *index = i;
-            return &f->exports[i];
-        }
-    return NULL;
 }
 
 LedgeStatus ledge__guest_call(LedgeGuest *g, const char *name, uint64_t *values, size_t n,

@@ -21,7 +21,6 @@
 #endif
 
 enum {
-    SIGNAL_STACK = 64 << 10,
     STACK_RESERVE = 256 << 10, /* of the thread's stack, for host functions */
     STACK_GUARD = 1 << 20      /* how far below the stack an overflow may strike */
 };
@@ -312,7 +311,7 @@ void ledge__guest_run(LedgeGuest *guest, void (*body)(LedgeGuest *guest, void *a
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     Timers timers = {.n = 0};
     Run r = {.guest = guest, .outer = now};
-    stack_t mine = {.ss_sp = guest->signal_stack, .ss_size = SIGNAL_STACK}, theirs;
+    stack_t mine = {.ss_sp = guest->signal_stack, .ss_size = GUEST_SIGNAL_STACK}, theirs;
     pthread_once(&once, install);
     r.stack_low = stack_low();
     guest->host.stack_floor = stack_floor(guest, r.stack_low);
