@@ -39,7 +39,7 @@ RIGHT |= {
     "monitor": set(),
     "wasm": {"image", "trust"},
     "module": {"cli", "image", "serve"},
-    "serve": {"image", "monitor", "trust"},
+    "serve": {"image", "monitor", "trust", "wasm"},
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "trust"},
     "fleet/agent": {"fleet", "image", "monitor", "trust"},

@@ -11,11 +11,11 @@
 
 /* As the flags were given: -1 and NULL where they were not. */
 typedef struct ServeFlags {
-    bool json, no_drift, alert_log;
-    int64_t port, workers, threads, queue, batch, connections, drain;
+    bool json, no_drift, alert_log, guest_beside;
+    int64_t guest_pages, port, workers, threads, queue, batch, connections, drain;
     const char *config, *host, *repository, *delay, *deadline, *body, *token, *certificate, *key,
         *cpu, *cache, *cache_ttl, *state, *telemetry, *shadow, *watch, *webhook, *alertmanager,
-        *exec, *alert_token;
+        *exec, *alert_token, *guest, *guest_key, *guest_time;
 } ServeFlags;
 
 typedef struct ServeSetup {

@@ -214,15 +214,15 @@ static LedgeStatus check_memory(LedgeGuest *g, LedgeError *err)
 {
     const LwmFile *f = g->module->file;
     struct rlimit space;
+    if (!g->o.pages_option)
+        g->o.pages_option = "--memory-page-limit";
     g->most_pages = f->most_pages;
     if (g->o.most_pages && g->o.most_pages < g->most_pages)
         g->most_pages = g->o.most_pages;
     if (f->has_memory && f->pages > g->most_pages)
-        return ledge__fail(
-            err, LEDGE_ERROR_LIMIT, f->name,
-            "begins with %u pages of memory, the limit is %u; --memory-page-limit %u "
-            "would do",
-            f->pages, g->most_pages, f->pages);
+        return ledge__fail(err, LEDGE_ERROR_LIMIT, f->name,
+                           "begins with %u pages of memory, the limit is %u; %s %u would do",
+                           f->pages, g->most_pages, g->o.pages_option, f->pages);
     if (f->has_memory && g->module->code->guard_pages && getrlimit(RLIMIT_AS, &space) == 0 &&
         space.rlim_cur < 2 * GUEST_GUARD_BYTES)
         return ledge__fail(
@@ -351,4 +351,12 @@ LedgeGuestCounts ledge__guest_counts(LedgeGuest *g)
                               .host_calls = g->host_calls,
                               .missing_model = ledge__nn_missing(g->nn),
                               .nn = ledge__nn_counts(g->nn)};
+}
+
+void ledge__guest_tell_memory(const LedgeGuest *g, char *out, size_t room)
+{
+    const bool own = g->most_pages == g->module->file->most_pages;
+    snprintf(out, room, "it uses %u of at most %u pages of memory and was refused more: %s%s",
+             g->pages, g->most_pages, own ? "the module's own maximum" : g->o.pages_option,
+             own ? "" : " raises that");
 }

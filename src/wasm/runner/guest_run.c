@@ -241,7 +241,7 @@ static const char *what_of(LwmTrap trap)
         [LWM_TRAP_STACK] = "call stack exhausted",
         [LWM_TRAP_TIME] = "time limit reached",
         [LWM_TRAP_HOST_MEMORY] =
-            "no host memory or addresses for it (a lower --memory-page-limit may do)",
+            "no host memory or addresses for it (a lower limit of its pages may do)",
         [LWM_TRAP_OTHER] = "trap",
     };
     return (size_t)trap < sizeof texts / sizeof *texts ? texts[trap] : "trap";
@@ -270,19 +270,17 @@ static void tell_place(const Run *r, char *out, size_t room)
 static void tell(const Run *r, LedgeGuestResult *result)
 {
     const LedgeGuest *g = r->guest;
-    char place[200], more[160] = "";
+    char place[200], more[200] = "";
     if (r->exited) {
         *result = (LedgeGuestResult){.end = LEDGE_GUEST_EXITED, .code = r->code};
         return;
     }
     tell_place(r, place, sizeof place);
-    if (g->grow_refused)
-        snprintf(more, sizeof more,
-                 "; it uses %u of at most %u pages of memory and was refused more: %s", g->pages,
-                 g->most_pages,
-                 g->most_pages == g->module->file->most_pages ? "the module's own maximum"
-                                                              : "--memory-page-limit raises that");
-    *result = (LedgeGuestResult){.end = LEDGE_GUEST_TRAPPED};
+    if (g->grow_refused) {
+        strcpy(more, "; ");
+        ledge__guest_tell_memory(g, more + 2, sizeof more - 2);
+    }
+    *result = (LedgeGuestResult){.end = LEDGE_GUEST_TRAPPED, .time_over = r->trap == LWM_TRAP_TIME};
     snprintf(result->sentence, sizeof result->sentence, "the guest was ended: %s%s%s",
              what_of(r->trap), place, more);
 }
