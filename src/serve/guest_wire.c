@@ -164,7 +164,7 @@ void ledge__guest_wire_put(const LedgeGuestAsk *ask, uint8_t *to, uint32_t addre
 /* ---- answers ---- */
 
 typedef struct Get {
-    LedgeGuest *guest;
+    LedgeGuestMemory memory;
     LedgeArena *arena;
     LedgeError *err;
     uint64_t left; /* bytes that may still be copied */
@@ -175,20 +175,20 @@ static LedgeStatus bad(const Get *g, const char *where, const char *what)
     return ledge__fail(g->err, LEDGE_ERROR_FORMAT, where, "%s", what);
 }
 
+static const uint8_t *at(const Get *g, uint32_t address, uint64_t n)
+{
+    return n <= g->memory.n && address <= g->memory.n - n ? g->memory.p + address : NULL;
+}
+
 /* A copy of the text at `address`, cut at `most` bytes; NULL: it runs out of the memory. */
 static const char *get_text(const Get *g, uint32_t address, size_t most)
 {
-    size_t n = 0;
-    for (; n < most; n++) {
-        const uint8_t *p =
-            address <= UINT32_MAX - n ? ledge__guest_at(g->guest, address + (uint32_t)n, 1) : NULL;
-        if (!p)
-            return NULL;
-        if (!*p)
-            break;
-    }
-    const char *from = (const char *)ledge__guest_at(g->guest, address, n);
-    return from ? ledge__arena_strn(g->arena, from, n) : NULL;
+    const char *from = (const char *)at(g, address, 0);
+    if (!from)
+        return NULL;
+    const uint64_t left = g->memory.n - address;
+    const size_t room = left < most ? (size_t)left : most, n = strnlen(from, room);
+    return n < room || room == most ? ledge__arena_strn(g->arena, from, n) : NULL;
 }
 
 /* Counts what is to be copied: an answer may name the same bytes again and again. */
@@ -197,7 +197,7 @@ static const uint8_t *get_bytes(Get *g, uint32_t address, uint64_t n)
     if (n > g->left)
         return NULL;
     g->left -= n;
-    return ledge__guest_at(g->guest, address, n);
+    return at(g, address, n);
 }
 
 static LedgeStatus get_shape(Get *g, const uint8_t *p, const char *name, LedgeTensor *t)
@@ -243,7 +243,7 @@ static LedgeStatus get_tensors(Get *g, uint32_t address, uint32_t n, LedgeGuestS
 {
     if (n > GUEST_SERVE_TENSORS)
         return bad(g, "answer", "the guest's answer has more than 64 tensors");
-    const uint8_t *p = ledge__guest_at(g->guest, address, (uint64_t)n * TENSOR);
+    const uint8_t *p = at(g, address, (uint64_t)n * TENSOR);
     if (!p)
         return bad(g, "answer", "the tensors of the guest's answer do not lie in its memory");
     out->names = ledge__arena_alloc(g->arena, n, sizeof *out->names);
@@ -288,14 +288,11 @@ static LedgeStatus get_note(Get *g, uint32_t address, uint32_t n, LedgeGuestSaid
     return out->note ? LEDGE_OK : ledge__no_memory(g->err);
 }
 
-LedgeStatus ledge__guest_wire_get(LedgeGuest *guest, uint32_t address, LedgeGuestStage stage,
+LedgeStatus ledge__guest_wire_get(LedgeGuestMemory memory, uint32_t address, LedgeGuestStage stage,
                                   LedgeArena *arena, LedgeError *err, LedgeGuestSaid *out)
 {
-    const uint8_t *p = ledge__guest_at(guest, address, ANSWER);
-    Get g = {.guest = guest,
-             .arena = arena,
-             .err = err,
-             .left = (uint64_t)ledge__guest_counts(guest).pages << 16};
+    Get g = {.memory = memory, .arena = arena, .err = err, .left = memory.n};
+    const uint8_t *p = at(&g, address, ANSWER);
     if (!p)
         return bad(&g, "answer", "the guest's answer does not lie in its memory");
     const uint32_t error = get32(p), json = get32(p + 4), json_bytes = get32(p + 8);

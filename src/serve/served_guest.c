@@ -10,6 +10,7 @@
 #include "serve/guest_wire.h"
 #include "serve/served_model.h"
 #include "trust/key.h"
+#include "wasm/runner/guest.h"
 
 /* An instance that waits for a request. */
 typedef struct Idle {
@@ -312,7 +313,9 @@ static LedgeStatus work(LedgeServedGuest *g, LedgeGuest *instance, const LedgeGu
     LEDGE_TRY(call(g, instance, name, request, err, &answer));
     if (!answer)
         return nothing(g, instance, name, err);
-    LedgeStatus s = ledge__guest_wire_get(instance, answer, ask->stage, arena, err, out);
+    LedgeGuestMemory memory;
+    memory.p = ledge__guest_memory(instance, &memory.n);
+    LedgeStatus s = ledge__guest_wire_get(memory, answer, ask->stage, arena, err, out);
     if (s == LEDGE_ERROR_ARGUMENT) {
         count(g, LEDGE_GUEST_FAILED_REFUSED);
     } else if (s != LEDGE_OK && s != LEDGE_ERROR_MEMORY) {

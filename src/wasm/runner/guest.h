@@ -91,7 +91,9 @@ void ledge__guest_free(LedgeGuest *guest); /* NULL is legal */
 LEDGE_MUST_CHECK LedgeStatus ledge__guest_call(LedgeGuest *guest, const char *name,
                                                uint64_t *values, size_t n, LedgeError *err,
                                                LedgeGuestResult *result);
-/* Bytes of the guest's memory; NULL when they do not lie inside. Valid until the next call. */
+/* The guest's memory, NULL where it has none, and bytes of it; NULL when they do not lie inside.
+ * Valid until the next call. */
+uint8_t *ledge__guest_memory(LedgeGuest *guest, uint64_t *bytes);
 uint8_t *ledge__guest_at(LedgeGuest *guest, uint32_t address, uint64_t bytes);
 LedgeGuestCounts ledge__guest_counts(LedgeGuest *guest);
 /* Of a guest whose memory was not let grow: how much it has, and what gives it more. */

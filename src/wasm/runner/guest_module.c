@@ -17,7 +17,7 @@ static void run_nn(LedgeGuest *g, uint64_t *values, const GuestFunction *self)
 {
     LedgeNnMemory memory = {0};
     uint32_t args[8];
-    g->module->code->memory(g->instance, &memory.base, &memory.size);
+    memory.base = ledge__guest_memory(g, &memory.size);
     for (uint32_t i = 0; i < self->nn->params; i++)
         args[i] = (uint32_t)values[i];
     values[0] = (uint64_t)ledge__nn_call(g->nn, self->nn, memory, args);
@@ -335,11 +335,18 @@ LedgeStatus ledge__guest_call(LedgeGuest *g, const char *name, uint64_t *values,
     return LEDGE_OK;
 }
 
-uint8_t *ledge__guest_at(LedgeGuest *g, uint32_t address, uint64_t bytes)
+uint8_t *ledge__guest_memory(LedgeGuest *g, uint64_t *bytes)
 {
     uint8_t *data = NULL;
-    uint64_t size = 0;
-    g->module->code->memory(g->instance, &data, &size);
+    *bytes = 0;
+    g->module->code->memory(g->instance, &data, bytes);
+    return data;
+}
+
+uint8_t *ledge__guest_at(LedgeGuest *g, uint32_t address, uint64_t bytes)
+{
+    uint64_t size;
+    uint8_t *data = ledge__guest_memory(g, &size);
     return data && bytes <= size && address <= size - bytes ? data + address : NULL;
 }
 

@@ -114,18 +114,11 @@ static const void *pc_of(const void *context)
 #endif
 }
 
-static uint8_t *memory_of(LedgeGuest *g)
-{
-    uint8_t *data = NULL;
-    uint64_t bytes;
-    g->module->code->memory(g->instance, &data, &bytes);
-    return data;
-}
-
 static LwmTrap trap_at(const Run *r, const void *address)
 {
     const uintptr_t at = (uintptr_t)address;
-    if (ledge__guest_memory_has(memory_of(r->guest), address))
+    uint64_t bytes;
+    if (ledge__guest_memory_has(ledge__guest_memory(r->guest, &bytes), address))
         return LWM_TRAP_MEMORY;
     if (at + STACK_GUARD >= r->stack_low && at < r->stack_low + LWM_PAGE)
         return LWM_TRAP_STACK;
