@@ -44,10 +44,10 @@ LedgeStatus ledge__sha256_hex(LedgeSha256 *sha, char out[LEDGE_SHA256_HEX])
 
 LedgeStatus ledge__sha256_of(const void *bytes, size_t size, char out[LEDGE_SHA256_HEX])
 {
-    uint8_t digest[LEDGE_SHA256_BYTES];
-    SHA256(bytes, size, digest);
-    ledge__hex(digest, sizeof digest, out);
-    return LEDGE_OK;
+    LedgeSha256 sha;
+    SHA256_Init(&sha.context); /* SHA256() itself is one of those behind EVP */
+    LEDGE_TRY(ledge__sha256_add(&sha, bytes, size));
+    return ledge__sha256_hex(&sha, out);
 }
 
 static LedgeStatus add_file(LedgeSha256 *sha, FILE *f, const char *path, LedgeError *err,
