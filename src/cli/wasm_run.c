@@ -280,13 +280,15 @@ int wasm_run(const CliCommand *c, const WasmOptions *o, const CliArgs *args, Led
     char cached[4096];
     const char *path = args->items[1];
     Job j = {.o = o, .args = args};
-    int code = prepare(c, &j);
-    if (code == CLI_GO && wasm_is_plain(path)) {
+    int code = CLI_GO;
+    if (wasm_is_plain(path)) { /* first: another program may be who builds it */
         code = o->keys.n ? cli_fail_with(path, LEDGE_ERROR_MISMATCH,
                                          "is a .wasm, which nobody signed; give a signed .lwm")
                          : wasm_cached(o, path, cached, sizeof cached);
         path = cached;
     }
+    if (code == CLI_GO)
+        code = prepare(c, &j);
     const uint64_t begin = cli_now_ns();
     if (code == CLI_GO &&
         ledge__guest_open(path, (const LedgeKey *const *)keys, o->keys.n, &err, &j.module))

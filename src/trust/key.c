@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "trust/canonical_json.h"
 
 struct LedgeKey {
     EVP_PKEY *pkey;
@@ -20,26 +19,7 @@ struct LedgeKey {
 
 json_t *ledge__key_json(const LedgeKey *key)
 {
-    char hex[2 * LEDGE_PUBLIC_KEY_BYTES + 1];
-    ledge__hex(key->public, sizeof key->public, hex);
-    return json_pack("{s:s, s:{s:s}, s:s}", "keytype", "ed25519", "keyval", "public", hex, "scheme",
-                     "ed25519");
-}
-
-static LedgeStatus name_key(LedgeKey *key, LedgeError *err)
-{
-    char *text;
-    size_t n;
-    json_t *o = ledge__key_json(key);
-    if (!o)
-        return ledge__no_memory(err);
-    LedgeStatus status = ledge__canonical_json(o, err, &text, &n);
-    json_decref(o);
-    if (status)
-        return status;
-    status = ledge__sha256_of(text, n, key->id) ? ledge__no_memory(err) : LEDGE_OK;
-    free(text);
-    return status;
+    return ledge__public_key_json(key->public);
 }
 
 /* Takes pkey over whatever the outcome. */
@@ -55,7 +35,7 @@ static LedgeStatus adopt(EVP_PKEY *pkey, bool is_private, LedgeError *err, Ledge
     key->is_private = is_private;
     LedgeStatus status =
         EVP_PKEY_get_raw_public_key(pkey, key->public, &n) == 1 && n == LEDGE_PUBLIC_KEY_BYTES
-            ? name_key(key, err)
+            ? ledge__public_key_id(key->public, err, key->id)
             : ledge__no_memory(err);
     if (status) {
         ledge__key_free(key);
