@@ -299,7 +299,8 @@ LedgeStatus ledge__guest_wire_get(LedgeGuestMemory memory, uint32_t address, Led
     *out = (LedgeGuestSaid){.json = NULL};
     if (error) {
         const char *text = get_text(&g, error, SENTENCE);
-        return text ? ledge__fail(err, LEDGE_ERROR_ARGUMENT, NULL, "%s", text)
+        return text ? ledge__fail(err, LEDGE_ERROR_ARGUMENT, NULL, "%s",
+                                  text[0] ? text : "the guest refuses it and does not say why")
                     : bad(&g, "answer", "the guest's refusal does not lie in its memory");
     }
     const uint32_t note = get32(p + 20), note_bytes = get32(p + 24);
