@@ -25,6 +25,16 @@ static const CliOption options[] = {
      offsetof(ServeFlags, cache), 0, 0},
     {"cache-ttl", 0, CLI_TEXT, "S", "seconds that an answer is kept (0: while there is room)",
      offsetof(ServeFlags, cache_ttl), 0, 0},
+    {"guest", 0, CLI_TEXT, "FILE.lwm", "a guest that works before or after every model",
+     offsetof(ServeFlags, guest), 0, 0},
+    {"guest-beside", 0, CLI_FLAG, NULL, "a guest.lwm in the folder of a model's file works for it",
+     offsetof(ServeFlags, guest_beside), 0, 0},
+    {"guest-key", 0, CLI_TEXT, "FILE", "public key that must have signed the guests",
+     offsetof(ServeFlags, guest_key), 0, 0},
+    {"guest-pages", 0, CLI_INT, "N", "most pages of 64 KiB of a guest's memory (1024)",
+     offsetof(ServeFlags, guest_pages), 1, 65536},
+    {"guest-time", 0, CLI_TEXT, "MS", "milliseconds that a call of a guest may take (1000)",
+     offsetof(ServeFlags, guest_time), 0, 0},
     {"queue", 0, CLI_INT, "N", "requests that may wait before others are refused (256)",
      offsetof(ServeFlags, queue), 1, 1000000},
     {"deadline", 0, CLI_TEXT, "S", "seconds that a request may wait (30)",
@@ -232,7 +242,8 @@ static int run(const CliCommand *c, int argc, char **argv)
                     .batch = -1,
                     .connections = -1,
                     .drain = -1,
-                    .samples_per_hour = -1};
+                    .samples_per_hour = -1,
+                    .guest_pages = -1};
     CliArgs args;
     int code = cli_parse(c, argc, argv, 0, 1024, &f, &args);
     if (code != CLI_GO)

@@ -321,7 +321,7 @@ static bool must_run(Batch *b, LedgeAsked *a)
         later(b, a);
         return false;
     }
-    if (s == LEDGE_OK && a->work->kind == LEDGE_WORK_CLASSIFY)
+    if (s == LEDGE_OK && a->work->kind == LEDGE_WORK_CLASSIFY && !a->inputs[0].data)
         s = ledge__asked_picture(a, &err);
     if (s != LEDGE_OK)
         refuse_status(b, a, s, &err);

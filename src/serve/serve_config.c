@@ -255,6 +255,31 @@ static void read_cache(Reader *r, void *target)
     read_object(r, keys, sizeof keys / sizeof *keys, target);
 }
 
+/* A path alone, an object, or false for none. */
+static void read_guest(Reader *r, void *target)
+{
+#define FIELD(name) offsetof(LedgeGuestSettings, name)
+    static const Key keys[] = {
+        {"path", PATH, FIELD(path), 0, 0, 0, NULL},
+        {"beside", BOOL, FIELD(beside), 0, 0, 0, NULL},
+        {"key", PATH, FIELD(key), 0, 0, 0, NULL},
+        {"pages", COUNT, FIELD(pages), 1, 65536, 1, NULL},
+        {"time_ms", NUMBER, FIELD(time), 0.1, 1e6, 1e-3, NULL},
+        {"fuel_ms", NUMBER, FIELD(fuel), 0.1, 1e6, 1e-3, NULL},
+    };
+#undef FIELD
+    LedgeGuestSettings *g = &((LedgeServedOptions *)target)->guest;
+    const LedgeJsonKind kind = ledge__json_peek(&r->j);
+    if (kind == LEDGE_JSON_FALSE) {
+        (void)ledge__json_bool(&r->j);
+        *g = (LedgeGuestSettings){.path = ""};
+    } else if (kind == LEDGE_JSON_STRING) {
+        read_path(r, g->path);
+    } else {
+        read_object(r, keys, sizeof keys / sizeof *keys, g);
+    }
+}
+
 static void read_threads(Reader *r, void *target)
 {
     static const Key key = {"threads", WHOLE, 0, 1, 1024, 1, NULL};
@@ -283,6 +308,11 @@ static void read_model_drift(Reader *r, void *target)
     read_drift(r, &((LedgeModelConfig *)target)->options);
 }
 
+static void read_model_guest(Reader *r, void *target)
+{
+    read_guest(r, &((LedgeModelConfig *)target)->options);
+}
+
 static void read_version(Reader *r, void *target)
 {
     static const Key key = {"version", WHOLE, 0, 1, 999999999, 1, NULL};
@@ -296,6 +326,7 @@ static void read_defaults(Reader *r, void *target)
         SETTINGS(0){"threads", OTHER, 0, 0, 0, 0, read_threads},
         {"cache", OTHER, 0, 0, 0, 0, read_cache},
         {"drift", OTHER, 0, 0, 0, 0, read_drift},
+        {"guest", OTHER, 0, 0, 0, 0, read_guest},
     };
     read_object(r, keys, sizeof keys / sizeof *keys, &((LedgeServeConfig *)target)->defaults);
 }
@@ -335,6 +366,7 @@ static void read_model(Reader *r)
                                                       read_model_threads},
         {"cache", OTHER, 0, 0, 0, 0, read_model_cache},
         {"drift", OTHER, 0, 0, 0, 0, read_model_drift},
+        {"guest", OTHER, 0, 0, 0, 0, read_model_guest},
     };
     LedgeServeConfig *c = r->c;
     const char *at = r->j.p;

@@ -15,6 +15,7 @@
 #include "monitor/drift.h"
 #include "monitor/sketch.h"
 #include "serve/cache.h"
+#include "serve/served_guest.h"
 
 enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
 
@@ -41,6 +42,7 @@ typedef struct LedgeServedOptions {
     double cache_ttl;   /* seconds that one is kept, 0: while there is room */
     bool drift;         /* watch it */
     LedgeDriftOptions drift_options;
+    LedgeGuestSettings guest;
     const char *state; /* folder of drift states (drift_keep.h), NULL: none */
     /* Told of every request by the worker that had it, who waits; NULL: nobody is. */
     void (*seen)(void *arg, const LedgeServedSeen *s);
@@ -60,6 +62,7 @@ typedef struct LedgeServed {
     LedgeServedOptions options;
     LedgeSession *session[LEDGE_SERVE_WORKERS]; /* made when its worker first needs it */
     LedgeCache *cache;                          /* NULL: off */
+    LedgeServedGuest *guest;                    /* NULL: none */
     bool batches;         /* all inputs and outputs have a free first dimension */
     pthread_mutex_t lock; /* of what follows */
     uint64_t answered, failed;
