@@ -8,6 +8,7 @@
 #   make bench      time models, beside ONNX Runtime where LEDGE_ORT names its library
 #   make bench-serve  what serving costs beyond the model; BENCH_SECONDS=300 for a long load
 #   make fuzz       fuzz each target for FUZZ_SECONDS (60)
+#   make powercut   cut power, kill, fill disks at POWERCUTS (1,000) random operations
 #   make cross      aarch64 (qemu) and wasm (Node): the same answers there
 #   make wasm       build-wasm/: the engine as a WebAssembly command, page and library
 #   make install    PREFIX=/usr/local DESTDIR=
@@ -20,7 +21,7 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 BUILD   ?= build
 export JOBS BUILD
 
-.PHONY: all build demo test bench bench-serve fuzz cross wasm models install clean format lint \
+.PHONY: all build demo test bench bench-serve fuzz powercut cross wasm models install clean format lint \
 	deps-build deps-test deps-fuzz deps-lint deps-wasm
 
 all: build
@@ -60,6 +61,9 @@ fuzz: deps-fuzz
 install: build
 	meson configure $(BUILD) --prefix=$(abspath $(PREFIX)) >/dev/null
 	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+
+powercut: build
+	@scripts/powercut.sh $(BUILD)
 
 format: deps-lint
 	git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -12,7 +12,6 @@
  *            "confidence_threshold", "top_k"}; image_data is RGB, 3 bytes a pixel.
  * Response: {"predictions": [{"class_id", "label", "confidence"}], "latency_ms", "model_version",
  *            "runtime"}, or {"error": sentence}. */
-#include <stdio.h>
 #include <time.h>
 
 #include "ledge/guest/guest_image.h"
@@ -148,85 +147,26 @@ static float *score(const uint8_t *rgb, uint32_t width, uint32_t height, uint32_
 
 /* ---- the answer ---- */
 
-typedef struct Text {
-    char *p;
-    size_t n, room;
-} Text;
-
-static void put(Text *t, const char *s, size_t n)
-{
-    if (!t->p || t->n + n + 1 > t->room) {
-        const size_t room = (t->n + n + 1) * 2;
-        char *grown = realloc(t->p, room);
-        if (!grown)
-            return;
-        t->p = grown;
-        t->room = room;
-    }
-    memcpy(t->p + t->n, s, n);
-    t->n += n;
-    t->p[t->n] = '\0';
-}
-
-static void put_text(Text *t, const char *s)
-{
-    put(t, s, strlen(s));
-}
-
-static void put_quoted(Text *t, const char *s, size_t n)
-{
-    put_text(t, "\"");
-    for (size_t i = 0; i < n; i++) {
-        char code[8];
-        if (s[i] == '"' || s[i] == '\\')
-            put_text(t, "\\");
-        if ((unsigned char)s[i] < 0x20) {
-            snprintf(code, sizeof code, "\\u%04x", (unsigned)s[i]);
-            put_text(t, code);
-        } else {
-            put(t, s + i, 1);
-        }
-    }
-    put_text(t, "\"");
-}
-
-/* Line `index` of the labels. */
-static void put_label(Text *t, uint32_t index)
-{
-    const char *p = model.labels ? model.labels : "";
-    for (; index && *p; index--)
-        p += strcspn(p, "\n") + (p[strcspn(p, "\n")] == '\n');
-    put_quoted(t, p, strcspn(p, "\n"));
-}
-
 static char *failure(void)
 {
-    Text t = {0};
-    put_text(&t, "{\"error\":");
-    put_quoted(&t, problem, strlen(problem));
-    put_text(&t, "}");
+    GuestText t = {0};
+    guest_put_text(&t, "{\"error\":");
+    guest_put_string(&t, problem, strlen(problem));
+    guest_put_text(&t, "}");
     return t.p;
 }
 
 static char *answer(const float *scores, uint32_t n, float threshold, uint32_t k, double ms)
 {
-    GuestScore best[MOST_TOP];
-    Text t = {0};
+    GuestText t = {0};
     char line[96];
-    const uint32_t found = guest_top(scores, n, best, k);
-    put_text(&t, "{\"predictions\":[");
-    for (uint32_t i = 0; i < found && best[i].confidence >= threshold; i++) {
-        snprintf(line, sizeof line, "%s{\"class_id\":%u,\"label\":", i ? "," : "",
-                 (unsigned)best[i].class_id);
-        put_text(&t, line);
-        put_label(&t, best[i].class_id);
-        snprintf(line, sizeof line, ",\"confidence\":%.6f}", (double)best[i].confidence);
-        put_text(&t, line);
-    }
-    snprintf(line, sizeof line, "],\"latency_ms\":%.3f,\"model_version\":", ms);
-    put_text(&t, line);
-    put_quoted(&t, model.version ? model.version : "", model.version ? strlen(model.version) : 0);
-    put_text(&t, ",\"runtime\":\"wasi-nn\"}");
+    guest_put_text(&t, "{");
+    guest_put_predictions(&t, scores, n, model.labels, threshold, k);
+    snprintf(line, sizeof line, ",\"latency_ms\":%.3f,\"model_version\":", ms);
+    guest_put_text(&t, line);
+    guest_put_string(&t, model.version ? model.version : "",
+                     model.version ? strlen(model.version) : 0);
+    guest_put_text(&t, ",\"runtime\":\"wasi-nn\"}");
     return t.p;
 }
 

@@ -19,6 +19,8 @@ _ledge() {
     preprocess) options="--output --labels --json --help" ;;
     serve) options="--config --host --port --repository --workers --threads --batch --delay --cache --cache-ttl --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --telemetry-mb --telemetry-overflow --shadow --samples --sample-key --sample-below --samples-per-hour --samples-mb --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
     agent) options="--state --registry --root --device --label --token-file --ca --tls-cert --tls-key --proxy --bandwidth --quota --keep --interval --serve --serve-args --sample-key --turns --quiet --json --help" ;;
+    serve) options="--config --host --port --repository --workers --threads --batch --delay --cache --cache-ttl --guest --guest-beside --guest-key --guest-pages --guest-time --queue --deadline --body --connections --token-file --tls-cert --tls-key --no-drift --state --telemetry --shadow --watch --alert-log --alert-webhook --alertmanager --alert-exec --alert-token-file --drain --cpu --json --help" ;;
+    agent) options="--state --registry --root --device --label --token-file --ca --tls-cert --tls-key --proxy --bandwidth --quota --keep --interval --serve --serve-args --turns --quiet --json --help" ;;
     wasm) options="--output --target --bounds --wasm2c --cc --key --dir --env --nn-preload --memory-page-limit --time-limit --fuel --stack --nn-memory --nn-time --nn-models --isolate --invoke --no-cache --threads --cpu --json --help" ;;
     drift) options="--images --dataset --limit --preprocess --output --baseline --window --gate --threads --cpu --json --help" ;;
     key) options="--type --json --help" ;;

@@ -276,6 +276,11 @@ serve)
         '--delay=[milliseconds a batch may wait to fill (0)]:value:_files' \
         '--cache=[megabytes of answers that each model keeps (0\: none)]:value:_files' \
         '--cache-ttl=[seconds that an answer is kept (0\: while there is room)]:value:_files' \
+        '--guest=[a guest that works before or after every model]:value:_files' \
+        '--guest-beside[a guest.lwm in the folder of a model'\''s file works for it]' \
+        '--guest-key=[public key that must have signed the guests]:value:_files' \
+        '--guest-pages=[most pages of 64 KiB of a guest'\''s memory (1024)]:value:_files' \
+        '--guest-time=[milliseconds that a call of a guest may take (1000)]:value:_files' \
         '--queue=[requests that may wait before others are refused (256)]:value:_files' \
         '--deadline=[seconds that a request may wait (30)]:value:_files' \
         '--body=[largest request in megabytes (64)]:value:_files' \

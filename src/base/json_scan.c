@@ -1,8 +1,9 @@
 /* The pull reader of json_scan.h. */
-#include "base/json_scan.h"
+#include "base/json_quick.h"
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -263,10 +264,6 @@ LedgeStr ledge__json_bytes(LedgeJson *j)
 
 /* ---- numbers ---- */
 
-static const double powers_of_ten[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                       1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                       1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
 typedef struct Number {
     uint64_t digits;             /* as many as 64 bits hold */
     int64_t exponent;            /* of ten */
@@ -330,27 +327,50 @@ static void scan_number(LedgeJson *j, Number *n)
     }
 }
 
-/* The nearest double. Up to 2^53 and 10^22 one exact product or quotient rounds right (Clinger,
- * "How to read floating point numbers accurately", 1990); the rest is left to the C library. */
+/* Digits enough to tell any double from its neighbours, with a last one for all that is behind. */
+enum { DIGITS = 800 };
+
+/* By the C library, which is handed digits and an exponent alone: no locale has a say then. */
+static double hard_value(const char *text, size_t size)
+{
+    char copy[DIGITS + 24];
+    size_t used = 0;
+    int64_t exponent = 0, written = 0;
+    bool behind = false, more = false;
+    const char *p = text, *end = text + size;
+    for (; p < end && (*p | 32) != 'e'; p++) {
+        if (*p == '-' || *p == '.') {
+            behind |= *p == '.';
+            continue;
+        }
+        const bool kept = used < DIGITS && (used > 0 || *p != '0');
+        if (kept)
+            copy[used++] = *p;
+        else if (used)
+            more |= *p != '0';
+        exponent += (used && !kept ? 1 : 0) - (behind ? 1 : 0);
+    }
+    const bool minus = end - p > 1 && p[1] == '-';
+    for (p += p < end ? 1 + (p[1] == '-' || p[1] == '+') : 0; p < end; p++)
+        written = written < 100000000 ? written * 10 + (*p - '0') : written;
+    if (more && used) { /* a digit that breaks ties */
+        copy[used++] = '1';
+        exponent--;
+    }
+    exponent += minus ? -written : written;
+    snprintf(copy + used, sizeof copy - used, "%se%lld", used ? "" : "0",
+             (long long)(exponent < -99999  ? -99999
+                         : exponent > 99999 ? 99999
+                                            : exponent));
+    return strtod(copy, NULL);
+}
+
+/* The nearest double. */
 static double value_of(const Number *n, const char *text, size_t size)
 {
     double v;
-    if (n->exact && n->digits <= UINT64_C(1) << 53 && n->exponent >= -22 && n->exponent <= 22) {
-        v = n->exponent < 0 ? (double)n->digits / powers_of_ten[-n->exponent]
-                            : (double)n->digits * powers_of_ten[n->exponent];
-        return n->negative ? -v : v;
-    }
-    char copy[512];
-    if (size < sizeof copy) {
-        memcpy(copy, text, size);
-        copy[size] = '\0';
-        return strtod(copy, NULL);
-    }
-    /* Hundreds of digits: what lies behind the first 64 bits cannot move a double by more than its
-     * last place. */
-    v = (double)n->digits;
-    const int64_t e = n->exponent < -400 ? -400 : n->exponent > 400 ? 400 : n->exponent;
-    v = e < -300 ? v * 1e-300 * pow(10, (double)(e + 300)) : v * pow(10, (double)e);
+    if (!n->exact || !ledge__quick_nearest(n->digits, n->exponent, &v))
+        v = hard_value(text, size);
     return n->negative ? -v : v;
 }
 
@@ -520,124 +540,6 @@ static void store_value(LedgeJson *j, LedgeType type, void *out, size_t i)
             ledge__json_fault(j, "a number is out of range");
 }
 
-/* ---- the same, quickly ---- */
-
-/* Bytes that may be looked at without asking for the end: more than a number that is read here. */
-#define AHEAD 64
-
-static const uint64_t whole_powers[] = {1,      10,      100,      1000,     10000,
-                                        100000, 1000000, 10000000, 100000000};
-
-/* How many of the next eight bytes are digits before another comes, and their value: those behind
- * are shifted out, so that zeros lead, and each step joins neighbours (two digits to a hundred, two
- * hundreds to ten thousand) in all lanes at once. No branch depends on the number. */
-static inline unsigned some_digits(const char *p, uint64_t *value)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    v ^= UINT64_C(0x3030303030303030);
-    const uint64_t other = ((v + UINT64_C(0x7676767676767676)) | v) & UINT64_C(0x8080808080808080);
-    const unsigned n = other ? (unsigned)__builtin_ctzll(other) / 8 : 8;
-    v = n ? v << (64 - 8 * n) : 0;
-    v = (v * 10 + (v >> 8)) & UINT64_C(0x00FF00FF00FF00FF);
-    v = (v * 100 + (v >> 16)) & UINT64_C(0x0000FFFF0000FFFF);
-    *value = (v * 10000 + (v >> 32)) & UINT64_C(0x00000000FFFFFFFF);
-    return n;
-}
-
-/* Up to 15 digits behind those in *digits; 0: none, or too many. */
-static inline unsigned more_digits(const char *p, uint64_t *digits)
-{
-    uint64_t next;
-    unsigned n = some_digits(p, &next);
-    if (*digits >= UINT64_C(100000000000))
-        return 0;
-    *digits = *digits * whole_powers[n] + next;
-    if (n < 8)
-        return n;
-    n = some_digits(p + 8, &next);
-    if (n == 8 || *digits >= UINT64_C(100000000000))
-        return 0;
-    *digits = *digits * whole_powers[n] + next;
-    return 8 + n;
-}
-
-/* "e-05" and the like, two digits at most. NULL: more, or none. */
-static inline const char *small_exponent(const char *p, int *exponent)
-{
-    const bool down = p[1] == '-';
-    uint64_t e = 0;
-    p += 1 + (down || p[1] == '+');
-    const unsigned n = more_digits(p, &e);
-    *exponent += down ? -(int)e : (int)e;
-    return n == 0 || n > 2 ? NULL : p + n;
-}
-
-/* A number of few digits and a small exponent, which one product or quotient rounds right. NULL: it
- * is another, or none; the slow way then says which. */
-static inline const char *plain_number(const char *p, double *out)
-{
-    uint64_t digits = 0, bits;
-    int exponent = 0;
-    const uint64_t negative = *p == '-';
-    p += negative;
-    unsigned n = 1;
-    if (p[1] == '.') /* as most do: this way the next step need not wait for the count */
-        digits = (uint64_t)(unsigned char)*p - '0';
-    else
-        n = more_digits(p, &digits);
-    if (n == 0 || (*p == '0' && n > 1) || digits >= UINT64_C(100000000000))
-        return NULL;
-    p += n;
-    if (*p == '.') {
-        n = more_digits(++p, &digits);
-        if (n == 0)
-            return NULL;
-        p += n;
-        exponent = -(int)n;
-    }
-    if ((*p | 32) == 'e' && !(p = small_exponent(p, &exponent)))
-        return NULL;
-    if (digits > UINT64_C(1) << 53 || exponent < -22 || exponent > 22)
-        return NULL;
-    const double v = exponent < 0 ? (double)digits / powers_of_ten[-exponent]
-                                  : (double)digits * powers_of_ten[exponent];
-    memcpy(&bits, &v, sizeof bits);
-    bits ^= negative << 63; /* signs come at random, and a branch would be guessed wrong */
-    memcpy(out, &bits, sizeof bits);
-    return p;
-}
-
-/* Reads numbers from j->p, where one is, as long as they are plain and a comma and a further number
- * follow, with one space at most. Leaves j->p behind a number that was read, or where it was. */
-static size_t plain_numbers(LedgeJson *j, LedgeType type, void *out, size_t room)
-{
-    const char *p = j->p;
-    size_t n = 0;
-    while (n < room && j->end - p > AHEAD) {
-        double v;
-        const char *end = plain_number(p, &v);
-        if (!end)
-            break;
-        if (type == LEDGE_FLOAT && fabs(v) > (double)FLT_MAX)
-            break;
-        if (type == LEDGE_FLOAT)
-            ((float *)out)[n++] = (float)v;
-        else
-            ((double *)out)[n++] = v;
-        j->p = end;
-        if (*end != ',')
-            break;
-        p = end + 1;
-        if (__builtin_expect(*p == ' ', 0)) /* guessed, so that the next number need not wait */
-            p++;
-    }
-    return n;
-}
-
 size_t ledge__json_numbers(LedgeJson *j, LedgeType type, void *out, size_t room)
 {
     size_t n = 0;
@@ -659,8 +561,8 @@ size_t ledge__json_numbers(LedgeJson *j, LedgeType type, void *out, size_t room)
         if (j->p == j->end)
             ledge__json_fault(j, "an array does not end");
         else if (type == LEDGE_FLOAT || type == LEDGE_DOUBLE)
-            many =
-                plain_numbers(j, type, (char *)out + n * (type == LEDGE_FLOAT ? 4 : 8), room - n);
+            many = ledge__quick_numbers(j, j->depth > base + 1, type,
+                                        (char *)out + n * (type == LEDGE_FLOAT ? 4 : 8), room - n);
         n += many;
         if (!many && !j->bad)
             store_value(j, type, out, n++);

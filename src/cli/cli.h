@@ -118,6 +118,31 @@ int cli_usage(const CliCommand *c, const char *fmt, ...) __attribute__((format(p
         "cpu", 0, CLI_TEXT, "LEVEL", "highest CPU level whose kernels may be chosen, e.g. avx2",   \
             offsetof(S, cpu), 0, 0                                                                 \
     }
+#define CLI_OPTION_HOST(S)                                                                         \
+    {                                                                                              \
+        "host", 0, CLI_TEXT, "ADDRESS", "address to listen on (127.0.0.1)", offsetof(S, host), 0,  \
+            0                                                                                      \
+    }
+/* own: the one that is taken without it, as text. */
+#define CLI_OPTION_PORT(S, own)                                                                    \
+    {                                                                                              \
+        "port", 'p', CLI_INT, "N", "port to listen on (" own "); 0 takes one that is free",        \
+            offsetof(S, port), 0, 65535                                                            \
+    }
+#define CLI_OPTION_CONNECTIONS(S, own)                                                             \
+    {                                                                                              \
+        "connections", 0, CLI_INT, "N", "most connections at a time (" own ")",                    \
+            offsetof(S, connections), 1, 1000000                                                   \
+    }
+#define CLI_OPTION_TLS_CERT(S)                                                                     \
+    {                                                                                              \
+        "tls-cert", 0, CLI_TEXT, "FILE", "certificate chain in PEM, for HTTPS",                    \
+            offsetof(S, certificate), 0, 0                                                         \
+    }
+#define CLI_OPTION_TLS_KEY(S)                                                                      \
+    {                                                                                              \
+        "tls-key", 0, CLI_TEXT, "FILE", "its private key in PEM", offsetof(S, key), 0, 0           \
+    }
 #define CLI_OPTION_SHAPE(S)                                                                        \
     {                                                                                              \
         "shape", 0, CLI_LIST, "NAME=AxBxC", "dimensions of an input whose own are free",           \

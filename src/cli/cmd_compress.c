@@ -5,7 +5,6 @@
  * never touched; the last one is written when all steps are through. */
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 #include "base/cpu.h"
 #include "base/out_file.h"
 #include "cli/compress_steps.h"
+#include "cli/interrupt.h"
 #include "cli/model_io.h"
 #include "image/dataset.h"
 #include "report/html_report.h"
@@ -42,14 +42,6 @@ static const CliOption options[] = {
     CLI_OPTION_THREADS(Options),
     CLI_OPTION_JSON(Options),
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 /* ---- before the work ---- */
 
@@ -146,8 +138,8 @@ static int run_steps(Compress *k, bool json)
 {
     for (size_t i = 0; i < k->recipe.n; i++) {
         const RecipeKind kind = k->recipe.steps[i].kind;
-        if (interrupted)
-            return cli_fail_with(NULL, LEDGE_ERROR_CANCELLED, "interrupted; nothing was written");
+        if (cli_interrupted)
+            return cli_was_interrupted();
         if (isatty(STDERR_FILENO))
             fprintf(stderr, "step %zu of %zu: %s\n", i + 1, k->recipe.n, recipe_kind_name(kind));
         const int code = compress_step(k, i);
@@ -316,12 +308,10 @@ static int work(Compress *k, const Options *o)
 
 static int with_interrupts(Compress *k, const Options *o)
 {
-    struct sigaction mine = {.sa_handler = on_interrupt}, old;
-    sigemptyset(&mine.sa_mask);
-    interrupted = 0;
-    sigaction(SIGINT, &mine, &old);
+    struct sigaction before;
+    cli_interrupts_take(&before);
     const int code = work(k, o);
-    sigaction(SIGINT, &old, NULL);
+    cli_interrupts_give_back(&before);
     return code;
 }
 

@@ -5,12 +5,12 @@
  */
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/out_file.h"
+#include "cli/interrupt.h"
 #include "cli/model_io.h"
 #include "cli/prune_tune.h"
 
@@ -75,14 +75,6 @@ typedef struct Job {
     uint64_t in_bytes;
     double seconds;
 } Job;
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 static void warn(Job *j, const char *text)
 {
@@ -217,11 +209,6 @@ static int check_files(Job *j)
 
 /* ---- channels ---- */
 
-static int was_interrupted(void)
-{
-    return cli_fail_with(NULL, LEDGE_ERROR_CANCELLED, "interrupted; nothing was written");
-}
-
 /* The layers as they were at first, with what the last stage left of them. */
 static void keep_layers(Job *j, json_t *layers)
 {
@@ -262,13 +249,12 @@ static int one_stage(Job *j, int64_t i)
                               .arg = j,
                               .target = j->target,
                               .share = (double)(i + 1) / n,
-                              .threads = (int)j->o->threads,
-                              .interrupted = &interrupted};
+                              .threads = (int)j->o->threads};
     const LedgeStatus s =
         prune_stage(&stage, j->path, j->made.bytes ? &j->made : NULL, &j->counts, &err, &staged);
     prune_tune_gradients_free(&j->gradients);
     if (s == LEDGE_ERROR_CANCELLED)
-        return was_interrupted();
+        return cli_was_interrupted();
     if (s == LEDGE_ERROR_ARGUMENT && i + 1 < j->o->steps)
         return CLI_GO; /* rounding leaves nothing for this stage */
     if (s)
@@ -293,7 +279,7 @@ static int prune_channels(Job *j)
     for (int64_t i = 0; i < j->o->steps && code == CLI_GO; i++) {
         if (j->o->steps > 1)
             cli_progress("prune", (size_t)i, (size_t)j->o->steps);
-        code = interrupted ? was_interrupted() : one_stage(j, i);
+        code = cli_interrupted ? cli_was_interrupted() : one_stage(j, i);
     }
     cli_progress_end();
     if (code != CLI_GO)
@@ -381,8 +367,8 @@ static int write_model(Job *j)
     free(text);
     if (s)
         return cli_fail(j->path, &err);
-    if (interrupted)
-        return was_interrupted();
+    if (cli_interrupted)
+        return cli_was_interrupted();
     if (ledge__out_file_whole(NULL, j->o->out, j->made.bytes, j->made.size, &err))
         return cli_fail_writing(j->o->out, &err);
     return CLI_GO;
@@ -476,16 +462,14 @@ static int report(const Job *j)
 static int with_interrupts(Job *j)
 {
     const uint64_t start = cli_now_ns();
-    struct sigaction mine = {.sa_handler = on_interrupt}, old;
-    sigemptyset(&mine.sa_mask);
-    interrupted = 0;
-    sigaction(SIGINT, &mine, &old);
+    struct sigaction before;
+    cli_interrupts_take(&before);
     int code = prune_tune_open(&j->tune);
     if (code == CLI_GO)
         code = j->method == CHANNELS ? prune_channels(j) : prune_single(j);
     if (code == CLI_GO)
         code = write_model(j);
-    sigaction(SIGINT, &old, NULL);
+    cli_interrupts_give_back(&before);
     j->seconds = (double)(cli_now_ns() - start) / 1e9;
     return code;
 }

@@ -4,12 +4,12 @@
  * The model that is read is never touched. */
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/out_file.h"
+#include "cli/interrupt.h"
 #include "cli/model_io.h"
 #include "cli/quantize_finetune.h"
 #include "cli/quantize_more.h"
@@ -82,19 +82,6 @@ typedef struct Job {
     double least, most;
     char least_name[300], most_name[300];
 } Job;
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
-
-static int was_interrupted(void)
-{
-    return cli_fail_with(NULL, LEDGE_ERROR_CANCELLED, "interrupted; nothing was written");
-}
 
 static void warn(Job *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void warn(Job *j, const char *fmt, ...)
@@ -295,7 +282,7 @@ static int observe_all(Job *j)
     const size_t n = ledge__samples_count(j->samples);
     int code = quantize_more_begin(&j->more, n);
     for (size_t i = 0; i < n && code == CLI_GO; i++) {
-        code = interrupted ? was_interrupted() : observe_one(j, i);
+        code = cli_interrupted ? cli_was_interrupted() : observe_one(j, i);
         if (code == CLI_GO)
             cli_progress("calibrate", i + 1, n);
     }
@@ -435,8 +422,8 @@ static int write_model(Job *j)
         ledge__quant_record(j->quantizer, &err) ||
         ledge__quantizer_build(j->quantizer, arena, &err, &model))
         code = cli_fail(j->path, &err);
-    else if (interrupted)
-        code = was_interrupted();
+    else if (cli_interrupted)
+        code = cli_was_interrupted();
     else if (ledge__onnx_write_file(model, j->o->out, false, &err))
         code = cli_fail_writing(j->o->out, &err);
     else if (stat(j->o->out, &st) == 0)
@@ -540,10 +527,8 @@ static int report(const Job *j)
 static int with_interrupts(Job *j)
 {
     const uint64_t start = cli_now_ns();
-    struct sigaction mine = {.sa_handler = on_interrupt}, old;
-    sigemptyset(&mine.sa_mask);
-    interrupted = 0;
-    sigaction(SIGINT, &mine, &old);
+    struct sigaction before;
+    cli_interrupts_take(&before);
     int code = CLI_GO;
     if (j->o->calibrate || j->o->dataset || j->o->inputs.n)
         code = calibrate(j);
@@ -552,7 +537,7 @@ static int with_interrupts(Job *j)
     if (code == CLI_GO)
         code = quantize_more_report(&j->more, j->quantizer, j->o->out, j->in_bytes, j->out_bytes,
                                     j->warnings);
-    sigaction(SIGINT, &old, NULL);
+    cli_interrupts_give_back(&before);
     j->seconds = (double)(cli_now_ns() - start) / 1e9;
     return code;
 }
@@ -569,7 +554,7 @@ static int run(const CliCommand *c, int argc, char **argv)
     if (code == CLI_GO) {
         j.path = args.items[0];
         j.more =
-            (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path, .interrupted = &interrupted};
+            (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path};
         code = quantize_more_check(c, &j.more, o.calibrate || o.dataset || o.inputs.n);
     }
     if (code == CLI_GO)

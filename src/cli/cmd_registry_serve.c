@@ -39,6 +39,21 @@ static void path_in(const char *folder, const char *name, char out[PATH_SIZE])
     snprintf(out, PATH_SIZE, "%s/%s", folder, name);
 }
 
+/* The folder that a file is in is to keep the file's name. */
+static bool sync_folder_of(const char *path)
+{
+    char folder[PATH_SIZE];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = '\0';
+    const int fd = open(slash ? *folder ? folder : "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool ok = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return ok;
+}
+
 static int write_new(const char *path, const char *text, size_t size, mode_t mode)
 {
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -48,7 +63,7 @@ static int write_new(const char *path, const char *text, size_t size, mode_t mod
         ok = n > 0;
         done += ok ? (size_t)n : 0;
     }
-    ok = ok && fsync(fd) == 0;
+    ok = ok && fsync(fd) == 0 && sync_folder_of(path);
     const int why = errno;
     if (fd >= 0)
         (void)close(fd);
@@ -172,6 +187,8 @@ static int make_online_keys(const char *folder)
             return cli_fail(NULL, &err);
         LedgeStatus status = ledge__key_save(key, path, &err);
         ledge__key_free(key);
+        if (!status && !sync_folder_of(path))
+            status = ledge__fail(&err, LEDGE_ERROR_IO, path, "%s", strerror(errno));
         if (status)
             return cli_fail_writing(path, &err);
     }
@@ -185,7 +202,7 @@ static int make_folders(const char *folder)
     if (strlen(folder) > PATH_SIZE - 100)
         return cli_fail_with(NULL, LEDGE_ERROR_LIMIT, "the folder's path is too long");
     if ((mkdir(folder, 0700) != 0 && errno != EEXIST) ||
-        (mkdir(path, 0700) != 0 && errno != EEXIST)) {
+        (mkdir(path, 0700) != 0 && errno != EEXIST) || !sync_folder_of(folder)) {
         cli_fail_with(folder, LEDGE_ERROR_IO, "cannot be made: %s", strerror(errno));
         return CLI_FAILED;
     }
@@ -375,13 +392,10 @@ typedef struct ServeOptions {
 } ServeOptions;
 
 static const CliOption serve_options[] = {
-    {"host", 0, CLI_TEXT, "ADDRESS", "address to listen on (127.0.0.1)",
-     offsetof(ServeOptions, host), 0, 0},
-    {"port", 'p', CLI_INT, "N", "port to listen on (8070); 0 takes one that is free",
-     offsetof(ServeOptions, port), 0, 65535},
-    {"tls-cert", 0, CLI_TEXT, "FILE", "certificate chain in PEM, for HTTPS",
-     offsetof(ServeOptions, certificate), 0, 0},
-    {"tls-key", 0, CLI_TEXT, "FILE", "its private key in PEM", offsetof(ServeOptions, key), 0, 0},
+    CLI_OPTION_HOST(ServeOptions),
+    CLI_OPTION_PORT(ServeOptions, "8070"),
+    CLI_OPTION_TLS_CERT(ServeOptions),
+    CLI_OPTION_TLS_KEY(ServeOptions),
     {"client-ca", 0, CLI_TEXT, "FILE",
      "devices may show a certificate of these authorities instead of a token",
      offsetof(ServeOptions, client_ca), 0, 0},
@@ -401,8 +415,7 @@ static const CliOption serve_options[] = {
      offsetof(ServeOptions, keep_raw), 0, 0},
     {"threads", 't', CLI_INT, "N", "threads for the network (2)", offsetof(ServeOptions, threads),
      1, 64},
-    {"connections", 0, CLI_INT, "N", "most connections at a time (10000)",
-     offsetof(ServeOptions, connections), 1, 1000000},
+    CLI_OPTION_CONNECTIONS(ServeOptions, "10000"),
     {"largest-file", 0, CLI_INT, "MB", "largest file in megabytes (16384)",
      offsetof(ServeOptions, blob), 1, 1 << 24},
     CLI_OPTION_JSON(ServeOptions),

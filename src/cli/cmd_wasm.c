@@ -57,22 +57,16 @@ void wasm_keys_free(LedgeKey **keys, size_t n)
     free(keys);
 }
 
-int wasm_keys(const WasmOptions *o, bool private, LedgeKey ***out)
+int wasm_keys(const WasmOptions *o, LedgeKey ***out)
 {
     LedgeError err = {0};
     LedgeKey **keys = calloc(o->keys.n + 1, sizeof *keys);
     if (!keys)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     for (size_t i = 0; i < o->keys.n; i++) {
-        int code = CLI_GO;
-        if (ledge__key_load(o->keys.items[i], &err, &keys[i]))
-            code = cli_fail(o->keys.items[i], &err);
-        else if (private && !ledge__key_is_private(keys[i]))
-            code = cli_fail_with(o->keys.items[i], LEDGE_ERROR_FORMAT,
-                                 "a public key cannot sign; give the private one (NAME.key)");
-        if (code != CLI_GO) {
+        if (ledge__key_load(o->keys.items[i], &err, &keys[i])) {
             wasm_keys_free(keys, o->keys.n);
-            return code;
+            return cli_fail(o->keys.items[i], &err);
         }
     }
     *out = keys;
@@ -98,7 +92,7 @@ static int check_usage(const CliCommand *c, const WasmOptions *o, const char *wh
 
 static int run(const CliCommand *c, int argc, char **argv)
 {
-    WasmOptions o = {.stack = 1024};
+    WasmOptions o = {.stack = 1024, .words = argv};
     CliArgs args;
     LedgeKey **keys = NULL;
     int code = cli_parse(c, argc, argv, 2, 1024, &o, &args);
@@ -106,16 +100,13 @@ static int run(const CliCommand *c, int argc, char **argv)
         return code;
     const char *what = args.items[0];
     code = check_usage(c, &o, what, args.n);
+    const bool build = strcmp(what, "build") == 0;
+    if (code == CLI_GO && !build)
+        code = wasm_keys(&o, &keys);
     if (code == CLI_GO)
-        code = wasm_keys(&o, strcmp(what, "build") == 0, &keys);
-    if (code == CLI_GO) {
-        if (strcmp(what, "build") == 0)
-            code = wasm_build(&o, args.items[1], keys);
-        else if (strcmp(what, "info") == 0)
-            code = wasm_info(&o, args.items[1], keys);
-        else
-            code = wasm_run(c, &o, &args, keys);
-    }
+        code = build                       ? wasm_build(&o, args.items[1])
+               : strcmp(what, "info") == 0 ? wasm_info(&o, args.items[1], keys)
+                                           : wasm_run(c, &o, &args, keys);
     wasm_keys_free(keys, o.keys.n);
     cli_args_free(&args);
     return code;

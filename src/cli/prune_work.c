@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/interrupt.h"
 #include "cli/model_io.h"
 
 enum { MOST_RUNS = 60, FEWEST_RUNS = 9 };
@@ -108,7 +109,7 @@ static LedgeStatus time_step(const PruneStage *s, LedgePruner *p, size_t step, L
 {
     PruneBytes b = {0};
     double out[2];
-    if (*s->interrupted)
+    if (cli_interrupted)
         return ledge__fail(err, LEDGE_ERROR_CANCELLED, "", "interrupted");
     LedgeStatus status = bytes_at(p, step, err, &b);
     if (!status)

@@ -2,8 +2,6 @@
 #ifndef LEDGE_CLI_PRUNE_WORK_H
 #define LEDGE_CLI_PRUNE_WORK_H
 
-#include <signal.h>
-
 #include "cli/cli.h"
 #include "compress/prune/prune_weights.h"
 
@@ -44,7 +42,6 @@ typedef struct PruneStage {
     LedgeStatus (*before)(void *arg, const PruneBytes *whole, LedgeError *err);
     LedgePruneGradient gradient;
     void *arg; /* of both */
-    volatile const sig_atomic_t *interrupted;
 } PruneStage;
 typedef struct PruneStaged {
     PruneBytes whole; /* the model as it was opened */

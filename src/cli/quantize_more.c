@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/interrupt.h"
 #include "cli/quantize_compare.h"
 
 /* Layers are judged alone on so many samples: what it shows hardly changes with more. */
@@ -15,9 +16,9 @@
 
 static bool tick(void *arg, const char *what, size_t done, size_t total)
 {
-    const QuantizeMore *m = arg;
+    (void)arg;
     cli_progress(what, done, total);
-    return !*m->interrupted;
+    return !cli_interrupted;
 }
 
 static int failed(const char *path, const LedgeError *err)

@@ -3,8 +3,6 @@
 #ifndef LEDGE_CLI_QUANTIZE_MORE_H
 #define LEDGE_CLI_QUANTIZE_MORE_H
 
-#include <signal.h>
-
 #include "cli/cli.h"
 #include "compress/quantize/quant_adaptive.h"
 #include "compress/quantize/quant_equalize.h"
@@ -44,7 +42,6 @@ typedef struct QuantizeMore {
     const QuantizeMoreOptions *o;
     const LedgeQuantOptions *q;
     const char *path;
-    volatile const sig_atomic_t *interrupted; /* Ctrl-C was pressed */
     LedgeMixedBudget budget;
     bool adaptive;
     LedgeJudge *judge; /* NULL: nothing here needs samples */

@@ -116,6 +116,18 @@ static int put_texts(const CliCommand *c, const ServeFlags *f, LedgeServeConfig 
     return code;
 }
 
+static int put_guest_flags(const CliCommand *c, const ServeFlags *f, LedgeGuestSettings *g)
+{
+    int code = put_text(c, "guest", f->guest, g->path, sizeof g->path);
+    if (code == CLI_GO)
+        code = put_text(c, "guest-key", f->guest_key, g->key, sizeof g->key);
+    if (code == CLI_GO)
+        code = put_number(c, "guest-time", f->guest_time, 1e-3, &g->time);
+    g->beside = g->beside || f->guest_beside;
+    g->pages = f->guest_pages >= 0 ? (uint32_t)f->guest_pages : g->pages;
+    return code;
+}
+
 /* What models begin with: flags say it for those that the file says nothing of. */
 static int put_model_flags(const CliCommand *c, const ServeFlags *f, LedgeServedOptions *o)
 {
@@ -126,6 +138,8 @@ static int put_model_flags(const CliCommand *c, const ServeFlags *f, LedgeServed
     if (code == CLI_GO)
         code = put_number(c, "cache-ttl", f->cache_ttl, 1, &o->cache_ttl);
     o->cache_bytes = (size_t)cache;
+    if (code == CLI_GO)
+        code = put_guest_flags(c, f, &o->guest);
     o->batch = f->batch >= 0 ? (uint32_t)f->batch : o->batch;
     o->threads = f->threads >= 0 ? (int)f->threads : o->threads;
     o->drift = o->drift && !f->no_drift;

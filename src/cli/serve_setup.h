@@ -11,12 +11,13 @@
 
 /* As the flags were given: -1 and NULL where they were not. */
 typedef struct ServeFlags {
-    bool json, no_drift, alert_log;
+    bool json, no_drift, alert_log, guest_beside;
     int64_t port, workers, threads, queue, batch, connections, drain, telemetry_mb,
-        samples_per_hour;
+        samples_per_hour, guest_pages;
     const char *config, *host, *repository, *delay, *deadline, *body, *token, *certificate, *key,
         *cpu, *cache, *cache_ttl, *state, *telemetry, *shadow, *watch, *webhook, *alertmanager,
-        *exec, *alert_token, *overflow, *samples, *sample_key, *sample_below, *samples_mb;
+        *exec, *alert_token, *overflow, *samples, *sample_key, *sample_below, *samples_mb, *guest,
+        *guest_key, *guest_time;
 } ServeFlags;
 
 typedef struct ServeSetup {

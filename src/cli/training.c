@@ -3,18 +3,11 @@
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
+#include "cli/interrupt.h"
 
 /* ---- options ---- */
 
@@ -155,7 +148,7 @@ static bool on_step(void *arg, const LedgeTrainProgress *p)
         fprintf(stderr, "%s\n", text);
     if (p->epoch_end)
         keep(w);
-    return !interrupted;
+    return !cli_interrupted;
 }
 
 static int train(Watch *w, const LedgeTrainData *data)
@@ -182,12 +175,10 @@ static int train(Watch *w, const LedgeTrainData *data)
 /* Ctrl-C ends the work between two steps. */
 static int with_interrupts(Watch *w, const LedgeTrainData *data)
 {
-    struct sigaction mine = {.sa_handler = on_interrupt}, old;
-    sigemptyset(&mine.sa_mask);
-    interrupted = 0;
-    sigaction(SIGINT, &mine, &old);
+    struct sigaction before;
+    cli_interrupts_take(&before);
     const int code = train(w, data);
-    sigaction(SIGINT, &old, NULL);
+    cli_interrupts_give_back(&before);
     return code;
 }
 

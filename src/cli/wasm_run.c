@@ -114,17 +114,6 @@ static int prepare(const CliCommand *c, Job *j)
 
 /* ---- running ---- */
 
-static bool exports(const Job *j, const char *name, const char **signature)
-{
-    const LwmFile *f = ledge__guest_file(j->module);
-    for (size_t i = 0; i < f->n_exports; i++)
-        if (strcmp(f->exports[i].name, name) == 0) {
-            *signature = f->exports[i].signature;
-            return true;
-        }
-    return false;
-}
-
 static int read_values(const Job *j, const char *signature, uint64_t *values, size_t room)
 {
     const size_t n = strcspn(signature, ":"), given = j->args->n - 2;
@@ -173,16 +162,17 @@ static int call(Job *j, LedgeGuest *g)
 {
     LedgeError err = {0};
     uint64_t values[64] = {0};
-    const char *signature = ":", *name = j->o->invoke ? j->o->invoke : "_start";
+    const char *name = j->o->invoke ? j->o->invoke : "_start";
+    const char *signature = ledge__guest_signature(j->module, name);
     int code = CLI_GO;
     /* A reactor is set up before anything else of it is called. */
-    if (exports(j, "_initialize", &signature) &&
+    if (ledge__guest_signature(j->module, "_initialize") &&
         ledge__guest_call(g, "_initialize", values, 64, &err, &j->result))
         return cli_fail(NULL, &err);
     j->counts = ledge__guest_counts(g);
     if (j->result.end != LEDGE_GUEST_RETURNED)
         return judge(j);
-    if (!exports(j, name, &signature))
+    if (!signature)
         return cli_fail_with(j->args->items[1], LEDGE_ERROR_NOT_FOUND,
                              "exports no function '%s'; 'ledge wasm info' lists what it does",
                              name);
@@ -290,13 +280,15 @@ int wasm_run(const CliCommand *c, const WasmOptions *o, const CliArgs *args, Led
     char cached[4096];
     const char *path = args->items[1];
     Job j = {.o = o, .args = args};
-    int code = prepare(c, &j);
-    if (code == CLI_GO && wasm_is_plain(path)) {
+    int code = CLI_GO;
+    if (wasm_is_plain(path)) { /* first: another program may be who builds it */
         code = o->keys.n ? cli_fail_with(path, LEDGE_ERROR_MISMATCH,
                                          "is a .wasm, which nobody signed; give a signed .lwm")
                          : wasm_cached(o, path, cached, sizeof cached);
         path = cached;
     }
+    if (code == CLI_GO)
+        code = prepare(c, &j);
     const uint64_t begin = cli_now_ns();
     if (code == CLI_GO &&
         ledge__guest_open(path, (const LedgeKey *const *)keys, o->keys.n, &err, &j.module))

@@ -25,8 +25,11 @@ typedef struct LedgeAsked {
     double below; /* seconds in the models of lower rungs */
     LedgeAdaptiveStep why;
     const char *cache; /* "off", "hit", "miss" */
+    void *block;       /* memory of the body, once the work has gone back without it */
     char key[LEDGE_CACHE_KEY];
     LedgeCacheValue *value; /* outputs from the cache */
+    double guest_seconds;   /* in guests */
+    LedgeStr guest_note;    /* from the first half of one to the second */
 } LedgeAsked;
 
 /* A model's outputs, kept: the head, the descriptions, the bytes. */
@@ -44,6 +47,19 @@ LedgeStatus ledge__asked_bind(LedgeAsked *a, LedgeError *err);
 LedgeStatus ledge__asked_picture(LedgeAsked *a, LedgeError *err);
 /* The key of its inputs. */
 LedgeStatus ledge__asked_key(LedgeAsked *a, LedgeError *err);
+
+/* answer_guest.c, for models with a guest. The inputs from what came, if that is the guest's work
+ * (*bound): by it, or where its own outputs are asked for. */
+LedgeStatus ledge__asked_by_guest(LedgeAsked *a, LedgeError *err, bool *bound);
+
+/* Outputs as they are written: the model's, or what its guest made of them. */
+typedef struct LedgeAnswered {
+    const LedgeTensor *outputs;
+    const char *const *names;
+    size_t n;
+    LedgeStr json; /* p NULL: none */
+} LedgeAnswered;
+LedgeStatus ledge__asked_to_guest(LedgeAsked *a, LedgeError *err, LedgeAnswered *io);
 
 /* answer_write.c. The answer from the model's outputs into a->work. */
 LedgeStatus ledge__asked_write(LedgeAsked *a, const LedgeTensor *outputs, LedgeError *err);

@@ -6,18 +6,19 @@
 
 #include "trust/sha256.h"
 
+static LedgeStatus read_raw(LedgeAsked *a, LedgeError *err)
+{
+    const LedgeServed *m = a->work->model;
+    if (m->n_inputs != 1)
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, m->name,
+                           "a raw body is for models of one input; this one has %zu", m->n_inputs);
+    return ledge__oip_read_raw(a->work->body, a->work->size, ledge_model_input(m->model, 0), err,
+                               a->request);
+}
+
 static LedgeStatus read_tensors(LedgeAsked *a, size_t limit, LedgeError *err)
 {
     LedgeWork *w = a->work;
-    const LedgeServed *m = w->model;
-    if (w->kind == LEDGE_WORK_RAW) {
-        if (m->n_inputs != 1)
-            return ledge__fail(err, LEDGE_ERROR_ARGUMENT, m->name,
-                               "a raw body is for models of one input; this one has %zu",
-                               m->n_inputs);
-        return ledge__oip_read_raw(w->body, w->size, ledge_model_input(m->model, 0), err,
-                                   a->request);
-    }
     return ledge__oip_read(w->body, w->size, w->json_bytes, limit, a->arena, err, a->request);
 }
 
@@ -26,7 +27,8 @@ LedgeStatus ledge__asked_read(LedgeAsked *a, size_t tensor_limit, LedgeError *er
     a->request = ledge__arena_alloc(a->arena, 1, sizeof *a->request);
     if (!a->request)
         return ledge__no_memory(err);
-    if (a->work->kind != LEDGE_WORK_CLASSIFY)
+    a->request->binary_default = a->work->kind == LEDGE_WORK_RAW;
+    if (a->work->kind == LEDGE_WORK_INFER)
         LEDGE_TRY(read_tensors(a, tensor_limit, err));
     return ledge__asked_bind(a, err);
 }
@@ -34,6 +36,7 @@ LedgeStatus ledge__asked_read(LedgeAsked *a, size_t tensor_limit, LedgeError *er
 LedgeStatus ledge__asked_bind(LedgeAsked *a, LedgeError *err)
 {
     const LedgeServed *m = a->work->model;
+    bool bound = false;
     if (!a->inputs || m->n_inputs > a->inputs_room) {
         a->inputs = ledge__arena_alloc(a->arena, m->n_inputs + 1, sizeof *a->inputs);
         a->inputs_room = m->n_inputs;
@@ -42,11 +45,16 @@ LedgeStatus ledge__asked_bind(LedgeAsked *a, LedgeError *err)
     }
     a->rows = 1;
     a->inputs[0].data = NULL;
-    if (a->work->kind == LEDGE_WORK_CLASSIFY)
+    if (m->guest)
+        LEDGE_TRY(ledge__asked_by_guest(a, err, &bound));
+    if (!bound && a->work->kind == LEDGE_WORK_CLASSIFY)
         return m->takes_pictures
                    ? LEDGE_OK
                    : ledge__fail(err, LEDGE_ERROR_ARGUMENT, m->name, "the model takes no pictures");
-    LEDGE_TRY(ledge__oip_bind(a->request, m->model, m->name, err, a->inputs));
+    if (!bound && a->work->kind == LEDGE_WORK_RAW)
+        LEDGE_TRY(read_raw(a, err));
+    if (!bound)
+        LEDGE_TRY(ledge__oip_bind(a->request, m->model, m->name, err, a->inputs));
     if (m->n_inputs && a->inputs[0].rank > 0)
         a->rows = a->inputs[0].dims[0];
     return LEDGE_OK;
@@ -93,7 +101,7 @@ static LedgeStatus add_tensor(LedgeSha256 *sha, const char *name, const LedgeTen
 static LedgeStatus add_inputs(LedgeSha256 *sha, const LedgeAsked *a)
 {
     const LedgeServed *m = a->work->model;
-    const bool picture = a->work->kind == LEDGE_WORK_CLASSIFY;
+    const bool picture = a->work->kind == LEDGE_WORK_CLASSIFY && !a->inputs[0].data;
     LEDGE_TRY(add(sha, m->hash, sizeof m->hash));
     LEDGE_TRY(add(sha, &picture, sizeof picture));
     if (picture)

@@ -24,14 +24,19 @@ typedef struct Batch {
 
 /* ---- ends ---- */
 
+static void asked_free(LedgeAsked *a)
+{
+    ledge__image_free(&a->image);
+    ledge__cache_value_unref(a->value);
+    free(a->block);
+    ledge__arena_free(a->arena); /* it holds `a` too */
+}
+
 /* Gives the work back to the transport; nothing of it may be touched afterwards. */
 static void give_back(const LedgeWorkOptions *o, LedgeAsked *a)
 {
-    LedgeArena *arena = a->arena;
     LedgeWork *w = a->work;
-    ledge__image_free(&a->image);
-    ledge__cache_value_unref(a->value);
-    ledge__arena_free(arena);
+    asked_free(a);
     o->ready(w);
 }
 
@@ -136,27 +141,43 @@ static bool wants_more(LedgeAsked *a, const LedgeTensor *out)
     return true;
 }
 
-static void arrived(Batch *b, LedgeAsked *a, const LedgeTensor *out)
+/* Statistics; with `written`, the answer goes back first: the client need not wait for them. Higher
+ * rungs see the hard requests alone, which are not like any baseline. */
+static void record(Batch *b, LedgeAsked *a, const LedgeTensor *out, uint32_t rung, bool written)
 {
     LedgeWork *w = a->work;
+    LedgeServed *m = ledge__served_ref(w->model); /* outlasts the work */
+    const double latency = a->value ? NAN : w->ran;
+    const LedgeStr picture = {w->kind == LEDGE_WORK_CLASSIFY ? w->body : NULL, w->size};
+    ledge__served_count(m, latency);
+    if (written) {
+        a->block = w->block; /* inputs and picture lie there */
+        w->block = NULL;
+        b->o->ready(w);
+    }
+    ledge__served_show(m, latency, a->inputs[0].data ? a->inputs : NULL, picture, out, rung == 0);
+    ledge__served_unref(m);
+}
+
+static void arrived(Batch *b, LedgeAsked *a, const LedgeTensor *out)
+{
     LedgeError err = {0};
+    const uint32_t rung = a->rung;
     if (a->leads)
         land(b, a, out);
-    /* Higher rungs see the hard requests alone, which are not like any baseline. */
-    const LedgeStr picture = {w->kind == LEDGE_WORK_CLASSIFY ? w->body : NULL, w->size};
-    ledge__served_record(w->model, a->value ? NAN : w->ran, a->inputs[0].data ? a->inputs : NULL,
-                         picture, out, a->rung == 0);
     if (wants_more(a, out)) {
+        record(b, a, out, rung, false);
         a->climbs = true;
         later(b, a);
         return;
     }
-    w->end = LEDGE_WORK_DONE;
+    a->work->end = LEDGE_WORK_DONE;
     const LedgeStatus s = ledge__asked_write(a, out, &err);
+    record(b, a, out, rung, s == LEDGE_OK);
     if (s != LEDGE_OK)
         refuse_status(b, a, s, &err);
     else
-        give_back(b->o, a);
+        asked_free(a);
 }
 
 /* ---- running ---- */
@@ -300,7 +321,7 @@ static bool must_run(Batch *b, LedgeAsked *a)
         later(b, a);
         return false;
     }
-    if (s == LEDGE_OK && a->work->kind == LEDGE_WORK_CLASSIFY)
+    if (s == LEDGE_OK && a->work->kind == LEDGE_WORK_CLASSIFY && !a->inputs[0].data)
         s = ledge__asked_picture(a, &err);
     if (s != LEDGE_OK)
         refuse_status(b, a, s, &err);

@@ -7,7 +7,7 @@
 
 #include "base/scores.h"
 
-enum { PARAMETERS = 512 };
+enum { PARAMETERS = 768 };
 
 static const char *drift_name(LedgeServed *m)
 {
@@ -29,15 +29,18 @@ static const char *why_name(LedgeAdaptiveStep why)
 static void put_parameters(const LedgeAsked *a, char out[PARAMETERS])
 {
     const LedgeWork *w = a->work;
-    const int n = snprintf(
+    size_t n = (size_t)snprintf(
         out, PARAMETERS,
         "\"ledge_provider\":\"cpu\",\"ledge_latency_ms\":%.3f,\"ledge_model_sha256\":\"%s\","
         "\"ledge_batch\":%u,\"ledge_cache\":\"%s\",\"ledge_drift\":\"%s\"",
         (a->below + w->ran) * 1e3, w->model->hash, w->batch, a->cache, drift_name(w->model));
+    if (w->model->guest)
+        n += (size_t)snprintf(out + n, PARAMETERS - n,
+                              ",\"ledge_guest_sha256\":\"%s\",\"ledge_guest_ms\":%.3f",
+                              ledge__served_guest_hash(w->model->guest), a->guest_seconds * 1e3);
     if (w->ladder)
-        snprintf(out + n, PARAMETERS - (size_t)n,
-                 ",\"ledge_model_used\":\"%s\",\"ledge_ladder\":\"%s\"", w->model->name,
-                 why_name(a->why));
+        snprintf(out + n, PARAMETERS - n, ",\"ledge_model_used\":\"%s\",\"ledge_ladder\":\"%s\"",
+                 w->model->name, why_name(a->why));
 }
 
 static const char *name_of(const LedgeWork *w)
@@ -45,12 +48,26 @@ static const char *name_of(const LedgeWork *w)
     return w->ladder ? w->ladder->options.name : w->model->name;
 }
 
+/* The answer as far as all kinds begin alike. */
+static void put_head(const LedgeAsked *a)
+{
+    char parameters[PARAMETERS];
+    LedgeText *t = &a->work->out;
+    put_parameters(a, parameters);
+    ledge__text_add(t, "{\"model_name\":");
+    ledge__json_put_text(t, name_of(a->work));
+    ledge__text_add(t, ",\"model_version\":");
+    ledge__json_put_text(t, a->work->model->version);
+    ledge__text_add(t, ",\"parameters\":{");
+    ledge__text_add(t, parameters);
+    ledge__text_add(t, "}");
+}
+
 static LedgeStatus write_classes(const LedgeAsked *a, const LedgeTensor *out, LedgeError *err)
 {
     enum { MOST = 100 };
     int64_t classes[MOST];
     double p[MOST];
-    char parameters[PARAMETERS];
     LedgeWork *w = a->work;
     LedgeText *t = &w->out;
     const size_t n = ledge__scores_top(&out[0], 0, w->top < MOST ? w->top : MOST, classes);
@@ -58,14 +75,8 @@ static LedgeStatus write_classes(const LedgeAsked *a, const LedgeTensor *out, Le
         return ledge__fail(err, LEDGE_ERROR_SHAPE, w->model->name,
                            "the model gives no row of scores");
     ledge__scores_probabilities(&out[0], 0, classes, n, p);
-    put_parameters(a, parameters);
-    ledge__text_add(t, "{\"model_name\":");
-    ledge__json_put_text(t, name_of(w));
-    ledge__text_add(t, ",\"model_version\":");
-    ledge__json_put_text(t, w->model->version);
-    ledge__text_add(t, ",\"parameters\":{");
-    ledge__text_add(t, parameters);
-    ledge__text_add(t, "},\"predictions\":[");
+    put_head(a);
+    ledge__text_add(t, ",\"predictions\":[");
     for (size_t i = 0; i < n; i++) {
         const char *label = ledge__label(&w->model->labels, classes[i]);
         ledge__text_add(t, i ? ",{\"class_id\":" : "{\"class_id\":");
@@ -82,19 +93,42 @@ static LedgeStatus write_classes(const LedgeAsked *a, const LedgeTensor *out, Le
     return t->failed ? ledge__no_memory(err) : LEDGE_OK;
 }
 
+/* What a guest made of the outputs, as it stands. */
+static LedgeStatus write_result(const LedgeAsked *a, LedgeStr json, LedgeError *err)
+{
+    LedgeText *t = &a->work->out;
+    put_head(a);
+    if (a->request->id[0]) {
+        ledge__text_add(t, ",\"id\":");
+        ledge__json_put_text(t, a->request->id);
+    }
+    if (a->work->kind != LEDGE_WORK_CLASSIFY)
+        ledge__text_add(t, ",\"outputs\":[]");
+    ledge__text_add(t, ",\"result\":");
+    ledge__text_put(t, json.p, json.n);
+    ledge__text_add(t, "}");
+    return t->failed ? ledge__no_memory(err) : LEDGE_OK;
+}
+
 LedgeStatus ledge__asked_write(LedgeAsked *a, const LedgeTensor *outputs, LedgeError *err)
 {
     LedgeWork *w = a->work;
+    LedgeServed *m = w->model;
     char parameters[PARAMETERS];
+    LedgeAnswered out = {.outputs = outputs, .names = m->output_names, .n = m->n_outputs};
+    if (m->guest)
+        LEDGE_TRY(ledge__asked_to_guest(a, err, &out));
+    if (out.json.p)
+        return write_result(a, out.json, err);
     if (w->kind == LEDGE_WORK_CLASSIFY)
-        return write_classes(a, outputs, err);
+        return write_classes(a, out.outputs, err);
     put_parameters(a, parameters);
     const LedgeOipAnswer answer = {.model = name_of(w),
-                                   .version = w->model->version,
+                                   .version = m->version,
                                    .id = a->request->id,
-                                   .names = w->model->output_names,
-                                   .outputs = outputs,
-                                   .n_outputs = w->model->n_outputs,
+                                   .names = out.names,
+                                   .outputs = out.outputs,
+                                   .n_outputs = out.n,
                                    .parameters = parameters};
     return ledge__oip_write(a->request, &answer, err, &w->out, &w->out_json);
 }

@@ -43,6 +43,11 @@ LedgeStatus ledge__oip_read_raw(char *body, size_t size, const LedgeTensorInfo *
 LedgeStatus ledge__oip_bind(const LedgeOipRequest *r, const LedgeModel *model,
                             const char *model_name, LedgeError *err, LedgeTensor *inputs);
 
+/* The data of a tensor of `count` strings from bytes: for each a length of 32 bits and its bytes,
+ * which are pointed into. Statuses: SHAPE, FORMAT, MEMORY, with `name` as the place. */
+LedgeStatus ledge__oip_split_strings(const char *name, const char *p, size_t size, size_t count,
+                                     LedgeArena *arena, LedgeError *err, LedgeTensor *t);
+
 /* "FP32" …; NULL for types that the protocol lacks. */
 const char *ledge__oip_datatype(LedgeType type);
 

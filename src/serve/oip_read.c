@@ -169,29 +169,31 @@ static void read_input_parameters(Reader *r, Entry *e)
     }
 }
 
-/* BYTES as a blob: each element a length of 32 bits and its bytes. */
-static LedgeStatus split_strings(Reader *r, LedgeOipInput *in, const char *p, size_t size,
-                                 size_t count)
+LedgeStatus ledge__oip_split_strings(const char *name, const char *p, size_t size, size_t count,
+                                     LedgeArena *arena, LedgeError *err, LedgeTensor *t)
 {
-    LedgeString *out = count <= size / 4 ? ledge__arena_alloc(r->arena, count, sizeof *out) : NULL;
+    LedgeString *out = count <= size / 4 ? ledge__arena_alloc(arena, count, sizeof *out) : NULL;
     if (!out)
-        return fail(r, count <= size / 4 ? LEDGE_ERROR_MEMORY : LEDGE_ERROR_SHAPE, in->name,
-                    "binary_data_size is too small for so many strings");
+        return count <= size / 4 ? ledge__no_memory(err)
+                                 : ledge__fail(err, LEDGE_ERROR_SHAPE, name,
+                                               "the data are too few for so many strings");
     for (size_t i = 0; i < count; i++) {
         const unsigned char *u = (const unsigned char *)p;
         const size_t n =
             size < 4 ? SIZE_MAX
                      : (size_t)u[0] | (size_t)u[1] << 8 | (size_t)u[2] << 16 | (size_t)u[3] << 24;
         if (size < 4 || n > size - 4)
-            return fail(r, LEDGE_ERROR_FORMAT, in->name, "a string is longer than the binary data");
+            return ledge__fail(err, LEDGE_ERROR_FORMAT, name,
+                               "a string is longer than the binary data");
         out[i] = (LedgeString){p + 4, n};
         p += 4 + n;
         size -= 4 + n;
     }
     if (size != 0)
-        return fail(r, LEDGE_ERROR_FORMAT, in->name, "bytes are left over behind the last string");
-    in->tensor.data = out;
-    in->tensor.bytes = count * sizeof *out;
+        return ledge__fail(err, LEDGE_ERROR_FORMAT, name,
+                           "bytes are left over behind the last string");
+    t->data = out;
+    t->bytes = count * sizeof *out;
     return LEDGE_OK;
 }
 
@@ -207,7 +209,8 @@ static LedgeStatus take_blob(Reader *r, Entry *e)
     char *p = r->blobs + r->blob_at;
     r->blob_at += (size_t)e->binary;
     if (in->tensor.type == LEDGE_STRING)
-        return split_strings(r, in, p, (size_t)e->binary, count);
+        return r->status = ledge__oip_split_strings(in->name, p, (size_t)e->binary, count, r->arena,
+                                                    r->err, &in->tensor);
     if ((size_t)e->binary != bytes)
         return fail(r, LEDGE_ERROR_SHAPE, in->name,
                     "binary_data_size is not what shape and datatype need");

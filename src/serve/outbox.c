@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/timed_wait.h"
 #include "serve/work.h"
 
 enum { WAITING = 256 };
@@ -218,14 +219,6 @@ static void settle(LedgeOutbox *o, Message *m, bool ok)
     append(o, m);
 }
 
-static void sleep_until(LedgeOutbox *o, double when)
-{
-    struct timespec t;
-    t.tv_sec = (time_t)when;
-    t.tv_nsec = (long)((when - (double)t.tv_sec) * 1e9);
-    pthread_cond_timedwait(&o->more, &o->lock, &t);
-}
-
 static void *work_off(void *arg)
 {
     LedgeOutbox *o = arg;
@@ -237,7 +230,7 @@ static void *work_off(void *arg)
         if (!m && o->stop)
             break;
         if (!m) {
-            sleep_until(o, now + wait);
+            (void)ledge__wait_until(&o->more, &o->lock, now + wait);
             continue;
         }
         pthread_mutex_unlock(&o->lock);
@@ -282,22 +275,10 @@ void ledge__outbox_put(LedgeOutbox *o, LedgeChannel channel, LedgeText *body)
 
 /* ---- life ---- */
 
-static bool init_locks(LedgeOutbox *o)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    const bool done = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
-                      pthread_cond_init(&o->more, &attr) == 0 &&
-                      pthread_mutex_init(&o->lock, NULL) == 0;
-    pthread_condattr_destroy(&attr);
-    return done;
-}
-
 LedgeStatus ledge__outbox_new(const LedgeOutboxOptions *options, LedgeError *err, LedgeOutbox **out)
 {
     LedgeOutbox *o = calloc(1, sizeof *o);
-    if (!o || !init_locks(o)) {
+    if (!o || !ledge__wait_init(&o->lock, &o->more)) {
         free(o);
         return ledge__no_memory(err);
     }
@@ -305,8 +286,7 @@ LedgeStatus ledge__outbox_new(const LedgeOutboxOptions *options, LedgeError *err
     o->options.patience = options->patience > 0 ? options->patience : 30;
     o->options.retry = options->retry > 0 ? options->retry : 1;
     if (pthread_create(&o->thread, NULL, work_off, o) != 0) {
-        pthread_cond_destroy(&o->more);
-        pthread_mutex_destroy(&o->lock);
+        ledge__wait_end(&o->lock, &o->more);
         free(o);
         return ledge__fail(err, LEDGE_ERROR_RUNTIME, "alerts", "the system gives no thread");
     }
@@ -336,7 +316,6 @@ void ledge__outbox_free(LedgeOutbox *o, double patience)
     pthread_cond_signal(&o->more);
     pthread_mutex_unlock(&o->lock);
     pthread_join(o->thread, NULL);
-    pthread_cond_destroy(&o->more);
-    pthread_mutex_destroy(&o->lock);
+    ledge__wait_end(&o->lock, &o->more);
     free(o);
 }

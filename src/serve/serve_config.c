@@ -255,6 +255,31 @@ static void read_cache(Reader *r, void *target)
     read_object(r, keys, sizeof keys / sizeof *keys, target);
 }
 
+/* A path alone, an object, or false for none. */
+static void read_guest(Reader *r, void *target)
+{
+#define FIELD(name) offsetof(LedgeGuestSettings, name)
+    static const Key keys[] = {
+        {"path", PATH, FIELD(path), 0, 0, 0, NULL},
+        {"beside", BOOL, FIELD(beside), 0, 0, 0, NULL},
+        {"key", PATH, FIELD(key), 0, 0, 0, NULL},
+        {"pages", COUNT, FIELD(pages), 1, 65536, 1, NULL},
+        {"time_ms", NUMBER, FIELD(time), 0.1, 1e6, 1e-3, NULL},
+        {"fuel_ms", NUMBER, FIELD(fuel), 0.1, 1e6, 1e-3, NULL},
+    };
+#undef FIELD
+    LedgeGuestSettings *g = &((LedgeServedOptions *)target)->guest;
+    const LedgeJsonKind kind = ledge__json_peek(&r->j);
+    if (kind == LEDGE_JSON_FALSE) {
+        (void)ledge__json_bool(&r->j);
+        *g = (LedgeGuestSettings){.path = ""};
+    } else if (kind == LEDGE_JSON_STRING) {
+        read_path(r, g->path);
+    } else {
+        read_object(r, keys, sizeof keys / sizeof *keys, g);
+    }
+}
+
 static void read_threads(Reader *r, void *target)
 {
     static const Key key = {"threads", WHOLE, 0, 1, 1024, 1, NULL};
@@ -283,6 +308,11 @@ static void read_model_drift(Reader *r, void *target)
     read_drift(r, &((LedgeModelConfig *)target)->options);
 }
 
+static void read_model_guest(Reader *r, void *target)
+{
+    read_guest(r, &((LedgeModelConfig *)target)->options);
+}
+
 static void read_version(Reader *r, void *target)
 {
     static const Key key = {"version", WHOLE, 0, 1, 999999999, 1, NULL};
@@ -296,6 +326,7 @@ static void read_defaults(Reader *r, void *target)
         SETTINGS(0){"threads", OTHER, 0, 0, 0, 0, read_threads},
         {"cache", OTHER, 0, 0, 0, 0, read_cache},
         {"drift", OTHER, 0, 0, 0, 0, read_drift},
+        {"guest", OTHER, 0, 0, 0, 0, read_guest},
     };
     read_object(r, keys, sizeof keys / sizeof *keys, &((LedgeServeConfig *)target)->defaults);
 }
@@ -314,6 +345,17 @@ static void read_model_name(Reader *r, void *target)
     read_name(r, ((LedgeModelConfig *)target)->name);
 }
 
+/* `items` with room for one more behind `n`; NULL: no memory, which is told. */
+static void *one_more(Reader *r, void *items, size_t n, size_t size)
+{
+    void *more = realloc(items, (n + 1) * size);
+    if (!more) {
+        r->status = ledge__no_memory(r->err);
+        ledge__json_fault(&r->j, "");
+    }
+    return more;
+}
+
 static void read_model(Reader *r)
 {
     static const Key keys[] = {
@@ -324,6 +366,7 @@ static void read_model(Reader *r)
                                                       read_model_threads},
         {"cache", OTHER, 0, 0, 0, 0, read_model_cache},
         {"drift", OTHER, 0, 0, 0, 0, read_model_drift},
+        {"guest", OTHER, 0, 0, 0, 0, read_model_guest},
     };
     LedgeServeConfig *c = r->c;
     const char *at = r->j.p;
@@ -331,12 +374,9 @@ static void read_model(Reader *r)
         fail_at(r, at, "more than 256 models");
         return;
     }
-    LedgeModelConfig *m = realloc(c->models, (c->n_models + 1) * sizeof *m);
-    if (!m) {
-        r->status = ledge__no_memory(r->err);
-        ledge__json_fault(&r->j, "");
+    LedgeModelConfig *m = one_more(r, c->models, c->n_models, sizeof *m);
+    if (!m)
         return;
-    }
     c->models = m;
     m += c->n_models++;
     *m = (LedgeModelConfig){.version = "1", .options = c->defaults};
@@ -407,12 +447,9 @@ static void read_ladder(Reader *r)
         fail_at(r, at, "more than 32 ladders");
         return;
     }
-    LedgeLadderOptions *o = realloc(c->ladders, (c->n_ladders + 1) * sizeof *o);
-    if (!o) {
-        r->status = ledge__no_memory(r->err);
-        ledge__json_fault(&r->j, "");
+    LedgeLadderOptions *o = one_more(r, c->ladders, c->n_ladders, sizeof *o);
+    if (!o)
         return;
-    }
     c->ladders = o;
     o += c->n_ladders++;
     *o = (LedgeLadderOptions){.n = 0};

@@ -128,6 +128,8 @@ LedgeStatus ledge__served_load(const char *name, const char *version, const char
         s = ledge_model_load(path, &how, err, &m->model);
     if (s == LEDGE_OK)
         s = look_at(m, err);
+    if (s == LEDGE_OK)
+        s = ledge__served_guest_load(&options->guest, path, err, &m->guest);
     if (s != LEDGE_OK)
         ledge__served_unref(m);
     else
@@ -150,6 +152,7 @@ void ledge__served_unref(LedgeServed *m)
     ledge_model_free(m->model);
     ledge__drift_free(m->drift);
     ledge__cache_free(m->cache);
+    ledge__served_guest_free(m->guest);
     pthread_mutex_destroy(&m->lock);
     free(m->output_names);
     ledge__labels_free(&m->labels);
@@ -222,12 +225,16 @@ static const char *drift_name(const LedgeServed *m)
                                       : ledge__severity_name(m->drift_report.severity);
 }
 
-void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                          LedgeStr picture, const LedgeTensor *outputs, bool watch)
+void ledge__served_count(LedgeServed *m, double latency)
 {
     pthread_mutex_lock(&m->lock);
     m->answered++;
     ledge__sketch_add(&m->latency, latency);
+}
+
+void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs,
+                        LedgeStr picture, const LedgeTensor *outputs, bool watch)
+{
     if (m->drift && watch)
         record_drift(m, latency, inputs, outputs);
     const char *drift = drift_name(m);

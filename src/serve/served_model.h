@@ -15,6 +15,7 @@
 #include "monitor/drift.h"
 #include "monitor/sketch.h"
 #include "serve/cache.h"
+#include "serve/served_guest.h"
 
 enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
 
@@ -41,6 +42,7 @@ typedef struct LedgeServedOptions {
     double cache_ttl;   /* seconds that one is kept, 0: while there is room */
     bool drift;         /* watch it */
     LedgeDriftOptions drift_options;
+    LedgeGuestSettings guest;
     const char *state; /* folder of drift states (drift_keep.h), NULL: none */
     /* Told of every request by the worker that had it, who waits; NULL: nobody is. */
     void (*seen)(void *arg, const LedgeServedSeen *s);
@@ -60,6 +62,7 @@ typedef struct LedgeServed {
     LedgeServedOptions options;
     LedgeSession *session[LEDGE_SERVE_WORKERS]; /* made when its worker first needs it */
     LedgeCache *cache;                          /* NULL: off */
+    LedgeServedGuest *guest;                    /* NULL: none */
     bool batches;         /* all inputs and outputs have a free first dimension */
     pthread_mutex_t lock; /* of what follows */
     uint64_t answered, failed;
@@ -82,10 +85,14 @@ bool ledge__served_name_ok(const char *name);
 
 /* The worker's own session. */
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
-/* Counts one answer and, if it is to be watched, shows it to the drift monitor. latency NAN and
- * inputs NULL: the answer was at hand. inputs, picture and outputs: of one request. */
-void ledge__served_record(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                          LedgeStr picture, const LedgeTensor *outputs, bool watch);
+/* Counts one answer, and locks the model's statistics: who asks for them waits until the answer has
+ * been shown too. latency NAN: it was at hand. */
+void ledge__served_count(LedgeServed *m, double latency);
+/* Shows the answer that was counted to the drift monitor, if it is to be watched, and to whoever is
+ * told of answers; unlocks. inputs NULL: the answer was at hand. inputs, picture and outputs: of
+ * one request. */
+void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs,
+                        LedgeStr picture, const LedgeTensor *outputs, bool watch);
 void ledge__served_failed(LedgeServed *m);
 double ledge__now(void); /* monotonic seconds */
 

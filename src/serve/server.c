@@ -2,8 +2,6 @@
  * workers while the connection is suspended. */
 #include "serve/server_state.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cpu.h"
+#include "base/http_listen.h"
 
 static void set_defaults(LedgeServerOptions *o)
 {
@@ -159,8 +158,8 @@ static bool make_room(LedgeExchange *x, size_t room)
         return false;
     if (w->size)
         memcpy(block + before, w->body, w->size);
-    free(x->block);
-    x->block = block;
+    free(w->block);
+    w->block = block;
     w->body = block + before;
     x->room = room;
     return true;
@@ -254,7 +253,7 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     ledge__served_unref(x->work.model);
     ledge__ladder_unref(x->work.ladder);
     ledge__text_free(&x->work.out);
-    free(x->block);
+    free(x->work.block);
     ledge__guard_begin(x->server->guard, x->guarded, 0); /* of the next request */
     atomic_fetch_sub(&x->server->active, 1);
     free(x);
@@ -288,58 +287,21 @@ static void allow_files(uint32_t connections)
     (void)setrlimit(RLIMIT_NOFILE, &r);
 }
 
-static bool address_of(const char *host, uint16_t port, struct sockaddr_storage *out)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
-    memset(out, 0, sizeof *out);
-    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(port);
-        return true;
-    }
-    if (inet_pton(AF_INET6, host, &v6->sin6_addr) != 1)
-        return false;
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(port);
-    return true;
-}
-
 static LedgeStatus start_daemon(LedgeServer *s, LedgeError *err)
 {
     const LedgeServerOptions *o = &s->options;
-    struct sockaddr_storage address;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO;
-    if (!address_of(o->host, o->port, &address))
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, o->host,
-                           "give an address to listen on in figures, such as 127.0.0.1 or ::1");
-    if (address.ss_family == AF_INET6)
-        flags |= MHD_USE_IPv6;
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)o->certificate},
-        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->key},
-        {MHD_OPTION_END, 0, NULL}};
-    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
-    if (o->certificate && MHD_is_feature_supported(MHD_FEATURE_SSL) != MHD_YES)
-        return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, o->host,
-                           "this machine's libmicrohttpd was built without TLS");
-    if (o->certificate)
-        flags |= MHD_USE_TLS;
+    const LedgeHttpListen how = {.host = o->host,
+                                 .port = o->port,
+                                 .connections = o->connections,
+                                 .idle = o->idle,
+                                 .certificate = o->certificate,
+                                 .key = o->key,
+                                 .on_request = on_request,
+                                 .on_done = on_done,
+                                 .on_connection = on_connection,
+                                 .arg = s};
     allow_files(o->connections);
-    errno = 0;
-    s->daemon = MHD_start_daemon(
-        flags, o->port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, (void *)&address,
-        MHD_OPTION_NOTIFY_COMPLETED, on_done, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-        MHD_OPTION_CONNECTION_LIMIT, o->connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 << 10, MHD_OPTION_ARRAY,
-        o->certificate ? tls : none, MHD_OPTION_END);
-    if (!s->daemon)
-        return ledge__fail(err, LEDGE_ERROR_RUNTIME, o->host, "cannot listen on port %u: %s",
-                           o->port,
-                           errno            ? strerror(errno)
-                           : o->certificate ? "certificate or key cannot be used"
-                                            : "the address is not this machine's");
-    return LEDGE_OK;
+    return ledge__http_listen(&how, err, &s->daemon);
 }
 
 LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTable *table,

@@ -247,6 +247,7 @@ void ledge__server_metrics(LedgeServer *s, LedgeText *out)
         put_models(&t, l, n);
         put_findings(&t, l, n);
         put_caches(&t, l, n);
+        ledge__put_guests(&t, l);
         put_ladders(&t, l);
         put_server(&t, s);
         put_process(&t, s);

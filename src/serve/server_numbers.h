@@ -2,6 +2,7 @@
 #ifndef LEDGE_SERVE_SERVER_NUMBERS_H
 #define LEDGE_SERVE_SERVER_NUMBERS_H
 
+#include "monitor/prom_text.h"
 #include "serve/server_state.h"
 
 enum { LEDGE_NUMBERS_MODELS = 1024, LEDGE_NUMBERS_LADDERS = 64 };
@@ -26,6 +27,8 @@ typedef struct LedgeNumbers {
     LedgeCacheStats cache;
 } LedgeNumbers;
 
+/* server_guests.c: the families of guests, where models have some. */
+void ledge__put_guests(LedgePromText *t, const LedgeLoaded *l);
 void ledge__numbers_of(LedgeServed *m, LedgeNumbers *n);
 /* The machine's state, at most a second old. */
 void ledge__server_sample(LedgeServer *s, LedgeResourceSample *out);

@@ -37,7 +37,6 @@ typedef struct LedgeExchange {
     struct MHD_Connection *connection;
     LedgeGuarded *guarded;
     LedgeWork work; /* body, answer */
-    void *block;    /* memory of work.body, which may begin behind its start */
     size_t room;    /* of work.body */
     size_t lead;    /* bytes of JSON before binary tensors: these are to lie aligned */
     bool refused;   /* too large, or without the token: the body is not kept */

@@ -1,7 +1,6 @@
 /* The list of connections and the thread that looks at it. */
 #include "serve/slow_clients.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,8 +8,8 @@
 #include <malloc.h>
 #endif
 #include <sys/socket.h>
-#include <time.h>
 
+#include "base/timed_wait.h"
 #include "serve/served_model.h"
 
 #define BYTES_PER_SECOND 1e4
@@ -55,15 +54,6 @@ static void give_memory_back(LedgeGuard *g)
 #endif
 }
 
-/* true: nothing woke it. */
-static bool sleep_for(LedgeGuard *g, int seconds)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += seconds;
-    return pthread_cond_timedwait(&g->wake, &g->lock, &t) == ETIMEDOUT;
-}
-
 static void *watch(void *arg)
 {
     LedgeGuard *g = arg;
@@ -71,7 +61,7 @@ static void *watch(void *arg)
     while (!g->stop) {
         if (!g->first && !g->served) {
             pthread_cond_wait(&g->wake, &g->lock);
-        } else if (sleep_for(g, g->first ? 1 : QUIET)) {
+        } else if (!ledge__wait_until(&g->wake, &g->lock, ledge__now() + (g->first ? 1 : QUIET))) {
             look_around(g);
             if (!g->first)
                 give_memory_back(g);
@@ -83,20 +73,14 @@ static void *watch(void *arg)
 
 LedgeStatus ledge__guard_new(double idle, LedgeError *err, LedgeGuard **out)
 {
-    pthread_condattr_t attr;
     LedgeGuard *g = calloc(1, sizeof *g);
-    if (!g || pthread_condattr_init(&attr) != 0) {
+    if (!g || !ledge__wait_init(&g->lock, &g->wake)) {
         free(g);
         return ledge__no_memory(err);
     }
     g->idle = idle;
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&g->wake, &attr);
-    pthread_condattr_destroy(&attr);
-    pthread_mutex_init(&g->lock, NULL);
     if (pthread_create(&g->thread, NULL, watch, g) != 0) {
-        pthread_cond_destroy(&g->wake);
-        pthread_mutex_destroy(&g->lock);
+        ledge__wait_end(&g->lock, &g->wake);
         free(g);
         return ledge__fail(err, LEDGE_ERROR_RUNTIME, "guard", "the system gives no thread");
     }
@@ -113,8 +97,7 @@ void ledge__guard_free(LedgeGuard *g)
     pthread_cond_signal(&g->wake);
     pthread_mutex_unlock(&g->lock);
     pthread_join(g->thread, NULL);
-    pthread_cond_destroy(&g->wake);
-    pthread_mutex_destroy(&g->lock);
+    ledge__wait_end(&g->lock, &g->wake);
     free(g);
 }
 

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/timed_wait.h"
 #include "monitor/alert_json.h"
 #include "serve/drift_keep.h"
 #include "serve/json_write.h"
@@ -205,11 +206,8 @@ static void *stand_guard(void *arg)
     while (!stop) {
         round_of(w, false);
         const double until = ledge__now() + w->options.interval;
-        struct timespec t;
-        t.tv_sec = (time_t)until;
-        t.tv_nsec = (long)((until - (double)t.tv_sec) * 1e9);
         pthread_mutex_lock(&w->lock);
-        while (!w->stop && pthread_cond_timedwait(&w->more, &w->lock, &t) != ETIMEDOUT) {
+        while (!w->stop && ledge__wait_until(&w->more, &w->lock, until)) {
         }
         stop = w->stop;
         pthread_mutex_unlock(&w->lock);
@@ -220,24 +218,11 @@ static void *stand_guard(void *arg)
 
 /* ---- life ---- */
 
-static bool init_locks(LedgeWatch *w)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    const bool done = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
-                      pthread_cond_init(&w->more, &attr) == 0 &&
-                      pthread_mutex_init(&w->lock, NULL) == 0;
-    pthread_condattr_destroy(&attr);
-    return done;
-}
-
 static void release(LedgeWatch *w)
 {
     ledge__resources_free(w->machine);
     ledge__alerts_free(w->alerts);
-    pthread_cond_destroy(&w->more);
-    pthread_mutex_destroy(&w->lock);
+    ledge__wait_end(&w->lock, &w->more);
     free(w);
 }
 
@@ -249,7 +234,7 @@ LedgeStatus ledge__watch_new(const LedgeWatchOptions *options, LedgeModelTable *
         return ledge__fail(err, LEDGE_ERROR_IO, options->state,
                            "the folder for drift states cannot be written: %s", strerror(errno));
     LedgeWatch *w = calloc(1, sizeof *w);
-    if (!w || !init_locks(w)) {
+    if (!w || !ledge__wait_init(&w->lock, &w->more)) {
         free(w);
         return ledge__no_memory(err);
     }

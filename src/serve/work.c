@@ -1,10 +1,10 @@
 /* The queue and its workers. */
 #include "serve/work.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/timed_wait.h"
 
 enum { BATCH = 64 };
 
@@ -74,13 +74,9 @@ static uint32_t take_batch(LedgeWorkers *w, LedgeWork **out)
     const double until = out[0]->arrived + m->options.delay;
     for (;;) {
         n += take_alike(w, out[0], out + n, most - n);
-        const double left = until - ledge__now();
-        if (n == most || left <= 0 || w->stop)
+        if (n == most || until <= ledge__now() || w->stop)
             return n;
-        struct timespec t;
-        t.tv_sec = (time_t)until;
-        t.tv_nsec = (long)((until - (double)t.tv_sec) * 1e9);
-        if (pthread_cond_timedwait(&w->more, &w->lock, &t) == ETIMEDOUT)
+        if (!ledge__wait_until(&w->more, &w->lock, until))
             return n + take_alike(w, out[0], out + n, most - n);
     }
 }
@@ -107,22 +103,10 @@ static void *work_on(void *arg)
     return NULL;
 }
 
-static bool init_locks(LedgeWorkers *w)
-{
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0)
-        return false;
-    const bool done = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 &&
-                      pthread_cond_init(&w->more, &attr) == 0 &&
-                      pthread_mutex_init(&w->lock, NULL) == 0;
-    pthread_condattr_destroy(&attr);
-    return done;
-}
-
 LedgeStatus ledge__workers_new(const LedgeWorkOptions *options, LedgeError *err, LedgeWorkers **out)
 {
     LedgeWorkers *w = calloc(1, sizeof *w);
-    if (!w || !init_locks(w)) {
+    if (!w || !ledge__wait_init(&w->lock, &w->more)) {
         free(w);
         return ledge__no_memory(err);
     }
@@ -176,7 +160,6 @@ void ledge__workers_free(LedgeWorkers *w)
     pthread_mutex_unlock(&w->lock);
     for (int i = 0; i < w->started; i++)
         pthread_join(w->worker[i].thread, NULL);
-    pthread_cond_destroy(&w->more);
-    pthread_mutex_destroy(&w->lock);
+    ledge__wait_end(&w->lock, &w->more);
     free(w);
 }

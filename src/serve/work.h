@@ -36,6 +36,7 @@ typedef struct LedgeWork {
     LedgeModelTable *table;  /* load: where to */
     char name[LEDGE_SERVE_NAME];
     char *body;
+    void *block;              /* memory of `body`, which may begin behind its start */
     size_t size, json_bytes;  /* json_bytes as in ledge__oip_read */
     size_t top;               /* classify: how many classes are wanted */
     double arrived, deadline; /* monotonic seconds; deadline INFINITY: none */

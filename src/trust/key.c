@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "trust/canonical_json.h"
 #include "trust/key_file.h"
+#include "trust/key_name.h"
 
 struct LedgeKey {
     EVP_PKEY *pkey;
@@ -19,26 +19,7 @@ struct LedgeKey {
 
 json_t *ledge__key_json(const LedgeKey *key)
 {
-    char hex[2 * LEDGE_PUBLIC_KEY_BYTES + 1];
-    ledge__hex(key->public, sizeof key->public, hex);
-    return json_pack("{s:s, s:{s:s}, s:s}", "keytype", "ed25519", "keyval", "public", hex, "scheme",
-                     "ed25519");
-}
-
-static LedgeStatus name_key(LedgeKey *key, LedgeError *err)
-{
-    char *text;
-    size_t n;
-    json_t *o = ledge__key_json(key);
-    if (!o)
-        return ledge__no_memory(err);
-    LedgeStatus status = ledge__canonical_json(o, err, &text, &n);
-    json_decref(o);
-    if (status)
-        return status;
-    status = ledge__sha256_of(text, n, key->id) ? ledge__no_memory(err) : LEDGE_OK;
-    free(text);
-    return status;
+    return ledge__public_key_json(key->public);
 }
 
 /* Takes pkey over whatever the outcome. */
@@ -54,7 +35,7 @@ static LedgeStatus adopt(EVP_PKEY *pkey, bool is_private, LedgeError *err, Ledge
     key->is_private = is_private;
     LedgeStatus status =
         EVP_PKEY_get_raw_public_key(pkey, key->public, &n) == 1 && n == LEDGE_PUBLIC_KEY_BYTES
-            ? name_key(key, err)
+            ? ledge__public_key_id(key->public, err, key->id)
             : ledge__no_memory(err);
     if (status) {
         ledge__key_free(key);
@@ -97,32 +78,17 @@ LedgeStatus ledge__key_from_public(const uint8_t bytes[LEDGE_PUBLIC_KEY_BYTES], 
 
 /* ---- files ---- */
 
-/* Takes pkey over whatever the outcome. */
-static LedgeStatus adopt_signing(const char *where, EVP_PKEY *pkey, bool is_private,
-                                 LedgeError *err, LedgeKey **out)
-{
-    if (EVP_PKEY_get_id(pkey) == EVP_PKEY_ED25519)
-        return adopt(pkey, is_private, err, out);
-    EVP_PKEY_free(pkey);
-    return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
-                       "is a key of another kind; ledge signs with Ed25519 alone");
-}
-
 LedgeStatus ledge__key_parse(const char *where, const void *bytes, size_t size, LedgeError *err,
                              LedgeKey **out)
 {
     EVP_PKEY *pkey;
     bool is_private;
     LEDGE_TRY(ledge__pem_parse(where, bytes, size, err, &pkey, &is_private));
-    return adopt_signing(where, pkey, is_private, err, out);
-}
-
-LedgeStatus ledge__key_load(const char *path, LedgeError *err, LedgeKey **out)
-{
-    EVP_PKEY *pkey;
-    bool is_private;
-    LEDGE_TRY(ledge__pem_load(path, err, &pkey, &is_private));
-    return adopt_signing(path, pkey, is_private, err, out);
+    if (EVP_PKEY_get_id(pkey) == EVP_PKEY_ED25519)
+        return adopt(pkey, is_private, err, out);
+    EVP_PKEY_free(pkey);
+    return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
+                       "is a key of another kind; ledge signs with Ed25519 alone");
 }
 
 LedgeStatus ledge__key_save(const LedgeKey *key, const char *name, LedgeError *err)

@@ -14,8 +14,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-
-#define KEY_FILE_MAX 65536
+#include "trust/key_name.h"
 
 static LedgeStatus cannot(LedgeError *err, const char *path, const char *what)
 {
@@ -141,32 +140,12 @@ char *ledge__pem_text(EVP_PKEY *pkey, bool private_part, size_t *size)
     return text;
 }
 
-static LedgeStatus read_key(FILE *f, const char *path, LedgeError *err, EVP_PKEY **out,
-                            bool *is_private)
-{
-    char *text = malloc(KEY_FILE_MAX + 1);
-    if (!text)
-        return ledge__no_memory(err);
-    const size_t n = fread(text, 1, KEY_FILE_MAX + 1, f);
-    LedgeStatus status =
-        ferror(f) ? ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be read: %s", strerror(errno))
-        : n > KEY_FILE_MAX
-            ? ledge__fail(err, LEDGE_ERROR_LIMIT, path, "is too large for a key's file")
-            : ledge__pem_parse(path, text, n, err, out, is_private);
-    OPENSSL_cleanse(text, KEY_FILE_MAX + 1);
-    free(text);
-    return status;
-}
-
 LedgeStatus ledge__pem_load(const char *path, LedgeError *err, EVP_PKEY **out, bool *is_private)
 {
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return ledge__fail(err, errno == ENOENT ? LEDGE_ERROR_NOT_FOUND : LEDGE_ERROR_IO, path,
-                           "cannot be opened: %s", strerror(errno));
-    /* stdio's buffer would keep the private bytes after they are wiped here. */
-    setvbuf(f, NULL, _IONBF, 0);
-    LedgeStatus status = read_key(f, path, err, out, is_private);
-    fclose(f);
+    char *text;
+    size_t size;
+    LEDGE_TRY(ledge__key_text(path, err, &text, &size));
+    const LedgeStatus status = ledge__pem_parse(path, text, size, err, out, is_private);
+    ledge__key_text_free(text, size);
     return status;
 }

@@ -1,7 +1,9 @@
-/* SHA-256 of bytes and files (FIPS 180-4), by libcrypto. */
+/* SHA-256 of bytes and files (FIPS 180-4), by libcrypto (sha256.c), or without it (sha256_small.c)
+ * in programs that have no other need of it. */
 #ifndef LEDGE_TRUST_SHA256_H
 #define LEDGE_TRUST_SHA256_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +26,9 @@ LEDGE_MUST_CHECK LedgeStatus ledge__sha256_of(const void *bytes, size_t size,
 /* Of a file's content, read in pieces. Statuses: NOT_FOUND, IO, MEMORY. */
 LEDGE_MUST_CHECK LedgeStatus ledge__sha256_file(const char *path, LedgeError *err,
                                                 char out[LEDGE_SHA256_HEX], uint64_t *size);
+
+/* Of sha256_small.c, for tests: without the CPU's own instructions. */
+extern bool ledge__sha256_plain;
 
 /* Lower-case hexadecimal, 2 * size characters and a NUL. */
 void ledge__hex(const uint8_t *bytes, size_t size, char *out);

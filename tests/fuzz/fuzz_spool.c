@@ -43,7 +43,7 @@ static uint64_t read_all(void)
     uint64_t number, last = 0, total = 0;
     const void *bytes;
     size_t size;
-    check(ledge__spool_read(folder, 0, NULL, &r) == LEDGE_OK);
+    check(ledge__spool_read(folder, 0, false, NULL, &r) == LEDGE_OK);
     while (ledge__spool_read_next(r, &number, &bytes, &size)) {
         check(number > last && size <= LEDGE_SPOOL_RECORD);
         last = number;

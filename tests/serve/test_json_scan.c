@@ -273,11 +273,192 @@ static void numbers_in_a_row_are_the_nearest(void **state)
     free(text);
 }
 
+static uint64_t next_random(void)
+{
+    static uint64_t x = 7;
+    x = x * 6364136223846793005u + 1442695040888963407u;
+    return x >> 20;
+}
+
+static size_t put_digits(char *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (char)('0' + next_random() % 10);
+    return n;
+}
+
+/* A number of the given form: digits before and behind the point, an exponent or not. */
+static void put_number(char *to, int whole, int places, bool exponent)
+{
+    if (next_random() % 2)
+        *to++ = '-';
+    if (next_random() % 3 == 0 || whole == 0) {
+        *to++ = '0';
+    } else {
+        *to++ = (char)('1' + next_random() % 9);
+        to += put_digits(to, (size_t)whole - 1);
+    }
+    if (places) {
+        *to++ = '.';
+        to += put_digits(to, (size_t)places);
+    }
+    *to = '\0';
+    if (exponent)
+        sprintf(to, "%c%s%d", next_random() % 2 ? 'e' : 'E',
+                (const char *[]){"", "+", "-", "-1"}[next_random() % 4], (int)(next_random() % 15));
+}
+
+static void check_array(char *const *number, int n, const char *between, int nested)
+{
+    static double got[64];
+    static float narrow[64];
+    char text[16384] = "{\"k\":[", *at = text + strlen(text);
+    for (int i = 0; i < n; i++) {
+        if (nested)
+            at += sprintf(at, "%s%s",
+                          i == 0       ? ""
+                          : i % nested ? between
+                                       : "]",
+                          i % nested ? ""
+                          : i        ? between
+                                     : "");
+        else
+            at += sprintf(at, "%s", i ? between : "");
+        at += sprintf(at, "%s%s", nested && i % nested == 0 ? "[" : "", number[i]);
+    }
+    at += sprintf(at, nested ? "]]}" : "]}");
+    for (int type = 0; type < 2; type++) {
+        LedgeJson j;
+        char key[4];
+        char *copy = malloc((size_t)(at - text)); /* nothing may be read beyond it */
+        assert_non_null(copy);
+        memcpy(copy, text, (size_t)(at - text));
+        ledge__json_begin(&j, copy, (size_t)(at - text));
+        ledge__json_object(&j);
+        assert_true(ledge__json_member(&j, key, sizeof key));
+        const size_t many = ledge__json_numbers(&j, type ? LEDGE_DOUBLE : LEDGE_FLOAT,
+                                                type ? (void *)got : (void *)narrow, 64);
+        assert_false(ledge__json_member(&j, key, sizeof key));
+        ledge__json_finish(&j);
+        if (j.bad || many != (size_t)n)
+            fail_msg("%s: %s", text, j.bad ? j.bad : "another count");
+        free(copy);
+    }
+    for (int i = 0; i < n; i++) {
+        const double want = strtod(number[i], NULL);
+        const float single = (float)want;
+        if (memcmp(&got[i], &want, sizeof want) || memcmp(&narrow[i], &single, sizeof single))
+            fail_msg("%s became %.17g and %.9g", number[i], got[i], (double)narrow[i]);
+    }
+}
+
+/* Digits before and behind the point in every mix, by themselves and nested, with and without
+ * spaces: whichever way reads them. */
+static void numbers_of_every_form_are_the_nearest(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    static char room[N][64];
+    char *number[N];
+    for (int i = 0; i < N; i++)
+        number[i] = room[i];
+    for (int whole = 0; whole <= 22; whole++)
+        for (int places = 0; places <= 24; places++)
+            for (int kind = 0; kind < 6; kind++) {
+                for (int i = 0; i < N; i++)
+                    put_number(room[i], whole, places, kind >= 4);
+                check_array(number, N, kind % 2 ? ", " : ",", kind / 2 % 2 ? 3 : 0);
+            }
+}
+
+/* Texts as near to the middle between two singles, or two doubles, as digits allow. */
+static void middles_are_rounded_right(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    static char room[N][64];
+    char *number[N];
+    for (int i = 0; i < N; i++)
+        number[i] = room[i];
+    for (int round = 0; round < 3000; round++) {
+        for (int i = 0; i < N; i++) {
+            const float f = (float)((double)next_random() / 17592186044416.0 * 9.0);
+            const double half = ((double)f + (double)nextafterf(f, 10)) / 2;
+            const double d = (double)next_random() / 17592186044416.0;
+            const long double middle = ((long double)d + (long double)nextafter(d, 2)) / 2;
+            if (round % 3 == 0)
+                snprintf(room[i], sizeof room[i], "%.*f", 8 + (int)(next_random() % 12), half);
+            else if (round % 3 == 1)
+                snprintf(room[i], sizeof room[i], "%.*Lf", 14 + (int)(next_random() % 8), middle);
+            else
+                snprintf(room[i], sizeof room[i], "%.*Lf", (int)(next_random() % 5),
+                         middle * 72057594037927936.0L);
+        }
+        check_array(number, N, ",", 0);
+    }
+}
+
+/* More digits than any number type holds decide still, down to the last. */
+static void long_digits_are_not_cut(void **state)
+{
+    (void)state;
+    static char text[4096];
+    static const double values[] = {5e-324,
+                                    2.2250738585072009e-308,
+                                    2.2250738585072014e-308,
+                                    1.7976931348623157e308,
+                                    0.1,
+                                    123456.789e3,
+                                    1e22};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        for (int tail = 0; tail < 3; tail++) {
+            size_t n = (size_t)snprintf(text, sizeof text, "%.1200f", values[i]);
+            if (tail) /* far behind */
+                n += (size_t)snprintf(text + n, sizeof text - n, "%0*d", 1500, tail - 1);
+            LedgeJson j;
+            ledge__json_begin(&j, text, n);
+            const double want = strtod(text, NULL), got = ledge__json_number(&j);
+            assert_null(j.bad);
+            assert_memory_equal(&got, &want, sizeof got);
+        }
+    /* 2^53 + 1 lies in the middle and goes down; a digit a thousand places behind lifts it. */
+    size_t n = (size_t)sprintf(text, "9007199254740993.%01000d", 0);
+    LedgeJson j;
+    ledge__json_begin(&j, text, n);
+    assert_true(ledge__json_number(&j) == 9007199254740992.0);
+    text[n - 1] = '1';
+    ledge__json_begin(&j, text, n);
+    assert_true(ledge__json_number(&j) == 9007199254740994.0);
+    /* The same written with an exponent, and zeros without end. */
+    n = (size_t)sprintf(text, "0.%01000d9007199254740993%0900d1E1016", 0, 0);
+    ledge__json_begin(&j, text, n);
+    assert_true(ledge__json_number(&j) == 9007199254740994.0 && !j.bad);
+    n = (size_t)sprintf(text, "1%01000de-1000", 0);
+    ledge__json_begin(&j, text, n);
+    assert_true(ledge__json_number(&j) == 1.0 && !j.bad);
+    static const char *const out_of_range[] = {"1e400", "-1e400", "1e99999999999999999999",
+                                               "17976931348623159e292"};
+    for (size_t i = 0; i < sizeof out_of_range / sizeof *out_of_range; i++) {
+        j = begin(out_of_range[i]);
+        (void)ledge__json_number(&j);
+        assert_non_null(j.bad);
+    }
+    static const char *const nothing[] = {"-0", "-0.0", "-0e5", "-1e-400", "-0e999999999999"};
+    for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) {
+        j = begin(nothing[i]);
+        const double v = ledge__json_number(&j);
+        assert_true(!j.bad && v == 0 && signbit(v));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_in_a_row_are_the_nearest),
         cmocka_unit_test(numbers_are_the_nearest_doubles),
+        cmocka_unit_test(numbers_of_every_form_are_the_nearest),
+        cmocka_unit_test(middles_are_rounded_right),
+        cmocka_unit_test(long_digits_are_not_cut),
         cmocka_unit_test(integers_are_exact),
         cmocka_unit_test(arrays_fill_tensors_of_every_type),
         cmocka_unit_test(strings_are_decoded),

@@ -37,7 +37,7 @@ static void everything_arrives(void **state)
     assert_string_equal(c.state, "/etc/x/state");
     assert_string_equal(c.certificate, "/etc/x/c.pem");
     assert_string_equal(c.defaults.cpu, "avx2");
-    assert_int_equal(c.n_models, 3);
+    assert_int_equal(c.n_models, 4);
     const LedgeModelConfig *m = c.models;
     assert_string_equal(m[0].path, "/etc/x/a.onnx");
     assert_true(m[0].options.batch == 8 && fabs(m[0].options.delay - 0.002) < 1e-12);
@@ -48,6 +48,14 @@ static void everything_arrives(void **state)
     assert_true(m[1].options.drift_options.window == 2000 &&
                 m[1].options.drift_options.threshold[LEDGE_DRIFT_CLASS_PSI].high == 0.6);
     assert_true(m[2].path[0] == '\0' && !m[2].options.drift);
+    const LedgeGuestSettings *g = &m[0].options.guest;
+    assert_string_equal(g->path, "/etc/x/pre.lwm");
+    assert_string_equal(g->key, "/etc/x/me.pub");
+    assert_true(g->pages == 64 && g->time == 0.25 && g->fuel == 0.125 && !g->beside);
+    assert_string_equal(m[1].options.guest.path, "/etc/x/both.lwm"); /* a path alone */
+    assert_true(m[2].options.guest.beside);
+    assert_string_equal(m[2].options.guest.path, "/etc/x/all.lwm"); /* of "defaults" */
+    assert_string_equal(m[3].options.guest.path, "");
     const LedgeLadderOptions *l = c.ladders;
     assert_true(c.n_ladders == 1 && l->n == 2 && fabs(l->adaptive.budget - 0.02) < 1e-12);
     assert_true(l->adaptive.confidence == LEDGE_CONFIDENCE_MARGIN && l->adaptive.threshold == 0.6);
@@ -80,6 +88,10 @@ static void faults_have_a_place_and_a_reason(void **state)
         {"{\"defaults\": {\"drift\": {\"thresholds\": {\"class_psi\": [2, 1]}}}}", "",
          "high not below warning"},
         {"{\"defaults\": {\"drift\": {\"window\": 100}}}", ":1:24", "smaller than the minimum"},
+        {"{\"defaults\": {\"guest\": 3}}", ":1:24", "an object is wanted"},
+        {"{\"defaults\": {\"guest\": {\"file\": \"x\"}}}", ":1:25", "unknown key \"file\""},
+        {"{\"defaults\": {\"guest\": {\"pages\": 65537}}}", ":1:34", "1 to 65536"},
+        {"{\"defaults\": {\"guest\": {\"time_ms\": 0}}}", ":1:36", "0.1 to 1000000"},
         {"{\"tls\": {\"key\": \"x\"}}", "", "\"certificate\" and \"key\""},
         {"{\"ladders\": [{\"name\": \"l\", \"models\": [\"a\"]}]}", "", "two \"models\" or more"},
         {"{\"ladders\": [{\"name\": \"l\", \"confidence\": \"entropy\"}]}", ":1:42", "\"margin\""},

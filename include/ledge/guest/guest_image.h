@@ -1,4 +1,5 @@
-/* For guests: from a picture to a classifier's input, and from its scores to the best classes.
+/* For guests: from a picture to a classifier's input, and from its scores to the best classes, as
+ * numbers and as JSON.
  *
  * The steps are those of docs/preprocess.md, read from the model's own description: resize with
  * antialias (two passes of weighted sums over 8-bit pixels, as `ledge run` does it), crop from the
@@ -220,6 +221,29 @@ static inline uint32_t guest_top(const float *v, uint32_t n, GuestScore *out, ui
         out[at] = (GuestScore){i, v[i]};
     }
     return found;
+}
+
+/* "predictions":[...] of the k best, k up to 100, of those with the threshold's confidence at
+ * least. labels: a name a line, or NULL. */
+static inline void guest_put_predictions(GuestText *t, const float *scores, uint32_t n,
+                                         const char *labels, float threshold, uint32_t k)
+{
+    GuestScore best[100];
+    char line[96];
+    const uint32_t found = guest_top(scores, n, best, k < 100 ? k : 100);
+    guest_put_text(t, "\"predictions\":[");
+    for (uint32_t i = 0; i < found && best[i].confidence >= threshold; i++) {
+        const char *p = labels ? labels : "";
+        for (uint32_t l = best[i].class_id; l && *p; l--)
+            p += strcspn(p, "\n") + (p[strcspn(p, "\n")] == '\n');
+        snprintf(line, sizeof line, "%s{\"class_id\":%u,\"label\":", i ? "," : "",
+                 (unsigned)best[i].class_id);
+        guest_put_text(t, line);
+        guest_put_string(t, p, strcspn(p, "\n"));
+        snprintf(line, sizeof line, ",\"confidence\":%.6f}", (double)best[i].confidence);
+        guest_put_text(t, line);
+    }
+    guest_put_text(t, "]");
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* For guests: as much JSON as a request of one object needs, without a library.
+/* For guests: as much JSON as a request of one object and its answer need, without a library.
  *
  * A value is found by its key and stays text; numbers and strings are read from there. Whoever
  * sent it is not trusted: nothing here reads past the end or recurses without bound. */
@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,53 @@ static inline bool guest_json_next(GuestJson array, const char **at, GuestJson *
     *out = (GuestJson){p, end};
     *at = end;
     return true;
+}
+
+/* ---- writing ---- */
+
+/* Text that grows, ended by a NUL; what there was no memory for is missing. p is freed by free().
+ */
+typedef struct GuestText {
+    char *p;
+    size_t n, room;
+} GuestText;
+
+static inline void guest_put(GuestText *t, const char *s, size_t n)
+{
+    if (!t->p || t->n + n + 1 > t->room) {
+        const size_t room = (t->n + n + 1) * 2;
+        char *grown = realloc(t->p, room);
+        if (!grown)
+            return;
+        t->p = grown;
+        t->room = room;
+    }
+    memcpy(t->p + t->n, s, n);
+    t->n += n;
+    t->p[t->n] = '\0';
+}
+
+static inline void guest_put_text(GuestText *t, const char *s)
+{
+    guest_put(t, s, strlen(s));
+}
+
+/* A JSON string of n bytes of UTF-8. */
+static inline void guest_put_string(GuestText *t, const char *s, size_t n)
+{
+    guest_put_text(t, "\"");
+    for (size_t i = 0; i < n; i++) {
+        char code[8];
+        if (s[i] == '"' || s[i] == '\\')
+            guest_put_text(t, "\\");
+        if ((unsigned char)s[i] < 0x20) {
+            snprintf(code, sizeof code, "\\u%04x", (unsigned)s[i]);
+            guest_put_text(t, code);
+        } else {
+            guest_put(t, s + i, 1);
+        }
+    }
+    guest_put_text(t, "\"");
 }
 
 #endif

@@ -56,7 +56,7 @@ static bool winograd_pays(const LedgeConvShape *s)
     const double tiles = (double)((s->oh + 3) / 4) * (double)((s->ow + 3) / 4);
     const double direct = outputs * 9 * (double)s->c * (double)s->m;
     const double products = tiles * 36 * (double)s->c * (double)s->m;
-    const double transforms = tiles * 36 * 20 * ((double)s->c + (double)s->m);
+    const double transforms = tiles * 36 * 10 * ((double)s->c + (double)s->m);
     const double weights = 36.0 * (double)s->c * (double)s->m * sizeof(float);
     return s->c >= 8 && s->m >= 8 && tiles * (double)s->n >= 4 && weights < 16e6 &&
            products + transforms < 0.9 * direct;
@@ -79,7 +79,7 @@ static LedgeConvPath choose(const LedgeConvShape *s)
 
 /* The best set, unless narrower vectors fit the columns so much better that they win: by a
  * fifth at least, since some CPUs do more with wide ones. */
-static const LedgeF32Kernels *choose_kernels(uint32_t cpu, size_t columns)
+const LedgeF32Kernels *ledge__conv_f32_kernels(uint32_t cpu, size_t columns)
 {
     const LedgeF32Kernels *best = ledge__f32_kernels(cpu);
     for (size_t i = 0; ledge__f32_kernels_at(i); i++) {
@@ -128,7 +128,7 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
 {
     const LedgeConvShape *s = &plan->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group;
-    plan->k = choose_kernels(cpu, mg);
+    plan->k = ledge__conv_f32_kernels(cpu, mg);
     plan->taps = plan->path == LEDGE_CONV_RUNS ? s->kh : s->kh * s->kw;
     plan->kc = plan->path == LEDGE_CONV_RUNS ? s->kw * cg : cg;
     size_t depth, border;
@@ -161,7 +161,7 @@ bool ledge__conv_f32_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Le
     plan->path = force < LEDGE_CONV_PATHS && path_serves(s, force) ? force : choose(s);
     plan->k = ledge__f32_kernels(cpu);
     const bool ok = plan->path == LEDGE_CONV_DEPTHWISE  ? ledge__conv_f32_dw_plan(plan)
-                    : plan->path == LEDGE_CONV_WINOGRAD ? ledge__conv_f32_wino_plan(plan)
+                    : plan->path == LEDGE_CONV_WINOGRAD ? ledge__conv_f32_wino_plan(plan, cpu)
                     : plan->path == LEDGE_CONV_PLANES   ? ledge__conv_f32_planes_plan(plan)
                                                         : gemm_plan(plan, cpu);
     return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&

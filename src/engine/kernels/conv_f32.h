@@ -33,6 +33,7 @@ typedef enum LedgeConvPath {
 typedef struct LedgeConvPlan {
     LedgeConvShape s;
     const LedgeF32Kernels *k;
+    const LedgeF32Kernels *in; /* Winograd: of the input's transform, k being of the rest */
     LedgeConvPath path;
     LedgePanels p;        /* of one group, or of one Winograd position */
     size_t taps, kc;
@@ -72,7 +73,9 @@ typedef struct LedgeConvArgs {
 void ledge__conv_f32_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, LedgePool *pool);
 
 /* Parts of the above in files of their own. */
-bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan);
+/* The set that suits so many columns. */
+const LedgeF32Kernels *ledge__conv_f32_kernels(uint32_t cpu, size_t columns);
+bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan, uint32_t cpu);
 void ledge__conv_f32_wino_pack(const LedgeConvPlan *plan, const void *w, float *packed);
 void ledge__conv_f32_wino_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, LedgePool *pool);
 bool ledge__conv_f32_planes_plan(LedgeConvPlan *plan);

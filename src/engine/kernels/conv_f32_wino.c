@@ -30,10 +30,12 @@ static size_t out_stride(const LedgeConvPlan *plan)
     return plan->tiles * plan->s.m + WINO_PAD;
 }
 
-bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan)
+bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan, uint32_t cpu)
 {
     const LedgeConvShape *s = &plan->s;
     size_t channels, floats, bytes;
+    plan->k = ledge__conv_f32_kernels(cpu, s->m);
+    plan->in = ledge__conv_f32_kernels(cpu, s->c);
     ledge__panels_init(&plan->p, plan->k, s->m, s->c);
     plan->taps = 1;
     plan->kc = s->c;
@@ -128,7 +130,7 @@ static void tile_in(const WinoWalk *w, size_t t, float *v)
             px[i * 6 + j] = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : w->a->zeros;
         }
     const LedgeWinoIn in = {px, v, in_stride(w->plan), s->c};
-    w->plan->k->wino_in(&in);
+    w->plan->in->wino_in(&in);
 }
 
 static void tile_out(const WinoWalk *w, size_t t, const float *m)

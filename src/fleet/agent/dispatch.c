@@ -209,6 +209,7 @@ static LedgeStatus fill_from(Making *m, LedgeSpoolReader *r, bool partial, size_
         n = 0;
         files++;
     }
+    LEDGE_TRY(ledge__spool_read_status(r, err));
     /* Counts of what was dropped are worth a batch too. */
     return partial && m->taken && files < LEDGE_DISPATCH_FILES ? finish_batch(m, items, n, err)
                                                                : LEDGE_OK;
@@ -235,7 +236,7 @@ LedgeStatus ledge__dispatch_fill(const LedgeDispatch *o, const char *spool, bool
             }
         snprintf(m.item.spool, sizeof m.item.spool, "%s", spool);
         m.item.batch = c.batch;
-        status = ledge__spool_read(path, c.record, err, &r);
+        status = ledge__spool_read(path, c.record, true, err, &r);
         if (!status)
             status = fill_from(&m, r, partial, n, items, err);
         if (!status && damaged)
@@ -266,10 +267,24 @@ static LedgeStatus drop_item(const LedgeDispatch *o, const Item *i, LedgeError *
                : ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be removed: %s", strerror(errno));
 }
 
-static LedgeStatus judge(const LedgeDispatch *o, const Item *i, const LedgeHttpAnswer *a,
-                         LedgeError *err, LedgeDispatchResult *out)
+/* The id that a batch was written with: it stays that one, whatever becomes of its spool. */
+static LedgeStatus read_id(const void *packed, size_t size, LedgeError *err,
+                           char out[LEDGE_FLEET_BATCH])
 {
-    char id[LEDGE_FLEET_BATCH];
+    char *text;
+    size_t n;
+    LedgeBatchReader b;
+    LEDGE_TRY(ledge__inflate(packed, size, LEDGE_FLEET_BATCH_MAX, err, &text, &n));
+    LedgeStatus status = ledge__batch_open(&b, text, n, err);
+    if (!status)
+        snprintf(out, LEDGE_FLEET_BATCH, "%s", b.head.batch);
+    free(text);
+    return status;
+}
+
+static LedgeStatus judge(const LedgeDispatch *o, const Item *i, const LedgeHttpAnswer *a,
+                         const char *id, LedgeError *err, LedgeDispatchResult *out)
+{
     LedgeBatchAnswer answer;
     if (a->status == 400 || a->status == 413 || a->status == 415 || a->status == 422) {
         out->refused++; /* it will never be taken */
@@ -280,7 +295,6 @@ static LedgeStatus judge(const LedgeDispatch *o, const Item *i, const LedgeHttpA
         return ledge__fail(err, LEDGE_ERROR_IO, i->spool, "the registry answers %d to a batch",
                            a->status);
     }
-    LEDGE_TRY(batch_id(o, i, err, id));
     LEDGE_TRY(ledge__batch_answer_read(a->body ? a->body : "", a->size, err, &answer));
     if (strcmp(answer.batch, id) != 0)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, i->spool,
@@ -294,7 +308,7 @@ static LedgeStatus judge(const LedgeDispatch *o, const Item *i, const LedgeHttpA
 static LedgeStatus send_item(const LedgeDispatch *o, const Item *i, LedgeError *err,
                              LedgeDispatchResult *out)
 {
-    char path[LEDGE_AGENT_PATH], *bytes;
+    char path[LEDGE_AGENT_PATH], id[LEDGE_FLEET_BATCH] = "", *bytes;
     const size_t skip = strlen(o->dir->path) + 1;
     size_t size;
     LedgeHttpAnswer a;
@@ -306,9 +320,12 @@ static LedgeStatus send_item(const LedgeDispatch *o, const Item *i, LedgeError *
                               .is_deflated = true,
                               .max = ANSWER_MAX};
     LedgeStatus status = ledge__http_ask(o->http, &ask, err, &a);
-    free(bytes);
+    /* One whose bytes are damaged has none; the registry refuses it. */
+    if (!status && a.status == 200)
+        status = read_id(bytes, size, err, id);
     if (!status)
-        status = judge(o, i, &a, err, out);
+        status = judge(o, i, &a, id, err, out);
+    free(bytes);
     free(a.body);
     return status;
 }
@@ -370,8 +387,12 @@ LedgeStatus ledge__dispatch_send(const LedgeDispatch *o, bool partial, LedgeErro
     char path[LEDGE_AGENT_PATH];
     *out = (LedgeDispatchResult){.retry_after = -1};
     ledge__agent_path(o->dir, path, "queue/outbox");
-    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+    if (mkdir(path, 0755) == 0) {
+        ledge__agent_path(o->dir, path, "queue");
+        LEDGE_TRY(ledge__agent_sync_folder(path, err));
+    } else if (errno != EEXIST) {
         return ledge__fail(err, LEDGE_ERROR_IO, path, "cannot be created: %s", strerror(errno));
+    }
     return send_all(o, partial, err, out);
 }
 
@@ -387,7 +408,7 @@ int64_t ledge__dispatch_waiting(const LedgeAgentDir *d)
         const void *bytes;
         size_t size;
         ledge__agent_path(d, path, "queue/%s", names[i]);
-        if (ledge__spool_read(path, ledge__spool_cursor(path).record, NULL, &r))
+        if (ledge__spool_read(path, ledge__spool_cursor(path).record, false, NULL, &r))
             continue;
         while (ledge__spool_read_next(r, &number, &bytes, &size))
             waiting++;

@@ -29,6 +29,30 @@ struct LedgeSpool {
     uint8_t buffer[BUFFER];
 };
 
+/* What has a name in it is to keep it. Some file systems cannot; then nothing is to be done. */
+static void sync_folder(const char *path)
+{
+    const int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        (void)fsync(folder);
+        close(folder);
+    }
+}
+
+/* A spool whose folder is lost takes its id and its cursor along, so the name is synced first. */
+static LedgeStatus make_folder(const char *folder, LedgeError *err)
+{
+    char parent[PATH / 2];
+    if (mkdir(folder, 0755) != 0)
+        return errno == EEXIST ? LEDGE_OK : ledge__fail_errno(err, folder, "create the folder");
+    strcpy(parent, folder);
+    char *slash = strrchr(parent, '/');
+    if (slash && slash > parent)
+        *slash = '\0';
+    sync_folder(slash ? parent : ".");
+    return LEDGE_OK;
+}
+
 /* ---- segments ---- */
 
 static void segment_path(const char *folder, uint64_t first, char out[PATH])
@@ -94,18 +118,22 @@ static size_t record_at(const uint8_t *p, size_t n, uint64_t *number)
     return HEAD + length;
 }
 
-static uint8_t *read_segment(const char *folder, uint64_t first, size_t *size)
+/* With `sync`, what is given is on the disk; NULL: it cannot be had, and errno says why. */
+static uint8_t *read_segment(const char *folder, uint64_t first, bool sync, size_t *size)
 {
     char path[PATH];
     struct stat st;
     uint8_t *bytes = NULL;
     size_t used = 0;
+    *size = 0;
     segment_path(folder, first, path);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return NULL;
-    if (fstat(fd, &st) == 0 && st.st_size <= 4 * LEDGE_SPOOL_SEGMENT)
-        bytes = malloc((size_t)st.st_size + 1);
+    if (fstat(fd, &st) == 0) {
+        errno = EFBIG;
+        bytes = st.st_size <= 4 * LEDGE_SPOOL_SEGMENT ? malloc((size_t)st.st_size + 1) : NULL;
+    }
     while (bytes && used < (size_t)st.st_size) {
         const ssize_t got = read(fd, bytes + used, (size_t)st.st_size - used);
         if (got < 0 && errno == EINTR)
@@ -114,7 +142,13 @@ static uint8_t *read_segment(const char *folder, uint64_t first, size_t *size)
             break;
         used += (size_t)got;
     }
+    if (bytes && sync && fdatasync(fd) != 0) {
+        free(bytes);
+        bytes = NULL;
+    }
+    const int e = errno;
     close(fd);
+    errno = e;
     *size = used;
     return bytes;
 }
@@ -124,7 +158,7 @@ static uint64_t last_in(const char *folder, uint64_t first, uint64_t none)
 {
     size_t size = 0;
     uint64_t last = none, number;
-    uint8_t *bytes = read_segment(folder, first, &size);
+    uint8_t *bytes = read_segment(folder, first, false, &size);
     for (size_t at = 0; bytes && at < size;) {
         const size_t n = record_at(bytes + at, size - at, &number);
         if (n && number > last)
@@ -172,8 +206,7 @@ LedgeStatus ledge__spool_open(const char *folder, LedgeError *err, LedgeSpool **
     char path[PATH];
     if (strlen(folder) >= PATH / 2)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, folder, "the path is too long");
-    if (mkdir(folder, 0755) != 0 && errno != EEXIST)
-        return ledge__fail_errno(err, folder, "create the folder");
+    LEDGE_TRY(make_folder(folder, err));
     LedgeSpool *s = malloc(sizeof *s);
     if (!s)
         return ledge__no_memory(err);
@@ -208,11 +241,7 @@ static LedgeStatus begin_segment(LedgeSpool *s, uint64_t first, LedgeError *err)
     s->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (s->fd < 0)
         return ledge__fail_errno(err, path, "create the file");
-    const int folder = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) {
-        (void)fsync(folder);
-        close(folder);
-    }
+    sync_folder(s->folder);
     s->segment_bytes = 0;
     s->first = first;
     return LEDGE_OK;
@@ -386,9 +415,11 @@ struct LedgeSpoolReader {
     uint64_t after, damaged;
     uint8_t *bytes;
     size_t size, at;
+    bool sync;
+    int error; /* why it ended early; 0: it did not */
 };
 
-LedgeStatus ledge__spool_read(const char *folder, uint64_t after, LedgeError *err,
+LedgeStatus ledge__spool_read(const char *folder, uint64_t after, bool sync, LedgeError *err,
                               LedgeSpoolReader **out)
 {
     LedgeSpoolReader *r = calloc(1, sizeof *r);
@@ -396,6 +427,7 @@ LedgeStatus ledge__spool_read(const char *folder, uint64_t after, LedgeError *er
         return ledge__no_memory(err);
     snprintf(r->folder, sizeof r->folder, "%s", folder);
     r->after = after;
+    r->sync = sync;
     r->first = list_segments(folder, &r->n);
     /* Segments wholly before. */
     while (r->segment + 1 < r->n && r->first[r->segment + 1] <= after + 1)
@@ -420,8 +452,10 @@ static bool next_segment(LedgeSpoolReader *r)
     r->at = r->size = 0;
     if (r->segment == r->n)
         return false;
-    r->bytes = read_segment(r->folder, r->first[r->segment++], &r->size);
-    return true;
+    r->bytes = read_segment(r->folder, r->first[r->segment++], r->sync, &r->size);
+    if (!r->bytes && errno != ENOENT) /* that one was dropped meanwhile */
+        r->error = errno;
+    return !r->error;
 }
 
 bool ledge__spool_read_next(LedgeSpoolReader *r, uint64_t *number, const void **bytes, size_t *size)
@@ -450,6 +484,12 @@ bool ledge__spool_read_next(LedgeSpoolReader *r, uint64_t *number, const void **
         if (!next_segment(r))
             return false;
     }
+}
+
+LedgeStatus ledge__spool_read_status(const LedgeSpoolReader *r, LedgeError *err)
+{
+    errno = r->error;
+    return r->error ? ledge__fail_errno(err, r->folder, "read") : LEDGE_OK;
 }
 
 uint64_t ledge__spool_read_damaged(const LedgeSpoolReader *r)

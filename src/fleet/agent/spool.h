@@ -59,13 +59,17 @@ LEDGE_MUST_CHECK LedgeStatus ledge__spool_set_cursor(const char *folder, LedgeSp
 
 typedef struct LedgeSpoolReader LedgeSpoolReader;
 
-/* Reads records behind number `after`. */
-LEDGE_MUST_CHECK LedgeStatus ledge__spool_read(const char *folder, uint64_t after, LedgeError *err,
-                                               LedgeSpoolReader **out);
+/* Reads records behind number `after`. With `sync` each record is on the disk before it is given:
+ * who remembers its number must ask for that, or a power cut takes the record and lets the next
+ * writer use the number again. */
+LEDGE_MUST_CHECK LedgeStatus ledge__spool_read(const char *folder, uint64_t after, bool sync,
+                                               LedgeError *err, LedgeSpoolReader **out);
 void ledge__spool_read_end(LedgeSpoolReader *r); /* NULL is legal */
 /* The next whole record, valid until the next call; false: none is there now. */
 bool ledge__spool_read_next(LedgeSpoolReader *r, uint64_t *number, const void **bytes,
                             size_t *size);
+/* Whether it was the end, or a segment could not be read: IO. */
+LEDGE_MUST_CHECK LedgeStatus ledge__spool_read_status(const LedgeSpoolReader *r, LedgeError *err);
 /* Bytes that were no whole record; a tail that may still be written is not counted. */
 uint64_t ledge__spool_read_damaged(const LedgeSpoolReader *r);
 /* Deletes segments all of whose records were taken over. */

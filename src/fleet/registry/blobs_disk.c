@@ -39,6 +39,19 @@ static bool sync_path(const char *path)
     return ok;
 }
 
+/* A folder, new or not; the folder that a new one is in is to keep its name. */
+static bool make_folder(const char *path, mode_t mode)
+{
+    char parent[PATH_SIZE];
+    if (mkdir(path, mode) != 0)
+        return errno == EEXIST;
+    snprintf(parent, sizeof parent, "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (slash && slash > parent)
+        *slash = '\0';
+    return sync_path(slash ? slash > parent ? parent : "/" : ".");
+}
+
 static LedgeStatus put(LedgeBlobs *b, const char *sha256, const char *file, LedgeError *err)
 {
     const Disk *d = (const Disk *)(const void *)b;
@@ -47,7 +60,7 @@ static LedgeStatus put(LedgeBlobs *b, const char *sha256, const char *file, Ledg
     snprintf(folder, sizeof folder, "%s/%.2s", d->root, sha256);
     if (!sync_path(file))
         return fail(err, file, "synced");
-    if (mkdir(folder, 0777) == 0 ? !sync_path(d->root) : errno != EEXIST)
+    if (!make_folder(folder, 0777))
         return fail(err, folder, "made");
     if (rename(file, path) != 0)
         return fail(err, path, "put in place");
@@ -143,8 +156,7 @@ LedgeStatus ledge__blobs_disk_open(const char *folder, LedgeError *err, LedgeBlo
     LedgeStatus status = LEDGE_OK;
     if (n >= (int)sizeof d->root || m >= (int)sizeof d->base.folder)
         status = ledge__fail(err, LEDGE_ERROR_LIMIT, folder, "the path is too long");
-    else if ((mkdir(folder, 0777) != 0 && errno != EEXIST) ||
-             (mkdir(d->base.folder, 0700) != 0 && errno != EEXIST))
+    else if (!make_folder(folder, 0777) || !make_folder(d->base.folder, 0700))
         status = fail(err, folder, "made");
     if (status)
         free(d);

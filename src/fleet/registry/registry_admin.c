@@ -34,6 +34,20 @@ static LedgeStatus run_admin(LedgeTask *t, LedgeStore *s, LedgeError *err)
     return a->route->op(s, &ask, err, &a->out);
 }
 
+/* What gc took from the database; but not what an upload put back in the same transaction. */
+static void remove_blobs(LedgeRegistry *r, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *sha256 = json_string_value(json_object_get(json_array_get(list, i), "sha256"));
+        LedgeError ignored;
+        int64_t length = -1;
+        if (!ledge__sql_number(ledge__store_sql(r->store), &ignored, -1, &length, LEDGE_Q_BLOB_GET,
+                               "t", sha256) &&
+            length < 0)
+            (void)!ledge__blobs_remove(r->options.store.blobs, sha256, &ignored);
+    }
+}
+
 /* Still on the database's thread, after the commit. */
 static void done_admin(LedgeTask *t)
 {
@@ -42,14 +56,8 @@ static void done_admin(LedgeTask *t)
     LedgeError ignored;
     if (!t->status && strcmp(c->method, "GET") != 0) {
         (void)!ledge__tokens_load(c->registry->tokens, c->registry->store, &ignored);
-        if (a->route->op == ledge__admin_gc && !json_is_true(json_object_get(a->out, "dry_run"))) {
-            const json_t *list = json_object_get(a->out, "removed");
-            for (size_t i = 0; i < json_array_size(list); i++)
-                (void)!ledge__blobs_remove(
-                    c->registry->options.store.blobs,
-                    json_string_value(json_object_get(json_array_get(list, i), "sha256")),
-                    &ignored);
-        }
+        if (a->route->op == ledge__admin_gc && !json_is_true(json_object_get(a->out, "dry_run")))
+            remove_blobs(c->registry, json_object_get(a->out, "removed"));
     }
     ledge__call_done(t);
 }

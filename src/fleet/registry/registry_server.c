@@ -1,8 +1,6 @@
 /* The server's life, and what it does every second. */
 #include "fleet/registry/registry_server.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/http_listen.h"
 #include "fleet/registry/registry_http.h"
 
 enum { WAITING_TASKS = 20000, WAITING_UPLOADS = 200 };
@@ -51,62 +50,21 @@ static void tick(void *arg, LedgeStore *s)
 
 /* ---- life ---- */
 
-static bool address_of(const char *host, uint16_t port, struct sockaddr_storage *out)
-{
-    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
-    memset(out, 0, sizeof *out);
-    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(port);
-        return true;
-    }
-    if (inet_pton(AF_INET6, host, &v6->sin6_addr) != 1)
-        return false;
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(port);
-    return true;
-}
-
 static LedgeStatus start_daemon(LedgeRegistry *r, LedgeError *err)
 {
     const LedgeRegistryOptions *o = &r->options;
-    struct sockaddr_storage address;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO;
-    if (!address_of(o->host, o->port, &address))
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, o->host,
-                           "give an address to listen on in figures, such as 127.0.0.1 or ::1");
-    if (address.ss_family == AF_INET6)
-        flags |= MHD_USE_IPv6;
-    struct MHD_OptionItem tls[4] = {{MHD_OPTION_END, 0, NULL}};
-    int n = 0;
-    if (o->certificate) {
-        flags |= MHD_USE_TLS;
-        tls[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0,
-                                           (void *)(uintptr_t)o->certificate};
-        tls[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->key};
-        if (o->client_ca)
-            tls[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0,
-                                               (void *)(uintptr_t)o->client_ca};
-        tls[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
-        if (MHD_is_feature_supported(MHD_FEATURE_SSL) != MHD_YES)
-            return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, o->host,
-                               "this machine's libmicrohttpd was built without TLS");
-    }
-    errno = 0;
-    r->daemon = MHD_start_daemon(
-        flags, o->port, NULL, NULL, ledge__on_request, r, MHD_OPTION_SOCK_ADDR, (void *)&address,
-        MHD_OPTION_NOTIFY_COMPLETED, ledge__on_done, r, MHD_OPTION_CONNECTION_LIMIT, o->connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)64 << 10, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)o->threads,
-        MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
-    if (!r->daemon)
-        return ledge__fail(err, LEDGE_ERROR_RUNTIME, o->host, "cannot listen on port %u: %s",
-                           o->port,
-                           errno            ? strerror(errno)
-                           : o->certificate ? "certificate or key cannot be used"
-                                            : "the address is not this machine's");
-    return LEDGE_OK;
+    const LedgeHttpListen how = {.host = o->host,
+                                 .port = o->port,
+                                 .threads = o->threads,
+                                 .connections = o->connections,
+                                 .idle = o->idle,
+                                 .certificate = o->certificate,
+                                 .key = o->key,
+                                 .client_ca = o->client_ca,
+                                 .on_request = ledge__on_request,
+                                 .on_done = ledge__on_done,
+                                 .arg = r};
+    return ledge__http_listen(&how, err, &r->daemon);
 }
 
 static void set_defaults(LedgeRegistryOptions *o)

@@ -25,6 +25,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__guest_open(const char *path, const LedgeKey 
 void ledge__guest_close(LedgeGuestModule *module); /* after all its instances; NULL is legal */
 const LwmFile *ledge__guest_file(const LedgeGuestModule *module);
 const char *ledge__guest_target(const LedgeGuestModule *module);
+/* The signature of an exported function ("ii:i"); NULL: there is none of that name. */
+const char *ledge__guest_signature(const LedgeGuestModule *module, const char *name);
 
 /* Does ledge have this function for guests to import? */
 bool ledge__guest_has(const char *module, const char *name);
@@ -49,6 +51,8 @@ typedef struct LedgeGuestOptions {
     size_t stack_bytes;  /* of the thread that calls, that the guest may use; 0: all but 256 KiB */
     LedgeNnOptions nn;   /* cancelled is the runner's own */
     bool no_stdin;
+    bool no_stdout;           /* what it writes there goes to stderr */
+    const char *pages_option; /* what sets most_pages, for messages; NULL: --memory-page-limit */
 } LedgeGuestOptions;
 
 typedef enum LedgeGuestEnd {
@@ -60,6 +64,7 @@ typedef enum LedgeGuestEnd {
 typedef struct LedgeGuestResult {
     LedgeGuestEnd end;
     uint32_t code;
+    bool time_over;     /* it was trapped for that */
     char sentence[512]; /* of a trap: what, in which function, and what would help */
 } LedgeGuestResult;
 
@@ -86,8 +91,12 @@ void ledge__guest_free(LedgeGuest *guest); /* NULL is legal */
 LEDGE_MUST_CHECK LedgeStatus ledge__guest_call(LedgeGuest *guest, const char *name,
                                                uint64_t *values, size_t n, LedgeError *err,
                                                LedgeGuestResult *result);
-/* Bytes of the guest's memory; NULL when they do not lie inside. Valid until the next call. */
+/* The guest's memory, NULL where it has none, and bytes of it; NULL when they do not lie inside.
+ * Valid until the next call. */
+uint8_t *ledge__guest_memory(LedgeGuest *guest, uint64_t *bytes);
 uint8_t *ledge__guest_at(LedgeGuest *guest, uint32_t address, uint64_t bytes);
 LedgeGuestCounts ledge__guest_counts(LedgeGuest *guest);
+/* Of a guest whose memory was not let grow: how much it has, and what gives it more. */
+void ledge__guest_tell_memory(const LedgeGuest *guest, char *out, size_t room);
 
 #endif

@@ -11,15 +11,13 @@
 
 #include "image/file_bytes.h"
 
-enum { SIGNAL_STACK = 64 << 10 };
-
 /* ---- imports ---- */
 
 static void run_nn(LedgeGuest *g, uint64_t *values, const GuestFunction *self)
 {
     LedgeNnMemory memory = {0};
     uint32_t args[8];
-    g->module->code->memory(g->instance, &memory.base, &memory.size);
+    memory.base = ledge__guest_memory(g, &memory.size);
     for (uint32_t i = 0; i < self->nn->params; i++)
         args[i] = (uint32_t)values[i];
     values[0] = (uint64_t)ledge__nn_call(g->nn, self->nn, memory, args);
@@ -187,6 +185,23 @@ const char *ledge__guest_target(const LedgeGuestModule *module)
     return module->target->name;
 }
 
+static const LwmFunctionName *find_export(const LwmFile *f, const char *name, size_t *index)
+{
+    for (size_t i = 0; i < f->n_exports; i++)
+        if (strcmp(f->exports[i].name, name) == 0) {
+            *index = i;
+            return &f->exports[i];
+        }
+    return NULL;
+}
+
+const char *ledge__guest_signature(const LedgeGuestModule *module, const char *name)
+{
+    size_t index;
+    const LwmFunctionName *e = find_export(module->file, name, &index);
+    return e ? e->signature : NULL;
+}
+
 /* ---- instances ---- */
 
 static bool is_cancelled(void *arg)
@@ -199,15 +214,15 @@ static LedgeStatus check_memory(LedgeGuest *g, LedgeError *err)
 {
     const LwmFile *f = g->module->file;
     struct rlimit space;
+    if (!g->o.pages_option)
+        g->o.pages_option = "--memory-page-limit";
     g->most_pages = f->most_pages;
     if (g->o.most_pages && g->o.most_pages < g->most_pages)
         g->most_pages = g->o.most_pages;
     if (f->has_memory && f->pages > g->most_pages)
-        return ledge__fail(
-            err, LEDGE_ERROR_LIMIT, f->name,
-            "begins with %u pages of memory, the limit is %u; --memory-page-limit %u "
-            "would do",
-            f->pages, g->most_pages, f->pages);
+        return ledge__fail(err, LEDGE_ERROR_LIMIT, f->name,
+                           "begins with %u pages of memory, the limit is %u; %s %u would do",
+                           f->pages, g->most_pages, g->o.pages_option, f->pages);
     if (f->has_memory && g->module->code->guard_pages && getrlimit(RLIMIT_AS, &space) == 0 &&
         space.rlim_cur < 2 * GUEST_GUARD_BYTES)
         return ledge__fail(
@@ -230,7 +245,7 @@ static LedgeStatus fill_instance(LedgeGuest *g, LedgeError *err)
     LedgeGuestResult result;
     LEDGE_TRY(check_memory(g, err));
     /* Neither is zeroed page by page: most of the stack is never touched. */
-    g->signal_stack = ledge__alloc(NULL, SIGNAL_STACK, 1);
+    g->signal_stack = ledge__alloc(NULL, GUEST_SIGNAL_STACK, 1);
     g->instance = ledge__calloc(NULL, m->code->instance_size, 1);
     g->imports = ledge__calloc(NULL, n + 1, sizeof *g->imports);
     g->contexts = ledge__calloc(NULL, n + 1, sizeof *g->contexts);
@@ -298,16 +313,6 @@ static void run_export(LedgeGuest *g, void *arg)
     c->export->run(g->instance, c->values);
 }
 
-static const LwmFunctionName *find_export(const LwmFile *f, const char *name, size_t *index)
-{
-    for (size_t i = 0; i < f->n_exports; i++)
-        if (strcmp(f->exports[i].name, name) == 0) {
-            *index = i;
-            return &f->exports[i];
-        }
-    return NULL;
-}
-
 LedgeStatus ledge__guest_call(LedgeGuest *g, const char *name, uint64_t *values, size_t n,
                               LedgeError *err, LedgeGuestResult *result)
 {
@@ -330,11 +335,18 @@ LedgeStatus ledge__guest_call(LedgeGuest *g, const char *name, uint64_t *values,
     return LEDGE_OK;
 }
 
-uint8_t *ledge__guest_at(LedgeGuest *g, uint32_t address, uint64_t bytes)
+uint8_t *ledge__guest_memory(LedgeGuest *g, uint64_t *bytes)
 {
     uint8_t *data = NULL;
-    uint64_t size = 0;
-    g->module->code->memory(g->instance, &data, &size);
+    *bytes = 0;
+    g->module->code->memory(g->instance, &data, bytes);
+    return data;
+}
+
+uint8_t *ledge__guest_at(LedgeGuest *g, uint32_t address, uint64_t bytes)
+{
+    uint64_t size;
+    uint8_t *data = ledge__guest_memory(g, &size);
     return data && bytes <= size && address <= size - bytes ? data + address : NULL;
 }
 
@@ -346,4 +358,12 @@ LedgeGuestCounts ledge__guest_counts(LedgeGuest *g)
                               .host_calls = g->host_calls,
                               .missing_model = ledge__nn_missing(g->nn),
                               .nn = ledge__nn_counts(g->nn)};
+}
+
+void ledge__guest_tell_memory(const LedgeGuest *g, char *out, size_t room)
+{
+    const bool own = g->most_pages == g->module->file->most_pages;
+    snprintf(out, room, "it uses %u of at most %u pages of memory and was refused more: %s%s",
+             g->pages, g->most_pages, own ? "the module's own maximum" : g->o.pages_option,
+             own ? "" : " raises that");
 }

@@ -21,7 +21,6 @@
 #endif
 
 enum {
-    SIGNAL_STACK = 64 << 10,
     STACK_RESERVE = 256 << 10, /* of the thread's stack, for host functions */
     STACK_GUARD = 1 << 20      /* how far below the stack an overflow may strike */
 };
@@ -115,18 +114,11 @@ static const void *pc_of(const void *context)
 #endif
 }
 
-static uint8_t *memory_of(LedgeGuest *g)
-{
-    uint8_t *data = NULL;
-    uint64_t bytes;
-    g->module->code->memory(g->instance, &data, &bytes);
-    return data;
-}
-
 static LwmTrap trap_at(const Run *r, const void *address)
 {
     const uintptr_t at = (uintptr_t)address;
-    if (ledge__guest_memory_has(memory_of(r->guest), address))
+    uint64_t bytes;
+    if (ledge__guest_memory_has(ledge__guest_memory(r->guest, &bytes), address))
         return LWM_TRAP_MEMORY;
     if (at + STACK_GUARD >= r->stack_low && at < r->stack_low + LWM_PAGE)
         return LWM_TRAP_STACK;
@@ -242,7 +234,7 @@ static const char *what_of(LwmTrap trap)
         [LWM_TRAP_STACK] = "call stack exhausted",
         [LWM_TRAP_TIME] = "time limit reached",
         [LWM_TRAP_HOST_MEMORY] =
-            "no host memory or addresses for it (a lower --memory-page-limit may do)",
+            "no host memory or addresses for it (a lower limit of its pages may do)",
         [LWM_TRAP_OTHER] = "trap",
     };
     return (size_t)trap < sizeof texts / sizeof *texts ? texts[trap] : "trap";
@@ -271,19 +263,17 @@ static void tell_place(const Run *r, char *out, size_t room)
 static void tell(const Run *r, LedgeGuestResult *result)
 {
     const LedgeGuest *g = r->guest;
-    char place[200], more[160] = "";
+    char place[200], more[200] = "";
     if (r->exited) {
         *result = (LedgeGuestResult){.end = LEDGE_GUEST_EXITED, .code = r->code};
         return;
     }
     tell_place(r, place, sizeof place);
-    if (g->grow_refused)
-        snprintf(more, sizeof more,
-                 "; it uses %u of at most %u pages of memory and was refused more: %s", g->pages,
-                 g->most_pages,
-                 g->most_pages == g->module->file->most_pages ? "the module's own maximum"
-                                                              : "--memory-page-limit raises that");
-    *result = (LedgeGuestResult){.end = LEDGE_GUEST_TRAPPED};
+    if (g->grow_refused) {
+        strcpy(more, "; ");
+        ledge__guest_tell_memory(g, more + 2, sizeof more - 2);
+    }
+    *result = (LedgeGuestResult){.end = LEDGE_GUEST_TRAPPED, .time_over = r->trap == LWM_TRAP_TIME};
     snprintf(result->sentence, sizeof result->sentence, "the guest was ended: %s%s%s",
              what_of(r->trap), place, more);
 }
@@ -312,7 +302,7 @@ void ledge__guest_run(LedgeGuest *guest, void (*body)(LedgeGuest *guest, void *a
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     Timers timers = {.n = 0};
     Run r = {.guest = guest, .outer = now};
-    stack_t mine = {.ss_sp = guest->signal_stack, .ss_size = SIGNAL_STACK}, theirs;
+    stack_t mine = {.ss_sp = guest->signal_stack, .ss_size = GUEST_SIGNAL_STACK}, theirs;
     pthread_once(&once, install);
     r.stack_low = stack_low();
     guest->host.stack_floor = stack_floor(guest, r.stack_low);

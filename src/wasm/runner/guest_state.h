@@ -19,6 +19,8 @@ struct LedgeGuestModule {
 
 typedef struct LedgeWasi LedgeWasi;
 
+enum { GUEST_SIGNAL_STACK = 64 << 10 }; /* bytes of LedgeGuest.signal_stack */
+
 struct LedgeGuest {
     LwmHost host; /* first: what the guest's code gets is a pointer to it */
     LedgeGuestModule *module;

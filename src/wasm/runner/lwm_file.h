@@ -20,6 +20,7 @@
 #define LWM_FILE_MAX     ((size_t)512 << 20)
 #define LWM_MANIFEST_MAX ((size_t)4 << 20)
 #define LWM_TARGETS      16
+#define LWM_HEAD         16 /* bytes before the manifest */
 
 typedef struct LwmTarget {
     const char *name;   /* "x86_64", "x86_64_v2", "x86_64_v3", "aarch64" */

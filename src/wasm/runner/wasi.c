@@ -81,6 +81,8 @@ LedgeStatus ledge__wasi_new(const LedgeGuestOptions *o, LedgeError *err, LedgeWa
             (WasiFd){.kind = WASI_STREAM, .host = i, .may_read = i == 0, .may_write = i > 0};
     if (o->no_stdin)
         w->fds[0].kind = WASI_FREE;
+    if (o->no_stdout)
+        w->fds[1].host = 2;
     LedgeStatus status =
         o->n_dirs + 3 > WASI_MOST_FDS / 2
             ? ledge__fail(err, LEDGE_ERROR_LIMIT, NULL, "%zu folders are too many", o->n_dirs)

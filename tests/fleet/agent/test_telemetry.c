@@ -65,7 +65,7 @@ static size_t count_records(const char *spool, uint64_t after, uint64_t *last, u
     uint64_t number, before = after;
     const void *bytes;
     size_t size, n = 0;
-    assert_int_equal(ledge__spool_read(spool, after, NULL, &r), LEDGE_OK);
+    assert_int_equal(ledge__spool_read(spool, after, false, NULL, &r), LEDGE_OK);
     while (ledge__spool_read_next(r, &number, &bytes, &size)) {
         assert_true(number > before);
         before = number;
@@ -101,7 +101,7 @@ static void records_come_back_in_order_over_restarts(void **state)
     const void *bytes;
     uint64_t number;
     size_t size;
-    assert_int_equal(ledge__spool_read(spool, 7, NULL, &r), LEDGE_OK);
+    assert_int_equal(ledge__spool_read(spool, 7, false, NULL, &r), LEDGE_OK);
     for (int i = 7; i < 50; i++) {
         assert_true(ledge__spool_read_next(r, &number, &bytes, &size));
         snprintf(text, sizeof text, "%d", i);
@@ -302,7 +302,7 @@ static void check_policy(LedgeOverflow policy)
         }
         ledge__telemetry_close(t);
     }
-    assert_int_equal(ledge__spool_read(name, 0, NULL, &r), LEDGE_OK);
+    assert_int_equal(ledge__spool_read(name, 0, false, NULL, &r), LEDGE_OK);
     while (ledge__spool_read_next(r, &number, &bytes, &size)) {
         LedgeCoded c;
         ledge__code_read(bytes, size, number, &c);
@@ -388,7 +388,7 @@ static void a_full_disk_loses_no_count(void **state)
     uint64_t number;
     size_t size;
     int64_t records = 0, dropped = 0;
-    assert_int_equal(ledge__spool_read(name, 0, NULL, &r), LEDGE_OK);
+    assert_int_equal(ledge__spool_read(name, 0, false, NULL, &r), LEDGE_OK);
     while (ledge__spool_read_next(r, &number, &bytes, &size)) {
         LedgeCoded c;
         ledge__code_read(bytes, size, number, &c);

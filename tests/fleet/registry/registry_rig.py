@@ -74,17 +74,20 @@ class Registry:
     def verb(self, *words, code=0):
         return self.run(code, "registry", *words)
 
-    def start(self, port=0):
+    def start(self, port=0, **environment):
         self.process = subprocess.Popen(
             [self.ledge, "registry", "serve", self.folder, "--json", "--port", str(port), *self.serve_options],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ, **environment))
         text = ""
-        while not text.strip().endswith("}"):
+        while text[-2:] != "}\n" or "\n}" not in text:
             line = self.process.stdout.readline()
             if not line:
-                raise RuntimeError(self.process.stderr.read())
+                break
             text += line
-        self.port = json.loads(text)["port"]
+        said = json.loads(text) if text.strip().endswith("}") else {}
+        if "port" not in said:  # it says why, then ends
+            raise RuntimeError(text + self.process.stderr.read())
+        self.port = said["port"]
 
     def stop(self, how=signal.SIGTERM):
         if self.process and self.process.poll() is None:

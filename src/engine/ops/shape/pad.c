@@ -124,13 +124,17 @@ typedef struct PadWork {
     int64_t stride[LEDGE_MAX_RANK]; /* of the input */
 } PadWork;
 
-/* Columns [begin, end) of a row one by one. */
+/* Columns [begin, end) of a row, all of them padding. */
 static void pad_edge(const PadWork *w, const char *from, char *to, int64_t begin, int64_t end)
 {
     int32_t last = w->in->rank - 1;
+    if (w->plan->mode == PAD_CONSTANT) {
+        ledge__fill(to + (size_t)begin * w->size, w->value, w->size, end - begin);
+        return;
+    }
     for (int64_t k = begin; k < end; k++) {
         int64_t i = source_of(w->plan, last, w->in->dims[last], k);
-        memcpy(to + (size_t)k * w->size, i < 0 ? w->value : from + (size_t)i * w->size, w->size);
+        memcpy(to + (size_t)k * w->size, from + (size_t)i * w->size, w->size);
     }
 }
 

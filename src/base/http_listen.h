@@ -1,0 +1,27 @@
+/* The start of libmicrohttpd, the same for all servers of the project: address, TLS, bounds. Not
+ * part of libledge. */
+#ifndef LEDGE_BASE_HTTP_LISTEN_H
+#define LEDGE_BASE_HTTP_LISTEN_H
+
+#include <microhttpd.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+typedef struct LedgeHttpListen {
+    const char *host; /* in figures, v4 or v6 */
+    uint16_t port;    /* 0: one that is free */
+    int threads;      /* for the network */
+    uint32_t connections;
+    unsigned idle; /* seconds of silence before a connection is closed */
+    const char *certificate, *key, *client_ca; /* PEM; certificate NULL: without TLS */
+    MHD_AccessHandlerCallback on_request;
+    MHD_RequestCompletedCallback on_done;
+    MHD_NotifyConnectionCallback on_connection; /* NULL: nobody asks */
+    void *arg;                                  /* of the three */
+} LedgeHttpListen;
+
+/* Statuses: ARGUMENT (host is no address), UNSUPPORTED (TLS), RUNTIME. */
+LedgeStatus ledge__http_listen(const LedgeHttpListen *o, LedgeError *err, struct MHD_Daemon **out);
+
+#endif

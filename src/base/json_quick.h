@@ -1,0 +1,17 @@
+/* Decimal numbers as most of them are written, read quickly and rounded right. What json_scan.c
+ * reads arrays by; not for others. */
+#ifndef LEDGE_BASE_JSON_QUICK_H
+#define LEDGE_BASE_JSON_QUICK_H
+
+#include "base/json_scan.h"
+
+/* Reads numbers from j->p, where one is, as long as they are written plainly and a comma and a
+ * further number follow, with one space at most; where `nested`, an array may end and the next
+ * begin between two of them. type: FLOAT or DOUBLE. Leaves j->p behind the last number that was
+ * read, or where it was; what stands there the slow way must judge. */
+size_t ledge__quick_numbers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room);
+
+/* The double nearest to digits * 10^exponent, ties to even. false: not for such numbers. */
+bool ledge__quick_nearest(uint64_t digits, int64_t exponent, double *out);
+
+#endif
