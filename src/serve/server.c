@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/cpu.h"
-#include "base/http_listen.h"
+#include "http/http_listen.h"
 
 static void set_defaults(LedgeServerOptions *o)
 {

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/http_listen.h"
+#include "http/http_listen.h"
 #include "fleet/registry/registry_http.h"
 
 enum { WAITING_TASKS = 20000, WAITING_UPLOADS = 200 };

@@ -1,7 +1,7 @@
 /* The start of libmicrohttpd, the same for all servers of the project: address, TLS, bounds. Not
  * part of libledge. */
-#ifndef LEDGE_BASE_HTTP_LISTEN_H
-#define LEDGE_BASE_HTTP_LISTEN_H
+#ifndef LEDGE_HTTP_HTTP_LISTEN_H
+#define LEDGE_HTTP_HTTP_LISTEN_H
 
 #include <microhttpd.h>
 #include <stdint.h>

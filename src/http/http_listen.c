@@ -1,5 +1,5 @@
 /* Addresses in figures, and what libmicrohttpd is told. */
-#include "base/http_listen.h"
+#include "http/http_listen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
