@@ -11,6 +11,7 @@
 
 #include "base/cpu.h"
 #include "base/http_listen.h"
+#include "serve/idle_memory.h"
 
 static void set_defaults(LedgeServerOptions *o)
 {
@@ -338,10 +339,13 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
         status = ledge__watch_new(&s->options.watch, table, err, &s->watch);
     if (status == LEDGE_OK)
         status = start_daemon(s, err);
-    if (status != LEDGE_OK)
+    if (status != LEDGE_OK) {
         ledge__server_stop(s, 0);
-    else
+    } else {
+        ledge__trim_heap(); /* of what loading models took */
+        ledge__let_code_go();
         *out = s;
+    }
     return status;
 }
 
