@@ -35,6 +35,7 @@ typedef struct Registry {
     int batch_status; /* 0: as things are; else that, after storing where batch_stores */
     bool batch_stores;
     Faults faults;
+    const char *guest; /* the kind of device whose guest goes with what is published; NULL: none */
     /* what was seen */
     LedgePollRequest last_poll;
     int64_t told; /* sum of all windows' counts */
