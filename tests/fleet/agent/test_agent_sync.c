@@ -396,6 +396,43 @@ static void old_versions_go_and_the_quota_holds(void **state)
     assert_non_null(strstr(slot(s).candidate_reason, "do not fit"));
 }
 
+static bool leave(const Site *s, const char *name, int64_t age)
+{
+    char path[200];
+    const struct timespec at = {.tv_sec = time(NULL) - age}, both[2] = {at, at};
+    snprintf(path, sizeof path, "%s/%s", s->state, name);
+    const int fd = open(path, O_WRONLY | O_CREAT, 0644);
+    const bool ok = fd >= 0 && futimens(fd, both) == 0;
+    return ok && close(fd) == 0;
+}
+
+static bool is_there(const Site *s, const char *name)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", s->state, name);
+    return access(path, F_OK) == 0;
+}
+
+static void files_that_never_got_their_names_go_with_time(void **state)
+{
+    static const char *const old[] = {"slots/net.json.123-0.tmp", "serve/x.1-10.tmp"},
+                             *const kept[] = {"shadow/a.tmp", "shadow/1-2.tmp", "shadow/b.-1.tmp",
+                                              "shadow/c.12-.tmp", "shadow/d.1-2.json"};
+    Site *s = *state;
+    turn(s, LEDGE_SYNC_ALL);
+    assert_true(leave(s, old[0], 7200) && leave(s, old[1], 7200));
+    assert_true(leave(s, "slots/young.5-0.tmp", 60));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_true(leave(s, kept[i], 7200));
+    turn(s, LEDGE_SYNC_ALL);
+    assert_true(is_there(s, old[0]));
+    turn(s, LEDGE_SYNC_VERIFY);
+    assert_false(is_there(s, old[0]) || is_there(s, old[1]));
+    assert_true(is_there(s, "slots/young.5-0.tmp"));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_true(is_there(s, kept[i]));
+}
+
 static void a_busy_registry_is_left_alone_for_as_long_as_it_asks(void **state)
 {
     Site *s = *state;
@@ -550,6 +587,7 @@ int main(void)
         TEST(a_guest_changed_on_the_way_never_arrives),
         TEST(a_guest_for_other_machines_is_refused_with_its_version),
         TEST(old_versions_go_and_the_quota_holds),
+        TEST(files_that_never_got_their_names_go_with_time),
         TEST(a_busy_registry_is_left_alone_for_as_long_as_it_asks),
         TEST(telemetry_is_counted_once_whatever_is_lost),
         TEST(a_full_disk_stops_a_turn_and_harms_nothing),
