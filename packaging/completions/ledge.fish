@@ -86,7 +86,7 @@ complete -c ledge -n "__fish_seen_subcommand_from prune" -l layer-limit -r -d 'm
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l round -r -d 'channels left are a multiple of N (8)'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l keep -r -d 'leave this node\'s channels (or weights) as they are'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l steps -r -d 'go in N stages, channels ranked anew in each (1)'
-complete -c ledge -n "__fish_seen_subcommand_from prune" -l block -r -d 'magnitude: output channels that go together (1)'
+complete -c ledge -n "__fish_seen_subcommand_from prune" -l block -r -d 'magnitude: output channels that go together (1); 16 for speed'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l finetune -r -d 'train on cifar10:FILE, mnist:IMAGES[,LABELS], folder:DIR,CSV'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l teacher -r -d 'model to learn from; the unpruned one (default), or none'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l preprocess -r -d 'imagenet, tf, caffe, none or FILE.json; else the model\'s own'

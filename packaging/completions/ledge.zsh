@@ -115,7 +115,7 @@ prune)
         '--round=[channels left are a multiple of N (8)]:value:_files' \
         '--keep=[leave this node'\''s channels (or weights) as they are]:value:_files' \
         '--steps=[go in N stages, channels ranked anew in each (1)]:value:_files' \
-        '--block=[magnitude\: output channels that go together (1)]:value:_files' \
+        '--block=[magnitude\: output channels that go together (1); 16 for speed]:value:_files' \
         '--finetune=[train on cifar10\:FILE, mnist\:IMAGES(,LABELS), folder\:DIR,CSV]:value:_files' \
         '--teacher=[model to learn from; the unpruned one (default), or none]:value:_files' \
         '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \
