@@ -234,3 +234,20 @@ LedgeStatus ledge__out_file_try(const LedgeAllocator *a, const char *path, Ledge
     ledge__out_file_abort(f);
     return LEDGE_OK;
 }
+
+/* "….123-0.tmp" */
+bool ledge__out_file_is_unfinished(const char *name)
+{
+    const size_t n = strlen(name);
+    size_t i = n - (n > 4 ? 4 : n);
+    if (!i || strcmp(name + i, ".tmp") != 0)
+        return false;
+    for (const char *until = "-."; *until; until++) {
+        const size_t end = i;
+        while (i && name[i - 1] >= '0' && name[i - 1] <= '9')
+            i--;
+        if (i == end || !i || name[--i] != *until)
+            return false;
+    }
+    return true;
+}

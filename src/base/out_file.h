@@ -5,6 +5,7 @@
 #ifndef LEDGE_BASE_OUT_FILE_H
 #define LEDGE_BASE_OUT_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,8 @@ void ledge__out_file_abort(LedgeOutFile *f);
 /* A whole file in one go. */
 LedgeStatus ledge__out_file_whole(const LedgeAllocator *a, const char *path, const void *bytes,
                                   size_t size, LedgeError *err);
+/* Whether a name is one that files have while they are written: what a kill leaves behind. */
+bool ledge__out_file_is_unfinished(const char *name);
 /* Whether it could be written: for those who would work long before they try. */
 LedgeStatus ledge__out_file_try(const LedgeAllocator *a, const char *path, LedgeError *err);
 

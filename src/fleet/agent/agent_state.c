@@ -349,27 +349,10 @@ int64_t ledge__agent_bytes(const char *path)
     return counted;
 }
 
-/* "….123-0.tmp" */
-static bool is_unfinished(const char *path)
-{
-    const size_t n = strlen(path);
-    size_t i = n - (n > 4 ? 4 : n);
-    if (!i || strcmp(path + i, ".tmp") != 0)
-        return false;
-    for (const char *until = "-."; *until; until++) {
-        const size_t end = i;
-        while (i && path[i - 1] >= '0' && path[i - 1] <= '9')
-            i--;
-        if (i == end || !i || path[--i] != *until)
-            return false;
-    }
-    return true;
-}
-
 static int sweep_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
     (void)at;
-    if (kind == FTW_F && is_unfinished(path) && st->st_mtime < time(NULL) - STALE_S)
+    if (kind == FTW_F && ledge__out_file_is_unfinished(path) && st->st_mtime < time(NULL) - STALE_S)
         (void)unlink(path);
     return 0;
 }
