@@ -32,6 +32,17 @@ if "$ledge" doctor | grep -q onnxruntime; then # built with providers
     "$ledge" bench "$source/models/signs.onnx" --provider "$dir/provider_blas.so" --runs 1 --cold 0 |
         grep 'ran on blas (1.0 (plain C)): 5 of 19 nodes'
 fi
+# A device that runs guests needs ledge-wasm and jansson beside the C library: 3 MB with the guest.
+wasm=$(find "$dir" -name ledge-wasm)
+if ldd "$wasm" | grep -vE 'linux-vdso|ld-linux|libc\.so|libm\.so|libpthread|libdl|libjansson'; then
+    echo "ledge-wasm should not need these" >&2
+    exit 1
+fi
+jansson=$(ldd "$wasm" | sed -n 's/.*libjansson[^ ]* => \([^ ]*\) .*/\1/p')
+[ $(($(stat -c %s "$wasm") + $(stat -Lc %s "$jansson"))) -lt 2800000 ] || {
+    echo "ledge-wasm and jansson take more than 2.8 MB" >&2
+    exit 1
+}
 # Nothing but the public API leaves the shared library.
 if nm -D --defined-only "$libdir/libledge.so" | grep -v ' A ' | grep -v ' ledge_[a-z]'; then
     echo "these symbols should not be exported" >&2

@@ -5,7 +5,7 @@
 set -eu
 build=$(cd "${1:-build}" && pwd)
 root=$(cd "$(dirname "$0")/.." && pwd)
-each=250 # one device, or registry, goes through so many
+each=100 # one device, or registry, goes through so many
 rounds=$(((${POWERCUTS:-1000} + each - 1) / each))
 seed=${LEDGE_SEED:-$(date +%s)}
 echo "seed $seed"

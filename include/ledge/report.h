@@ -39,6 +39,7 @@ typedef struct LedgeReportStep {
     const char *name, *domain, *op_type; /* domain "ledge": fused by ledge */
     int64_t macs;                        /* multiply-accumulates; 0 where none are counted */
     bool integer;                        /* … of 8-bit integers, summed exactly */
+    bool skips_zeros;                    /* of weights in blocks: fewer products than macs says */
 } LedgeReportStep;
 
 /* All that it points to belongs to it. Arrays may be NULL where their count is 0. */

@@ -540,32 +540,63 @@ static void store_value(LedgeJson *j, LedgeType type, void *out, size_t i)
             ledge__json_fault(j, "a number is out of range");
 }
 
+void ledge__json_numbers_begin(LedgeJson *j, LedgeJsonNumbers *a)
+{
+    a->n = 0;
+    a->base = j->depth;
+    ledge__json_array(j);
+}
+
+/* To the next number and past it, or past a bracket. */
+static void numbers_step(LedgeJson *j, LedgeJsonNumbers *a)
+{
+    if (!ledge__json_element(j))
+        return; /* out of this array, or a fault */
+    skip_space(j);
+    if (j->p < j->end && *j->p == '[') {
+        ledge__json_array(j);
+        return;
+    }
+    if (a->n == a->room) {
+        ledge__json_fault(j, "more numbers than the shape has room for");
+        return;
+    }
+    size_t many = 0;
+    if (j->p == j->end)
+        ledge__json_fault(j, "an array does not end");
+    else if (a->type == LEDGE_FLOAT || a->type == LEDGE_DOUBLE)
+        many = ledge__quick_numbers(j, j->depth > a->base + 1, a->type,
+                                    (char *)a->out + a->n * (a->type == LEDGE_FLOAT ? 4 : 8),
+                                    a->room - a->n);
+    a->n += many;
+    if (!many && !j->bad)
+        store_value(j, a->type, a->out, a->n++);
+}
+
+void ledge__json_numbers_ahead(LedgeJson *j, LedgeJsonNumbers *a)
+{
+    while (!j->bad && j->depth > a->base) {
+        const LedgeJson before = *j;
+        const size_t n = a->n;
+        numbers_step(j, a);
+        if (j->bad || j->p == j->end) { /* perhaps it only goes on */
+            *j = before;
+            a->n = n;
+            return;
+        }
+    }
+}
+
+void ledge__json_numbers_end(LedgeJson *j, LedgeJsonNumbers *a)
+{
+    while (!j->bad && j->depth > a->base)
+        numbers_step(j, a);
+}
+
 size_t ledge__json_numbers(LedgeJson *j, LedgeType type, void *out, size_t room)
 {
-    size_t n = 0;
-    const int base = j->depth;
-    ledge__json_array(j);
-    while (!j->bad && j->depth > base) {
-        if (!ledge__json_element(j))
-            continue; /* out of this array, or a fault */
-        skip_space(j);
-        if (j->p < j->end && *j->p == '[') {
-            ledge__json_array(j);
-            continue;
-        }
-        if (n == room) {
-            ledge__json_fault(j, "more numbers than the shape has room for");
-            break;
-        }
-        size_t many = 0;
-        if (j->p == j->end)
-            ledge__json_fault(j, "an array does not end");
-        else if (type == LEDGE_FLOAT || type == LEDGE_DOUBLE)
-            many = ledge__quick_numbers(j, j->depth > base + 1, type,
-                                        (char *)out + n * (type == LEDGE_FLOAT ? 4 : 8), room - n);
-        n += many;
-        if (!many && !j->bad)
-            store_value(j, type, out, n++);
-    }
-    return n;
+    LedgeJsonNumbers a = {.type = type, .out = out, .room = room};
+    ledge__json_numbers_begin(j, &a);
+    ledge__json_numbers_end(j, &a);
+    return a.n;
 }

@@ -61,6 +61,20 @@ void ledge__json_finish(LedgeJson *j);
  * that does not fit the type. FLOAT takes the nearest double rounded to single. */
 size_t ledge__json_numbers(LedgeJson *j, LedgeType type, void *out, size_t room);
 
+/* The same in pieces, for a text that is still coming in: begin, then `ahead` as often as j->end
+ * has moved, then `end` when all is there. `ahead` reads what cannot change any more and finds no
+ * fault. */
+typedef struct LedgeJsonNumbers {
+    LedgeType type;
+    void *out;
+    size_t room, n; /* n: how many there are */
+    int base;       /* depth around the array */
+} LedgeJsonNumbers;
+
+void ledge__json_numbers_begin(LedgeJson *j, LedgeJsonNumbers *a);
+void ledge__json_numbers_ahead(LedgeJson *j, LedgeJsonNumbers *a);
+void ledge__json_numbers_end(LedgeJson *j, LedgeJsonNumbers *a);
+
 /* Sets the fault; the first one stays. */
 void ledge__json_fault(LedgeJson *j, const char *what);
 /* LEDGE_OK, or FORMAT with the fault and its byte offset. */

@@ -80,8 +80,9 @@ static void print_steps(const LedgeReport *r)
         const LedgeReportStep *s = &r->steps[i];
         char op[64];
         snprintf(op, sizeof op, "%s%s%s", s->domain, *s->domain ? "." : "", s->op_type);
-        printf("%-12s %6zu  %-28s %10s  %s\n", i ? "" : "step", i, cli_clean(op),
-               s->macs ? cli_count((uint64_t)s->macs) : "-", cli_clean(s->name));
+        printf("%-12s %6zu  %-28s %10s  %s%s\n", i ? "" : "step", i, cli_clean(op),
+               s->macs ? cli_count((uint64_t)s->macs) : "-", cli_clean(s->name),
+               s->skips_zeros ? " (skips zeros)" : "");
     }
 }
 
@@ -127,6 +128,11 @@ static void print_run(const LedgeReport *r, bool steps)
     printf("%-12s all %zu steps on cpu (%s kernels), %zu of them fused\n", "runs", r->n_steps,
            r->cpu, fused);
     print_work(r, steps);
+    size_t skipping = 0;
+    for (size_t i = 0; i < r->n_steps; i++)
+        skipping += r->steps[i].skips_zeros;
+    if (skipping)
+        printf("%-12s skipped in blocks by %zu of %zu steps\n", "zeros", skipping, r->n_steps);
     printf("%-12s %s for activations\n", "memory", cli_bytes(r->arena_bytes));
     if (steps)
         print_steps(r);
@@ -195,12 +201,13 @@ static json_t *run_json(const LedgeReport *r)
                          "message", cli_json_text(r->problem.message));
     }
     for (size_t i = 0; i < r->n_steps; i++)
-        json_array_append_new(steps, json_pack("{s:o, s:o, s:o, s:s, s:I, s:b}", "name",
+        json_array_append_new(steps, json_pack("{s:o, s:o, s:o, s:s, s:I, s:b, s:b}", "name",
                                                cli_json_text(r->steps[i].name), "domain",
                                                cli_json_text(r->steps[i].domain), "op_type",
                                                cli_json_text(r->steps[i].op_type), "provider",
                                                "cpu", "macs", (json_int_t)r->steps[i].macs,
-                                               "integer", (int)r->steps[i].integer));
+                                               "integer", (int)r->steps[i].integer, "skips_zeros",
+                                               (int)r->steps[i].skips_zeros));
     return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:o}", "runnable", 1, "provider", "cpu",
                      "cpu_level", r->cpu, "macs", (json_int_t)r->macs, "integer_macs",
                      (json_int_t)r->integer_macs, "arena_bytes", (json_int_t)r->arena_bytes,

@@ -15,8 +15,10 @@
 #include "cli/registry_cli.h"
 #include "fleet/protocol/release.h"
 #include "fleet/protocol/tuf_meta.h"
+#include "image/file_bytes.h"
 #include "image/npy.h"
 #include "ledge/report.h"
+#include "wasm/runner/lwm_file.h"
 
 #define DAY       ((int64_t)86400)
 #define PATH_SIZE 600
@@ -25,8 +27,8 @@ typedef struct Options {
     RegistryClient client;
     bool json, force, rollback_ok, no_golden, no_compile;
     int64_t days, tolerance, latency_ratio, memory_ratio;
-    const char *name, *version, *certificate, *labels, *preprocess, *baseline, *wasm, *reason,
-        *root;
+    const char *name, *version, *certificate, *labels, *preprocess, *baseline, *wasm, *guest,
+        *guest_key, *reason, *root;
     CliList keys, targets, shapes, inputs;
 } Options;
 
@@ -67,6 +69,10 @@ static const CliOption options[] = {
      0, 0},
     {"wasm", 0, CLI_TEXT, "FILE", "WebAssembly module that goes with it", offsetof(Options, wasm),
      0, 0},
+    {"guest", 0, CLI_TEXT, "FILE.lwm", "guest that devices run before or behind the model",
+     offsetof(Options, guest), 0, 0},
+    {"guest-key", 0, CLI_TEXT, "FILE", "public key that must have signed the guest",
+     offsetof(Options, guest_key), 0, 0},
     {"rollback-ok", 0, CLI_FLAG, NULL, "devices may go back to it from a newer one",
      offsetof(Options, rollback_ok), 0, 0},
     {"root", 0, CLI_TEXT, "FILE", "root.json, to check targets that others signed",
@@ -215,6 +221,77 @@ static int compile_all(Push *p)
     return code;
 }
 
+/* ---- the guest ---- */
+
+typedef struct GuestTarget {
+    const char *target, *arch, *level;
+} GuestTarget;
+
+/* As .lwm files and as releases name them; the most modest first. */
+static const GuestTarget guest_targets[] = {
+    {"x86_64", "x86-64", ""},
+    {"x86_64_v2", "x86-64", "sse41"},
+    {"x86_64_v3", "x86-64", "avx2"},
+    {"aarch64", "aarch64", ""},
+};
+enum { N_GUEST_TARGETS = sizeof guest_targets / sizeof *guest_targets };
+
+/* The least that a device must be to run it. One built for several kinds says nothing here: what
+ * it lacks shows when it is loaded. */
+static int guest_target(const char *path, const LwmFile *lwm, LedgeReleaseFile *f)
+{
+    int least = -1;
+    bool is_mixed = false;
+    for (size_t i = 0; i < lwm->n_targets; i++) {
+        int k = 0;
+        while (k < N_GUEST_TARGETS && strcmp(guest_targets[k].target, lwm->targets[i].name) != 0)
+            k++;
+        if (k == N_GUEST_TARGETS)
+            return cli_fail_with(path, LEDGE_ERROR_UNSUPPORTED,
+                                 "is built for '%s', which no device is; 'ledge wasm build' makes "
+                                 "guests for x86_64, x86_64_v2, x86_64_v3 and aarch64",
+                                 cli_clean(lwm->targets[i].name));
+        is_mixed |= least >= 0 && strcmp(guest_targets[k].arch, guest_targets[least].arch) != 0;
+        least = least < 0 || k < least ? k : least;
+    }
+    if (least >= 0 && !is_mixed) {
+        snprintf(f->arch, sizeof f->arch, "%s", guest_targets[least].arch);
+        snprintf(f->level, sizeof f->level, "%s", guest_targets[least].level);
+    }
+    return CLI_GO;
+}
+
+/* Read as a device will read it, so that what is damaged is seen here. */
+static int read_guest(const Options *o, LwmFile **out)
+{
+    LedgeError err = {0};
+    LedgeKey *key = NULL;
+    uint8_t *bytes = NULL;
+    size_t size;
+    if (o->guest_key && ledge__key_load(o->guest_key, &err, &key))
+        return cli_fail(o->guest_key, &err);
+    int code = CLI_GO;
+    if (ledge__file_bytes(NULL, o->guest, (size_t)LEDGE_RELEASE_GUEST_MAX, &err, &bytes, &size) ||
+        ledge__lwm_read("", bytes, size, (const LedgeKey *const *)&key, key != NULL, &err, out))
+        code = cli_fail(o->guest, &err);
+    ledge__key_free(key);
+    return code;
+}
+
+static int add_guest(Push *p)
+{
+    LwmFile *lwm = NULL;
+    if (!p->o->guest)
+        return CLI_GO;
+    int code = read_guest(p->o, &lwm);
+    if (code == CLI_GO)
+        code = add(p, LEDGE_RELEASE_GUEST, LEDGE_RELEASE_GUEST_PATH, p->o->guest);
+    if (code == CLI_GO)
+        code = guest_target(p->o->guest, lwm, &p->release->files[p->release->n_files - 1]);
+    ledge__lwm_free(lwm);
+    return code;
+}
+
 /* ---- the self-test ---- */
 
 static int save_tensor(Push *p, const char *stem, size_t i, const LedgeTensor *t, uint32_t *index)
@@ -300,6 +377,8 @@ static int pack(Push *p)
         code = add(p, LEDGE_RELEASE_BASELINE, "baseline.json", o->baseline);
     if (code == CLI_GO)
         code = add(p, LEDGE_RELEASE_WASM, "module.wasm", o->wasm);
+    if (code == CLI_GO)
+        code = add_guest(p);
     if (code == CLI_GO)
         code = compile_all(p);
     return code == CLI_GO ? make_golden(p) : code;

@@ -1,5 +1,6 @@
 /* ledge wasm run: a guest with what the options give it, on a thread with the stack asked for. */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,10 @@ static int run_on_thread(Job *j)
 {
     pthread_attr_t attr;
     pthread_t thread;
+#ifdef __GLIBC__
+    /* An arena for the guest's thread would grow by a system call for every 16 KiB. */
+    (void)mallopt(M_ARENA_MAX, 1);
+#endif
     pthread_attr_init(&attr);
     pthread_attr_setguardsize(&attr, 1 << 16);
     int failed = pthread_attr_setstacksize(&attr, (size_t)(j->o->stack + RESERVE_KB) << 10);

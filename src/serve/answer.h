@@ -24,8 +24,9 @@ typedef struct LedgeAsked {
     uint32_t rung;
     double below; /* seconds in the models of lower rungs */
     LedgeAdaptiveStep why;
-    const char *cache; /* "off", "hit", "miss" */
-    void *block;       /* memory of the body, once the work has gone back without it */
+    const char *cache;   /* "off", "hit", "miss" */
+    void *block;         /* memory of the body, once the work has gone back without it */
+    LedgeOipAhead ahead; /* as the block */
     char key[LEDGE_CACHE_KEY];
     LedgeCacheValue *value; /* outputs from the cache */
     double guest_seconds;   /* in guests */

@@ -19,7 +19,8 @@ static LedgeStatus read_raw(LedgeAsked *a, LedgeError *err)
 static LedgeStatus read_tensors(LedgeAsked *a, size_t limit, LedgeError *err)
 {
     LedgeWork *w = a->work;
-    return ledge__oip_read(w->body, w->size, w->json_bytes, limit, a->arena, err, a->request);
+    return ledge__oip_read(w->body, w->size, w->json_bytes, limit, &w->ahead, a->arena, err,
+                           a->request);
 }
 
 LedgeStatus ledge__asked_read(LedgeAsked *a, size_t tensor_limit, LedgeError *err)

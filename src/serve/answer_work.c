@@ -29,6 +29,7 @@ static void asked_free(LedgeAsked *a)
     ledge__image_free(&a->image);
     ledge__cache_value_unref(a->value);
     free(a->block);
+    ledge__oip_ahead_free(&a->ahead);
     ledge__arena_free(a->arena); /* it holds `a` too */
 }
 
@@ -152,7 +153,8 @@ static void record(Batch *b, LedgeAsked *a, const LedgeTensor *out, uint32_t run
     ledge__served_count(m, latency);
     if (written) {
         a->block = w->block; /* inputs and picture lie there */
-        w->block = NULL;
+        a->ahead = w->ahead;
+        w->block = w->ahead.numbers.out = NULL;
         b->o->ready(w);
     }
     ledge__served_show(m, latency, a->inputs[0].data ? a->inputs : NULL, picture, out, rung == 0);

@@ -5,6 +5,7 @@
 #define LEDGE_SERVE_OIP_H
 
 #include "base/error.h"
+#include "base/json_scan.h"
 #include "ledge/ledge.h"
 #include "serve/json_write.h"
 
@@ -29,12 +30,30 @@ typedef struct LedgeOipRequest {
     double timeout;      /* seconds, from parameters.timeout in microseconds; 0: none */
 } LedgeOipRequest;
 
+/* What was read of a body's first array of numbers while the body came in. Begins as zeros. */
+typedef struct LedgeOipAhead {
+    LedgeJsonNumbers numbers; /* .out: their memory, NULL: none yet */
+    LedgeJson j;              /* where to go on */
+    const char *from;         /* where "data" begins */
+    size_t tried;             /* bytes that were there when it was last looked for */
+    bool off;                 /* there is nothing to read ahead */
+} LedgeOipAhead;
+
+/* Reads on in a request without binary tensors of which `have` bytes are there out of `whole`, at a
+ * place that stays. Nothing is refused here: ledge__oip_read, told of it, does all checks and finds
+ * these numbers read. false: these bytes brought nothing, or there is nothing to read ahead; asking
+ * on after that may cost as much as all bytes again each time. */
+bool ledge__oip_ahead(LedgeOipAhead *a, char *body, size_t have, size_t whole, size_t limit);
+void ledge__oip_ahead_free(LedgeOipAhead *a);
+
 /* Reads a request. json_bytes: value of Inference-Header-Content-Length, or SIZE_MAX without that
  * header; the binary tensors follow the JSON. `body` is written to (strings are decoded in place)
- * and must outlive the request. limit: most bytes that one tensor may take. Statuses: FORMAT,
- * LIMIT, TYPE, SHAPE, MEMORY, each with one sentence. */
+ * and must outlive the request, as must `ahead`, what was read of it before; NULL: nothing. limit:
+ * most bytes that one tensor may take. Statuses: FORMAT, LIMIT, TYPE, SHAPE, MEMORY, each with one
+ * sentence. */
 LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t limit,
-                            LedgeArena *arena, LedgeError *err, LedgeOipRequest *out);
+                            const LedgeOipAhead *ahead, LedgeArena *arena, LedgeError *err,
+                            LedgeOipRequest *out);
 /* A body that is nothing but the bytes of the only input (header value 0). */
 LedgeStatus ledge__oip_read_raw(char *body, size_t size, const LedgeTensorInfo *input,
                                 LedgeError *err, LedgeOipRequest *out);

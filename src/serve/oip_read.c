@@ -1,8 +1,8 @@
 /* Reading inference requests. */
-#include "base/json_scan.h"
 #include "serve/oip.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define WHERE "request"
@@ -33,6 +33,9 @@ typedef struct Reader {
     LedgeError *err;
     LedgeOipRequest *r;
     LedgeStatus status; /* of what is wrong beyond JSON */
+    const char *end;    /* of the JSON, when all of it is there */
+    const LedgeOipAhead *ahead;
+    LedgeOipAhead *looking; /* instead of reading: for an array to read ahead */
 } Reader;
 
 /* One entry of "inputs", as it is being read. */
@@ -113,6 +116,46 @@ static size_t read_strings(LedgeJson *j, LedgeString *out, size_t room)
     return n;
 }
 
+/* Memory for the array that begins at `j`, and its first bracket. */
+static void begin_ahead(Reader *r, const LedgeTensor *t, size_t count, size_t bytes,
+                        const LedgeJson *j)
+{
+    LedgeOipAhead *a = r->looking;
+    a->off = t->type != LEDGE_FLOAT && t->type != LEDGE_DOUBLE;
+    if (a->off)
+        return;
+    a->from = j->p;
+    a->j = *j;
+    ledge__json_numbers_begin(&a->j, &a->numbers);
+    if (a->j.bad) /* it has not come yet, or never will */
+        return;
+    a->numbers.type = t->type;
+    a->numbers.room = count;
+    a->numbers.out = aligned_alloc(LEDGE_ALIGN, ledge__round_up(bytes + 1, LEDGE_ALIGN));
+    a->off = !a->numbers.out;
+}
+
+/* Numbers into memory of the arena, or on where they were read before. */
+static size_t fill_numbers(Reader *r, LedgeTensor *t, size_t count, LedgeJson *j)
+{
+    const LedgeOipAhead *a = r->ahead;
+    if (!a || t->data != a->numbers.out)
+        return ledge__json_numbers(j, t->type, t->data, count);
+    LedgeJsonNumbers numbers = a->numbers;
+    const char *end = j->end;
+    *j = a->j;
+    j->end = end;
+    ledge__json_numbers_end(j, &numbers);
+    return numbers.n;
+}
+
+static bool was_read_ahead(const Reader *r, const LedgeTensor *t, size_t count, const LedgeJson *j)
+{
+    const LedgeOipAhead *a = r->ahead;
+    return a && a->numbers.out && a->from == j->p && a->numbers.type == t->type &&
+           a->numbers.room == count;
+}
+
 /* JSON data into memory of the arena; `j` stands at the array. */
 static void fill(Reader *r, Entry *e, LedgeJson *j)
 {
@@ -121,11 +164,17 @@ static void fill(Reader *r, Entry *e, LedgeJson *j)
     if (measure(r, e->in, &count, &bytes))
         return;
     /* Two bytes of JSON hold at most one number: a shape cannot ask for more than was sent. */
-    if (count > (size_t)(j->end - j->p) / 2 + 1) {
+    if (count > (size_t)(r->end - j->p) / 2 + 1) {
         fail(r, LEDGE_ERROR_SHAPE, e->in->name, "the shape needs more values than \"data\" holds");
         return;
     }
-    t->data = ledge__arena_aligned(r->arena, bytes ? bytes : 1);
+    if (r->looking) {
+        begin_ahead(r, t, count, bytes, j);
+        ledge__json_fault(j, "");
+        return;
+    }
+    t->data = was_read_ahead(r, t, count, j) ? r->ahead->numbers.out
+                                             : ledge__arena_aligned(r->arena, bytes ? bytes : 1);
     t->bytes = bytes;
     if (!t->data) {
         fail(r, LEDGE_ERROR_MEMORY, e->in->name, "out of memory");
@@ -137,7 +186,7 @@ static void fill(Reader *r, Entry *e, LedgeJson *j)
         ledge__json_fault(j, "FP16 and BF16 go as binary tensors only");
         return;
     } else
-        got = ledge__json_numbers(j, t->type, t->data, count);
+        got = fill_numbers(r, t, count, j);
     if (!j->bad && got != count)
         fail(r, LEDGE_ERROR_SHAPE, e->in->name, "\"data\" holds fewer values than the shape needs");
     e->filled = true;
@@ -232,6 +281,11 @@ static void finish_input(Reader *r, Entry *e)
 {
     if (r->j.bad || r->status)
         return;
+    if (r->looking) { /* the first input has no array, or names it before its type */
+        r->looking->off = true;
+        ledge__json_fault(&r->j, "");
+        return;
+    }
     if (!e->has_name || !e->has_type || !e->has_shape) {
         fail(r, LEDGE_ERROR_FORMAT, e->has_name ? e->in->name : WHERE,
              "an input needs \"name\", \"datatype\" and \"shape\"");
@@ -361,7 +415,8 @@ static void read_request(Reader *r)
 }
 
 LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t limit,
-                            LedgeArena *arena, LedgeError *err, LedgeOipRequest *out)
+                            const LedgeOipAhead *ahead, LedgeArena *arena, LedgeError *err,
+                            LedgeOipRequest *out)
 {
     if (json_bytes != SIZE_MAX && json_bytes > size)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, WHERE,
@@ -373,7 +428,9 @@ LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t l
                 .limit = limit,
                 .arena = arena,
                 .err = err,
-                .r = out};
+                .r = out,
+                .end = body + json,
+                .ahead = ahead};
     out->id[0] = '\0';
     out->n_inputs = out->n_outputs = 0;
     out->binary_default = false;
@@ -390,4 +447,42 @@ LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t l
                            "%zu bytes behind the JSON belong to no input",
                            r.blob_bytes - r.blob_at);
     return LEDGE_OK;
+}
+
+/* ---- while it comes in ---- */
+
+/* Tried again when twice as much is there, so that all tries together cost what one does. */
+static void find_array(LedgeOipAhead *a, char *body, size_t have, size_t whole, size_t limit)
+{
+    LedgeError err = {0};
+    if (have / 2 < a->tried)
+        return;
+    a->tried = have;
+    LedgeOipRequest *scratch = calloc(1, sizeof *scratch);
+    if (!scratch) {
+        a->off = true;
+        return;
+    }
+    Reader r = {.limit = limit, .err = &err, .r = scratch, .end = body + whole, .looking = a};
+    ledge__json_begin(&r.j, body, have);
+    read_request(&r);
+    free(scratch);
+}
+
+bool ledge__oip_ahead(LedgeOipAhead *a, char *body, size_t have, size_t whole, size_t limit)
+{
+    if (!a->off && !a->numbers.out)
+        find_array(a, body, have, whole, limit);
+    if (!a->numbers.out)
+        return !a->off;
+    const char *before = a->j.p;
+    a->j.end = body + have;
+    ledge__json_numbers_ahead(&a->j, &a->numbers);
+    return a->j.p != before;
+}
+
+void ledge__oip_ahead_free(LedgeOipAhead *a)
+{
+    free(a->numbers.out);
+    a->numbers.out = NULL;
 }

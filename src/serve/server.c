@@ -11,6 +11,11 @@
 
 #include "base/cpu.h"
 #include "http/http_listen.h"
+#include "serve/idle_memory.h"
+
+/* Bytes of a tensor for each byte of JSON that holds it, at most. */
+enum { TENSOR_PER_BODY = 4 };
+enum { LOOK = 8192 }; /* bytes that must have come before numbers are read ahead again */
 
 static void set_defaults(LedgeServerOptions *o)
 {
@@ -165,7 +170,13 @@ static bool make_room(LedgeExchange *x, size_t room)
     return true;
 }
 
-static void check_headers(LedgeExchange *x, const char *method)
+static bool ends_in(const char *text, const char *end)
+{
+    const size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static void check_headers(LedgeExchange *x, const char *method, const char *url)
 {
     const LedgeServer *s = x->server;
     const char *length =
@@ -182,6 +193,19 @@ static void check_headers(LedgeExchange *x, const char *method)
         x->lead = (size_t)strtoull(json, NULL, 10) % LEDGE_ALIGN;
     if (!x->refused && length && !make_room(x, (size_t)strtoull(length, NULL, 10)))
         refuse(x, 503); /* known before, so that it is there at once */
+    x->comes_whole = !x->refused && x->room > 0 && !json && ends_in(url, "/infer");
+}
+
+/* With nobody else to serve, numbers are read while further ones are on their way; else that is
+ * left to the workers, who are many. */
+static void look_ahead(LedgeExchange *x)
+{
+    LedgeWork *w = &x->work;
+    if (!x->comes_whole || w->size - x->looked < LOOK || atomic_load(&x->server->active) != 1)
+        return;
+    x->looked = w->size;
+    x->comes_whole = ledge__oip_ahead(&w->ahead, w->body, w->size, x->room,
+                                      TENSOR_PER_BODY * x->server->options.body_limit);
 }
 
 static void take_body(LedgeExchange *x, const char *data, size_t size)
@@ -201,6 +225,7 @@ static void take_body(LedgeExchange *x, const char *data, size_t size)
     }
     memcpy(w->body + w->size, data, size);
     w->size += size;
+    look_ahead(x);
 }
 
 static enum MHD_Result send_refusal(LedgeExchange *x)
@@ -224,7 +249,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
     if (!x) {
         *state = x = begin(arg, c);
         if (x)
-            check_headers(x, method);
+            check_headers(x, method, url);
         /* What is refused by its headers gets its answer before the body is read. */
         return !x ? MHD_NO : x->refused ? send_refusal(x) : MHD_YES;
     }
@@ -254,6 +279,7 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     ledge__ladder_unref(x->work.ladder);
     ledge__text_free(&x->work.out);
     free(x->work.block);
+    ledge__oip_ahead_free(&x->work.ahead);
     ledge__guard_begin(x->server->guard, x->guarded, 0); /* of the next request */
     atomic_fetch_sub(&x->server->active, 1);
     free(x);
@@ -319,7 +345,7 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     pthread_mutex_init(&s->token_lock, NULL);
     const LedgeWorkOptions work = {.workers = s->options.workers,
                                    .queue = s->options.queue,
-                                   .tensor_limit = 4 * s->options.body_limit,
+                                   .tensor_limit = TENSOR_PER_BODY * s->options.body_limit,
                                    .answer = ledge__infer,
                                    .ready = answer_is_ready};
     const LedgeWorkOptions load = {
@@ -338,10 +364,13 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
         status = ledge__watch_new(&s->options.watch, table, err, &s->watch);
     if (status == LEDGE_OK)
         status = start_daemon(s, err);
-    if (status != LEDGE_OK)
+    if (status != LEDGE_OK) {
         ledge__server_stop(s, 0);
-    else
+    } else {
+        ledge__trim_heap(); /* of what loading models took */
+        ledge__let_code_go();
         *out = s;
+    }
     return status;
 }
 

@@ -36,10 +36,12 @@ typedef struct LedgeExchange {
     LedgeServer *server;
     struct MHD_Connection *connection;
     LedgeGuarded *guarded;
-    LedgeWork work; /* body, answer */
-    size_t room;    /* of work.body */
-    size_t lead;    /* bytes of JSON before binary tensors: these are to lie aligned */
-    bool refused;   /* too large, or without the token: the body is not kept */
+    LedgeWork work;   /* body, answer */
+    size_t room;      /* of work.body */
+    size_t lead;      /* bytes of JSON before binary tensors: these are to lie aligned */
+    bool comes_whole; /* JSON of known length, which stays where it is: may be read ahead */
+    size_t looked;    /* bytes of the body that were there when it was last read ahead */
+    bool refused;     /* too large, or without the token: the body is not kept */
     unsigned refusal;
     bool ready; /* a worker has answered it */
 } LedgeExchange;

@@ -4,12 +4,10 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 #include <sys/socket.h>
 
 #include "base/timed_wait.h"
+#include "serve/idle_memory.h"
 #include "serve/served_model.h"
 
 #define BYTES_PER_SECOND 1e4
@@ -47,11 +45,9 @@ static void look_around(LedgeGuard *g)
 static void give_memory_back(LedgeGuard *g)
 {
     g->served = false;
-#ifdef __GLIBC__
     pthread_mutex_unlock(&g->lock);
-    malloc_trim(0);
+    ledge__trim_heap();
     pthread_mutex_lock(&g->lock);
-#endif
 }
 
 static void *watch(void *arg)

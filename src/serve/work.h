@@ -37,6 +37,7 @@ typedef struct LedgeWork {
     char name[LEDGE_SERVE_NAME];
     char *body;
     void *block;              /* memory of `body`, which may begin behind its start */
+    LedgeOipAhead ahead;      /* what was read of it while it came in */
     size_t size, json_bytes;  /* json_bytes as in ledge__oip_read */
     size_t top;               /* classify: how many classes are wanted */
     double arrived, deadline; /* monotonic seconds; deadline INFINITY: none */

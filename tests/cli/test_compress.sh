@@ -88,6 +88,22 @@ echo '{"steps": [{"prune": {"amount": 0.3, "no-such-option": 1}}]}' >"$work/bad.
 expect 2 compress "$model" -o "$work/n.onnx" --recipe "$work/bad.json"
 err 'no-such-option'
 
+# a full disk, as a limit on file sizes makes it: in a step's own file, and in the last one
+full() {
+    last="ledge compress, files of at most $1 blocks"
+    (
+        trap '' XFSZ
+        ulimit -f "$1"
+        exec "$ledge" compress "$model" -o "$work/n.onnx" --recipe "$work/one.json" -t 1 >"$work/out" 2>"$work/err"
+    )
+    got=$?
+    [ "$got" = 1 ] || fail "$last: exit code $got"
+    one_sentence
+    err 'cannot write'
+}
+full 1
+[ -z "$(ls "$work" | grep '^n\.onnx')" ] || fail "$last: something was left behind"
+
 # Ctrl-C goes to all processes of the terminal
 python3 - "$ledge" "$model" "$work" "$set_" <<'END' || fail 'Ctrl-C'
 import os, signal, subprocess, sys, time

@@ -2,7 +2,8 @@
  *
  * The first two bytes are Inference-Header-Content-Length (65535: no such header), the rest is the
  * body. Any bytes: no tensor lies outside body and arena, a refusal has a sentence, and what was
- * understood comes out the same when it is written as binary tensors and read again. */
+ * understood comes out the same when it is written as binary tensors and read again, or when it
+ * comes in pieces that are read ahead. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -51,7 +52,8 @@ static void read_again(const LedgeOipRequest *r, const LedgeText *text, size_t j
     char *at = memmem(body, json_bytes, "\"outputs\":[", 11); /* the first: names cannot hold it */
     check(at != NULL);
     memcpy(at, "\"inputs\": [", 11);
-    check(ledge__oip_read(body, text->n, json_bytes, 16 * LIMIT, arena, &err, &back) == LEDGE_OK);
+    check(ledge__oip_read(body, text->n, json_bytes, 16 * LIMIT, NULL, arena, &err, &back) ==
+          LEDGE_OK);
     check(back.n_inputs == r->n_inputs);
     for (size_t i = 0; i < r->n_inputs; i++)
         same_tensor(&r->input[i].tensor, &back.input[i].tensor);
@@ -84,6 +86,34 @@ static void write_back(const LedgeOipRequest *r)
     ledge__text_free(&text);
 }
 
+/* The same body as it comes in, in pieces: what was read of it on the way must change nothing. */
+static void read_in_pieces(const uint8_t *data, size_t size, const LedgeOipRequest *r,
+                           const LedgeError *err)
+{
+    static LedgeOipRequest other;
+    LedgeError again = {0};
+    LedgeOipAhead ahead = {.off = false};
+    LedgeArena *arena = ledge__arena_new(NULL);
+    char *body = malloc(size + 1);
+    check(arena && body);
+    for (size_t have = 0; have < size;) {
+        const size_t left = size - have, piece = 1 + have % 3 * (size / 5) + have % 7;
+        memcpy(body + have, data + have, piece < left ? piece : left);
+        have += piece < left ? piece : left;
+        ledge__oip_ahead(&ahead, body, have, size, LIMIT);
+    }
+    const LedgeStatus s =
+        ledge__oip_read(body, size, SIZE_MAX, LIMIT, &ahead, arena, &again, &other);
+    check(s == err->status && strcmp(again.message, err->message) == 0 &&
+          strcmp(again.where, err->where) == 0);
+    check(s != LEDGE_OK || other.n_inputs == r->n_inputs);
+    for (size_t i = 0; s == LEDGE_OK && i < r->n_inputs; i++)
+        same_tensor(&r->input[i].tensor, &other.input[i].tensor);
+    ledge__arena_free(arena);
+    ledge__oip_ahead_free(&ahead);
+    free(body);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static LedgeOipRequest request;
@@ -96,8 +126,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(arena && body);
     memcpy(body, data + 2, size - 2);
     const LedgeStatus s = ledge__oip_read(body, size - 2, header == 65535 ? SIZE_MAX : header,
-                                          LIMIT, arena, &err, &request);
+                                          LIMIT, NULL, arena, &err, &request);
     check(s == err.status && (s == LEDGE_OK || err.message[0]));
+    if (header == 65535)
+        read_in_pieces(data + 2, size - 2, &request, &err);
     if (s == LEDGE_OK)
         write_back(&request);
     ledge__arena_free(arena);

@@ -135,6 +135,22 @@ static TestModel *linear(void)
     return t;
 }
 
+/* A product that skips the zeros of its weights. */
+static TestModel *strips(void)
+{
+    static float w[32 * 40];
+    TestModel *t = test_model_new(13);
+    test_input(t, "x", LEDGE_FLOAT, 2, (int64_t[]){-1, 32});
+    test_fill(w, 32 * 40, 9);
+    for (size_t k = 0; k < 32; k++)
+        if (k % 3)
+            memset(w + k * 40, 0, 32 * sizeof *w);
+    test_floats(t, "w", 2, (int64_t[]){32, 40}, w);
+    test_node(t, "MatMul", "x w", "y");
+    test_output(t, "y");
+    return t;
+}
+
 static TestModel *branch(TestModel **then, TestModel **other)
 {
     TestModel *t = test_model_new(17), *a = test_model_new(17), *b = test_model_new(17);
@@ -191,6 +207,7 @@ int main(int argc, char **argv)
     write_seed(quantized(LEDGE_UINT8), argv[1], "quantized");
     write_seed(quantized(LEDGE_INT8), argv[1], "quantized_s8");
     write_seed(linear(), argv[1], "qlinear");
+    write_seed(strips(), argv[1], "strips");
     write_seed(branch(&then, &other), argv[1], "branch");
     test_model_free(then);
     test_model_free(other);

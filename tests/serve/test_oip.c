@@ -25,7 +25,7 @@ static Sent *send_bytes(const void *bytes, size_t size, size_t json)
     s->body = malloc(size ? size : 1);
     memcpy(s->body, bytes, size);
     s->arena = ledge__arena_new(ledge__allocator_or_default(NULL));
-    s->status = ledge__oip_read(s->body, size, json, 1 << 20, s->arena, &s->err, &s->r);
+    s->status = ledge__oip_read(s->body, size, json, 1 << 20, NULL, s->arena, &s->err, &s->r);
     return s;
 }
 
@@ -223,6 +223,83 @@ static void a_raw_body_fills_the_only_input(void **state)
     free(r);
 }
 
+static void read_both_ways(const char *text, size_t size, size_t piece)
+{
+    static LedgeOipRequest a, b;
+    LedgeError err_a = {0}, err_b = {0};
+    LedgeOipAhead ahead = {.off = false};
+    LedgeArena *arena = ledge__arena_new(NULL);
+    char *one = malloc(size + 1), *other = malloc(size + 1);
+    assert_true(one && other && arena);
+    memcpy(one, text, size);
+    memset(other, '7', size); /* must not be taken for the body */
+    for (size_t have = 0; have < size;) {
+        const size_t n = piece < size - have ? piece : size - have;
+        memcpy(other + have, text + have, n);
+        have += n;
+        (void)ledge__oip_ahead(&ahead, other, have, size, 1 << 20);
+    }
+    const LedgeStatus s = ledge__oip_read(one, size, SIZE_MAX, 1 << 20, NULL, arena, &err_a, &a);
+    assert_int_equal(ledge__oip_read(other, size, SIZE_MAX, 1 << 20, &ahead, arena, &err_b, &b), s);
+    assert_string_equal(err_b.message, err_a.message);
+    assert_string_equal(err_b.where, err_a.where);
+    assert_int_equal(b.n_inputs, a.n_inputs);
+    for (size_t i = 0; s == LEDGE_OK && i < a.n_inputs; i++) {
+        const LedgeTensor *x = &a.input[i].tensor, *y = &b.input[i].tensor;
+        assert_int_equal(ledge_tensor_bytes(x), ledge_tensor_bytes(y));
+        if (x->type != LEDGE_STRING)
+            assert_memory_equal(x->data, y->data, ledge_tensor_bytes(x));
+        if (i == 0 && x->type == LEDGE_FLOAT && size > 600 && text[2] == 'i' && text[3] == 'd' &&
+            piece < 64)
+            assert_true(y->data == ahead.numbers.out && ahead.numbers.n > 0);
+    }
+    ledge__oip_ahead_free(&ahead);
+    ledge__arena_free(arena);
+    free(one);
+    free(other);
+}
+
+/* Bodies of all sorts, also one byte at a time: what was read on the way changes nothing. */
+static void reading_ahead_changes_nothing(void **state)
+{
+    (void)state;
+#define HEAD                                                                                       \
+    "{\"id\":\"x\",\"inputs\":[{\"name\":\"a\",\"datatype\":\"FP32\",\"shape\":[120],\"data\":"
+#define TEN "0.5,-1.25, 3,4e2,0.0000000001,-0,12345678901234567890,7.25e-3,100,0.125"
+#define ALL                                                                                        \
+    "[" TEN "," TEN ",\n" TEN "," TEN "," TEN "," TEN "," TEN "," TEN "," TEN "," TEN "," TEN      \
+    "," TEN
+    static const char *const bodies[] = {
+        HEAD ALL "]}]}",
+        HEAD ALL "],\"parameters\":{}},{\"name\":\"b\",\"datatype\":\"INT8\",\"shape\":[2],"
+                 "\"data\":[1,2]}],\"outputs\":[{\"name\":\"y\"}]}",
+        HEAD "[[" TEN "],[" TEN "],[" TEN "],[" TEN "],[" TEN "],[" TEN "], [" TEN "],[" TEN
+             "],[" TEN "],[" TEN "],[" TEN "],[" TEN "]]}]}",
+        HEAD ALL ",5]}]}",                            /* one too many */
+        HEAD "[" TEN "]}]}",                          /* too few */
+        HEAD ALL ",]}]}",                             /* a comma too many */
+        HEAD ALL "}]}",                               /* no end of the array */
+        HEAD ALL,                                     /* cut */
+        HEAD "[" TEN "," TEN ",1e39," TEN ALL "]}]}", /* out of range */
+        HEAD "[" TEN "," TEN ",01," TEN ALL "]}]}",   /* no number */
+        HEAD "[" TEN "," TEN ",true,false,nul]}]}",
+        HEAD "\"text\"}]}",
+        HEAD "7}]}",
+        HEAD,
+        "{\"inputs\":[{\"name\":\"a\",\"data\":" ALL "],\"datatype\":\"FP32\",\"shape\":[120]}]}",
+        "{\"inputs\":[{\"name\":\"a\",\"datatype\":\"BYTES\",\"shape\":[2],\"data\":[\"x\\n\","
+        "\"y\"]}]}",
+        "{\"inputs\":[{\"name\":\"a\",\"datatype\":\"BYTES\",\"shape\":[0],\"parameters\":"
+        "{\"binary_data_size\":0}}]}",
+        "{\"inputs\":[{\"name\":\"a\",\"datatype\":\"FP64\",\"shape\":[3],\"data\":[1,2,3]}]} x",
+        "{\"inputs\":[{\"name\":\"a\",\"datatype\":\"FP32\",\"shape\":[9223372036854775807,9],"
+        "\"data\":[1]}]}",
+        "[1]"};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+        for (size_t piece = 1; piece < 300; piece += piece < 8 ? 1 : 37)
+            read_both_ways(bodies[i], strlen(bodies[i]), piece);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +309,7 @@ int main(void)
         cmocka_unit_test(an_answer_reads_as_the_protocol_wants),
         cmocka_unit_test(floats_read_back_as_they_were),
         cmocka_unit_test(a_raw_body_fills_the_only_input),
+        cmocka_unit_test(reading_ahead_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

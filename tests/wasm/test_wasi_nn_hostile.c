@@ -453,6 +453,101 @@ static void concurrent_calls_are_safe(void **state)
     done(&f);
 }
 
+/* Threads that load, use and unload each other's objects, each with a memory of its own. */
+enum { CROWD = 4, SHARED = 4, TURNS = 1500 };
+
+typedef struct Crowd {
+    const Fixture *f;
+    _Atomic uint32_t graph[SHARED], context[SHARED], answers, wrong, strange;
+} Crowd;
+
+typedef struct Member {
+    Crowd *all;
+    unsigned seed;
+    pthread_t thread;
+} Member;
+
+/* One call that a guest could make, on whatever objects are there just now. */
+static void do_anything(Crowd *c, Guest *mine, unsigned *seed)
+{
+    const Fixture *f = c->f;
+    _Atomic uint32_t *graph = &c->graph[(unsigned)rand_r(seed) % SHARED];
+    _Atomic uint32_t *context = &c->context[(unsigned)rand_r(seed) % SHARED];
+    float want[3];
+    NnErrno e = NN_SUCCESS;
+    switch (rand_r(seed) % 8) {
+    case 0:
+        if (!(e = guest_call(mine, "load", f->builder, 1, 1, 0, f->out)))
+            *graph = guest_word(mine, f->out);
+        break;
+    case 1:
+        if (!(e = guest_call(mine, "init_execution_context", *graph, f->out)))
+            *context = guest_word(mine, f->out);
+        break;
+    case 2:
+        e = guest_call(mine, "set_input", *context, 0, f->tensor);
+        break;
+    case 3:
+        e = guest_call(mine, "get_output", *context, 0, f->buffer, 64, f->out);
+        relu_expected(x, want);
+        if (!e)
+            c->answers++;
+        if (!e && memcmp(mine->memory + f->buffer, want, sizeof want) != 0)
+            c->wrong++;
+        break;
+    case 4:
+        e = guest_call(mine, "unload", *graph);
+        break;
+    case 5:
+        e = guest_call(mine, "finalize_execution_context", *context);
+        break;
+    default:
+        e = guest_call(mine, "compute", *context);
+        break;
+    }
+    if (e != NN_SUCCESS && e != NN_INVALID_ARGUMENT && e != NN_BUSY && e != NN_RUNTIME_ERROR &&
+        e != NN_TOO_LARGE)
+        c->strange++;
+}
+
+static void *join_the_crowd(void *arg)
+{
+    Member *m = arg;
+    Guest mine = m->all->f->g;
+    mine.memory = malloc(mine.size);
+    if (!mine.memory)
+        return NULL;
+    memcpy(mine.memory, m->all->f->g.memory, mine.size);
+    for (int i = 0; i < TURNS; i++)
+        do_anything(m->all, &mine, &m->seed);
+    free(mine.memory);
+    return NULL;
+}
+
+static void a_crowd_that_unloads_what_others_use_is_safe(void **state)
+{
+    (void)state;
+    Fixture f;
+    Member crowd[CROWD];
+    Crowd c = {.f = &f};
+    const LedgeNnOptions o = {.threads = 1, .limits = {.graphs = 8, .contexts = 8}};
+    ready(&f, &o);
+    c.graph[0] = f.graph;
+    c.context[0] = f.context;
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd[i] = (Member){.all = &c, .seed = i + 1};
+        assert_int_equal(pthread_create(&crowd[i].thread, NULL, join_the_crowd, &crowd[i]), 0);
+    }
+    for (int i = 0; i < CROWD; i++)
+        pthread_join(crowd[i].thread, NULL);
+    assert_int_equal(c.strange, 0);
+    assert_int_equal(c.wrong, 0);
+    assert_true(c.answers > 0);
+    const LedgeNnCounts n = ledge__nn_counts(f.g.nn);
+    assert_true(n.graphs <= 8 && n.contexts <= 8 && n.refused > 0 && n.computes > 0);
+    done(&f); /* frees what nobody took back */
+}
+
 /* ---- no memory ---- */
 
 typedef struct Failing {
@@ -533,6 +628,7 @@ int main(void)
         cmocka_unit_test(damaged_models_are_refused),
         cmocka_unit_test(models_cannot_reach_the_hosts_files),
         cmocka_unit_test(concurrent_calls_are_safe),
+        cmocka_unit_test(a_crowd_that_unloads_what_others_use_is_safe),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/cpu.h"
 #include "engine/kernels/conv_pixel.h"
+#include "engine/kernels/strips_f32.h"
 
 enum {
     RUN_MAX = 96,          /* longest filter row in floats that is worth copying at borders */
@@ -124,11 +125,27 @@ static bool strassen_pays(const LedgeConvShape *s, LedgeConvPath path)
            (double)s->n * (double)s->oh * (double)s->ow >= STRASSEN_MIN_ROWS;
 }
 
+/* Panels of m columns, and how many rows a tile has. */
+static void plan_panels(LedgeConvPlan *plan, uint32_t cpu, size_t m, size_t depth)
+{
+    const LedgeConvShape *s = &plan->s;
+    LedgePanels *p = &plan->p;
+    const bool strips = s->strips && s->group == 1 && plan->path == LEDGE_CONV_POINTWISE &&
+                        ledge__strips_init(p, ledge__f32_kernels(cpu), m, depth, s->kept);
+    plan->k = strips ? p->k : ledge__conv_f32_kernels(cpu, m);
+    if (!strips && (!strassen_pays(s, plan->path) ||
+                    !ledge__panels_init_strassen(p, plan->k, m, depth)))
+        ledge__panels_init(p, plan->k, m, depth);
+    plan->mr = ledge__panels_mr(p);
+    const uint32_t nv = p->base + (p->wide > 0);
+    if (!strips && depth <= 40 && nv >= 3)
+        plan->mr = nv == 3 ? 6 : 4; /* short sums: one tile's end hides behind the next's start */
+}
+
 static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
 {
     const LedgeConvShape *s = &plan->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group;
-    plan->k = ledge__conv_f32_kernels(cpu, mg);
     plan->taps = plan->path == LEDGE_CONV_RUNS ? s->kh : s->kh * s->kw;
     plan->kc = plan->path == LEDGE_CONV_RUNS ? s->kw * cg : cg;
     size_t depth, border;
@@ -136,12 +153,7 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
         return false;
     if (plan->path == LEDGE_CONV_RUNS)
         plan_padded(plan);
-    if (!strassen_pays(s, plan->path) || !ledge__panels_init_strassen(&plan->p, plan->k, mg, depth))
-        ledge__panels_init(&plan->p, plan->k, mg, depth);
-    plan->mr = ledge__panels_mr(&plan->p);
-    const uint32_t nv = plan->p.base + (plan->p.wide > 0);
-    if (depth <= 40 && nv >= 3)
-        plan->mr = nv == 3 ? 6 : 4; /* short sums: one tile's end hides behind the next's start */
+    plan_panels(plan, cpu, mg, depth);
     border = plan->path == LEDGE_CONV_RUNS ? border : ledge__strassen_floats(&plan->p);
     const size_t floats = ledge__panels_floats(&plan->p);
     plan->bias_floats = ledge__panels_columns(&plan->p) * s->group;

@@ -18,6 +18,8 @@ typedef struct LedgeConvShape {
     size_t group;
     bool planes;       /* the input is NCHW; group is 1 */
     bool serial;       /* the weights are for ledge__gemm_serial */
+    bool strips;       /* pointwise, one group: the weights are for strips_f32.h, of … */
+    size_t kept;       /* … so many rows */
 } LedgeConvShape;
 
 typedef enum LedgeConvPath {

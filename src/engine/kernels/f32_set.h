@@ -82,6 +82,14 @@ const LedgeStrassen VF_CAT2(ledge__strassen_f32_, VF_ISA) = {strassen_rows, stra
 const LedgeStrassen VF_CAT2(ledge__strassen_f32_, VF_ISA) = {NULL, NULL};
 #endif
 
+extern const LedgeStrips VF_CAT2(ledge__strips_f32_, VF_ISA);
+#ifdef VF_NO_STRIPS
+const LedgeStrips VF_CAT2(ledge__strips_f32_, VF_ISA) = {NULL};
+#else
+#include "engine/kernels/strips_f32_tile.h"
+const LedgeStrips VF_CAT2(ledge__strips_f32_, VF_ISA) = {strips};
+#endif
+
 #include "engine/kernels/dw_f32_tile.h"
 #include "engine/kernels/planes_f32_tile.h"
 #include "engine/kernels/wino_f32_tile.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "engine/kernels/strips_f32.h"
 
 enum {
     NEAR_FLOATS = 12 * 1024, /* of packed B that come into cache by themselves */
@@ -33,7 +34,7 @@ void ledge__panels_init_narrow(LedgePanels *p, const LedgeF32Kernels *k, size_t 
     p->count = (uint32_t)((vectors + nv - 1) / nv);
     p->base = p->count ? (uint32_t)(vectors / p->count) : 0;
     p->wide = p->count ? (uint32_t)(vectors % p->count) : 0;
-    p->strassen = false;
+    p->strassen = p->strips = false;
     p->rows = depth;
 }
 
@@ -69,6 +70,8 @@ size_t ledge__strassen_floats(const LedgePanels *p)
 size_t ledge__panels_floats(const LedgePanels *p)
 {
     size_t floats;
+    if (p->strips)
+        return ledge__strips_floats(p);
     return ledge__mul(ledge__panels_columns(p), p->rows, &floats) ? floats : 0;
 }
 
@@ -76,6 +79,8 @@ uint32_t ledge__panels_mr(const LedgePanels *p)
 {
     if (p->strassen)
         return 2 * LEDGE_STRASSEN_PAIRS;
+    if (p->strips)
+        return ledge__strips_mr(p->k);
     const uint32_t most = p->base + (p->wide > 0);
     return most ? p->k->mr[most - 1] : 1;
 }
@@ -273,6 +278,8 @@ static void set_panel(const LedgeGemmRun *g, size_t group, size_t m0, size_t i, 
     t->nv = ledge__panel_nv(p, i);
     t->n = (uint32_t)(p->n - first < t->nv * lanes ? p->n - first : t->nv * lanes);
     t->b = g->b + (g->shared_b ? 0 : group * columns * p->rows) + first * p->rows;
+    if (p->strips)
+        ledge__strip_at(p, g->b, i, t);
     t->ahead = columns * p->depth > NEAR_FLOATS ? t->nv * lanes * p->rows : 0; /* the next panel */
     t->bias = g->bias + (g->shared_bias ? 0 : group * columns) + first;
     t->c = g->c + m0 * g->ldc + (g->c_at ? g->c_at[group] : group * step) + first;
@@ -385,7 +392,7 @@ static void run_tile(const LedgeGemmRun *g, size_t group, size_t m0, uint32_t mr
     }
     for (size_t i = p0; i < p1; i++) {
         set_panel(g, group, m0, i, &t);
-        g->p.k->gemm(&t);
+        (g->p.strips ? g->p.k->strips->tile : g->p.k->gemm)(&t);
         activate(g, &t);
     }
 }

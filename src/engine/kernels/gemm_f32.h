@@ -22,6 +22,8 @@ typedef struct LedgePanels {
     uint32_t base, wide;
     bool strassen;       /* panels of two vectors are for k->strassen, and begin with … */
     size_t rows;         /* … a row of scales (all zeros: unfit, see there), thus depth + 1 */
+    bool strips;         /* made by strips_f32.h, of … */
+    size_t kept;         /* … so many rows in all strips together */
 } LedgePanels;
 
 void ledge__panels_init(LedgePanels *p, const LedgeF32Kernels *k, size_t n, size_t depth);

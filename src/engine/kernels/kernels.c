@@ -6,6 +6,7 @@
 
 #define F32_KERNELS(isa, cpu, lanes, nv, m1, m2, m3, m4)                                   \
     void ledge__gemm_f32_##isa(const LedgeGemmTile *t);                                    \
+    extern const LedgeStrips ledge__strips_f32_##isa;                                      \
     extern const LedgeStrassen ledge__strassen_f32_##isa;                                  \
     void ledge__dw_f32_##isa(const LedgeDwTile *t);                                        \
     void ledge__line_f32_##isa(const LedgeLineTile *t);                                    \
@@ -24,6 +25,7 @@ static const LedgeF32Kernels sets[] = {
      nv,                                                                                   \
      {m1, m2, m3, m4},                                                                     \
      ledge__gemm_f32_##isa,                                                                \
+     &ledge__strips_f32_##isa,                                                             \
      &ledge__strassen_f32_##isa,                                                           \
      ledge__dw_f32_##isa,                                                                  \
      ledge__line_f32_##isa,                                                                \

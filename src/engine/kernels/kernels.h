@@ -29,7 +29,10 @@ typedef struct LedgeGemmTile {
     size_t ldr;
     float lo, hi;
     uint32_t mr, nv, n; /* rows, vectors and columns (n ≤ nv × lanes) of this tile */
+    const uint32_t *at; /* strips: the rows of B that `b` holds, kc of them; one tap */
 } LedgeGemmTile;
+
+#define LEDGE_STRIP_COLUMNS 16
 
 enum { LEDGE_STRASSEN_PAIRS = 4 }; /* most row pairs of a tile */
 
@@ -153,6 +156,11 @@ typedef struct LedgeAct {
     float alpha, beta; /* leakyrelu and elu: alpha; hardsigmoid: both */
 } LedgeAct;
 
+/* The product with a strip, see strips_f32.h; NULL: the set has none. */
+typedef struct LedgeStrips {
+    void (*tile)(const LedgeGemmTile *t);
+} LedgeStrips;
+
 typedef struct LedgeF32Kernels {
     const char *isa;
     uint32_t cpu;   /* flags that it needs */
@@ -160,6 +168,7 @@ typedef struct LedgeF32Kernels {
     uint32_t nv;    /* most vectors of a GEMM tile */
     uint32_t mr[4]; /* most rows of a GEMM tile of 1 … nv vectors */
     void (*gemm)(const LedgeGemmTile *t);
+    const LedgeStrips *strips;
     const LedgeStrassen *strassen;
     void (*dw)(const LedgeDwTile *t);
     void (*line)(const LedgeLineTile *t);

@@ -116,7 +116,12 @@ static bool is_integer(const LedgeNode *n)
 
 static LedgeReportStep step_of(const LedgeNode *n, int64_t macs)
 {
-    return (LedgeReportStep){n->name, n->domain, n->op_type, macs < 0 ? 0 : macs, is_integer(n)};
+    return (LedgeReportStep){.name = n->name,
+                             .domain = n->domain,
+                             .op_type = n->op_type,
+                             .macs = macs < 0 ? 0 : macs,
+                             .integer = is_integer(n),
+                             .skips_zeros = ledge__node_attr(n, "kept_rows") != NULL};
 }
 
 static LedgeStatus describe_plan(LedgeReportBox *box, LedgeSession *s, LedgeError *err)

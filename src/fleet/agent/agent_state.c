@@ -10,11 +10,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/out_file.h"
 
-enum { SLOT_MAX = 65536, BOOT_MAX = 40 };
+enum { SLOT_MAX = 65536, BOOT_MAX = 40, STALE_S = 3600 };
 
 bool ledge__agent_path(const LedgeAgentDir *d, char out[LEDGE_AGENT_PATH], const char *fmt, ...)
 {
@@ -346,6 +347,36 @@ int64_t ledge__agent_bytes(const char *path)
     counted = 0;
     (void)nftw(path, count_one, 16, FTW_PHYS);
     return counted;
+}
+
+/* "….123-0.tmp" */
+static bool is_unfinished(const char *path)
+{
+    const size_t n = strlen(path);
+    size_t i = n - (n > 4 ? 4 : n);
+    if (!i || strcmp(path + i, ".tmp") != 0)
+        return false;
+    for (const char *until = "-."; *until; until++) {
+        const size_t end = i;
+        while (i && path[i - 1] >= '0' && path[i - 1] <= '9')
+            i--;
+        if (i == end || !i || path[--i] != *until)
+            return false;
+    }
+    return true;
+}
+
+static int sweep_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)at;
+    if (kind == FTW_F && is_unfinished(path) && st->st_mtime < time(NULL) - STALE_S)
+        (void)unlink(path);
+    return 0;
+}
+
+void ledge__agent_sweep(const LedgeAgentDir *d)
+{
+    (void)nftw(d->path, sweep_one, 16, FTW_PHYS);
 }
 
 LedgeStatus ledge__agent_make_parents(const char *folder, const char *file, LedgeError *err)

@@ -80,6 +80,9 @@ LEDGE_MUST_CHECK LedgeStatus ledge__agent_sync_folder(const char *path, LedgeErr
 void ledge__agent_boot(char out[LEDGE_FLEET_NAME]);
 /* Sum of the lengths of all files beneath. */
 int64_t ledge__agent_bytes(const char *path);
+/* Removes files that were being written an hour ago or longer (base/out_file.h): whoever wrote them
+ * was killed, or lost its power, before they got their names. */
+void ledge__agent_sweep(const LedgeAgentDir *d);
 /* Makes the folders above a file of a release within `folder`. */
 LEDGE_MUST_CHECK LedgeStatus ledge__agent_make_parents(const char *folder, const char *file,
                                                        LedgeError *err);

@@ -227,6 +227,8 @@ static LedgeStatus turn(LedgeTurn *t, LedgeSyncWhat what, LedgeError *err)
     t->result.interval_s = t->answer.interval_s;
     if (what != LEDGE_SYNC_TELEMETRY) {
         t->verify = what != LEDGE_SYNC_ALL;
+        if (t->verify)
+            ledge__agent_sweep(&t->dir);
         t->fall_back = what == LEDGE_SYNC_FALL_BACK ? "it does not stay up while serving" : NULL;
         LEDGE_TRY(ledge__turn_poll(t, err));
         LEDGE_TRY(ledge__turn_models(t, err));

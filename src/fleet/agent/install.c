@@ -14,8 +14,8 @@
 
 /* ---- what a device wants ---- */
 
-/* How good a compiled file is for this CPU: the bits of its level; -1: it does not run here. As
- * the loader, it asks for all that the level's kernels may use. */
+/* How good a compiled file or a guest is for this CPU: the bits of its level; -1: it does not run
+ * here. As the loader, it asks for all that the level's kernels may use. */
 static int rank(const LedgeReleaseFile *f, const char *arch, uint32_t flags)
 {
     uint32_t needs = f->level[0] ? ledge__cpu_flags_from_name(f->level) : 0;
@@ -45,6 +45,14 @@ LedgeStatus ledge__install_plan(const LedgeRelease *r, const char *arch, uint32_
                            arch, ledge__cpu_level_name(flags));
     for (size_t i = 0; i < r->n_files; i++) {
         const LedgeReleaseRole role = r->files[i].role;
+        /* A model whose guest does not run here is not what was published. */
+        if (role == LEDGE_RELEASE_GUEST && rank(&r->files[i], arch, flags) < 0)
+            return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, r->name,
+                               "version %s has a guest for %s%s%s, which this device (%s with %s) "
+                               "does not run",
+                               r->version, r->files[i].arch[0] ? r->files[i].arch : "any kind",
+                               r->files[i].level[0] ? " with " : "", r->files[i].level, arch,
+                               ledge__cpu_level_name(flags));
         /* Further files of a portable model are its weights. */
         out->wanted[i] = i == out->model ||
                          (role != LEDGE_RELEASE_COMPILED && role != LEDGE_RELEASE_MODEL) ||

@@ -46,6 +46,14 @@ size_t ledge__release_find(const LedgeRelease *r, const char *path)
     return i;
 }
 
+const char *ledge__release_guest_fault(const LedgeReleaseFile *f)
+{
+    const bool has_name = strcmp(f->path, LEDGE_RELEASE_GUEST_PATH) == 0;
+    if (has_name != (f->role == LEDGE_RELEASE_GUEST))
+        return has_name ? "a guest.lwm that is no guest" : "a guest that is not guest.lwm";
+    return has_name && f->length > LEDGE_RELEASE_GUEST_MAX ? "a guest of more than 64 MB" : NULL;
+}
+
 static void read_target(LedgeJson *j, LedgeReleaseFile *f)
 {
     char key[KEY_SIZE];
@@ -130,6 +138,9 @@ static void read_file(LedgeJson *j, LedgeReleaseFile *f)
     /* The name under which the release itself is kept. */
     if (!j->bad && strcmp(f->path, "release.json") == 0)
         ledge__json_fault(j, "a file with the name of the release itself");
+    const char *fault = j->bad ? NULL : ledge__release_guest_fault(f);
+    if (fault)
+        ledge__json_fault(j, fault);
 }
 
 static void read_files(LedgeJson *j, LedgeRelease *r)

@@ -26,18 +26,24 @@ enum {
     X(PREPROCESS, "preprocess")                                                                    \
     X(BASELINE, "baseline")                                                                        \
     X(GOLDEN, "golden")                                                                            \
-    X(WASM, "wasm")
+    X(WASM, "wasm")                                                                                \
+    X(GUEST, "guest")
 
 #define LEDGE_RELEASE_ONE(NAME, name) LEDGE_RELEASE_##NAME,
 typedef enum LedgeReleaseRole { LEDGE_RELEASE_ROLES(LEDGE_RELEASE_ONE) } LedgeReleaseRole;
 #undef LEDGE_RELEASE_ONE
+
+/* A GUEST is native code that the server runs before or behind the model. One at most, under this
+ * name, which no other file has; its target says where it runs. */
+#define LEDGE_RELEASE_GUEST_PATH "guest.lwm"
+#define LEDGE_RELEASE_GUEST_MAX  ((int64_t)64 << 20)
 
 typedef struct LedgeReleaseFile {
     LedgeReleaseRole role;
     char path[LEDGE_FLEET_PATH];
     char sha256[LEDGE_FLEET_SHA256];
     int64_t length;
-    char arch[LEDGE_FLEET_WORD], level[LEDGE_FLEET_WORD]; /* of COMPILED; "": for every device */
+    char arch[LEDGE_FLEET_WORD], level[LEDGE_FLEET_WORD]; /* of COMPILED and GUEST; "": any */
     /* SHA-256 of each chunk_size bytes, the last one shorter: so that damage on the way costs one
      * chunk and not the file. NULL: none given. */
     int64_t chunk_size;
@@ -89,6 +95,8 @@ LEDGE_MUST_CHECK LedgeStatus ledge__release_new(const char *name, const char *ve
 LEDGE_MUST_CHECK LedgeStatus ledge__release_add(LedgeRelease *release, LedgeReleaseRole role,
                                                 const char *path, const char *source,
                                                 LedgeError *err);
+/* NULL: nothing is wrong with a file that may be a guest; else what is, as a noun. */
+const char *ledge__release_guest_fault(const LedgeReleaseFile *f);
 void ledge__release_write(const LedgeRelease *release, FILE *to);
 
 /* "models/NAME/VERSION/release.json" */

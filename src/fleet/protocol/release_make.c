@@ -93,6 +93,9 @@ LedgeStatus ledge__release_add(LedgeRelease *r, LedgeReleaseRole role, const cha
                            "cannot be opened: %s", strerror(errno));
     LedgeStatus status = add_open(in, source, &f, err);
     fclose(in);
+    const char *fault = status ? NULL : ledge__release_guest_fault(&f);
+    if (fault)
+        status = ledge__fail(err, LEDGE_ERROR_LIMIT, source, "would make %s", fault);
     if (status) {
         free(f.chunks);
         return status;

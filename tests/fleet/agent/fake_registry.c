@@ -517,8 +517,8 @@ void registry_publish(Registry *r, const char *name, const char *version, int64_
                       size_t more, double off)
 {
     static const char *const model = LEDGE_TEST_DATA "/onnx/classifier.onnx";
-    char in[64], out[64], noise[64], target[LEDGE_FLEET_PATH], sha[LEDGE_SHA256_HEX];
-    const char *const paths[] = {model, in, out, noise};
+    char in[64], out[64], noise[64], guest[64], target[LEDGE_FLEET_PATH], sha[LEDGE_SHA256_HEX];
+    const char *const paths[] = {model, in, out, noise, guest};
     LedgeRelease *release;
     char *text;
     size_t n;
@@ -526,7 +526,9 @@ void registry_publish(Registry *r, const char *name, const char *version, int64_
     snprintf(out, sizeof out, "/tmp/ledge-%d-out.npy", (int)getpid());
     snprintf(noise, sizeof noise, "/tmp/ledge-%d-noise", (int)getpid());
     make_golden(model, in, out, off);
+    snprintf(guest, sizeof guest, "/tmp/ledge-%d-guest", (int)getpid());
     write_noise(noise, more, (unsigned)created);
+    write_noise(guest, 3000, (unsigned)created + 1);
     pthread_mutex_lock(&r->lock);
     OK(ledge__release_new(name, version, NULL, &release));
     OK(ledge__release_add(release, LEDGE_RELEASE_MODEL, "model.onnx", model, NULL));
@@ -537,7 +539,11 @@ void registry_publish(Registry *r, const char *name, const char *version, int64_
     release->cases[0] =
         (LedgeGoldenCase){.inputs = {1}, .n_inputs = 1, .outputs = {{2, 1000}}, .n_outputs = 1};
     release->n_cases = 1;
-    for (size_t i = 0; i < 4; i++)
+    if (r->guest) { /* any bytes: whoever runs it looks into it */
+        OK(ledge__release_add(release, LEDGE_RELEASE_GUEST, LEDGE_RELEASE_GUEST_PATH, guest, NULL));
+        strcpy(release->files[4].arch, r->guest);
+    }
+    for (size_t i = 0; i < release->n_files; i++)
         put_blob(r, paths[i], release->files[i].sha256);
     FILE *to = open_memstream(&text, &n);
     ledge__release_write(release, to);
@@ -555,6 +561,7 @@ void registry_publish(Registry *r, const char *name, const char *version, int64_
     unlink(in);
     unlink(out);
     unlink(noise);
+    unlink(guest);
 }
 
 static void assign(Registry *r, LedgePollAnswer *a)

@@ -36,6 +36,7 @@ typedef struct Registry {
     int sample_status;
     bool batch_stores; /* and samples */
     Faults faults;
+    const char *guest; /* the kind of device whose guest goes with what is published; NULL: none */
     /* what was seen */
     LedgePollRequest last_poll;
     int64_t told;      /* sum of all windows' counts */

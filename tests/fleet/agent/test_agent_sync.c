@@ -303,6 +303,77 @@ static void a_shadow_is_fetched_and_tested_but_does_not_serve(void **state)
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
+static const char *this_arch(void)
+{
+#if defined(__x86_64__)
+    return "x86-64";
+#elif defined(__aarch64__)
+    return "aarch64";
+#else
+    return "other";
+#endif
+}
+
+static void a_guest_lies_beside_its_model_and_is_checked_with_it(void **state)
+{
+    Site *s = *state;
+    char link[100], real[300], path[400];
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    s->registry.guest = this_arch();
+    registry_publish(&s->registry, "net", "2", 200, 10, 0);
+    registry_assign(&s->registry, "net", "2", "1", false);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "2");
+    /* Where the server looks: in the folder of the file that the link leads to. */
+    snprintf(link, sizeof link, "%s/serve/net.onnx", s->state);
+    assert_non_null(realpath(link, real));
+    snprintf(path, sizeof path, "%.*s/guest.lwm", (int)(strrchr(real, '/') - real), real);
+    assert_int_equal(access(path, R_OK), 0);
+    /* Changed on the disk, the version is damaged, and the one before runs. */
+    assert_int_equal(chmod(path, 0644), 0);
+    const int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, "XXXX", 4, 5), 4);
+    close(fd);
+    s->registry.poll_status = 500;
+    s->registry.faults.gone = true;
+    turn(s, LEDGE_SYNC_VERIFY);
+    must_serve(s, "1");
+    assert_true(slot(s).is_fallback);
+}
+
+static void a_guest_changed_on_the_way_never_arrives(void **state)
+{
+    Site *s = *state;
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    s->registry.guest = this_arch();
+    s->registry.faults.forged = true; /* the model's own bytes are on the disk already */
+    registry_publish(&s->registry, "net", "2", 200, 10, 0);
+    registry_assign(&s->registry, "net", "2", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "1");
+    assert_non_null(strstr(slot(s).candidate_reason, "not what was signed"));
+}
+
+static void a_guest_for_other_machines_is_refused_with_its_version(void **state)
+{
+    Site *s = *state;
+    registry_publish(&s->registry, "net", "1", 100, 10, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    turn(s, LEDGE_SYNC_ALL);
+    s->registry.guest = "riscv64";
+    registry_publish(&s->registry, "net", "2", 200, 10, 0);
+    registry_assign(&s->registry, "net", "2", "", false);
+    const int64_t sent = s->registry.sent;
+    turn(s, LEDGE_SYNC_ALL);
+    must_serve(s, "1");
+    assert_non_null(strstr(slot(s).candidate_reason, "a guest for riscv64"));
+    assert_true(s->registry.sent - sent < 20000); /* the release alone */
+}
+
 static void old_versions_go_and_the_quota_holds(void **state)
 {
     Site *s = *state;
@@ -433,6 +504,43 @@ static void a_switch_waits_for_its_hours(void **state)
     registry_assign_when(&s->registry, "net", "2", when);
     turn(s, LEDGE_SYNC_ALL);
     must_serve(s, "2");
+}
+
+static bool leave(const Site *s, const char *name, int64_t age)
+{
+    char path[200];
+    const struct timespec at = {.tv_sec = time(NULL) - age}, both[2] = {at, at};
+    snprintf(path, sizeof path, "%s/%s", s->state, name);
+    const int fd = open(path, O_WRONLY | O_CREAT, 0644);
+    const bool ok = fd >= 0 && futimens(fd, both) == 0;
+    return ok && close(fd) == 0;
+}
+
+static bool is_there(const Site *s, const char *name)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", s->state, name);
+    return access(path, F_OK) == 0;
+}
+
+static void files_that_never_got_their_names_go_with_time(void **state)
+{
+    static const char *const old[] = {"slots/net.json.123-0.tmp", "serve/x.1-10.tmp"},
+                             *const kept[] = {"shadow/a.tmp", "shadow/1-2.tmp", "shadow/b.-1.tmp",
+                                              "shadow/c.12-.tmp", "shadow/d.1-2.json"};
+    Site *s = *state;
+    turn(s, LEDGE_SYNC_ALL);
+    assert_true(leave(s, old[0], 7200) && leave(s, old[1], 7200));
+    assert_true(leave(s, "slots/young.5-0.tmp", 60));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_true(leave(s, kept[i], 7200));
+    turn(s, LEDGE_SYNC_ALL);
+    assert_true(is_there(s, old[0]));
+    turn(s, LEDGE_SYNC_VERIFY);
+    assert_false(is_there(s, old[0]) || is_there(s, old[1]));
+    assert_true(is_there(s, "slots/young.5-0.tmp"));
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_true(is_there(s, kept[i]));
 }
 
 static void a_busy_registry_is_left_alone_for_as_long_as_it_asks(void **state)
@@ -585,11 +693,15 @@ int main(void)
         TEST(a_server_that_does_not_stay_up_falls_back),
         TEST(strictly_this_version_or_none),
         TEST(a_shadow_is_fetched_and_tested_but_does_not_serve),
+        TEST(a_guest_lies_beside_its_model_and_is_checked_with_it),
+        TEST(a_guest_changed_on_the_way_never_arrives),
+        TEST(a_guest_for_other_machines_is_refused_with_its_version),
         TEST(old_versions_go_and_the_quota_holds),
         TEST(downloads_of_what_is_no_longer_assigned_make_room),
         TEST(all_that_is_asked_goes_through_the_proxy),
         TEST(a_switch_waits_until_the_device_is_idle),
         TEST(a_switch_waits_for_its_hours),
+        TEST(files_that_never_got_their_names_go_with_time),
         TEST(a_busy_registry_is_left_alone_for_as_long_as_it_asks),
         TEST(telemetry_is_counted_once_whatever_is_lost),
         TEST(a_full_disk_stops_a_turn_and_harms_nothing),

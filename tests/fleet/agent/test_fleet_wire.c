@@ -278,6 +278,42 @@ static void records_of_wrong_types_are_refused(void **state)
     }
 }
 
+/* A release with one more file, as JSON. */
+static LedgeStatus read_with(const char *file, LedgeError *err)
+{
+    char text[1000];
+    LedgeRelease *r = NULL;
+    const int n = snprintf(text, sizeof text,
+                           "{\"name\":\"net\",\"version\":\"1\",\"created\":1,\"files\":[{\"role\":"
+                           "\"model\",\"path\":\"m.onnx\",\"sha256\":\"%064d\",\"length\":1},{%s,"
+                           "\"sha256\":\"%064d\"}]}",
+                           1, file, 2);
+    *err = (LedgeError){0};
+    const LedgeStatus status = ledge__release_read(text, (size_t)n, err, &r);
+    ledge__release_free(r);
+    return status;
+}
+
+static void a_guest_has_one_name_and_a_bound(void **state)
+{
+    (void)state;
+    LedgeError err;
+    assert_int_equal(read_with("\"role\":\"guest\",\"path\":\"guest.lwm\",\"length\":67108864,"
+                               "\"target\":{\"arch\":\"aarch64\"}",
+                               &err),
+                     LEDGE_OK);
+    assert_int_equal(
+        read_with("\"role\":\"guest\",\"path\":\"guest.lwm\",\"length\":67108865", &err),
+        LEDGE_ERROR_FORMAT);
+    assert_non_null(strstr(err.message, "more than 64 MB"));
+    assert_int_equal(read_with("\"role\":\"guest\",\"path\":\"other.lwm\",\"length\":9", &err),
+                     LEDGE_ERROR_FORMAT);
+    /* The server would take it for one. */
+    assert_int_equal(read_with("\"role\":\"labels\",\"path\":\"guest.lwm\",\"length\":9", &err),
+                     LEDGE_ERROR_FORMAT);
+    assert_non_null(strstr(err.message, "no guest"));
+}
+
 static void a_release_made_of_files_reads_back_with_its_chunks(void **state)
 {
     (void)state;
@@ -365,6 +401,7 @@ int main(void)
         cmocka_unit_test(polls_that_no_agent_sends_are_refused),
         cmocka_unit_test(a_batch_is_read_item_by_item_in_any_order),
         cmocka_unit_test(records_of_wrong_types_are_refused),
+        cmocka_unit_test(a_guest_has_one_name_and_a_bound),
         cmocka_unit_test(a_release_made_of_files_reads_back_with_its_chunks),
         cmocka_unit_test(deflate_comes_back_and_bombs_are_bounded),
     };

@@ -123,7 +123,9 @@ class Registry:
         try:
             c.request(method, path, body, h)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the answer came before the body was taken
+            if not c.sock:
+                raise
+            # else the answer came before the body was taken
         answer = Answer(c.getresponse())
         if not connection:
             c.close()

@@ -117,6 +117,56 @@ def files(r):
     check("nothing is left behind", os.listdir(os.path.join(r.folder, "blobs", "incoming")) == [])
 
 
+def lwm(targets, changed=False):
+    """A guest's file as docs/formats.md has it, with other bytes for code."""
+    code = [os.urandom(100) for _ in targets]
+
+    def manifest(start):
+        at = [start + 128 * i for i in range(len(code))]
+        return {"_type": "lwm", "name": "guest", "ledge": "0", "wasm2c": "1", "created": 1,
+                "wasm": {"sha256": "0" * 64, "length": 9}, "memory": {"pages": 1, "most": 2}, "imports": [], "exports": [],
+                "targets": [{"target": t, "bounds": "explicit", "offset": o, "length": len(c),
+                             "sha256": hashlib.sha256(c).hexdigest()} for t, o, c in zip(targets, at, code)]}
+    text = json.dumps({"signed": manifest(4096), "signatures": []}, sort_keys=True, separators=(",", ":")).encode()
+    file = b"LEDGELWM" + (1).to_bytes(4, "little") + len(text).to_bytes(4, "little") + text
+    file += bytes(4096 - len(file)) + b"".join(c + bytes(28) for c in code)
+    whole = bytearray(file + hashlib.sha256(file).digest())
+    if changed:
+        whole[4100] ^= 1
+    return bytes(whole)
+
+
+def guests(r):
+    """A release may bring a guest: one that is whole, for machines that there are, of a bounded size."""
+    def guest(name, bytes_):
+        with open(r.path(name), "wb") as f:
+            f.write(bytes_)
+        return r.path(name)
+
+    def bring(version, file, code=0, *more):
+        return push(r, version, code, "targets.key", "--no-compile", "--no-golden", "--guest", file, *more)
+    bring("7.0.0", guest("good.lwm", lwm(["x86_64", "x86_64_v3"])))
+    shown = json.loads(r.verb("show", "cls", "7.0.0", "--json"))
+    file = next(f for f in shown["files"] if f["role"] == "guest")
+    check("a guest is part of the version", file["path"] == "guest.lwm" and file["arch"] == "x86-64" and not file.get("level"), file)
+    with open(r.path("good.lwm"), "rb") as f:
+        check("and comes as it went", r.fetch(file["sha256"]) == f.read())
+    bring("7.0.1", guest("v3.lwm", lwm(["x86_64_v3"])))
+    file = next(f for f in json.loads(r.verb("show", "cls", "7.0.1", "--json"))["files"] if f["role"] == "guest")
+    check("it says what it needs", (file["arch"], file["level"]) == ("x86-64", "avx2"), file)
+    bring("7.0.2", guest("fat.lwm", lwm(["x86_64", "aarch64"])))
+    for what, bytes_, code, says in (
+            ("changed", lwm(["x86_64"], changed=True), 3, "SHA-256 does not fit"), ("cut", lwm(["x86_64"])[:-500], 3, "does not fit"),
+            ("of another kind", b"\x00asm\x01\x00\x00\x00" * 9, 3, "no .lwm file"), ("empty", b"", 3, "no .lwm file"),
+            ("for no device", lwm(["riscv64"]), 3, "no device is")):
+        check(f"a guest that is {what}", says in bring("7.1.0", guest("bad.lwm", bytes_), code), what)
+    big = guest("big.lwm", b"LEDGELWM")
+    os.truncate(big, (64 << 20) + 1)
+    check("a guest that is too large", "larger" in bring("7.1.0", big, 3) or "67108864" in bring("7.1.0", big, 3))
+    check("a guest that nobody signed, where a key is asked for", "signed" in bring("7.1.0", r.path("good.lwm"), 3, "--guest-key", r.path("other.pub")))
+    check("none of them stayed", "7.1.0" not in r.verb("list"))
+
+
 def old_clients(r):
     """The two calls, by clients that know these keys alone."""
     answer = r.ask("GET", "/api/models/latest?device_id=old-1", token=None)
@@ -483,6 +533,7 @@ def everything(r):
     telemetry(r, enroll)
     concurrent(r, enroll)
     rollouts(r, enroll)
+    guests(r)
     cleaning(r)
     roots(r)
     hostile(r)

@@ -21,14 +21,14 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import registry_rig
-from registry_rig import Registry, check, finish, record
+from registry_rig import Registry, check, finish, record, running
 
 LEDGE, ROOT, TOOL, SHIM = sys.argv[1:5]
 ROUNDS = int(sys.argv[5]) if len(sys.argv) > 5 else 20
 SEED = int(sys.argv[6]) if len(sys.argv) > 6 else 5
 MODEL = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
-SENDERS, RECORDS = 3, 20
-AFTER = {"pause": "paused", "resume": "running", "rollback": "rolled_back"}
+SENDERS, RECORDS, DEVICES = 3, 20, 10
+AFTER = {"pause": "paused", "resume": "running", "rollback": "rolled_back", "advance": "running"}
 
 
 class World:
@@ -38,6 +38,9 @@ class World:
         self.acknowledged, self.sent, self.files = set(), set(), set()
         self.versions, self.maybe = ["1.0.0"], set()
         self.rollouts = {}  # id: the states that it may be in
+        self.steps = {}     # id of one that goes by itself: the furthest step that was seen
+        self.at = {}        # id of another one: the steps that it may be in
+        self.runs = ["1.0.0"] * DEVICES
         self.targets = 0    # the newest version of the metadata that was seen
         self.stop, self.lock, self.serial = threading.Event(), threading.Lock(), [0] * SENDERS
         self.pushes = self.commands = 0
@@ -64,8 +67,7 @@ def sender(r, w, token, k):
         if a and check("a batch is taken", a.code == 200, a):
             w.acknowledged.add(batch)
             w.serial[k] += 1
-        elif not a:
-            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.02))  # the others shall come to something too
 
 
 def uploader(r, w):
@@ -76,6 +78,18 @@ def uploader(r, w):
         if a and check("a file is taken", a.code == 201, a):
             w.files.add(hash_)
         time.sleep(0.005)
+
+
+def poller(r, w, token):
+    """Devices that run what they are told, and say so: rollouts go on by that."""
+    while not w.stop.is_set():
+        for k in range(DEVICES):
+            a = ask(r, w, "POST", "/v1/poll", {
+                "device_id": f"roll-{k}", "agent": "test", "platform": {"arch": "x86-64", "level": "avx2", "cores": 2},
+                "clock": int(time.time()), "models": [running(w.runs[k])]}, token)
+            if a and check("a poll is answered", a.code == 200, a) and a.json["models"]:
+                w.runs[k] = a.json["models"][0]["version"]
+            time.sleep(0.005)
 
 
 def push(r, w):
@@ -92,24 +106,39 @@ def push(r, w):
     return version if done.returncode == 0 else None
 
 
+def roll_by_itself(r, w, version):
+    """A rollout whose steps devices' reports decide; it may go on for several boots."""
+    a = ask(r, w, "POST", "/v1/admin/rollouts", {"model": "cls", "version": version, "plan": {
+        "steps": [{"percent": p} for p in (10, 30, 50, 80, 100)], "gates": {"soak_s": 0, "max_p90_ratio": None}}})
+    if a and a.code == 200:
+        w.steps[a.json["id"]] = 0
+        w.rollouts[a.json["id"]] = {"running", "paused", "done", "rolled_back"}
+
+
 def roll(r, w, version):
     """A rollout of it, and what people do to one; each answer is final."""
     a = ask(r, w, "POST", "/v1/admin/rollouts", {"model": "cls", "version": version, "plan": {
-        "steps": [{"percent": 1}, {"percent": 100}], "gates": {"soak_s": 86400}}})
+        "steps": [{"percent": p} for p in (1, 5, 10, 50, 100)], "gates": {"soak_s": 86400}}})
     if not a or a.code != 200:
         return
     number = a.json["id"]
-    w.rollouts[number] = {"running"}
-    for command in random.choices(("pause", "resume"), k=1) + ["resume", "pause", "rollback"]:
+    w.rollouts[number], w.at[number] = {"running"}, {0}
+    for command in ["advance", random.choice(("pause", "advance")), "resume", "advance", "pause", "rollback"]:
         if w.stop.is_set():
             return
-        w.rollouts[number] = w.rollouts[number] | {AFTER[command]}
+        before = w.rollouts[number], w.at[number]
+        w.rollouts[number] = before[0] | {AFTER[command]}
+        if command == "advance":
+            w.at[number] = before[1] | {max(before[1]) + 1}
         a = ask(r, w, "POST", f"/v1/admin/rollouts/{number}/{command}", {"reason": "test"})
         if not a:
             return
-        if a.code == 200:
-            w.rollouts[number] = {AFTER[command]}
-            w.commands += 1
+        if a.code != 200:  # as it is, it takes no such command
+            w.rollouts[number], w.at[number] = before
+            continue
+        w.rollouts[number] = {AFTER[command]}
+        w.at[number] = {max(w.at[number])}
+        w.commands += 1
 
 
 def operator(r, w):
@@ -117,11 +146,13 @@ def operator(r, w):
         version = push(r, w)
         a = ask(r, w, "GET", "/v1/admin/rollouts")
         for x in a.json["rollouts"] if a and a.code == 200 else []:
-            if x["state"] in ("running", "paused"):  # of a round before
+            if x["id"] in w.steps:
+                w.steps[x["id"]] = max(w.steps[x["id"]], x["step"])
+            if x["state"] in ("running", "paused") and (x["id"] not in w.steps or random.random() < 0.2):
                 ask(r, w, "POST", f"/v1/admin/rollouts/{x['id']}/rollback", {"reason": "test"})
-                w.rollouts[x["id"]] = {x["state"], "rolled_back"}
+                w.rollouts[x["id"]] = w.rollouts.get(x["id"], {x["state"]}) | {"rolled_back"}
         if version:
-            roll(r, w, version)
+            random.choice((roll, roll, roll_by_itself))(r, w, version)
         time.sleep(0.01)
 
 
@@ -166,7 +197,8 @@ def boot(r, w, token, control, kind, port):
     tool("begin", control, 0 if full else first, first if full else 0, first + random.randint(1, 400) if full else 0)
     w.stop.clear()
     threads = [threading.Thread(target=sender, args=(r, w, token, k)) for k in range(SENDERS)]
-    threads += [threading.Thread(target=uploader, args=(r, w)), threading.Thread(target=operator, args=(r, w))]
+    threads += [threading.Thread(target=uploader, args=(r, w)), threading.Thread(target=operator, args=(r, w)),
+                threading.Thread(target=poller, args=(r, w, token))]
     try:
         r.start(port, **shim(control))
     except RuntimeError as why:  # it was cut, or had no room, before it was up
@@ -175,7 +207,7 @@ def boot(r, w, token, control, kind, port):
         for t in threads:
             t.start()
         gently = random.random() < 0.3
-        until = time.monotonic() + random.uniform(0.15, 0.3 if gently else 0.6)
+        until = time.monotonic() + random.uniform(0.2, 0.5 if gently else 1.5)
         while r.process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)
         if gently and r.process.poll() is None:  # closing brings the log into the database
@@ -230,11 +262,17 @@ def verify(r, w):
                 check("its files are whole", whole(r, f["sha256"]), f)
     for hash_ in random.sample(sorted(w.files), min(20, len(w.files))):
         check("an uploaded file is whole", whole(r, hash_))
-    states = {x["id"]: x["state"] for x in r.ask("GET", "/v1/admin/rollouts?limit=1000").json["rollouts"]}
+    states = {x["id"]: (x["state"], x["step"]) for x in r.ask("GET", "/v1/admin/rollouts?limit=1000").json["rollouts"]}
     for number, may in w.rollouts.items():
         if check("a rollout that began is there", number in states, number):
-            check("and as it was told", states[number] in may, (number, states[number], may))
-            w.rollouts[number] = {states[number]}
+            state, step = states[number]
+            check("and as it was told", state in may, (number, state, may))
+            check("and in its step", step in w.at[number] if number in w.at else step >= w.steps[number],
+                  (number, state, step, w.at.get(number), w.steps.get(number)))
+            if number in w.at:
+                w.at[number] = {step}
+            if number not in w.steps or state in ("done", "rolled_back"):
+                w.rollouts[number] = {state}
     check("the chain of the log is whole", "whole" in r.verb("audit", "--verify"))
 
 
@@ -288,7 +326,8 @@ def main():
         print(f"{kinds['cut']} cuts, {kinds['kill']} kills, {kinds['full']} full disks; {lost[1]} of {lost[0]} names and "
               f"{lost[3]} of {lost[2]} writes lost, {refused} refused")
         print(f"{len(w.acknowledged)} batches acknowledged, {len(w.files)} files, {len(w.versions)} versions pushed, "
-              f"{len(w.rollouts)} rollouts with {w.commands} commands")
+              f""
+              f"{len(w.rollouts)} rollouts with {w.commands} commands and {sum(w.steps.values())} steps by themselves")
     check("something was at stake", len(w.acknowledged) > ROUNDS and len(w.files) > ROUNDS / 2)
     return finish()
 

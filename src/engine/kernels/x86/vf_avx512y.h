@@ -8,6 +8,7 @@
 #define VF_ROWS_1    8
 #define VF_ROWS_2    4 /* 9 … 16 columns fit a vector of AVX-512 as well */
 #define VF_ROWS_3    8
+#define VF_NO_STRIPS
 #define VF_KEEP(x) __asm__("" : "+v"(x)) /* keeps x in a register of its own */
 
 #include "engine/kernels/x86/vf_avx2.h"

@@ -48,6 +48,58 @@ uint64_t ledge__fused_scale_key(const float *scale, size_t m)
     return scale ? h : 0;
 }
 
+/* ---- strips ---- */
+
+LedgeStatus ledge__fused_strips(LedgeOpCtx *c, uint32_t i, LedgeConvShape *s)
+{
+    const int64_t kept = ledge__node_int(c->node, "kept_rows", -1);
+    if (kept < 0 || !c->in_constant[i])
+        return LEDGE_OK;
+    if ((uint64_t)kept > UINT32_MAX)
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "kept_rows is %lld, more rows than there are",
+                              (long long)kept);
+    s->strips = true;
+    s->kept = (size_t)kept;
+    return LEDGE_OK;
+}
+
+typedef struct StripsArg {
+    const LedgePanels *p;
+    const LedgeStripsView *v;
+    const float *scale;
+    LedgeOpCtx *c;
+} StripsArg;
+
+static LedgeStatus pack_strips(void *arg, void *to)
+{
+    const StripsArg *a = arg;
+    if (ledge__strips_pack(a->p, a->v, a->scale, to))
+        return LEDGE_OK;
+    return ledge__op_fail(a->c, LEDGE_ERROR_FORMAT, "kept_rows is %zu, and the weights have others",
+                          a->p->kept);
+}
+
+LedgeStatus ledge__fused_strip_weights(LedgeOpCtx *c, uint32_t i, const LedgeStripsView *v,
+                                       const float *scale, uint64_t scale_key,
+                                       const LedgeConvPlan *p, const float **out)
+{
+    char key[96];
+    const void *packed;
+    StripsArg arg = {&p->p, v, scale, c};
+    snprintf(key, sizeof(key), "strips n=%zu k=%zu rows=%zu step=%zu scale=%016llx", v->n, v->depth,
+             p->p.kept, v->sk, (unsigned long long)scale_key);
+    LEDGE_TRY(c->host->packed(c, i, key, p->packed_floats * sizeof(float), pack_strips, &arg,
+                              &packed));
+    if (!ledge__strips_check(&p->p, packed))
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT,
+                              "the packed weights name rows that are not there; the model is "
+                              "damaged");
+    *out = packed;
+    return LEDGE_OK;
+}
+
+/* ---- all ---- */
+
 LedgeStatus ledge__fused_weights(LedgeOpCtx *c, uint32_t i, const char *scale_name,
                                  const LedgeConvPlan *p, const float **out)
 {
@@ -65,6 +117,9 @@ LedgeStatus ledge__fused_weights(LedgeOpCtx *c, uint32_t i, const char *scale_na
              p->p.nv, p->s.group,
              (unsigned long long)scale_key);
     const void *packed;
+    const LedgeStripsView view = {c->in[i]->data, p->s.m, p->s.c, p->s.c, 1};
+    if (p->p.strips)
+        return ledge__fused_strip_weights(c, i, &view, arg.scale, scale_key, p, out);
     LEDGE_TRY(c->host->packed(c, i, key, p->packed_floats * sizeof(float), pack, &arg, &packed));
     *out = packed;
     return LEDGE_OK;

@@ -7,7 +7,8 @@
  * scale need not copy the weights before they are packed. With out_channels and out_offset the
  * output has out_channels channels and this node writes only those from out_offset on; dest is
  * the same tensor with the others already in it, so that several convolutions write one
- * concatenation in place. x_layout="nchw": X is [N,C,H,W], with group 1. The node has five slots whether or not they are used, since dest must
+ * concatenation in place. x_layout="nchw": X is [N,C,H,W], with group 1. kept_rows: see
+ * fused_weights.h. The node has five slots whether or not they are used, since dest must
  * be the last. */
 #include "engine/kernels/conv_f32.h"
 #include "engine/ops/fused/conv_dims.h"
@@ -87,7 +88,7 @@ static LedgeStatus conv_prepare(LedgeOpCtx *c)
     if (b && ledge_tensor_count(b) != d.m)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the bias must have %lld elements",
                               (long long)d.m);
-    const LedgeConvShape shape = ledge__conv_shape(&d);
+    LedgeConvShape shape = ledge__conv_shape(&d);
     ConvState *s = ledge__op_alloc(c, sizeof(*s));
     if (!s)
         return ledge__no_memory(c->err);
@@ -97,6 +98,7 @@ static LedgeStatus conv_prepare(LedgeOpCtx *c)
     LEDGE_TRY(conv_residual(c, &d, s));
     if (ledge__node_attr(c->node, "w_scale") && !c->in_constant[IN_W])
         return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "w_scale needs constant weights");
+    LEDGE_TRY(ledge__fused_strips(c, IN_W, &shape));
     if (!ledge__conv_f32_plan(&shape, c->cpu, ledge__pool_threads(c->pool), LEDGE_CONV_PATHS,
                               &s->plan))
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the convolution is too large");

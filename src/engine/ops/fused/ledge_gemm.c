@@ -2,9 +2,10 @@
  *
  * Inputs: 0 A [..., K]; 1 B [K, N], or [N, K] with transB; 2 bias [N] or omitted; 3 residual of
  * the output's shape, added before the activation, or omitted. Output [..., N]. Attributes:
- * transB and those of ledge__fused_act. */
+ * transB, those of ledge__fused_act, and kept_rows, see fused_weights.h. */
 #include "engine/kernels/conv_f32.h"
 #include "engine/ops/fused/fused_act.h"
+#include "engine/ops/fused/fused_weights.h"
 
 #include <stdio.h>
 
@@ -82,7 +83,11 @@ static LedgeStatus gemm_constants(LedgeOpCtx *c, GemmState *s)
     const LedgeConvPlan *p = &s->plan;
     const LedgeTensor *bias = ledge__op_in(c, IN_BIAS);
     size_t scratch = p->scratch_bytes;
-    if (c->in_constant[IN_B]) {
+    const size_t k = p->s.c, n = p->s.m;
+    const LedgeStripsView view = {c->in[IN_B]->data, n, k, s->trans_b ? k : 1, s->trans_b ? 1 : n};
+    if (p->p.strips) {
+        LEDGE_TRY(ledge__fused_strip_weights(c, IN_B, &view, NULL, 0, p, &s->packed));
+    } else if (c->in_constant[IN_B]) {
         char key[96];
         const void *packed;
         snprintf(key, sizeof(key), "gemm_f32%s lanes=%u nv=%u transB=%d",
@@ -135,10 +140,11 @@ static LedgeStatus gemm_prepare(LedgeOpCtx *c)
     *s = (GemmState){.trans_b = d.trans_b};
     c->state = s;
     LEDGE_TRY(ledge__fused_act(c, &s->act));
-    const LedgeConvShape shape = {.n = 1, .h = (size_t)d.rows, .w = 1, .c = (size_t)d.k,
+    LedgeConvShape shape = {.n = 1, .h = (size_t)d.rows, .w = 1, .c = (size_t)d.k,
                                   .oh = (size_t)d.rows, .ow = 1, .m = (size_t)d.n,
                                   .ldc = (size_t)d.n, .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1,
                                   .dw = 1, .group = 1};
+    LEDGE_TRY(ledge__fused_strips(c, IN_B, &shape));
     if (!ledge__conv_f32_plan(&shape, c->cpu, ledge__pool_threads(c->pool), LEDGE_CONV_POINTWISE,
                               &s->plan))
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the product is too large");
