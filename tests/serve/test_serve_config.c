@@ -61,6 +61,9 @@ static void everything_arrives(void **state)
     assert_true(l->adaptive.confidence == LEDGE_CONFIDENCE_MARGIN && l->adaptive.threshold == 0.6);
     assert_string_equal(l->model[1], "large");
     assert_true(c.alerts.log && c.alerts.cooldown == 60 && c.alerts.repeat == 3600);
+    assert_string_equal(c.samples.folder, "/etc/x/kept");
+    assert_string_equal(c.samples.key, "/etc/ledge/samples.pub");
+    assert_true(c.samples.below == 0.7 && c.samples.per_hour == 60 && c.samples.mb == 16.5);
     assert_string_equal(c.alerts.exec, "/etc/x/tell.sh");
     assert_string_equal(c.alerts.alertmanager, "http://127.0.0.1:9093");
     ledge__serve_config_free(&c);
@@ -78,6 +81,9 @@ static void faults_have_a_place_and_a_reason(void **state)
         {"{\"port\": 1.5}", ":1:10", "whole number"},
         {"{\"port\": \"8000\"}", ":1:10", "a number is wanted"},
         {"{\"zzzzzzzz\": 1}", ":1:2", "docs/serve.md"},
+        {"{\"samples\": {\"folder\": \"x\"}}", ":1:12", "\"samples\" needs \"folder\" and \"key\""},
+        {"{\"samples\": {\"folder\": \"x\", \"key\": \"k\", \"below\": 2}}", ":1:50",
+         "from 0 to 1"},
         {"{\"models\": [{\"name\": \"../x\"}]}", ":1:22", "a name is made of"},
         {"{\"models\": [{\"path\": \"x\"}]}", ":1:13", "needs a \"name\""},
         {"{\"models\": [{\"name\": \"a\", \"bach\": 3}]}", ":1:27", "did you mean \"batch\""},

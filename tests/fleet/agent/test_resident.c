@@ -20,10 +20,11 @@
 #include "fleet/agent/agent_sync.h"
 #include "fleet/agent/http_client.h"
 #include "fleet/agent/resident.h"
+#include "fleet/protocol/field_sample.h"
 
 typedef struct Site {
     Registry registry;
-    char state[64], root[80], url[64], port[64];
+    char state[64], root[80], url[64], port[128], key[90];
     pid_t agent;
 } Site;
 
@@ -75,7 +76,8 @@ static void start_agent(Site *s, bool serve)
         dup2(null, 1);
         execl(LEDGE_EXE, "ledge", "agent", "run", "--state", s->state, "--root", s->root,
               "--registry", s->url, "--device", "cam-1", "--interval", "1", "--serve-args", s->port,
-              serve ? "--serve" : "--quiet", (char *)NULL);
+              serve ? "--serve" : "--quiet", s->key[0] ? "--sample-key" : (char *)NULL, s->key,
+              (char *)NULL);
         _exit(127);
     }
 }
@@ -149,7 +151,7 @@ static bool is_ready(const Site *s)
     char url[80];
     LedgeHttp *http;
     LedgeHttpAnswer a = {0};
-    snprintf(url, sizeof url, "http://127.0.0.1:%s", s->port + 7);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", atoi(s->port + 7));
     const LedgeHttpOptions o = {.base = url};
     assert_int_equal(ledge__http_new(&o, NULL, &http), LEDGE_OK);
     const LedgeHttpAsk ask = {.path = "/v2/models/net/ready", .max = 10000};
@@ -170,7 +172,7 @@ static void infer(const Site *s)
     for (int i = 0; i < 192; i++)
         n += snprintf(body + n, sizeof body - (size_t)n, "%s0.%d", i ? "," : "", i % 10);
     n += snprintf(body + n, sizeof body - (size_t)n, "]}]}");
-    snprintf(url, sizeof url, "http://127.0.0.1:%s", s->port + 7);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", atoi(s->port + 7));
     const LedgeHttpOptions o = {.base = url};
     assert_int_equal(ledge__http_new(&o, NULL, &http), LEDGE_OK);
     const LedgeHttpAsk ask = {
@@ -216,6 +218,46 @@ static void answers_are_told_to_the_registry_once(void **state)
     assert_int_equal(s->registry.told, 120);
     assert_string_equal(s->registry.last_poll.models[0].version, "7");
     assert_int_equal(count_seen(s), 120);
+}
+
+/* With a key, what the server is asked arrives sealed, and opens as it was; the options of its own
+ * say how many. */
+static void inputs_are_kept_and_sent_where_a_key_is_given(void **state)
+{
+    Site *s = *state;
+    char name[80];
+    LedgeSealKey *key;
+    snprintf(name, sizeof name, "%s/sampling", s->state);
+    assert_int_equal(ledge__seal_key_new(NULL, &key), LEDGE_OK);
+    assert_int_equal(ledge__seal_key_save(key, name, NULL), LEDGE_OK);
+    snprintf(s->key, sizeof s->key, "%s.pub", name);
+    snprintf(s->port + strlen(s->port), sizeof s->port - strlen(s->port),
+             " --sample-below 1.1 --samples-per-hour 3600");
+    registry_publish(&s->registry, "net", "7", 1, 1000, 0);
+    registry_assign(&s->registry, "net", "7", "", false);
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && !is_ready(s); i++)
+        wait_s(0.1);
+    for (int i = 0; i < 300 && !s->registry.samples.n; i++) {
+        infer(s);
+        if (i % 20 == 0)
+            kill(s->agent, SIGHUP);
+        wait_s(0.1);
+    }
+    assert_true(s->registry.samples.n > 0);
+    const RepoFile *one = &s->registry.samples.files[0];
+    LedgeFieldHead head;
+    LedgeFieldContent *c;
+    assert_int_equal(ledge__field_sample_open(one->bytes, one->size, key, NULL, &head, &c),
+                     LEDGE_OK);
+    assert_string_equal(head.version, "7"); /* the fleet's, not the server's number */
+    const float *x = c->inputs[0].data;
+    for (int i = 0; i < 192; i++)
+        assert_true(x[i] == (float)(i % 10) / 10);
+    ledge__field_content_free(c);
+    ledge__seal_key_free(key);
 }
 
 /* What runs in the shadow is told of by how often it agrees. */
@@ -425,6 +467,7 @@ int main(void)
         TEST(the_resident_process_is_small),
         TEST(what_is_served_follows_what_is_assigned),
         TEST(answers_are_told_to_the_registry_once),
+        TEST(inputs_are_kept_and_sent_where_a_key_is_given),
         TEST(shadows_are_compared_with_what_serves),
 #ifndef __SANITIZE_ADDRESS__
         TEST(a_wrong_clock_does_no_harm),

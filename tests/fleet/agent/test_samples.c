@@ -281,6 +281,9 @@ static void a_process_killed_while_it_writes_leaves_whole_samples(void **state)
     s->options.disk = 200000;
     /* A busy machine may need more, and longer ones, before some have written anything. */
     for (int i = 0; i < 60 || (i < 400 && count(s, names) < 3); i++) {
+        int begun[2];
+        char byte;
+        assert_int_equal(pipe(begun), 0);
         const pid_t pid = fork();
         if (pid == 0) {
             LedgeSampling *k;
@@ -289,13 +292,18 @@ static void a_process_killed_while_it_writes_leaves_whole_samples(void **state)
             int64_t ids[5];
             if (ledge__sampling_open(&s->options, NULL, &k))
                 _exit(1);
+            (void)!write(begun[1], "b", 1);
             for (int n = 0;; n++) {
                 fill(&c, x, ids, n);
                 ledge__sampling_offer(k, &about, &c);
+                usleep(500); /* the thread that writes is of the lowest priority */
             }
         }
         seed = seed * 1103515245u + 12345u;
-        usleep(1000 + (seed >> 16) % 40000 + (i < 60 ? 0 : (unsigned)i * 500));
+        close(begun[1]);
+        (void)!read(begun[0], &byte, 1);
+        close(begun[0]);
+        usleep((seed >> 16) % 60000 + (i < 60 ? 0 : (unsigned)i * 500));
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
     }
