@@ -155,15 +155,8 @@ LedgeStatus ledge__agent_remove(const LedgeAgentDir *d, const char *name, LedgeE
 
 LedgeStatus ledge__agent_sync_folder(const char *path, LedgeError *err)
 {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return ledge__fail_errno(err, path, "open the folder");
-    const int code = fsync(fd);
-    close(fd);
-    /* Some file systems cannot; then there is nothing more to be done. */
-    return code == 0 || errno == EINVAL || errno == ENOTSUP
-               ? LEDGE_OK
-               : ledge__fail_errno(err, path, "bring the folder to the disk");
+    return ledge__sync_folder(path) ? LEDGE_OK
+                                    : ledge__fail_errno(err, path, "bring the folder to the disk");
 }
 
 /* ---- slots ---- */
