@@ -12,6 +12,7 @@
 #include <string.h>
 
 #if defined(__linux__)
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
@@ -184,17 +185,18 @@ uint32_t ledge__cpu_flags(void)
 
 #if defined(__linux__)
 
-/* First line of a file without its newline; false when it cannot be read. */
+/* First line of a file without its newline; false when it cannot be read. No stdio: dozens of
+ * these are read at a start. */
 static bool read_line(const char *path, char *line, size_t size)
 {
-    FILE *f = fopen(path, "re");
-    if (!f)
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return false;
-    const bool ok = fgets(line, (int)size, f) != NULL;
-    fclose(f);
-    if (ok)
-        line[strcspn(line, "\n")] = '\0';
-    return ok;
+    const ssize_t n = read(fd, line, size - 1);
+    close(fd);
+    line[n > 0 ? n : 0] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    return n > 0;
 }
 
 static char model_name[64];
@@ -343,7 +345,7 @@ static int cgroup1_limit(const char *dir)
 {
     char path[640], quota[32], period[32];
     snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
-    if (!read_line(path, quota, sizeof quota))
+    if (!read_line(path, quota, sizeof quota) || atoll(quota) <= 0)
         return 0;
     snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
     if (!read_line(path, period, sizeof period))
@@ -369,6 +371,18 @@ static int tightest_limit(const char *root, const char *group, int (*limit)(cons
     }
 }
 
+/* Whether the controllers of a line of /proc/self/cgroup, "cpu,cpuacct", include the CPU's. */
+static bool limits_cpu(const char *controllers)
+{
+    for (const char *c = controllers; *c; c += strspn(c, ",")) {
+        const size_t n = strcspn(c, ",");
+        if (n == 3 && strncmp(c, "cpu", n) == 0)
+            return true;
+        c += n;
+    }
+    return false;
+}
+
 /* A process in a container sees its group's path as of the host or as "/": both are walked. */
 static int cgroup_cores(void)
 {
@@ -386,7 +400,7 @@ static int cgroup_cores(void)
         *second = '\0';
         if (first[1] == '\0')
             n = tightest_limit("/sys/fs/cgroup", second + 1, cgroup2_limit);
-        else if (strstr(first + 1, "cpu") && !strstr(first + 1, "cpuset"))
+        else if (limits_cpu(first + 1))
             n = tightest_limit("/sys/fs/cgroup/cpu", second + 1, cgroup1_limit);
         if (n > 0 && (best == 0 || n < best))
             best = n;
@@ -449,6 +463,12 @@ static bool allowed_cores(cpu_set_t *set)
     return sched_getaffinity(0, sizeof *set, set) == 0 && CPU_COUNT(set) > 0;
 }
 
+int ledge__cpu_allowed(void)
+{
+    cpu_set_t set;
+    return allowed_cores(&set) ? CPU_COUNT(&set) : 1;
+}
+
 int ledge__cpu_cores(int *fast)
 {
     cpu_set_t set;
@@ -496,6 +516,11 @@ void ledge__cpu_caches(uint32_t *l1d, uint32_t *l2, uint32_t *l3)
     *l1d = 32u << 10;
     *l2 = 512u << 10;
     *l3 = 2048u << 10;
+}
+
+int ledge__cpu_allowed(void)
+{
+    return 1;
 }
 
 int ledge__cpu_cores(int *fast)

@@ -34,7 +34,9 @@ const char *ledge__cpu_level_name(uint32_t flags);
 const char *ledge__cpu_model_name(void);
 /* Bytes of one core's L1 data and L2 cache and of the shared last level; a guess where unknown. */
 void ledge__cpu_caches(uint32_t *l1d, uint32_t *l2, uint32_t *l3);
-/* Cores that this process may use; `fast` the fastest cluster only (big.LITTLE). */
+/* Cores that this thread may be scheduled on: one system call, for work too short to ask more. */
+int ledge__cpu_allowed(void);
+/* Cores that this process may use, quotas counted; `fast` the fastest cluster only (big.LITTLE). */
 int ledge__cpu_cores(int *fast);
 /* Keeps the calling thread on the fast clusters of a big.LITTLE machine; nothing elsewhere. */
 void ledge__cpu_bind_fast(void);

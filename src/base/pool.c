@@ -16,6 +16,9 @@
 
 struct LedgePool {
     const LedgeAllocator *a;
+    LedgePoolFn fn; /* of a loop that was begun */
+    void *arg;
+    size_t count, grain;
 };
 
 LedgeStatus ledge__pool_new(const LedgeAllocator *a, int threads, LedgePool **out)
@@ -51,6 +54,19 @@ void ledge__pool_run(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn
         fn(arg, begin, begin + n, 0);
         begin += n;
     }
+}
+
+void ledge__pool_begin(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn, void *arg)
+{
+    pool->fn = fn;
+    pool->arg = arg;
+    pool->count = count;
+    pool->grain = grain;
+}
+
+void ledge__pool_end(LedgePool *pool)
+{
+    ledge__pool_run(pool, pool->count, pool->grain, pool->fn, pool->arg);
 }
 
 #else
@@ -250,14 +266,16 @@ static void *worker_main(void *arg)
     if (p->bind_fast)
         ledge__cpu_bind_fast();
     for (;;) {
-        /* Spinning that pays is done longer, that does not, shorter. */
-        if (spin_for_work(p, &seen, budget)) {
-            budget = budget * 2 < SPIN_MAX_NS ? budget * 2 : SPIN_MAX_NS;
-        } else {
-            budget = budget / 2 > SPIN_MIN_NS ? budget / 2 : SPIN_MIN_NS;
-            if (!park_for_work(p, &seen))
-                return NULL;
-        }
+        /* Spins as long as may pay: fully where the last gap was one that spinning bridges, also
+         * when it was slept through (else a budget once short could never grow again), and ever
+         * shorter where gaps are long. */
+        const int64_t idle = now_ns();
+        if (!spin_for_work(p, &seen, budget) && !park_for_work(p, &seen))
+            return NULL;
+        if (now_ns() - idle < SPIN_MAX_NS)
+            budget = SPIN_MAX_NS;
+        else if (budget > SPIN_MIN_NS)
+            budget /= 2;
         work(p, w->index);
         leave(p);
     }
@@ -339,6 +357,19 @@ void ledge__pool_run(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn
         work(pool, 0);
         finish(pool);
     }
+    pthread_mutex_unlock(&pool->callers);
+}
+
+void ledge__pool_begin(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn, void *arg)
+{
+    pthread_mutex_lock(&pool->callers);
+    start(pool, count, grain ? grain : 1, fn, arg);
+}
+
+void ledge__pool_end(LedgePool *pool)
+{
+    work(pool, 0);
+    finish(pool);
     pthread_mutex_unlock(&pool->callers);
 }
 

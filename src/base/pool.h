@@ -25,4 +25,10 @@ int ledge__pool_threads(const LedgePool *pool); /* NULL: 1 */
  * several threads on one pool are served one after the other; nested calls run in place. */
 void ledge__pool_run(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn, void *arg);
 
+/* The same in two steps, for a caller with something else to do meanwhile: the workers start at
+ * begin, the caller joins in at end, and only after it all is done. pool is not NULL; end follows
+ * begin in the same thread, outside any loop, and no other loop of this pool lies between. */
+void ledge__pool_begin(LedgePool *pool, size_t count, size_t grain, LedgePoolFn fn, void *arg);
+void ledge__pool_end(LedgePool *pool);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -56,13 +57,23 @@ static void count_items(void *arg, size_t begin, size_t end, int thread)
         c->hits[i]++;
 }
 
+static void check_counts(const Count *c)
+{
+    assert_int_equal(c->bad, 0);
+    for (size_t i = 0; i < MAX_ITEMS; i++)
+        assert_int_equal(c->hits[i], i < c->count);
+}
+
 static void check_one_loop(LedgePool *p, size_t count, size_t grain)
 {
-    Count c = {.grain = grain, .count = count, .threads = ledge__pool_threads(p)};
+    Count c = {.grain = grain, .count = count, .threads = ledge__pool_threads(p)}, two_steps = c;
     ledge__pool_run(p, count, grain, count_items, &c);
-    assert_int_equal(c.bad, 0);
-    for (size_t i = 0; i < MAX_ITEMS; i++)
-        assert_int_equal(c.hits[i], i < count);
+    check_counts(&c);
+    if (!p)
+        return;
+    ledge__pool_begin(p, count, grain, count_items, &two_steps);
+    ledge__pool_end(p);
+    check_counts(&two_steps);
 }
 
 static void every_item_runs_once(void **state)
@@ -78,6 +89,27 @@ static void every_item_runs_once(void **state)
                 check_one_loop(p, counts[i], grains[j]);
         ledge__pool_free(p);
     }
+}
+
+static void note_first(void *arg, size_t begin, size_t end, int thread)
+{
+    (void)begin;
+    (void)end;
+    (void)thread;
+    atomic_store((_Atomic bool *)arg, true);
+}
+
+/* Were the workers to wait for the caller, this would not end. */
+static void a_begun_loop_runs_beside_the_caller(void **state)
+{
+    _Atomic bool ran = false;
+    LedgePool *p = new_pool(2);
+    (void)state;
+    ledge__pool_begin(p, 1, 1, note_first, &ran);
+    while (!atomic_load(&ran))
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    ledge__pool_end(p);
+    ledge__pool_free(p);
 }
 
 static void no_pool_is_a_plain_call(void **state)
@@ -367,6 +399,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_item_runs_once),
+        cmocka_unit_test(a_begun_loop_runs_beside_the_caller),
         cmocka_unit_test(no_pool_is_a_plain_call),
         cmocka_unit_test(huge_counts_do_not_overflow),
         cmocka_unit_test(many_short_loops_do_not_lose_any),

@@ -23,6 +23,8 @@ struct LedgeFile {
     void *absent; /* address space of constants that are only there packed: reads give zeros */
     size_t absent_size;
     const void **source; /* per constant: the address that stands for it */
+    LedgePool *checkers; /* at work on the blobs' checksums; NULL: that is over */
+    _Atomic bool wrong;  /* one of them is not what it should be */
 };
 
 bool ledge__file_is_compiled(const void *bytes, size_t size)
@@ -177,39 +179,31 @@ static LedgeStatus add_constants(LedgeFile *f, OnnxModel *m, LedgeError *err)
     return LEDGE_OK;
 }
 
-/* ---- checksums of the blobs, by several threads ---- */
-
-typedef struct Verify {
-    const LedgeFile *f;
-    size_t items;
-    _Atomic bool wrong;
-} Verify;
+/* ---- checksums of the blobs, by several threads, while the model is made ---- */
 
 /* The last first: large classifiers stand at the end, and what is large should begin early. */
 static void verify_some(void *arg, size_t begin, size_t end, int thread)
 {
-    Verify *v = arg;
+    LedgeFile *f = arg;
+    const size_t constants = (size_t)f->h.n_constants, items = constants + (size_t)f->h.n_forms;
     (void)thread;
-    for (size_t item = begin; item < end && !v->wrong; item++) {
-        const size_t i = v->items - 1 - item, constants = (size_t)v->f->h.n_constants;
+    for (size_t item = begin; item < end && !f->wrong; item++) {
+        const size_t i = items - 1 - item;
         LedgeFileConstant c;
         LedgeFileForm m;
         if (i < constants)
-            constant_at(v->f, i, &c);
+            constant_at(f, i, &c);
         else
-            form_at(v->f, i - constants, &m);
-        if (!intact(v->f, i < constants ? &c.data : &m.data))
-            v->wrong = true;
+            form_at(f, i - constants, &m);
+        if (!intact(f, i < constants ? &c.data : &m.data))
+            f->wrong = true;
     }
 }
 
-/* Every blob before any is used. Entries that share bytes would be hashed over and over. */
-static LedgeStatus verify_blobs(const LedgeFile *f, LedgeError *err)
+/* Entries that share bytes would be hashed over and over. */
+static LedgeStatus begin_to_verify(LedgeFile *f, LedgeError *err)
 {
-    Verify v = {f, (size_t)(f->h.n_constants + f->h.n_forms), false};
-    LedgePool *pool = NULL;
     size_t total = 0;
-    int fast;
     for (size_t i = 0; i < f->h.n_forms; i++) {
         LedgeFileForm m;
         form_at(f, i, &m);
@@ -218,13 +212,22 @@ static LedgeStatus verify_blobs(const LedgeFile *f, LedgeError *err)
         if (!ledge__add(total, (size_t)m.data.size, &total) || total > f->size)
             return damaged(err, "its packed weights overlap");
     }
-    ledge__cpu_cores(&fast);
-    if (f->size >= SHARED_BYTES && fast > 1 &&
-        ledge__pool_new(f->a, fast < MOST_CHECKERS ? fast : MOST_CHECKERS, &pool) != LEDGE_OK)
+    const int cores = f->size >= SHARED_BYTES ? ledge__cpu_allowed() : 1;
+    if (ledge__pool_new(f->a, cores < MOST_CHECKERS ? cores : MOST_CHECKERS, &f->checkers) !=
+        LEDGE_OK)
         return ledge__no_memory(err);
-    ledge__pool_run(pool, v.items, 1, verify_some, &v);
-    ledge__pool_free(pool);
-    return v.wrong ? damaged(err, "a weight's checksum is wrong") : LEDGE_OK;
+    ledge__pool_begin(f->checkers, (size_t)(f->h.n_constants + f->h.n_forms), 1, verify_some, f);
+    return LEDGE_OK;
+}
+
+LedgeStatus ledge__file_verified(LedgeFile *f, LedgeError *err)
+{
+    if (f->checkers) {
+        ledge__pool_end(f->checkers);
+        ledge__pool_free(f->checkers);
+        f->checkers = NULL;
+    }
+    return f->wrong ? damaged(err, "a weight's checksum is wrong") : LEDGE_OK;
 }
 
 static LedgeStatus open_checked(LedgeFile *f, LedgeError *err, OnnxModel **model)
@@ -234,7 +237,7 @@ static LedgeStatus open_checked(LedgeFile *f, LedgeError *err, OnnxModel **model
     if (!table_has_room(&f->h))
         return damaged(err, "its table is too short");
     LEDGE_TRY(reserve_absent(f, err));
-    LEDGE_TRY(verify_blobs(f, err));
+    LEDGE_TRY(begin_to_verify(f, err));
     LEDGE_TRY(ledge__onnx_read_memory(f->a, f->bytes + f->h.graph.offset, (size_t)f->h.graph.size,
                                       err, &m));
     LedgeStatus s = add_constants(f, m, err);
@@ -310,6 +313,7 @@ void ledge__file_free(LedgeFile *f)
 {
     if (!f)
         return;
+    ledge__file_verified(f, NULL);
     if (f->absent)
         munmap(f->absent, f->absent_size);
     ledge__free(f->a, f);

@@ -46,10 +46,13 @@ typedef struct LedgeFileForm {
 typedef struct LedgeFile LedgeFile;
 
 bool ledge__file_is_compiled(const void *bytes, size_t size);
-/* Checks the whole file and makes an OnnxModel over it, whose initializers lie in `bytes`; these
- * must outlive both. Statuses: FORMAT, MISMATCH (CPU, version), MEMORY. */
+/* Checks a file and makes an OnnxModel over it, whose initializers lie in `bytes`; these must
+ * outlive both. Threads go on checking the weights meanwhile: nothing may be computed from these
+ * for good before ledge__file_verified. Statuses: FORMAT, MISMATCH (CPU, version), MEMORY. */
 LedgeStatus ledge__file_open(const LedgeAllocator *a, const void *bytes, size_t size,
                              LedgeError *err, LedgeFile **out, OnnxModel **model);
+/* Waits for the checks of the weights: OK, or FORMAT where one is damaged. */
+LedgeStatus ledge__file_verified(LedgeFile *f, LedgeError *err);
 uint32_t ledge__file_cpu(const LedgeFile *f);
 /* Enters the packed forms into the model's weights and seals them. */
 LedgeStatus ledge__file_adopt(const LedgeFile *f, const LedgeGraph *g, LedgeWeights *w,

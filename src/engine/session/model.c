@@ -214,6 +214,8 @@ static LedgeStatus load(const char *path, const void *bytes, size_t size,
         s = ledge__onnx_check_versions(m->onnx, err);
     if (s == LEDGE_OK)
         s = prepare_graph(m, &o, err);
+    if (m->file && ledge__file_verified(m->file, err) != LEDGE_OK)
+        s = LEDGE_ERROR_FORMAT; /* also the cause of what else went wrong */
     if (s != LEDGE_OK) {
         free_model(m);
         return s;
