@@ -80,7 +80,7 @@ complete -c ledge -n "__fish_seen_subcommand_from prune" -l method -r -d 'channe
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l amount -r -d 'share of the channels (or weights) to go, 0 to 1'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l target-macs -r -d 'instead: share of the multiply-accumulates to keep'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l target-latency -r -d 'instead: milliseconds of one run, timed here (2ms)'
-complete -c ledge -n "__fish_seen_subcommand_from prune" -l importance -r -d 'l1, l2 (default), bn or random'
+complete -c ledge -n "__fish_seen_subcommand_from prune" -l importance -r -d 'l1, l2 (default), bn, taylor or random'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l scope -r -d 'global (default): the least of all; layer: a share of each'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l layer-limit -r -d 'most of one layer that scope global may take (0.75)'
 complete -c ledge -n "__fish_seen_subcommand_from prune" -l round -r -d 'channels left are a multiple of N (8)'
