@@ -172,6 +172,9 @@ def hostile(lwm):
         metrics = s.ask("GET", "/metrics")[1].decode()
         for cause, n in counts.items():
             check(f"{cause} is counted", f'model="net",version="1",cause="{cause}"}} {n}\n' in metrics, [l for l in metrics.split("\n") if "guest_failures" in l])
+        made = int(metrics.split('ledge_guest_instances_total{model="net",version="1"} ')[1].split("\n")[0])
+        spoilt = sum(status == 500 and body not in ("+n", "o") for body, status, _, _ in HOSTILE)
+        check("those that were ended or spoke nonsense are thrown away", made == 1 + spoilt, (made, spoilt))
         status, o = ask("W" + "x" * 3_000_000)
         check("a body beyond the guest's memory", status == 400 and "40 pages" in o["error"], (status, o))
         # Side by side: those who are well do not notice.
