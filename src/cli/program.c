@@ -1,9 +1,9 @@
 /* The programs that make up the command line, and how one finds the other.
  *
- * `ledge` starts in a millisecond since it is linked against little. `ledge-serve` has libcrypto and
- * an HTTP server too, `ledge-fleet` databases and an HTTP client, whose start-up alone takes longer
- * than a small model does; `ledge-wasm` runs guests and needs jansson alone. All lie in one folder
- * where they were built, and as bin/ledge and in libexec/ledge where they were installed. */
+ * `ledge` starts in a millisecond since it is linked against little. `ledge-serve` has libcrypto
+ * and an HTTP server too, `ledge-fleet` databases and an HTTP client, whose start-up alone takes
+ * longer than a small model does; `ledge-wasm` runs guests and needs jansson alone. All lie in one
+ * folder where they were built, and as bin/ledge and in libexec/ledge where they were installed. */
 #include "cli/cli.h"
 
 #include <limits.h>

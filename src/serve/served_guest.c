@@ -323,7 +323,8 @@ static LedgeStatus work(LedgeServedGuest *g, LedgeGuest *instance, const LedgeGu
         s = LEDGE_ERROR_RUNTIME; /* whatever is wrong with it, the client is not at fault */
     }
     LedgeError later;
-    *whole = call(g, instance, "ledge_free", request, &later, &ignored) == LEDGE_OK;
+    *whole = s != LEDGE_ERROR_RUNTIME &&
+             call(g, instance, "ledge_free", request, &later, &ignored) == LEDGE_OK;
     return s;
 }
 
