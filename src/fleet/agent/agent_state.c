@@ -260,7 +260,11 @@ LedgeStatus ledge__agent_unlink(const LedgeAgentDir *d, const char *folder, cons
     char path[LEDGE_AGENT_PATH];
     ledge__agent_path(d, path, "%s/%s.onnx", folder, name);
     *changed = unlink(path) == 0;
-    return *changed || errno == ENOENT ? LEDGE_OK : ledge__fail_errno(err, path, "remove");
+    if (!*changed)
+        return errno == ENOENT ? LEDGE_OK : ledge__fail_errno(err, path, "remove");
+    /* Else a power cut brings back a link to what may be gone by then. */
+    ledge__agent_path(d, path, "%s", folder);
+    return ledge__agent_sync_folder(path, err);
 }
 
 /* ---- TUF's store ---- */

@@ -1,11 +1,13 @@
 /* Blobs in a folder: HH/HASH, HH being the hash's first two digits; files on their way in lie in
  * incoming/. A blob is synced before it gets its name, and its folder after it. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -14,6 +16,7 @@
 #include "trust/sha256.h"
 
 #define PATH_SIZE 512
+#define STALE_S   86400
 
 typedef struct Disk {
     LedgeBlobs base;
@@ -139,6 +142,21 @@ static void free_disk(LedgeBlobs *b)
     free(b);
 }
 
+/* Uploads that a kill or a power cut ended. */
+static void sweep_incoming(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[PATH_SIZE];
+        struct stat st;
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < sizeof path &&
+            lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_mtime < time(NULL) - STALE_S)
+            (void)unlink(path);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
 LedgeStatus ledge__blobs_disk_open(const char *folder, LedgeError *err, LedgeBlobs **out)
 {
     Disk *d = calloc(1, sizeof *d);
@@ -152,11 +170,13 @@ LedgeStatus ledge__blobs_disk_open(const char *folder, LedgeError *err, LedgeBlo
         status = ledge__fail(err, LEDGE_ERROR_LIMIT, folder, "the path is too long");
     else if (!make_folder(folder, 0777) || !make_folder(d->base.folder, 0700))
         status = fail(err, folder, "made");
-    if (status)
+    if (status) {
         free(d);
-    else
-        *out = &d->base;
-    return status;
+        return status;
+    }
+    sweep_incoming(d->base.folder);
+    *out = &d->base;
+    return LEDGE_OK;
 }
 
 /* ---- either place ---- */

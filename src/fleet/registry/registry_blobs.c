@@ -206,19 +206,13 @@ static LedgeStatus run_row(LedgeTask *t, LedgeStore *s, LedgeError *err)
 {
     const LedgeCall *c = (const LedgeCall *)(const void *)t;
     const Upload *u = c->work;
-    LedgeBlobs *blobs = c->registry->options.store.blobs;
-    char *address = NULL;
     uint64_t size;
     int fd;
-    LEDGE_TRY(ledge__blobs_address(blobs, u->hash, (int64_t)time(NULL), err, &address));
-    if (address) {
-        free(address);
-    } else {
-        if (ledge__blobs_file(blobs, u->hash, err, &fd, &size))
-            return ledge__fail(err, LEDGE_ERROR_IO, u->hash,
-                               "was cleaned away while it came; send it again");
+    if (ledge__blobs_file(c->registry->options.store.blobs, u->hash, err, &fd, &size))
+        return ledge__fail(err, LEDGE_ERROR_IO, u->hash,
+                           "was cleaned away while it came; send it again");
+    if (fd >= 0)
         (void)close(fd);
-    }
     return ledge__sql_run(ledge__store_sql(s), err, LEDGE_Q_BLOB_ADD, "tii", u->hash,
                           (int64_t)u->size, (int64_t)time(NULL));
 }

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "fleet/registry/admin.h"
 #include "fleet/registry/rate_limit.h"
@@ -87,6 +90,28 @@ static void a_damaged_file_is_seen_and_a_missing_one_said(void **state)
     ledge__blobs_free(b);
     snprintf(path, sizeof path, "rm -rf '%s'", folder);
     assert_int_equal(system(path), 0);
+}
+
+static void uploads_that_were_cut_off_go_after_a_day(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/ledge-blobs-XXXXXX", old[200], young[200], command[100];
+    const struct timespec at = {.tv_sec = time(NULL) - 90000}, both[2] = {at, at};
+    LedgeBlobs *b;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(ledge__blobs_open(folder, NULL, &b), LEDGE_OK);
+    snprintf(old, sizeof old, "%s/abc-1-0", ledge__blobs_folder(b));
+    snprintf(young, sizeof young, "%s/abc-1-1", ledge__blobs_folder(b));
+    ledge__blobs_free(b);
+    write_text(old, "half");
+    write_text(young, "half");
+    assert_int_equal(utimensat(AT_FDCWD, old, both, 0), 0);
+    assert_int_equal(ledge__blobs_open(folder, NULL, &b), LEDGE_OK);
+    ledge__blobs_free(b);
+    assert_int_not_equal(access(old, F_OK), 0);
+    assert_int_equal(access(young, F_OK), 0);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
 }
 
 static void the_admin_table_finds_what_fits(void **state)
@@ -203,6 +228,7 @@ int main(void)
         cmocka_unit_test(latency_buckets_grow_and_hold_their_middle),
         cmocka_unit_test(a_rate_limit_gives_a_burst_and_then_its_rate),
         cmocka_unit_test(a_damaged_file_is_seen_and_a_missing_one_said),
+        cmocka_unit_test(uploads_that_were_cut_off_go_after_a_day),
         cmocka_unit_test(the_admin_table_finds_what_fits),
         cmocka_unit_test(roles_allow_no_more_than_they_say),
         cmocka_unit_test(old_batches_are_read_in_every_spelling_of_time),
