@@ -40,7 +40,7 @@ RIGHT |= {
     "monitor": set(),
     "wasm": {"image", "trust"},
     "module": {"cli", "image", "serve"},
-    "serve": {"image", "monitor", "trust", "wasm"},
+    "serve": {"http", "image", "monitor", "trust", "wasm"},
     "fleet": {"trust"},
     "fleet/registry": {"fleet", "http", "trust"},
     "fleet/agent": {"fleet", "http", "image", "monitor", "trust"},

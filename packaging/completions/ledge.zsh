@@ -109,13 +109,13 @@ prune)
         '--amount=[share of the channels (or weights) to go, 0 to 1]:value:_files' \
         '--target-macs=[instead\: share of the multiply-accumulates to keep]:value:_files' \
         '--target-latency=[instead\: milliseconds of one run, timed here (2ms)]:value:_files' \
-        '--importance=[l1, l2 (default), bn or random]:value:_files' \
+        '--importance=[l1, l2 (default), bn, taylor or random]:value:_files' \
         '--scope=[global (default)\: the least of all; layer\: a share of each]:value:_files' \
         '--layer-limit=[most of one layer that scope global may take (0.75)]:value:_files' \
         '--round=[channels left are a multiple of N (8)]:value:_files' \
         '--keep=[leave this node'\''s channels (or weights) as they are]:value:_files' \
         '--steps=[go in N stages, channels ranked anew in each (1)]:value:_files' \
-        '--block=[magnitude\: output channels that go together (1)]:value:_files' \
+        '--block=[magnitude\: output channels that go together (1); 16 for speed]:value:_files' \
         '--finetune=[train on cifar10\:FILE, mnist\:IMAGES(,LABELS), folder\:DIR,CSV]:value:_files' \
         '--teacher=[model to learn from; the unpruned one (default), or none]:value:_files' \
         '--preprocess=[imagenet, tf, caffe, none or FILE.json; else the model'\''s own]:value:_files' \

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,16 +170,26 @@ LedgeStatus ledge__out_file_sync(LedgeOutFile *f, LedgeError *err)
     return fsync(f->fd) == 0 ? LEDGE_OK : fail(f, err, "write to the disk");
 }
 
-/* The rename itself must survive a power cut. A folder that cannot be opened or synced (some
- * network file systems) is no reason to fail: the file is complete. */
-static void sync_folder(LedgeOutFile *f)
+bool ledge__sync_folder(const char *folder)
 {
-    folder_name(f);
-    int fd = open(f->temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    (void)fsync(fd);
-    close(fd);
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool ok = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP);
+    const int e = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = e;
+    return ok;
+}
+
+bool ledge__sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = strndup(path, slash ? (size_t)(slash - path) : 0);
+    const bool ok = folder && ledge__sync_folder(*folder ? folder : slash ? "/" : ".");
+    const int e = errno;
+    free(folder);
+    errno = e;
+    return ok;
 }
 
 static LedgeStatus finish(LedgeOutFile *f, LedgeError *err)
@@ -198,8 +210,10 @@ static LedgeStatus finish(LedgeOutFile *f, LedgeError *err)
 LedgeStatus ledge__out_file_commit(LedgeOutFile *f, LedgeError *err)
 {
     LedgeStatus status = finish(f, err);
+    /* The rename itself must survive a power cut. A folder that cannot be opened or synced is no
+     * reason to fail: the file is complete. */
     if (!status)
-        sync_folder(f);
+        (void)ledge__sync_folder_of(f->path);
     ledge__out_file_abort(f);
     return status;
 }
@@ -233,4 +247,21 @@ LedgeStatus ledge__out_file_try(const LedgeAllocator *a, const char *path, Ledge
     LEDGE_TRY(ledge__out_file_open(a, path, err, &f));
     ledge__out_file_abort(f);
     return LEDGE_OK;
+}
+
+/* "….123-0.tmp" */
+bool ledge__out_file_is_unfinished(const char *name)
+{
+    const size_t n = strlen(name);
+    size_t i = n - (n > 4 ? 4 : n);
+    if (!i || strcmp(name + i, ".tmp") != 0)
+        return false;
+    for (const char *until = "-."; *until; until++) {
+        const size_t end = i;
+        while (i && name[i - 1] >= '0' && name[i - 1] <= '9')
+            i--;
+        if (i == end || !i || name[--i] != *until)
+            return false;
+    }
+    return true;
 }

@@ -5,6 +5,7 @@
 #ifndef LEDGE_BASE_OUT_FILE_H
 #define LEDGE_BASE_OUT_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,9 +30,17 @@ LedgeStatus ledge__out_file_commit(LedgeOutFile *f, LedgeError *err);
 /* Removes the temporary file and frees; NULL is legal. */
 void ledge__out_file_abort(LedgeOutFile *f);
 
+/* Brings the names in a folder, or in the folder that `path` is in, to the disk: what was created
+ * or renamed there is else lost by a power cut, its bytes synced or not. False: errno says why;
+ * file systems that know no such thing count as done. */
+bool ledge__sync_folder(const char *folder);
+bool ledge__sync_folder_of(const char *path);
+
 /* A whole file in one go. */
 LedgeStatus ledge__out_file_whole(const LedgeAllocator *a, const char *path, const void *bytes,
                                   size_t size, LedgeError *err);
+/* Whether a name is one that files have while they are written: what a kill leaves behind. */
+bool ledge__out_file_is_unfinished(const char *name);
 /* Whether it could be written: for those who would work long before they try. */
 LedgeStatus ledge__out_file_try(const LedgeAllocator *a, const char *path, LedgeError *err);
 

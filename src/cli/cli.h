@@ -72,6 +72,8 @@ typedef struct CliArgs {
 int cli_parse(const CliCommand *c, int argc, char **argv, size_t min_args, size_t max_args,
               void *options, CliArgs *args);
 void cli_args_free(CliArgs *args);
+/* Index of `word` among the n names, `absent` for NULL, -1 for an unknown one. */
+int cli_choose(const char *word, int absent, const char *const *names, int n);
 /* The one of `names` that `word` was probably meant to be, or NULL. */
 const char *cli_nearest(const char *word, const char *const *names, size_t n);
 /* A usage mistake: prints the sentence and how to get help; gives CLI_USAGE. */

@@ -38,7 +38,7 @@ static const CliOption options[] = {
      offsetof(Options, target_macs), 0, 0},
     {"target-latency", 0, CLI_TEXT, "T", "instead: milliseconds of one run, timed here (2ms)",
      offsetof(Options, target_latency), 0, 0},
-    {"importance", 0, CLI_TEXT, "I", "l1, l2 (default), bn or random",
+    {"importance", 0, CLI_TEXT, "I", "l1, l2 (default), bn, taylor or random",
      offsetof(Options, importance), 0, 0},
     {"scope", 0, CLI_TEXT, "S", "global (default): the least of all; layer: a share of each",
      offsetof(Options, scope), 0, 0},
@@ -86,15 +86,6 @@ static void warn(Job *j, const char *text)
 }
 
 /* ---- options ---- */
-
-/* Index of `word` among the names, 0 for NULL, -1 for an unknown one. */
-static int choose(const char *word, const char *const *names, int n)
-{
-    for (int i = 0; word && i < n; i++)
-        if (strcmp(word, names[i]) == 0)
-            return i;
-    return word ? -1 : 0;
-}
 
 /* A number and, where `units`, ms (the same), us or s behind it; NaN for anything else. */
 static double number(const char *text, bool units)
@@ -146,8 +137,9 @@ static int check(const CliCommand *c, Job *j)
                                               LEDGE_PRUNE_RANDOM, LEDGE_PRUNE_TAYLOR};
     static const char *const scopes[] = {"global", "layer"};
     const Options *o = j->o;
-    const int rank = choose(o->importance, ranks, 5), scope = choose(o->scope, scopes, 2);
-    j->method = choose(o->method, methods, 3);
+    const int rank = cli_choose(o->importance, 0, ranks, 5);
+    const int scope = cli_choose(o->scope, 0, scopes, 2);
+    j->method = cli_choose(o->method, 0, methods, 3);
     if (j->method < 0)
         return cli_usage(c, "--method takes channels, magnitude or 2:4");
     if (rank < 0)
@@ -514,6 +506,16 @@ static int with_interrupts(Job *j)
     return code;
 }
 
+static void free_job(Job *j)
+{
+    prune_tune_free(&j->tune);
+    ledge__free(NULL, j->whole.bytes);
+    ledge__free(NULL, j->made.bytes);
+    json_decref(j->layers);
+    json_decref(j->barriers);
+    json_decref(j->warnings);
+}
+
 static int run(const CliCommand *c, int argc, char **argv)
 {
     Options o = {.round = 8, .steps = 1, .block = 1, .training = {.batch = 64, .seed = 1}};
@@ -531,12 +533,7 @@ static int run(const CliCommand *c, int argc, char **argv)
         code = with_interrupts(&j);
     if (code == CLI_GO)
         code = report(&j);
-    prune_tune_free(&j.tune);
-    ledge__free(NULL, j.whole.bytes);
-    ledge__free(NULL, j.made.bytes);
-    json_decref(j.layers);
-    json_decref(j.barriers);
-    json_decref(j.warnings);
+    free_job(&j);
     cli_args_free(&args);
     return code;
 }

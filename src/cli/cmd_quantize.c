@@ -98,25 +98,16 @@ static void warn(Job *j, const char *fmt, ...)
 
 /* ---- options ---- */
 
-/* Index of `word` among the names, `absent` for NULL, -1 for an unknown one. */
-static int choose(const char *word, int absent, const char *const *names, int n)
-{
-    for (int i = 0; word && i < n; i++)
-        if (strcmp(word, names[i]) == 0)
-            return i;
-    return word ? -1 : absent;
-}
-
 static int check_choices(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
 {
     static const char *const modes[] = {"static", "dynamic", "weights", "int4"};
     static const char *const targets[] = {"cpu", "tensorrt", "npu"};
     static const char *const calibrators[] = {"minmax", "percentile", "entropy", "mse"};
     static const char *const formats[] = {"nbits", "onnx"};
-    const int mode = choose(o->mode, 0, modes, 4), target = choose(o->target, 0, targets, 3);
-    const int calibrator = choose(o->calibrator, LEDGE_CALIBRATE_MINMAX, calibrators, 4);
-    const int format = choose(o->format, 0, formats, 2);
-    const int weights = choose(o->weights, 0, (const char *const[]){"minmax", "mse"}, 2);
+    const int mode = cli_choose(o->mode, 0, modes, 4), target = cli_choose(o->target, 0, targets, 3);
+    const int calibrator = cli_choose(o->calibrator, LEDGE_CALIBRATE_MINMAX, calibrators, 4);
+    const int format = cli_choose(o->format, 0, formats, 2);
+    const int weights = cli_choose(o->weights, 0, (const char *const[]){"minmax", "mse"}, 2);
     if (mode < 0)
         return cli_usage(c, "--mode takes static, dynamic, weights or int4");
     if (target < 0)

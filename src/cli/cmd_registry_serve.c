@@ -39,21 +39,6 @@ static void path_in(const char *folder, const char *name, char out[PATH_SIZE])
     snprintf(out, PATH_SIZE, "%s/%s", folder, name);
 }
 
-/* The folder that a file is in is to keep the file's name. */
-static bool sync_folder_of(const char *path)
-{
-    char folder[PATH_SIZE];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        *slash = '\0';
-    const int fd = open(slash ? *folder ? folder : "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool ok = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        (void)close(fd);
-    return ok;
-}
-
 static int write_new(const char *path, const char *text, size_t size, mode_t mode)
 {
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -63,7 +48,7 @@ static int write_new(const char *path, const char *text, size_t size, mode_t mod
         ok = n > 0;
         done += ok ? (size_t)n : 0;
     }
-    ok = ok && fsync(fd) == 0 && sync_folder_of(path);
+    ok = ok && fsync(fd) == 0 && ledge__sync_folder_of(path);
     const int why = errno;
     if (fd >= 0)
         (void)close(fd);
@@ -187,8 +172,6 @@ static int make_online_keys(const char *folder)
             return cli_fail(NULL, &err);
         LedgeStatus status = ledge__key_save(key, path, &err);
         ledge__key_free(key);
-        if (!status && !sync_folder_of(path))
-            status = ledge__fail(&err, LEDGE_ERROR_IO, path, "%s", strerror(errno));
         if (status)
             return cli_fail_writing(path, &err);
     }
@@ -202,7 +185,7 @@ static int make_folders(const char *folder)
     if (strlen(folder) > PATH_SIZE - 100)
         return cli_fail_with(NULL, LEDGE_ERROR_LIMIT, "the folder's path is too long");
     if ((mkdir(folder, 0700) != 0 && errno != EEXIST) ||
-        (mkdir(path, 0700) != 0 && errno != EEXIST) || !sync_folder_of(folder)) {
+        (mkdir(path, 0700) != 0 && errno != EEXIST) || !ledge__sync_folder_of(folder)) {
         cli_fail_with(folder, LEDGE_ERROR_IO, "cannot be made: %s", strerror(errno));
         return CLI_FAILED;
     }

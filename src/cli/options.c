@@ -9,6 +9,14 @@
 
 #include "base/nearest.h"
 
+int cli_choose(const char *word, int absent, const char *const *names, int n)
+{
+    for (int i = 0; word && i < n; i++)
+        if (strcmp(word, names[i]) == 0)
+            return i;
+    return word ? -1 : absent;
+}
+
 const char *cli_nearest(const char *word, const char *const *names, size_t n)
 {
     return ledge__nearest(word, names, n);

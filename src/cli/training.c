@@ -57,22 +57,14 @@ static int read_steps(const CliCommand *c, const TrainingOptions *o, double **st
     return CLI_GO;
 }
 
-static int choose(const char *word, const char *const *names, int n)
-{
-    for (int i = 0; word && i < n; i++)
-        if (strcmp(word, names[i]) == 0)
-            return i;
-    return word ? -1 : 0;
-}
-
 int training_options(const CliCommand *c, const TrainingOptions *o, bool fresh, double **steps,
                      LedgeTrainOptions *out)
 {
     double colour, mixup;
     ledge__train_options_default(out);
-    const int optimizer = choose(o->optimizer, (const char *const[]){"sgd", "adamw"}, 2);
+    const int optimizer = cli_choose(o->optimizer, 0, (const char *const[]){"sgd", "adamw"}, 2);
     const int schedule =
-        choose(o->schedule, (const char *const[]){"cosine", "steps", "constant"}, 3);
+        cli_choose(o->schedule, 0, (const char *const[]){"cosine", "steps", "constant"}, 3);
     if (optimizer < 0)
         return cli_usage(c, "--optimizer takes sgd or adamw");
     if (schedule < 0)

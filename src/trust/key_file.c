@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/out_file.h"
 #include "trust/key_name.h"
 
 static LedgeStatus cannot(LedgeError *err, const char *path, const char *what)
@@ -59,6 +60,10 @@ static LedgeStatus save(const char *private_path, const char *public_path, const
 {
     LEDGE_TRY(write_new(public_path, 0644, public_pem, strlen(public_pem), err));
     LedgeStatus status = write_new(private_path, 0600, private_pem, private_size, err);
+    if (!status && !ledge__sync_folder_of(private_path)) {
+        status = cannot(err, private_path, "sync the folder");
+        unlink(private_path);
+    }
     if (status)
         unlink(public_path);
     return status;

@@ -2,10 +2,13 @@
  *
  *   bench_serve PORT COUNT BODY PATH [HEADER...]
  *
- * BODY is a file, HEADER is "Name: value". Prints one JSON object: milliseconds of round trips, and
- * of what they took beyond the model's own time (ledge_latency_ms in the answer). */
+ * BODY is a file, HEADER is "Name: value". Prints one JSON object: milliseconds of round trips, of
+ * what they took beyond the model's own time (ledge_latency_ms in the answer), and of bare
+ * exchanges: as many bytes there and back between two plain sockets, with a pause as long as the
+ * model's time. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,8 +65,8 @@ static void send_all(int fd, const char *p, size_t n)
     }
 }
 
-/* One answer; its milliseconds in the model. */
-static double receive(int fd, char *buffer, size_t room)
+/* One answer; its milliseconds in the model, and its size. */
+static double receive(int fd, char *buffer, size_t room, size_t *size)
 {
     size_t n = 0, whole = 0;
     while (!whole || n < whole) {
@@ -85,6 +88,7 @@ static double receive(int fd, char *buffer, size_t room)
         fprintf(stderr, "bench_serve: %s\n", buffer);
         exit(1);
     }
+    *size = n;
     const char *ms = memmem(buffer, n, "\"ledge_latency_ms\":", 19);
     return ms ? strtod(ms + 19, NULL) : 0;
 }
@@ -93,6 +97,71 @@ static int compare(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+/* ---- bare exchanges ---- */
+
+typedef struct Echo {
+    int listening;
+    size_t request, answer;
+    double pause;
+    char *buffer;
+} Echo;
+
+static void *echo(void *arg)
+{
+    enum { PIECE = 32768 };
+    const Echo *e = arg;
+    const int fd = accept(e->listening, NULL, NULL), on = 1;
+    ssize_t got = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    while (got > 0) {
+        for (size_t n = 0; n < e->request && got > 0; n += got > 0 ? (size_t)got : 0)
+            got = recv(fd, e->buffer + n, PIECE < e->request - n ? PIECE : e->request - n, 0);
+        const double until = now_ms() + e->pause;
+        while (got > 0 && now_ms() < until) {
+        }
+        if (got > 0)
+            send_all(fd, e->buffer, e->answer);
+    }
+    close(fd);
+    return NULL;
+}
+
+/* The median of `count` exchanges without their pauses. */
+static double bare_exchange(Echo *e, int count, const char *request, char *answer)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    pthread_t thread;
+    double *took = calloc((size_t)count, sizeof *took);
+    e->buffer = calloc(1, e->request > e->answer ? e->request : e->answer);
+    e->listening = socket(AF_INET, SOCK_STREAM, 0);
+    if (!took || !e->buffer || bind(e->listening, (struct sockaddr *)&a, sizeof a) != 0 ||
+        listen(e->listening, 1) != 0 ||
+        getsockname(e->listening, (struct sockaddr *)&a, &size) != 0 ||
+        pthread_create(&thread, NULL, echo, e) != 0)
+        die("bare exchange");
+    const int fd = connect_to(ntohs(a.sin_port));
+    for (int i = -5; i < count; i++) {
+        const double start = now_ms();
+        send_all(fd, request, e->request);
+        for (size_t n = 0; n < e->answer;) {
+            const ssize_t got = recv(fd, answer + n, e->answer - n, 0);
+            if (got <= 0)
+                die("bare exchange");
+            n += (size_t)got;
+        }
+        took[i > 0 ? i : 0] = now_ms() - start - e->pause;
+    }
+    close(fd);
+    pthread_join(thread, NULL);
+    close(e->listening);
+    qsort(took, (size_t)count, sizeof *took, compare);
+    const double median = took[count / 2];
+    free(took);
+    free(e->buffer);
+    return median;
 }
 
 int main(int argc, char **argv)
@@ -113,12 +182,13 @@ int main(int argc, char **argv)
     double *trip = calloc((size_t)count + 1, sizeof *trip);
     double *beyond = calloc((size_t)count + 1, sizeof *beyond);
     char *buffer = malloc(ROOM);
+    size_t answer = 0;
     if (!trip || !beyond || !buffer || head.failed || n_head == 0 || count < 1)
         return 1;
     for (int i = -WARM; i < count; i++) {
         const double start = now_ms();
         send_all(fd, head.p, head.n);
-        const double model = receive(fd, buffer, ROOM), took = now_ms() - start;
+        const double model = receive(fd, buffer, ROOM, &answer), took = now_ms() - start;
         if (i >= 0) {
             trip[i] = took;
             beyond[i] = took - model;
@@ -127,7 +197,9 @@ int main(int argc, char **argv)
     close(fd);
     qsort(trip, (size_t)count, sizeof *trip, compare);
     qsort(beyond, (size_t)count, sizeof *beyond, compare);
-    printf("{\"p50\": %.4f, \"p99\": %.4f, \"overhead_p50\": %.4f, \"overhead_p90\": %.4f, "
+    Echo bare = {.request = head.n, .answer = answer, .pause = trip[count / 2] - beyond[count / 2]};
+    printf("{\"exchange_p50\": %.4f, ", bare_exchange(&bare, count, head.p, buffer));
+    printf("\"p50\": %.4f, \"p99\": %.4f, \"overhead_p50\": %.4f, \"overhead_p90\": %.4f, "
            "\"overhead_min\": %.4f}\n",
            trip[count / 2], trip[(count * 99) / 100], beyond[count / 2], beyond[(count * 9) / 10],
            beyond[0]);

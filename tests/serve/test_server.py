@@ -104,6 +104,83 @@ def watched(s):
     check("page", status == 200 and b"<title>ledge</title>" in data and b"http" not in data.replace(b"http://www.w3.org/2000/svg", b""))
 
 
+def answers_of(connection, count):
+    """Outputs of so many answers on one connection, as the server wrote them."""
+    data, found = b"", []
+    while len(found) < count:
+        end = data.find(b"\r\n\r\n")
+        length = int(data[:end].lower().split(b"\r\ncontent-length:")[1].split(b"\r\n")[0]) if end >= 0 else 0
+        if end >= 0 and len(data) >= end + 4 + length:
+            body = data[end + 4:end + 4 + length]
+            found.append((int(data.split()[1]), body[body.find(b'"outputs"'):] if b'"outputs"' in body else body))
+            data = data[end + 4 + length:]
+            continue
+        more = connection.recv(65536)
+        if not more:
+            break
+        data += more
+    return found
+
+
+def pieces(s):
+    """The same requests whole, one behind the other, and torn at odd places, give the same answers."""
+    n = 3000
+    a, b = [i / 7 - 200 for i in range(2 * n)], [1e-3 * i for i in range(2 * n)]
+    plain = json.dumps({"inputs": [tensor("a", [n, 2], a), tensor("b", [n, 2], b)]}).encode()
+    close = json.dumps({"inputs": [tensor("a", [n, 2], a), tensor("b", [n, 2], b)]}, separators=(",", ":")).encode()
+    few = json.dumps({"inputs": [tensor("a", [n + 1, 2], a), tensor("b", [n, 2], b)]}).encode()
+    many = json.dumps({"inputs": [tensor("a", [n - 1, 2], a), tensor("b", [n, 2], b)]}).encode()
+    broken = plain.replace(b"100.0,", b"100.0.0,")
+    late = json.dumps({"inputs": [{"data": a, "name": "a", "shape": [n, 2], "datatype": "FP32"}, tensor("b", [n, 2], b)]}).encode()
+    head = json.dumps({"inputs": [{"name": k, "shape": [n, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8 * n}} for k in "ab"],
+                       "parameters": {"binary_data_output": True}}).encode()
+    binary = head + struct.pack(f"<{2 * n}f", *a) + struct.pack(f"<{2 * n}f", *b)
+
+    def request(body, extra=b""):
+        return (b"POST /v2/models/pair/infer HTTP/1.1\r\nHost: x\r\n" + extra + b"Content-Length: %d\r\n\r\n" % len(body)) + body
+
+    split = b"Inference-Header-Content-Length: %d\r\n"
+    requests = [request(plain), request(binary, split % len(head)), request(close), request(few), request(many), request(broken), request(late),
+                request(binary, split % (len(head) + 1)), request(binary[:-4], split % len(head)), request(binary + b"xy", split % len(head)), request(plain)]
+    want = []
+    for r in requests:
+        with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+            c.sendall(r)
+            want += answers_of(c, 1)
+    check("what is whole is answered, what lies refused", [w[0] for w in want] == [200, 200, 200, 400, 400, 400, 200, 400, 400, 400, 200], [w[0] for w in want])
+    check("spaces and order change nothing", want[0] == want[2] == want[6] == want[10])
+    values = struct.unpack(f"<{4 * n}f", want[1][1][-16 * n:])
+    got = [struct.unpack("f", struct.pack("f", v))[0] for o in json.loads(b"{" + want[0][1])["outputs"] for v in o["data"]]
+    check("JSON equals binary", list(values) == got)
+    with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+        sender = concurrent.futures.ThreadPoolExecutor(1).submit(c.sendall, b"".join(requests))
+        check("one behind the other", answers_of(c, len(requests)) == want)
+        sender.result()
+    for size, first in ((1, 700), (7, 3000), (1021, 0), (8193, 0), (40000, 0)):
+        for r, w in zip(requests, want):
+            with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+                c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                at = 0
+                while at < len(r):
+                    step = size if at < first or not first else 50000
+                    c.sendall(r[at:at + step])
+                    at += step
+                check(f"in pieces of {size}", answers_of(c, 1) == [w])
+    # A header, then nothing of the body for a while, then tensors that begin in the midst of a packet.
+    with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+        at = requests[1].find(b"\r\n\r\n") + 4
+        for part in (requests[1][:at], requests[1][at:at + len(head)], requests[1][at + len(head):]):
+            c.sendall(part)
+            time.sleep(0.05)
+        check("JSON apart from tensors", answers_of(c, 1) == [want[1]])
+    # Content-Length that is short: what is left over is no request.
+    with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+        c.sendall(requests[0].replace(b"Content-Length: %d" % len(plain), b"Content-Length: %d" % (len(plain) - 10)))
+        c.shutdown(socket.SHUT_WR)
+        seen = answers_of(c, 2)
+        check("a length that lies", [x[0] for x in seen][:1] == [400] and all(x[0] >= 400 for x in seen), seen)
+
+
 def hostile(s):
     for junk in [b"\0" * 100, b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n", b"POST /v2/models/pair/infer HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
                  b"GET / HTTP/1.1\r\n" + b"A: " + b"b" * 200000 + b"\r\n\r\n", b"POST /v2/models/pair/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -288,6 +365,7 @@ with tempfile.TemporaryDirectory() as work:
         protocol(server)
         watched(server)
         pictures(server, red)
+        pieces(server)
         hostile(server)
         check("still alive", server.ask("GET", "/v2/health/ready")[0] == 200)
     repository(os.path.join(work, "repository"))

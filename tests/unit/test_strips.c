@@ -112,8 +112,9 @@ static void answers_stay_and_do_not_depend_on_threads(void **state)
     (void)state;
     LedgeError err = {0};
     float plain[ANSWERS], one[ANSWERS], more[ANSWERS];
-    TestModel *t = model(2);
-    LedgeModel *whole = test_load(t, false, &err), *m = load_and_compile(t), *file = NULL;
+    TestModel *t = model(2), *other = model(2);
+    LedgeModel *whole = test_load(other, false, &err), *m = load_and_compile(t), *file = NULL;
+    assert_non_null(whole);
     assert_int_equal(ledge_model_load(path, NULL, &err, &file), LEDGE_OK);
     run(whole, 1, plain);
     run(m, 1, one);
@@ -124,7 +125,7 @@ static void answers_stay_and_do_not_depend_on_threads(void **state)
     run(file, 2, more);
     assert_memory_equal(one, more, sizeof one);
     ledge_model_free(whole), ledge_model_free(m), ledge_model_free(file);
-    test_model_free(t);
+    test_model_free(t), test_model_free(other);
     unlink(path);
 }
 

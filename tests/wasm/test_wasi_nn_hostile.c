@@ -402,8 +402,9 @@ static void models_cannot_reach_the_hosts_files(void **state)
 
 typedef struct Race {
     Guest *g;
-    uint32_t context, seen[9];
-    volatile bool stop;
+    uint32_t context;
+    _Atomic uint32_t seen[9];
+    _Atomic bool stop;
 } Race;
 
 static void *compute_again(void *arg)
@@ -440,7 +441,7 @@ static void concurrent_calls_are_safe(void **state)
     while (e == NN_BUSY);
     assert_int_equal(e, NN_SUCCESS);
     for (int i = 0; i < 2; i++)
-        while (!((volatile uint32_t *)r[i].seen)[NN_INVALID_ARGUMENT])
+        while (!r[i].seen[NN_INVALID_ARGUMENT])
             ;
     r[0].stop = r[1].stop = true;
     for (int i = 0; i < 2; i++) {

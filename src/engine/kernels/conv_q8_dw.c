@@ -15,6 +15,16 @@ static size_t row_pixels(const LedgeConvShape *s)
     return (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1;
 }
 
+/* A set for older CPUs of the same kind of which the channels fill a block; `best`: there is none. */
+static const LedgeQ8Kernels *older(const LedgeQ8Kernels *best, size_t channels)
+{
+    const LedgeQ8Kernels *k;
+    for (size_t i = 0; (k = ledge__q8_kernels_at(i)) != NULL; i++)
+        if (k->lanes < best->lanes && 4 * (size_t)k->lanes <= channels)
+            return k;
+    return best;
+}
+
 bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
 {
     const LedgeConvShape *s = &plan->s;
@@ -23,6 +33,8 @@ bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
         return false;
     if (s->c < 4 * (size_t)plan->k->lanes) /* no whole block, but perhaps one of the narrower */
         plan->k = ledge__q8_narrower(plan->k);
+    if (s->c < 4 * (size_t)plan->k->lanes) /* a part of a block costs more than older vectors do */
+        plan->k = older(plan->k, s->c);
     const size_t block = 4 * (size_t)plan->k->lanes;
     plan->tail = ledge__q8_narrower(plan->k);
     plan->wide = s->c / block * block;

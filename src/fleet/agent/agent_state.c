@@ -155,15 +155,8 @@ LedgeStatus ledge__agent_remove(const LedgeAgentDir *d, const char *name, LedgeE
 
 LedgeStatus ledge__agent_sync_folder(const char *path, LedgeError *err)
 {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return ledge__fail_errno(err, path, "open the folder");
-    const int code = fsync(fd);
-    close(fd);
-    /* Some file systems cannot; then there is nothing more to be done. */
-    return code == 0 || errno == EINVAL || errno == ENOTSUP
-               ? LEDGE_OK
-               : ledge__fail_errno(err, path, "bring the folder to the disk");
+    return ledge__sync_folder(path) ? LEDGE_OK
+                                    : ledge__fail_errno(err, path, "bring the folder to the disk");
 }
 
 /* ---- slots ---- */
@@ -349,27 +342,10 @@ int64_t ledge__agent_bytes(const char *path)
     return counted;
 }
 
-/* "….123-0.tmp" */
-static bool is_unfinished(const char *path)
-{
-    const size_t n = strlen(path);
-    size_t i = n - (n > 4 ? 4 : n);
-    if (!i || strcmp(path + i, ".tmp") != 0)
-        return false;
-    for (const char *until = "-."; *until; until++) {
-        const size_t end = i;
-        while (i && path[i - 1] >= '0' && path[i - 1] <= '9')
-            i--;
-        if (i == end || !i || path[--i] != *until)
-            return false;
-    }
-    return true;
-}
-
 static int sweep_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
     (void)at;
-    if (kind == FTW_F && is_unfinished(path) && st->st_mtime < time(NULL) - STALE_S)
+    if (kind == FTW_F && ledge__out_file_is_unfinished(path) && st->st_mtime < time(NULL) - STALE_S)
         (void)unlink(path);
     return 0;
 }

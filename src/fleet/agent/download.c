@@ -334,11 +334,7 @@ static LedgeStatus finish(Fetch *f, LedgeError *err)
     if (rename(f->part, f->whole) != 0)
         return ledge__fail_errno(err, f->part, "name the finished file");
     (void)unlink(f->boot);
-    const int folder = open(f->d->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) {
-        (void)fsync(folder);
-        close(folder);
-    }
+    (void)ledge__sync_folder(f->d->folder);
     return LEDGE_OK;
 }
 

@@ -94,14 +94,14 @@ static bool make_room(const LedgeSampling *s, int64_t more)
     return ok;
 }
 
-/* A process that was killed while it wrote has left a file under another name. */
+/* A process that was killed while it wrote has left a file under another name. The folder may hold
+ * what others put there: it stays. */
 static void sweep(const char *folder)
 {
     char path[PATH];
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));) {
-        if (is_sample(e->d_name) || strcmp(e->d_name, "lock") == 0 ||
-            strcmp(e->d_name, "last") == 0 || e->d_type == DT_DIR)
+        if (!strstr(e->d_name, ".sample.") || !ledge__out_file_is_unfinished(e->d_name))
             continue;
         snprintf(path, sizeof path, "%s/%.255s", folder, e->d_name);
         (void)unlink(path);

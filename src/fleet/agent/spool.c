@@ -29,27 +29,12 @@ struct LedgeSpool {
     uint8_t buffer[BUFFER];
 };
 
-/* What has a name in it is to keep it. Some file systems cannot; then nothing is to be done. */
-static void sync_folder(const char *path)
-{
-    const int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder >= 0) {
-        (void)fsync(folder);
-        close(folder);
-    }
-}
-
 /* A spool whose folder is lost takes its id and its cursor along, so the name is synced first. */
 static LedgeStatus make_folder(const char *folder, LedgeError *err)
 {
-    char parent[PATH / 2];
     if (mkdir(folder, 0755) != 0)
         return errno == EEXIST ? LEDGE_OK : ledge__fail_errno(err, folder, "create the folder");
-    strcpy(parent, folder);
-    char *slash = strrchr(parent, '/');
-    if (slash && slash > parent)
-        *slash = '\0';
-    sync_folder(slash ? parent : ".");
+    (void)ledge__sync_folder_of(folder);
     return LEDGE_OK;
 }
 
@@ -241,7 +226,7 @@ static LedgeStatus begin_segment(LedgeSpool *s, uint64_t first, LedgeError *err)
     s->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (s->fd < 0)
         return ledge__fail_errno(err, path, "create the file");
-    sync_folder(s->folder);
+    (void)ledge__sync_folder(s->folder);
     s->segment_bytes = 0;
     s->first = first;
     return LEDGE_OK;

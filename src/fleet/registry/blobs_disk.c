@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/out_file.h"
 #include "fleet/registry/blobs_impl.h"
 #include "trust/sha256.h"
 
@@ -42,14 +43,7 @@ static bool sync_path(const char *path)
 /* A folder, new or not; the folder that a new one is in is to keep its name. */
 static bool make_folder(const char *path, mode_t mode)
 {
-    char parent[PATH_SIZE];
-    if (mkdir(path, mode) != 0)
-        return errno == EEXIST;
-    snprintf(parent, sizeof parent, "%s", path);
-    char *slash = strrchr(parent, '/');
-    if (slash && slash > parent)
-        *slash = '\0';
-    return sync_path(slash ? slash > parent ? parent : "/" : ".");
+    return mkdir(path, mode) == 0 ? ledge__sync_folder_of(path) : errno == EEXIST;
 }
 
 static LedgeStatus put(LedgeBlobs *b, const char *sha256, const char *file, LedgeError *err)
@@ -64,7 +58,7 @@ static LedgeStatus put(LedgeBlobs *b, const char *sha256, const char *file, Ledg
         return fail(err, folder, "made");
     if (rename(file, path) != 0)
         return fail(err, path, "put in place");
-    return sync_path(folder) ? LEDGE_OK : fail(err, folder, "synced");
+    return ledge__sync_folder(folder) ? LEDGE_OK : fail(err, folder, "synced");
 }
 
 static LedgeStatus open_blob(LedgeBlobs *b, const char *sha256, LedgeError *err, int *out,

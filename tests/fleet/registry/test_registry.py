@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import platform
 import sqlite3
 import sys
 import threading
@@ -165,6 +166,27 @@ def guests(r):
     check("a guest that is too large", "larger" in bring("7.1.0", big, 3) or "67108864" in bring("7.1.0", big, 3))
     check("a guest that nobody signed, where a key is asked for", "signed" in bring("7.1.0", r.path("good.lwm"), 3, "--guest-key", r.path("other.pub")))
     check("none of them stayed", "7.1.0" not in r.verb("list"))
+
+
+def guest_on_a_device(r, enroll):
+    """From push to the folder where the server looks for it, by the real agent."""
+    here = "aarch64" if platform.machine() == "aarch64" else "x86_64"
+    state, token, file = r.path("device"), r.path("enroll.token"), r.path("here.lwm")
+    for name, bytes_ in ((token, enroll.encode()), (file, lwm([here]))):
+        with open(name, "wb") as f:
+            f.write(bytes_)
+    r.verb("push", MODEL, "--name", "guided", "--version", "1", "--key", r.path("targets.key"), "--force", "--reason", "test",
+           "--no-compile", "--no-golden", "--guest", file)
+    r.verb("promote", "guided", "1")
+    r.run(0, "agent", "sync", "--state", state, "--registry", f"http://127.0.0.1:{r.port}", "--root",
+          os.path.join(r.folder, "root.json"), "--token-file", token, "--device", "guest-1")
+    link = os.path.join(state, "serve", "guided.onnx")
+    if not check("the device serves the model", os.path.exists(link), r.run(0, "agent", "status", "--state", state)):
+        return
+    beside = os.path.join(os.path.dirname(os.path.realpath(link)), "guest.lwm")
+    with open(beside, "rb") as f, open(file, "rb") as pushed:
+        check("its guest is beside it, as it was pushed", f.read() == pushed.read())
+    check("and can be asked what it is", here in r.run(0, "wasm", "info", beside))
 
 
 def old_clients(r):
@@ -534,6 +556,7 @@ def everything(r):
     concurrent(r, enroll)
     rollouts(r, enroll)
     guests(r)
+    guest_on_a_device(r, enroll)
     cleaning(r)
     roots(r)
     hostile(r)

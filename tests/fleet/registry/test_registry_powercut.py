@@ -267,7 +267,7 @@ def verify(r, w):
         if check("a rollout that began is there", number in states, number):
             state, step = states[number]
             check("and as it was told", state in may, (number, state, may))
-            check("and in its step", step in w.at[number] if number in w.at else step >= w.steps[number],
+            check("and in its step", step in w.at[number] if number in w.at else step >= w.steps.get(number, 0),
                   (number, state, step, w.at.get(number), w.steps.get(number)))
             if number in w.at:
                 w.at[number] = {step}
