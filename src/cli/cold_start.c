@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/start_program.h"
 #include "cli/model_io.h"
 
 static pid_t spawn(char *const *words, int out)
@@ -16,27 +16,25 @@ static pid_t spawn(char *const *words, int out)
     size_t n = 0;
     while (words[n])
         n++;
-    char **args = calloc(n + 4, sizeof *args);
-    posix_spawn_file_actions_t actions;
+    const char **args = calloc(n + 4, sizeof *args);
     pid_t pid = -1;
     char program[PATH_MAX];
     if (!cli_program_beside("ledge", program, sizeof program))
         snprintf(program, sizeof program, "/proc/self/exe");
-    if (!args || posix_spawn_file_actions_init(&actions) != 0) {
-        free(args);
+    if (!args)
         return -1;
-    }
-    args[0] = (char[]){"ledge"};
-    args[1] = (char[]){"bench"};
-    args[2] = (char[]){"--first-answer"};
+    args[0] = "ledge";
+    args[1] = "bench";
+    args[2] = "--first-answer";
     for (size_t i = 0; i < n; i++)
         args[3 + i] = words[i];
-    extern char **environ;
-    if (posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO) != 0 ||
-        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0) != 0 ||
-        posix_spawn(&pid, program, &actions, NULL, args, environ) != 0)
+    const LedgeSpawn how = {.program = program,
+                            .args = args,
+                            .in = LEDGE_SPAWN_SAME,
+                            .out = out,
+                            .err = LEDGE_SPAWN_NULL};
+    if (ledge__spawn(&how, &pid) != 0)
         pid = -1;
-    posix_spawn_file_actions_destroy(&actions);
     free(args);
     return pid;
 }

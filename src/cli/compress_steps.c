@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/start_program.h"
 #include "base/text.h"
 #include "cli/model_io.h"
 #include "cli/prune_work.h"
@@ -25,21 +25,18 @@ static pid_t start(const char *const *words, int out)
     char program[PATH_MAX];
     const char *args[RECIPE_MOST_WORDS + 64] = {"ledge"};
     size_t n = 1;
-    posix_spawn_file_actions_t actions;
-    pid_t pid = -1;
-    extern char **environ;
+    pid_t pid;
     if (!cli_program_beside("ledge", program, sizeof program))
         snprintf(program, sizeof program, "/proc/self/exe");
     for (size_t i = 0; words[i] && n + 2 < sizeof args / sizeof *args; i++)
         args[n++] = words[i];
     args[n] = "--json";
-    if (posix_spawn_file_actions_init(&actions) != 0)
-        return -1;
-    if (posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO) != 0 ||
-        posix_spawn(&pid, program, &actions, NULL, (char *const *)args, environ) != 0)
-        pid = -1;
-    posix_spawn_file_actions_destroy(&actions);
-    return pid;
+    const LedgeSpawn how = {.program = program,
+                            .args = args,
+                            .in = LEDGE_SPAWN_SAME,
+                            .out = out,
+                            .err = LEDGE_SPAWN_SAME};
+    return ledge__spawn(&how, &pid) ? -1 : pid;
 }
 
 static void read_all(int from, LedgeText *t)

@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/timed_wait.h"
+#include "base/start_program.h"
 #include "serve/work.h"
 
 enum { WAITING = 256 };
@@ -96,45 +96,20 @@ static bool wait_for(LedgeOutbox *o, pid_t pid, double deadline)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* The child leads a process group of its own, so that all it started ends with it, and has the
- * usual signals' meanings. */
-static pid_t spawn(char *const *words, int in)
-{
-    extern char **environ;
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t usual, none;
-    pid_t pid = -1;
-    sigemptyset(&none);
-    sigemptyset(&usual);
-    sigaddset(&usual, SIGPIPE);
-    sigaddset(&usual, SIGXFSZ);
-    if (posix_spawn_file_actions_init(&actions) != 0)
-        return -1;
-    if (posix_spawnattr_init(&attr) != 0) {
-        posix_spawn_file_actions_destroy(&actions);
-        return -1;
-    }
-    if (posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF |
-                                            POSIX_SPAWN_SETSIGMASK) != 0 ||
-        posix_spawnattr_setpgroup(&attr, 0) != 0 ||
-        posix_spawnattr_setsigdefault(&attr, &usual) != 0 ||
-        posix_spawnattr_setsigmask(&attr, &none) != 0 ||
-        posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO) != 0 ||
-        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0) != 0 ||
-        posix_spawn(&pid, words[0], &actions, &attr, words, environ) != 0)
-        pid = -1;
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
-    return pid;
-}
-
 static bool run(LedgeOutbox *o, char *const *words, const LedgeText *body)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return false;
-    const pid_t pid = spawn(words, ends[0]);
+    const LedgeSpawn how = {.program = words[0],
+                            .args = (const char *const *)words,
+                            .in = ends[0],
+                            .out = LEDGE_SPAWN_NULL,
+                            .err = LEDGE_SPAWN_SAME,
+                            .apart = true};
+    pid_t pid = -1;
+    if (ledge__spawn(&how, &pid) != 0)
+        pid = -1;
     (void)close(ends[0]);
     (void)fcntl(ends[1], F_SETFL, O_NONBLOCK);
     const double deadline = ledge__now() + o->options.patience;

@@ -133,7 +133,7 @@ typedef struct Upload {
     int fd;
     LedgeSha256 *sha;
     uint64_t size;
-    bool is_put;
+    bool is_put, is_orphan;
     void *more;     /* the handler's */
     LedgeTask slow; /* brings it to its place */
     LedgeCall *call;
@@ -142,10 +142,13 @@ typedef struct Upload {
 static void free_upload(void *work)
 {
     Upload *u = work;
+    LedgeError ignored;
     if (u->fd >= 0)
         (void)close(u->fd);
     if (!u->is_put)
         (void)unlink(u->path);
+    else if (u->is_orphan)
+        (void)!ledge__blobs_remove(u->call->registry->options.store.blobs, u->hash, &ignored);
     ledge__sha256_free(u->sha);
     free(u->more);
     free(u);
@@ -268,6 +271,11 @@ bool ledge__upload_whole(LedgeCall *c, void *first, size_t *most, enum MHD_Resul
         return true;
     }
     return false;
+}
+
+void ledge__upload_orphan(LedgeCall *c)
+{
+    ((Upload *)c->work)->is_orphan = true;
 }
 
 const char *ledge__upload_hash(const LedgeCall *c)

@@ -14,10 +14,18 @@ typedef struct Sample {
 
 static LedgeStatus run_sample(LedgeTask *t, LedgeStore *s, LedgeError *err)
 {
-    const LedgeCall *c = (const LedgeCall *)(const void *)t;
+    LedgeCall *c = (LedgeCall *)(void *)t;
     Sample *p = ledge__upload_more(c);
-    return ledge__store_sample(s, p->device, p->may_enroll, ledge__upload_hash(c),
-                               ledge__upload_size(c), &p->head, err, &p->duplicate);
+    int64_t known = -1;
+    LedgeStatus status = ledge__store_sample(s, p->device, p->may_enroll, ledge__upload_hash(c),
+                                             ledge__upload_size(c), &p->head, err, &p->duplicate);
+    /* A device that is not admitted must not fill the disk. */
+    if (status == LEDGE_ERROR_PROVIDER &&
+        ledge__sql_number(ledge__store_sql(s), NULL, -1, &known, LEDGE_Q_BLOB_GET, "t",
+                          ledge__upload_hash(c)) == LEDGE_OK &&
+        known < 0)
+        ledge__upload_orphan(c);
+    return status;
 }
 
 static enum MHD_Result answer_sample(LedgeCall *c)

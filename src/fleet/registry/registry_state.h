@@ -84,6 +84,8 @@ bool ledge__upload_whole(LedgeCall *c, void *first, size_t *most, enum MHD_Resul
 enum MHD_Result ledge__upload_store(LedgeCall *c, void *more,
                                     LedgeStatus (*run)(LedgeTask *, LedgeStore *, LedgeError *),
                                     enum MHD_Result (*answer)(LedgeCall *));
+/* Nothing came to know of it: its file goes with the call. */
+void ledge__upload_orphan(LedgeCall *c);
 const char *ledge__upload_hash(const LedgeCall *c);
 int64_t ledge__upload_size(const LedgeCall *c);
 void *ledge__upload_more(const LedgeCall *c);

@@ -3,13 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
+#include "base/start_program.h"
 
 enum { SAID_MAX = 64 << 10 };
 
@@ -47,16 +46,15 @@ LedgeStatus ledge__child_run(const char *const *argv, LedgeError *err, LedgeText
 {
     int pipes[2], status = 0;
     pid_t child;
-    posix_spawn_file_actions_t actions;
     if (pipe2(pipes, O_CLOEXEC))
         return ledge__fail(err, LEDGE_ERROR_RUNTIME, argv[0], "no pipe: %s", strerror(errno));
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, pipes[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, pipes[1], 2);
-    const int failed =
-        posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
+    const LedgeSpawn how = {.program = argv[0],
+                            .args = argv,
+                            .in_path = true,
+                            .in = LEDGE_SPAWN_NULL,
+                            .out = pipes[1],
+                            .err = pipes[1]};
+    const int failed = ledge__spawn(&how, &child);
     close(pipes[1]);
     if (!failed) {
         read_all(pipes[0], said);

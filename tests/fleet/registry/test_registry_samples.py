@@ -146,6 +146,16 @@ def whole_way(r):
     check("no device, no sample", r.ask("POST", f"/v1/samples/{sha}", stored[0], token=token).code == 404)
     r.wait("nothing is left behind", lambda: os.listdir(os.path.join(r.folder, "blobs", "incoming")) == [])
 
+    r.verb("devices", "cam-1", "--state", "blocked", "--reason", "test")
+    changed = stored[0][:-1] + bytes([stored[0][-1] ^ 1])
+    blob = hashlib.sha256(changed).hexdigest()
+    answer = r.ask("POST", f"/v1/samples/cam-1/{blob}", changed, token=token)
+    check("a blocked device is refused", answer.code == 403, answer)
+    r.wait("and fills no disk", lambda: r.ask("GET", "/v1/blobs/" + blob).code == 404)
+    check("what it sent before stays", r.ask("POST", f"/v1/samples/cam-1/{sha}", stored[0], token=token).code == 403 and
+          r.fetch(sha) == stored[0])
+    r.verb("devices", "cam-1", "--state", "active", "--reason", "test")
+
     # Opened.
     said = r.verb("samples", "--key", r.path("stranger.key"), "--out", out, code=3)
     check("another key opens none", "was sealed to the key" in said and "0 samples" in said, said)
