@@ -331,7 +331,8 @@ static inline const char *other_number(const char *p, double *out)
         digits = (uint64_t)(unsigned char)*p - '0';
     else
         n = more_digits(p, &digits);
-    if (n == 0 || (*p == '0' && n > 1) || digits >= UINT64_C(100000000000))
+    if (n == 0 || (unsigned char)(*p - '0') > 9 || (*p == '0' && n > 1) ||
+        digits >= UINT64_C(100000000000))
         return NULL;
     p += n;
     if (*p == '.') {

@@ -451,6 +451,34 @@ static void long_digits_are_not_cut(void **state)
     }
 }
 
+/* Every byte before a point, wherever in a long array: none but a digit begins a number. */
+static void damage_among_many_numbers_is_refused(void **state)
+{
+    (void)state;
+    enum { N = 60 };
+    static const char *const behind[] = {".5", ".123456789", ".12345678901234567", "e1", "12e1"};
+    float out[N + 4];
+    for (int byte = 1; byte < 256; byte++)
+        for (size_t i = 0; i < sizeof behind / sizeof *behind; i++)
+            for (int place = 0; place < N; place += 7) {
+                char text[N * 20], *at = text;
+                at += sprintf(at, "[7");
+                for (int k = 0; k < N; k++)
+                    at +=
+                        k == place ? sprintf(at, ",%c%s", byte, behind[i]) : sprintf(at, ",-0.25");
+                at += sprintf(at, "]");
+                LedgeJson j;
+                ledge__json_begin(&j, text, (size_t)(at - text));
+                const size_t n = ledge__json_numbers(&j, LEDGE_FLOAT, out, N + 4);
+                const bool digit = byte >= '0' && byte <= '9';
+                const bool good = digit ? byte != '0' || i != 4
+                                        : i == 4 && (byte == '-' || byte == ' ' || byte == '\t' ||
+                                                     byte == '\n' || byte == '\r');
+                if (good != (!j.bad && n == N + 1))
+                    fail_msg("%c (%d) before %s: %s", byte, byte, behind[i], j.bad ? j.bad : "ok");
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +487,7 @@ int main(void)
         cmocka_unit_test(numbers_of_every_form_are_the_nearest),
         cmocka_unit_test(middles_are_rounded_right),
         cmocka_unit_test(long_digits_are_not_cut),
+        cmocka_unit_test(damage_among_many_numbers_is_refused),
         cmocka_unit_test(integers_are_exact),
         cmocka_unit_test(arrays_fill_tensors_of_every_type),
         cmocka_unit_test(strings_are_decoded),
