@@ -244,6 +244,7 @@ static void serve_arguments(const AgentOptions *o, char *program, char *words, c
     size_t n = 0;
     out[n++] = program;
     out[n++] = (char *)(uintptr_t) "serve";
+    out[n++] = (char *)(uintptr_t) "--guest-beside"; /* a release may bring one, signed with it */
     for (size_t i = 0; i < 4 - !o->sample_key; i++) {
         snprintf(paths[i], PATH_MAX, "%s/%s", o->state, folders[i][1]);
         out[n++] = (char *)(uintptr_t)folders[i][0];
