@@ -368,6 +368,7 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
         ledge__server_stop(s, 0);
     } else {
         ledge__trim_heap(); /* of what loading models took */
+        ledge__keep_heap();
         ledge__let_code_go();
         *out = s;
     }
