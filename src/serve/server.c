@@ -333,6 +333,7 @@ static LedgeStatus start_daemon(LedgeServer *s, LedgeError *err)
 LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTable *table,
                                 LedgeLadders *ladders, LedgeError *err, LedgeServer **out)
 {
+    ledge__keep_heap(); /* before there are threads, which would get heaps of their own */
     LedgeServer *s = calloc(1, sizeof *s);
     if (!s)
         return ledge__no_memory(err);
@@ -368,7 +369,6 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
         ledge__server_stop(s, 0);
     } else {
         ledge__trim_heap(); /* of what loading models took */
-        ledge__keep_heap();
         ledge__let_code_go();
         *out = s;
     }
