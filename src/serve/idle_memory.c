@@ -13,6 +13,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* By itself glibc gives the top of a heap back with nearly every large body that is freed, and each
+ * of its pages costs a fault in the next request. One heap for all threads: requests allocate a few
+ * times each, and the top of other heaps is not given back when it is asked for. */
+void ledge__keep_heap(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_MMAP_THRESHOLD, 16 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    (void)mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 void ledge__trim_heap(void)
 {
 #ifdef __GLIBC__

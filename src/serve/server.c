@@ -333,6 +333,7 @@ static LedgeStatus start_daemon(LedgeServer *s, LedgeError *err)
 LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTable *table,
                                 LedgeLadders *ladders, LedgeError *err, LedgeServer **out)
 {
+    ledge__keep_heap(); /* before there are threads, which would get heaps of their own */
     LedgeServer *s = calloc(1, sizeof *s);
     if (!s)
         return ledge__no_memory(err);
