@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/out_file.h"
+#include "base/timed_wait.h"
 #include "fleet/agent/spool.h"
 #include "fleet/agent/telemetry_metrics.h"
 
@@ -239,12 +240,8 @@ static void *carry(void *arg)
     LedgeTelemetry *t = arg;
     pthread_mutex_lock(&t->lock);
     while (!t->stops) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += FLUSH_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&t->wake, &t->lock, &until);
+        (void)ledge__wait_until(&t->wake, &t->lock,
+                                1e-3 * (double)(ledge__clock_ms(CLOCK_MONOTONIC) + FLUSH_MS));
         turn(t, false);
     }
     turn(t, true);
@@ -258,8 +255,7 @@ static void release(LedgeTelemetry *t)
 {
     ledge__spool_close(t->spool);
     ledge__spool_close(t->alert_spool);
-    pthread_mutex_destroy(&t->lock);
-    pthread_cond_destroy(&t->wake);
+    ledge__wait_end(&t->lock, &t->wake);
     free(t->ring);
     free(t->batch);
     free(t);
@@ -293,23 +289,19 @@ static LedgeStatus open_spools(LedgeTelemetry *t, LedgeError *err)
 LedgeStatus ledge__telemetry_open(const LedgeTelemetryOptions *o, LedgeError *err,
                                   LedgeTelemetry **out)
 {
-    pthread_condattr_t monotonic;
     if (strlen(o->folder) >= PATH / 2)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, o->folder, "the path is too long");
     LedgeTelemetry *t = calloc(1, sizeof *t);
-    if (!t)
+    if (!t || !ledge__wait_init(&t->lock, &t->wake)) {
+        free(t);
         return ledge__no_memory(err);
+    }
     strcpy(t->folder, o->folder);
     t->overflow = o->overflow;
     t->disk = o->disk ? o->disk : DISK;
     t->room = o->ring ? o->ring : RING;
     t->ring = calloc(t->room, sizeof *t->ring);
     t->batch = calloc(t->room, sizeof *t->batch);
-    pthread_mutex_init(&t->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     LedgeStatus status = t->ring && t->batch ? open_spools(t, err) : ledge__no_memory(err);
     if (!status) {
         load_metrics(t);

@@ -541,7 +541,7 @@ static void roots_follow_one_by_one_over_many_rotations(void **state)
     ledge__tuf_keys_free(&old);
     /* An expired root is worth nothing. */
     r->time = 0;
-    assert_int_equal(update(d, REPO_NOW + 366 * REPO_DAY, true, NULL), LEDGE_ERROR_MISMATCH);
+    assert_int_equal(update(d, d->repo.expires[LEDGE_TUF_ROOT] + REPO_DAY, true, NULL), LEDGE_ERROR_MISMATCH);
     assert_string_equal(d->err.where, "root");
     repo_clear(&honest);
 }

@@ -154,7 +154,7 @@ void repo_new(Repo *r)
         r->expires[role] = REPO_NOW + 30 * REPO_DAY;
     }
     repo_key(&r->keys[LEDGE_TUF_ROOT], 3, 2);
-    r->expires[LEDGE_TUF_ROOT] = REPO_NOW + 365 * REPO_DAY;
+    r->expires[LEDGE_TUF_ROOT] = REPO_NOW + (int64_t)30 * 365 * REPO_DAY; /* for tests by real clocks */
     repo_publish_root(r, NULL);
     repo_publish(r, LEDGE_TUF_TARGETS, true);
 }
