@@ -73,7 +73,9 @@ class Browser:
                 return said.get("result", {})
 
     def js(self, text):
-        return self.call("Runtime.evaluate", expression=text, returnByValue=True, awaitPromise=True)["result"].get("value")
+        """The value; None also while a page is on its way, when there is none that could answer."""
+        said = self.call("Runtime.evaluate", expression=text, returnByValue=True, awaitPromise=True)
+        return said.get("result", {}).get("value")
 
     def wait(self, what, text, seconds=30):
         until = time.monotonic() + seconds
