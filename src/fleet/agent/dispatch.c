@@ -190,9 +190,20 @@ static bool take_item(Making *m, uint64_t number, const void *bytes, size_t size
                                     : LEDGE_CODE_RECORD);
 }
 
-static size_t count_files(const LedgeAgentDir *d, Item *items)
+/* How far batches have come. A process may have died between a batch and its cursor, so the names
+ * of what waits count too. */
+static LedgeSpoolCursor reached(const LedgeAgentDir *d, const char *spool, const Item *items,
+                                size_t n)
 {
-    return list_items(d, items, LEDGE_DISPATCH_FILES + SPOOLS);
+    char path[LEDGE_AGENT_PATH];
+    ledge__agent_path(d, path, "queue/%s", spool);
+    LedgeSpoolCursor c = ledge__spool_cursor(path);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(items[i].spool, spool) == 0) {
+            c.record = items[i].last > c.record ? items[i].last : c.record;
+            c.batch = items[i].batch > c.batch ? items[i].batch : c.batch;
+        }
+    return c;
 }
 
 static LedgeStatus fill_from(Making *m, LedgeSpoolReader *r, bool partial, size_t files,
@@ -227,13 +238,8 @@ LedgeStatus ledge__dispatch_fill(const LedgeDispatch *o, const char *spool, bool
     LedgeStatus status = files && items ? LEDGE_OK : ledge__no_memory(err);
     if (!status) {
         ledge__agent_path(o->dir, path, "queue/%s", spool);
-        LedgeSpoolCursor c = ledge__spool_cursor(path);
-        const size_t n = count_files(o->dir, files);
-        for (size_t i = 0; i < n; i++)
-            if (strcmp(files[i].spool, spool) == 0) {
-                c.record = files[i].last > c.record ? files[i].last : c.record;
-                c.batch = files[i].batch > c.batch ? files[i].batch : c.batch;
-            }
+        const size_t n = list_items(o->dir, files, most);
+        const LedgeSpoolCursor c = reached(o->dir, spool, files, n);
         snprintf(m.item.spool, sizeof m.item.spool, "%s", spool);
         m.item.batch = c.batch;
         status = ledge__spool_read(path, c.record, true, err, &r);
@@ -402,19 +408,19 @@ int64_t ledge__dispatch_waiting(const LedgeAgentDir *d)
     const size_t n = list_spools(d, names), most = LEDGE_DISPATCH_FILES + SPOOLS;
     Item *items = calloc(most, sizeof *items);
     int64_t waiting = 0;
+    const size_t files = items ? list_items(d, items, most) : 0;
     for (size_t i = 0; i < n; i++) {
         LedgeSpoolReader *r;
         uint64_t number;
         const void *bytes;
         size_t size;
         ledge__agent_path(d, path, "queue/%s", names[i]);
-        if (ledge__spool_read(path, ledge__spool_cursor(path).record, false, NULL, &r))
+        if (ledge__spool_read(path, reached(d, names[i], items, files).record, false, NULL, &r))
             continue;
         while (ledge__spool_read_next(r, &number, &bytes, &size))
             waiting++;
         ledge__spool_read_end(r);
     }
-    const size_t files = items ? list_items(d, items, most) : 0;
     for (size_t i = 0; i < files; i++)
         waiting += items[i].count;
     free(items);

@@ -518,6 +518,10 @@ static void kill_9_at_random_moments_loses_and_doubles_nothing(void **state)
     for (int i = 1; i <= RECORDS; i++)
         assert_int_equal(seen->of[i], 1);
     assert_int_equal(ledge__dispatch_waiting(&d), RECORDS);
+    /* Killed before the cursor followed the last batch: it still counts once. */
+    const LedgeSpoolCursor before = {RECORDS - LEDGE_DISPATCH_RECORDS, seen->batches - 1};
+    assert_int_equal(ledge__spool_set_cursor(spool, before, NULL), LEDGE_OK);
+    assert_int_equal(ledge__dispatch_waiting(&d), RECORDS);
     free(seen);
     ledge__agent_close(&d);
 }
