@@ -86,11 +86,11 @@ static inline uint64_t find_parts(const char *p, const int32_t *at, Four *out)
     out->text = t;
     out->keep = keep;
     out->below = below;
-    return (end ^ (end & commas))            /* longer than a window */
-           | (first ^ (first & below))       /* no digit before the point */
-           | (behind ^ (behind & inside))    /* nor behind it */
-           | _mm512_mask_testn_epi8_mask(leading, v, v)
-           | _mm512_mask_cmpgt_epu8_mask(keep, v, _mm512_set1_epi8(9));
+    return (end ^ (end & commas))         /* longer than a window */
+           | (first ^ (first & below))    /* no digit before the point */
+           | (behind ^ (behind & inside)) /* nor behind it */
+           | _mm512_mask_testn_epi8_mask(leading, v, v) |
+           _mm512_mask_cmpgt_epu8_mask(keep, v, _mm512_set1_epi8(9));
 }
 
 /* The digits in pairs of bytes, then four to a place of 32 bits. */
@@ -107,40 +107,51 @@ static inline __m512i count_below(const Four *f)
     return _mm512_sad_epu8(_mm512_maskz_set1_epi8(f->below, 1), _mm512_setzero_si512());
 }
 
-/* The eight that begin behind at[0] to at[7]; false: one of them is not so plain. */
-static inline bool eight_numbers(const char *p, const int32_t *at, __m512d *out)
-{
+typedef struct Eight {
     Four a, b;
-    if (find_parts(p, at, &a) | find_parts(p, at + 1, &b))
-        return false;
-    const __m512i v = _mm512_madd_epi16(_mm512_packus_epi32(fours(&a), fours(&b)),
+} Eight;
+
+/* The eight that begin behind at[0] to at[7]; false: one of them is not so plain. */
+static inline bool find_eight(const char *p, const int32_t *at, Eight *out)
+{
+    return (find_parts(p, at, &out->a) | find_parts(p, at + 1, &out->b)) == 0;
+}
+
+static inline __m512d values(const Eight *e)
+{
+    const __m512i v = _mm512_madd_epi16(_mm512_packus_epi32(fours(&e->a), fours(&e->b)),
                                         _mm512_set1_epi32(1 << 16 | 10000));
     const __m512i value = _mm512_add_epi64(_mm512_mul_epu32(v, _mm512_set1_epi64(100000000)),
                                            _mm512_srli_epi64(v, 32));
-    const __m512i x = count_below(&a), y = count_below(&b);
+    const __m512i x = count_below(&e->a), y = count_below(&e->b);
     const __m512i places =
         _mm512_add_epi64(_mm512_unpacklo_epi64(x, y), _mm512_unpackhi_epi64(x, y));
     const __m512d scale =
         _mm512_permutex2var_pd(_mm512_loadu_pd(scales), places, _mm512_loadu_pd(scales + 8));
     const __m512d size = _mm512_div_pd(_mm512_cvtepi64_pd(value), scale);
     /* Bit 4 is set in digits and not in a minus. */
-    const __m512i sign = _mm512_slli_epi64(_mm512_unpacklo_epi64(a.text, b.text), 59);
-    *out = _mm512_castsi512_pd(_mm512_or_si512(
+    const __m512i sign = _mm512_slli_epi64(_mm512_unpacklo_epi64(e->a.text, e->b.text), 59);
+    return _mm512_castsi512_pd(_mm512_or_si512(
         _mm512_castpd_si512(size), _mm512_andnot_si512(sign, _mm512_set1_epi64(INT64_MIN))));
-    return true;
 }
 
-/* Those of `size` bytes, in whole groups; returns how many, and in *used what they take. */
+/* Those of `size` bytes, in whole groups; returns how many, and in *used what they take. The next
+ * group is found before the one at hand is worked out: that is a long way with few at once. */
 static size_t of_span(const char *p, size_t size, LedgeType type, void *out, size_t room,
                       size_t *used)
 {
     int32_t at[1 + SPAN + 16]; /* commas are stored 16 at a time */
     const bool spaced = *p == ' ';
+    const char *first = p + 1 + spaced;
     const size_t commas = list_commas(p, size, spaced, at);
     const size_t most = commas < room ? commas : room;
     size_t n = 0;
-    __m512d v;
-    while (n + GROUP <= most && eight_numbers(p + 1 + spaced, at + n, &v)) {
+    Eight now, next;
+    bool more = GROUP <= most && find_eight(first, at, &next);
+    while (more) {
+        now = next;
+        more = n + 2 * GROUP <= most && find_eight(first, at + n + GROUP, &next);
+        const __m512d v = values(&now);
         if (type == LEDGE_FLOAT)
             _mm256_storeu_ps((float *)out + n, _mm512_cvtpd_ps(v));
         else
@@ -156,8 +167,8 @@ size_t ledge__quick_numbers_avx512(const char **p, const char *end, LedgeType ty
 {
     const size_t each = type == LEDGE_FLOAT ? sizeof(float) : sizeof(double);
     size_t n = 0, some = 1;
-    while (some && end - *p > 2 * BLOCK && begins_short(*p)) { /* windows reach 17 bytes beyond what is looked at */
-        const size_t left = (size_t)(end - *p) - BLOCK;
+    while (some && end - *p > 2 * BLOCK && begins_short(*p)) {
+        const size_t left = (size_t)(end - *p) - BLOCK; /* windows reach 17 bytes beyond a span */
         const size_t size = left < SPAN ? left / BLOCK * BLOCK : SPAN;
         size_t used;
         some = of_span(*p, size, type, (char *)out + n * each, room - n, &used);
