@@ -8,17 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_input.h"
 #include "trust/canonical_json.h"
 #include "trust/certificate.h"
 #include "trust/envelope.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void round_trip(const json_t *content)
 {

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "compress/train/train_internal.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,12 +19,6 @@ enum { FLOATS = 3 * (6 + 2), SIZE = 80 + 4 * FLOATS + 8 };
 
 static LedgeTrainer *trainer;
 static unsigned char good[SIZE];
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static LedgeValue *constant(LedgeGraph *g, const char *name, int32_t rank, int64_t d0, int64_t d1)
 {

@@ -5,15 +5,10 @@
 #include <string.h>
 
 #include "fleet/protocol/field_sample.h"
+#include "fuzz_input.h"
 #include "image/preprocess.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void read_content(const uint8_t *data, size_t size)
 {

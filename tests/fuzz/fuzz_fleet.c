@@ -14,14 +14,9 @@
 #include "fleet/protocol/release.h"
 #include "fleet/protocol/wire_batch.h"
 #include "fleet/protocol/wire_poll.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 typedef struct Text {
     char *p;

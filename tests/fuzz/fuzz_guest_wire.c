@@ -5,17 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_input.h"
 #include "serve/guest_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static volatile uint64_t sink;
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void read_all(const void *p, size_t n)
 {

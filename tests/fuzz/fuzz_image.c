@@ -8,15 +8,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "fuzz_input.h"
 #include "image/preprocess.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void fuzz_json(const uint8_t *data, size_t size)
 {

@@ -11,16 +11,11 @@
 #include <string.h>
 
 #include "base/json_scan.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { ROOM = 300 };
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* The numbers of nested arrays, in order, against `v`. */
 static void compare(const json_t *o, const double *v, size_t n, size_t *at)

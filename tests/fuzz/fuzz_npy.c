@@ -3,15 +3,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "fuzz_input.h"
 #include "image/npy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* Touches every byte, for the sanitizer to see. */
 static unsigned sum(const void *data, size_t n)

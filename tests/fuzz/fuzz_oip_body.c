@@ -10,17 +10,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "fuzz_input.h"
 #include "serve/oip.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define LIMIT ((size_t)1 << 16)
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static bool same_strings(const LedgeTensor *a, const LedgeTensor *b, size_t n)
 {

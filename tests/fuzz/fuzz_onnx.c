@@ -7,14 +7,9 @@
 #include <string.h>
 
 #include "engine/onnx/onnx.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void round_trip(const uint8_t *data, size_t size)
 {

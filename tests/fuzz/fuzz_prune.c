@@ -5,14 +5,9 @@
 #include <stdlib.h>
 
 #include "compress/prune/prune.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void build(LedgePruner *p, size_t step)
 {

@@ -13,17 +13,12 @@
 #include "fleet/registry/admin.h"
 #include "fleet/registry/rollout.h"
 #include "fleet/registry/store_state.h"
+#include "fuzz_input.h"
 #include "trust/canonical_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static LedgeStore *store;
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* A model, a version, a group that runs it, a device. */
 static void fill(void)

@@ -9,14 +9,9 @@
 
 #include "fleet/agent/record_code.h"
 #include "fleet/agent/spool.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static char folder[64], segment[128];
 

@@ -7,14 +7,9 @@
 
 #include "base/error.h"
 #include "fleet/protocol/tuf_client.h"
+#include "fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 typedef struct Bytes {
     const uint8_t *p;

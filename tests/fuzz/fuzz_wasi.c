@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fuzz_input.h"
 #include "wasm/runner/wasi_state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -26,33 +27,6 @@ static const char *const paths[] = {
     "a",   "sub",        "../outside", "link/x",   "sub/../../outside",
     "out", "/etc/group", "",           "sub/../a", "link"};
 enum { N_PATHS = sizeof paths / sizeof *paths };
-
-typedef struct Input {
-    const uint8_t *p;
-    size_t left;
-} Input;
-
-static uint8_t byte(Input *in)
-{
-    if (!in->left)
-        return 0;
-    in->left--;
-    return *in->p++;
-}
-
-static uint64_t word(Input *in)
-{
-    uint64_t v = 0;
-    for (int i = 0; i < 8; i++)
-        v |= (uint64_t)byte(in) << 8 * i;
-    return v;
-}
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* ---- the guest and its folder ---- */
 
@@ -143,7 +117,7 @@ static uint64_t argument(Input *in)
     const uint8_t how = byte(in), b = byte(in);
     switch (how % 6) {
     case 0:
-        return word(in);
+        return word(in, 8);
     case 1:
         return b; /* descriptors, lengths, flags */
     case 2:

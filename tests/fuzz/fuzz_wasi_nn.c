@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "fuzz_input.h"
 #include "model_maker.h"
 #include "wasm/wasi_nn/wasi_nn.h"
 
@@ -31,33 +32,6 @@ enum {
 
 static const uint32_t places[] = {BUILDER, TENSOR, DIMS,   DATA,  NAME,
                                   CONFIG,  OUT,    BUFFER, MODEL, MEMORY - 4};
-
-typedef struct Input {
-    const uint8_t *p;
-    size_t left;
-} Input;
-
-static uint8_t byte(Input *in)
-{
-    if (!in->left)
-        return 0;
-    in->left--;
-    return *in->p++;
-}
-
-static uint32_t word(Input *in)
-{
-    uint32_t v = 0;
-    for (int i = 0; i < 4; i++)
-        v |= (uint32_t)byte(in) << 8 * i;
-    return v;
-}
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* ---- what all runs share ---- */
 
@@ -172,7 +146,7 @@ static uint32_t argument(Run *r, Input *in)
     if (how < 0xe0)
         return r->n_handles ? r->handles[how % (r->n_handles < HANDLES ? r->n_handles : HANDLES)]
                             : how;
-    return word(in);
+    return (uint32_t)word(in, 4);
 }
 
 static void keep_handle(Run *r, const LedgeNnFunction *f, const uint32_t *args, NnErrno e)
@@ -213,7 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (kind < 0x40) {
             const uint32_t at =
                 (places[kind % (sizeof places / sizeof *places)] + byte(&in)) % (MEMORY - 4);
-            put(&r, at, &(uint32_t){word(&in)}, 4);
+            put(&r, at, &(uint32_t){(uint32_t)word(&in, 4)}, 4);
         } else {
             call(&r, &in, n_functions);
         }

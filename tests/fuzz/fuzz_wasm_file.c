@@ -4,17 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_input.h"
 #include "trust/sha256.h"
 #include "wasm/runner/guest_state.h"
 #include "wasm/runner/lwm_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void fuzz_wasm(const uint8_t *data, size_t size)
 {
