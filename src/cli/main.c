@@ -114,6 +114,7 @@ int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error with a sentence */
     signal(SIGXFSZ, SIG_IGN); /* so is a file grown to its limit */
+    signal(SIGCHLD, SIG_DFL); /* who starts us may ignore it: how children end would be lost */
     const char *word = argc < 2 ? "" : argv[1];
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
         printf("ledge %s\n", ledge_version());

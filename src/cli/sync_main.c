@@ -104,6 +104,7 @@ int main(int argc, char **argv)
     const struct rlimit no_core = {0, 0};
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGINT, &stop, NULL);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

@@ -52,6 +52,13 @@ expect 42 wasm run "$work/hello.wasm" # from the cache
 [ "$(find "$work/cache" -name '*.lwm' | wc -l)" = 1 ] || fail 'the cache holds something else'
 expect 42 wasm run "$work/hello.lwm" --isolate process
 out '^hello from the guest$'
+# by a parent that ignores the end of children, as all that it starts do then
+last='isolated, without SIGCHLD'
+(ulimit -t 20 && exec python3 -c 'import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])' "$ledge" wasm run "$work/hello.lwm" --isolate process) >"$work/out" 2>"$work/err"
+[ $? = 42 ] || fail "$last: the child's exit code is lost"
+out '^hello from the guest$'
 expect 3 wasm run "$work/hello.lwm" --memory-page-limit 2
 err 'begins with 3 pages of memory, the limit is 2'
 one_sentence
