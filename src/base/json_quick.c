@@ -1,6 +1,6 @@
 /* Arrays of plain numbers: commas are found 64 bytes at a time, so that a number's place does not
  * wait for the one before it to be read; digits become values eight at a time, without a branch for
- * each. Where there is AVX-512, json_quick_avx512.c reads runs of short numbers. */
+ * each. Where there is AVX-512, json_quick_avx512.c reads runs of them. */
 #include "base/json_quick.h"
 
 #include <float.h>

@@ -13,8 +13,8 @@
 size_t ledge__quick_numbers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room,
                             uint32_t cpu);
 
-/* Numbers from *p on, where one is, as long as eight more are short, without exponents, in one
- * array, and followed by a comma each. Leaves *p behind the last one's comma. */
+/* Numbers from *p on, where one is, as long as eight more are without exponents, in one array, and
+ * followed by a comma each, and short, or to be singles. Leaves *p behind the last one's comma. */
 size_t ledge__quick_numbers_avx512(const char **p, const char *end, LedgeType type, void *out,
                                    size_t room);
 

@@ -1,8 +1,8 @@
 /* Fuzz target of the reader that takes JSON arrays of numbers straight into tensors.
  *
  * The first byte picks the element type, the rest is JSON. Whatever it is: nothing is written past
- * the room that was given, a fault has a sentence, and what is read as numbers is what jansson,
- * another reader of JSON, finds there. */
+ * the room that was given, a fault has a sentence, what is read as numbers is what jansson, another
+ * reader of JSON, finds there, and singles are these rounded. */
 #include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
@@ -42,6 +42,12 @@ static void whole_text(const char *text, size_t size)
     check(n <= ROOM);
     if (j.bad)
         return;
+    float narrow[ROOM];
+    ledge__json_begin(&j, text, size);
+    const size_t m = ledge__json_numbers(&j, LEDGE_FLOAT, narrow, ROOM);
+    check(j.bad || m == n);
+    for (size_t i = 0; !j.bad && i < n; i++)
+        check(narrow[i] == (float)v[i]);
     json_t *o = json_loadb(text, size, JSON_DECODE_INT_AS_REAL, NULL);
     if (o) { /* it refuses exponents that ours rounds to 0 */
         compare(o, v, n, &at);
