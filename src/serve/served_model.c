@@ -245,8 +245,8 @@ void ledge__served_count(LedgeServed *m, double latency)
     pthread_mutex_unlock(&m->lock);
 }
 
-void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                        LedgeStr picture, const LedgeTensor *outputs, bool watch)
+void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs, LedgeStr picture,
+                        const LedgeTensor *outputs, bool watch)
 {
     if (m->drift && watch)
         record_drift(m, latency, inputs, outputs);

@@ -92,8 +92,8 @@ void ledge__served_count(LedgeServed *m, double latency);
 /* Shows the answer that was counted to the drift monitor, if it is to be watched, and to whoever is
  * told of answers. inputs NULL: the answer was at hand. inputs, picture and outputs: of
  * one request. */
-void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                        LedgeStr picture, const LedgeTensor *outputs, bool watch);
+void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs, LedgeStr picture,
+                        const LedgeTensor *outputs, bool watch);
 void ledge__served_failed(LedgeServed *m);
 /* Takes the lock when as many answers have been shown as are counted now: who asks for statistics
  * after an answer finds it in them. */
