@@ -91,7 +91,8 @@ enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *m
     return done;
 }
 
-enum MHD_Result ledge__send_answer(LedgeExchange *x)
+/* Sends what a worker left in x->work. */
+static enum MHD_Result send_answer(LedgeExchange *x)
 {
     LedgeWork *w = &x->work;
     static const unsigned codes[] = {200, 400, 503, 500, 404};
@@ -260,7 +261,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
         return MHD_YES;
     }
     if (x->ready)
-        return ledge__send_answer(x);
+        return send_answer(x);
     if (x->refused)
         return send_refusal(x);
     return ledge__route(x, method, url);

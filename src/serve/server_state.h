@@ -56,8 +56,6 @@ enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, L
 enum MHD_Result ledge__send_static(LedgeExchange *x, const char *type, const void *bytes,
                                    size_t size, const char *extra, const char *value);
 enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *message);
-/* Sends what a worker left in x->work. */
-enum MHD_Result ledge__send_answer(LedgeExchange *x);
 /* server_metrics.c: the text for Prometheus; server_status.c: the same and drift as JSON. */
 void ledge__server_metrics(LedgeServer *s, LedgeText *out);
 void ledge__server_status(LedgeServer *s, LedgeText *out);

@@ -3,30 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/start_program.h"
 
 enum { SAID_MAX = 64 << 10 };
-
-bool ledge__child_exists(const char *program)
-{
-    char path[4096];
-    if (strchr(program, '/'))
-        return access(program, X_OK) == 0;
-    const char *p = getenv("PATH");
-    while (p && *p) {
-        const int n = (int)strcspn(p, ":");
-        if (snprintf(path, sizeof path, "%.*s/%s", n, p, program) < (int)sizeof path &&
-            access(path, X_OK) == 0)
-            return true;
-        p += n + (p[n] == ':');
-    }
-    return false;
-}
 
 static void read_all(int fd, LedgeText *said)
 {

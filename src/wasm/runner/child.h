@@ -9,7 +9,4 @@
  * stdout and stderr. *code: its exit status, 128 + N for signal N. Statuses: NOT_FOUND (no such
  * program), RUNTIME, MEMORY. */
 LedgeStatus ledge__child_run(const char *const *argv, LedgeError *err, LedgeText *said, int *code);
-/* True if PATH, or the path given, has an executable of that name. */
-bool ledge__child_exists(const char *program);
-
 #endif

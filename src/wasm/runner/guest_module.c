@@ -43,7 +43,8 @@ static const GuestFunction nn_functions[] = {
 };
 enum { N_NN = sizeof nn_functions / sizeof *nn_functions };
 
-const GuestFunction *ledge__guest_function(const char *module, const char *name)
+/* NULL: ledge has none. */
+static const GuestFunction *function_of(const char *module, const char *name)
 {
     for (const GuestFunction *f = ledge__wasi_functions; f->name; f++)
         if (strcmp(f->module, module) == 0 && strcmp(f->name, name) == 0)
@@ -56,7 +57,7 @@ const GuestFunction *ledge__guest_function(const char *module, const char *name)
 
 bool ledge__guest_has(const char *module, const char *name)
 {
-    return ledge__guest_function(module, name) != NULL;
+    return function_of(module, name) != NULL;
 }
 
 static LedgeStatus join_imports(LedgeGuestModule *m, const char *where, LedgeError *err)
@@ -67,7 +68,7 @@ static LedgeStatus join_imports(LedgeGuestModule *m, const char *where, LedgeErr
         return ledge__no_memory(err);
     for (size_t i = 0; i < f->n_imports; i++) {
         const LwmFunctionName *w = &f->imports[i];
-        m->functions[i] = ledge__guest_function(w->module, w->name);
+        m->functions[i] = function_of(w->module, w->name);
         if (!m->functions[i])
             return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, where,
                                "the guest imports %s.%s, which ledge does not have; it has WASI "

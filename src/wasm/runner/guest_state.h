@@ -49,9 +49,6 @@ typedef struct GuestImport {
     const GuestFunction *function;
 } GuestImport;
 
-/* By module and name; NULL: ledge has none. */
-const GuestFunction *ledge__guest_function(const char *module, const char *name);
-
 /* ---- running (guest_run.c) ---- */
 
 /* Runs `body` as the guest; what ends it is told in *result. */

@@ -57,7 +57,7 @@ static const char *base_name(const char *path)
 static char *which(LedgeArena *arena, const char *program)
 {
     if (strchr(program, '/'))
-        return ledge__child_exists(program) ? ledge__arena_str(arena, program) : NULL;
+        return access(program, X_OK) == 0 ? ledge__arena_str(arena, program) : NULL;
     const char *p = getenv("PATH");
     while (p && *p) {
         const int n = (int)strcspn(p, ":");

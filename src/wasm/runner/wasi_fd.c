@@ -276,7 +276,7 @@ WasiErrno ledge__wasi_fd_datasync(LedgeGuest *g, const uint64_t *v)
     return !f ? WASI_BADF : f->kind == WASI_STREAM ? WASI_INVAL : result(fdatasync(f->host) == 0);
 }
 
-uint8_t ledge__wasi_filetype(mode_t mode)
+static uint8_t filetype(mode_t mode)
 {
     switch (mode & S_IFMT) {
     case S_IFBLK:
@@ -301,7 +301,7 @@ void ledge__wasi_put_stat(uint8_t *to, const struct stat *s)
     memset(to, 0, 64);
     wasi_put(to, s->st_dev, 8);
     wasi_put(to + 8, s->st_ino, 8);
-    to[16] = ledge__wasi_filetype(s->st_mode);
+    to[16] = filetype(s->st_mode);
     wasi_put(to + 24, s->st_nlink, 8);
     wasi_put(to + 32, (uint64_t)s->st_size, 8);
     wasi_put(to + 40, (uint64_t)s->st_atim.tv_sec * 1000000000u + (uint64_t)s->st_atim.tv_nsec, 8);
@@ -341,7 +341,7 @@ WasiErrno ledge__wasi_fd_fdstat_get(LedgeGuest *g, const uint64_t *v)
     if (f->kind == WASI_STREAM) /* by this C libraries know a terminal */
         rights &= ~(uint64_t)(RIGHT_SEEK | RIGHT_TELL);
     memset(to, 0, 24);
-    to[0] = f->kind == WASI_STREAM && S_ISFIFO(s.st_mode) ? 0 : ledge__wasi_filetype(s.st_mode);
+    to[0] = f->kind == WASI_STREAM && S_ISFIFO(s.st_mode) ? 0 : filetype(s.st_mode);
     wasi_put(to + 2, f->flags, 2);
     wasi_put(to + 8, rights, 8);
     wasi_put(to + 16, f->kind == WASI_DIR ? ALL_RIGHTS : 0, 8);
@@ -420,7 +420,7 @@ static uint32_t fill_entries(DIR *d, uint8_t *to, uint32_t room)
         wasi_put(head, (uint64_t)telldir(d), 8);
         wasi_put(head + 8, e->d_ino, 8);
         wasi_put(head + 16, n, 4);
-        head[20] = known ? ledge__wasi_filetype(s.st_mode) : 0;
+        head[20] = known ? filetype(s.st_mode) : 0;
         const uint32_t first = room - used < DIRENT ? room - used : DIRENT;
         memcpy(to + used, head, first);
         used += first;

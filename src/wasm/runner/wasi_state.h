@@ -62,7 +62,6 @@ static inline uint64_t wasi_get(const uint8_t *p, int bytes)
 WasiFd *ledge__wasi_fd(LedgeGuest *g, uint64_t fd);           /* NULL: not open */
 int ledge__wasi_new_fd(LedgeGuest *g);                        /* -1: all are in use */
 void ledge__wasi_put_stat(uint8_t *to, const struct stat *s); /* 64 bytes */
-uint8_t ledge__wasi_filetype(mode_t mode);
 /* Times as WASI gives them (fstflags: 1 atim, 2 atim now, 4 mtim, 8 mtim now), for futimens; false:
  * the flags contradict each other. */
 bool ledge__wasi_times(uint64_t atim, uint64_t mtim, uint64_t flags, struct timespec out[2]);

@@ -32,11 +32,6 @@ int ledge__nn_type(LedgeType type)
     }
 }
 
-bool ledge__nn_type_fits(uint32_t code, LedgeType type)
-{
-    return ledge__nn_type(type) >= 0 && (uint32_t)ledge__nn_type(type) == code;
-}
-
 /* The plain type behind a code, for inputs whose type the model leaves open. */
 static LedgeType plain_type(uint32_t code)
 {
@@ -192,7 +187,7 @@ static NnErrno read_tensor(LedgeNn *nn, LedgeNnMemory memory, const uint8_t *rec
                               "%s: wasi-nn has no tensors of type %s, which the model takes",
                               info->name, ledge_type_name(info->type));
     *t = (LedgeTensor){.type = info->type ? info->type : plain_type(code), .rank = (int32_t)rank};
-    if (!ledge__nn_type_fits(code, t->type))
+    if ((uint32_t)ledge__nn_type(t->type) != code)
         return ledge__nn_fail(nn, NN_INVALID_ARGUMENT,
                               "%s: tensor type %u was given, the model takes %s (%d)", info->name,
                               code, ledge_type_name(t->type), ledge__nn_type(t->type));

@@ -9,8 +9,10 @@
 enum { ENCODING_ONNX = 1, ENCODING_AUTO = 5 };
 #define CONFIG_MAX_BYTES ((uint32_t)64 << 10)
 
-/* The CPU is always there. Others are found by asking, which costs a child process each, once. */
-LedgeStatus ledge__nn_providers(NnTarget target, LedgeError *err, const char **out)
+/* The providers for a target, as a session takes them (NULL: ledge's own kernels). The CPU is
+ * always there. Others are found by asking, which costs a child process each, once. Status:
+ * PROVIDER, saying that none is here, and why. */
+static LedgeStatus providers_for(NnTarget target, LedgeError *err, const char **out)
 {
     static const char *const gpu[] = {"tensorrt", "cuda", "migraphx", "dml", "coreml", NULL};
     static const char *const tpu[] = {"qnn", NULL};
@@ -83,7 +85,7 @@ static NnErrno read_model(LedgeNn *nn, NnGraph *g, const uint8_t *bytes, uint32_
 static NnErrno use_target(LedgeNn *nn, NnGraph *g, NnTarget target)
 {
     LedgeError err = {0};
-    const LedgeStatus status = ledge__nn_providers(target, &err, &g->providers);
+    const LedgeStatus status = providers_for(target, &err, &g->providers);
     return status ? ledge__nn_fail_status(nn, status, &err) : NN_SUCCESS;
 }
 

@@ -75,12 +75,12 @@ static LedgeStatus read_long(const char *word, LedgeError *err, size_t *name_siz
     return LEDGE_OK;
 }
 
-static bool has(const LedgeNnNames *names, const char *name, size_t size)
+static NnNamed *item_of(const LedgeNnNames *names, const char *name, size_t size)
 {
     for (size_t i = 0; i < names->n; i++)
         if (strlen(names->items[i].name) == size && memcmp(names->items[i].name, name, size) == 0)
-            return true;
-    return false;
+            return &names->items[i];
+    return NULL;
 }
 
 LedgeStatus ledge__nn_names_add(LedgeNnNames *names, const char *word, LedgeError *err)
@@ -97,7 +97,7 @@ LedgeStatus ledge__nn_names_add(LedgeNnNames *names, const char *word, LedgeErro
     if (!size || size > 256 || !*path)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, word,
                            "a name of 1 to 256 bytes and a path are wanted");
-    if (has(names, word, size))
+    if (item_of(names, word, size))
         return ledge__fail(err, LEDGE_ERROR_FORMAT, word, "the name is given twice");
     if (!ledge__grow(NULL, (void **)&names->items, names->n, &names->capacity,
                      sizeof *names->items))
@@ -141,16 +141,9 @@ LedgeStatus ledge__nn_names_load(LedgeNnNames *names, size_t index, LedgeError *
 const NnNamed *ledge__nn_names_find(LedgeNnNames *names, const char *name, size_t size,
                                     LedgeError *err, LedgeStatus *status)
 {
-    const NnNamed *found = NULL;
-    *status = LEDGE_ERROR_NOT_FOUND;
     ledge__lock_take(&names->lock);
-    for (size_t i = 0; i < names->n && !found; i++)
-        if (strlen(names->items[i].name) == size && memcmp(names->items[i].name, name, size) == 0) {
-            *status = load(names, &names->items[i], err);
-            if (*status)
-                break;
-            found = &names->items[i];
-        }
+    NnNamed *found = item_of(names, name, size);
+    *status = found ? load(names, found, err) : LEDGE_ERROR_NOT_FOUND;
     ledge__lock_give(&names->lock);
-    return found;
+    return *status ? NULL : found;
 }

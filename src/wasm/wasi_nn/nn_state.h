@@ -41,8 +41,6 @@ typedef struct NnBudget {
     _Atomic bool refused; /* since it was last set to false */
 } NnBudget;
 
-void ledge__nn_budget_init(NnBudget *b, const LedgeAllocator *below, uint64_t limit);
-
 /* ---- handles ---- */
 
 /* A handle is generation << 8 | kind << 7 | slot: a stale one, one of the other kind and a guessed
@@ -60,7 +58,6 @@ typedef struct NnTable {
 } NnTable;
 
 enum { NN_GRAPHS = 0, NN_CONTEXTS = 1 };
-void ledge__nn_table_init(NnTable *t, uint32_t kind, uint32_t limit);
 bool ledge__nn_table_full(const NnTable *t);
 uint32_t ledge__nn_table_put(NnTable *t, void *object);       /* the table must not be full */
 void *ledge__nn_table_get(const NnTable *t, uint32_t handle); /* NULL: no such object */
@@ -139,10 +136,6 @@ typedef struct NnNamed {
 const NnNamed *ledge__nn_names_find(LedgeNnNames *names, const char *name, size_t size,
                                     LedgeError *err, LedgeStatus *status);
 
-/* The providers for a target, as a session takes them (NULL: ledge's own kernels). Status:
- * PROVIDER, saying that none is here, and why. */
-LedgeStatus ledge__nn_providers(NnTarget target, LedgeError *err, const char **out);
-
 /* ---- the functions ---- */
 
 #define NN_FUNCTION(module, name, params)                                                          \
@@ -152,7 +145,5 @@ LedgeStatus ledge__nn_providers(NnTarget target, LedgeError *err, const char **o
 
 /* Element types: wasi-nn's code for a model's type, or -1. */
 int ledge__nn_type(LedgeType type);
-/* True if data of wasi-nn's type `code` is what an input of `type` takes. */
-bool ledge__nn_type_fits(uint32_t code, LedgeType type);
 
 #endif

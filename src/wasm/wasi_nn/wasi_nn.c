@@ -42,7 +42,7 @@ static void counted_free(void *context, void *pointer)
     b->below->free(b->below->context, (char *)pointer - head);
 }
 
-void ledge__nn_budget_init(NnBudget *b, const LedgeAllocator *below, uint64_t limit)
+static void budget_init(NnBudget *b, const LedgeAllocator *below, uint64_t limit)
 {
     b->below = ledge__allocator_or_default(below);
     b->limit = limit;
@@ -53,7 +53,7 @@ void ledge__nn_budget_init(NnBudget *b, const LedgeAllocator *below, uint64_t li
 
 #define GENERATIONS 0xffffffu /* 24 bits; 0 and the last are never used, nor a handle 0 or ~0 */
 
-void ledge__nn_table_init(NnTable *t, uint32_t kind, uint32_t limit)
+static void table_init(NnTable *t, uint32_t kind, uint32_t limit)
 {
     uint32_t seed[NN_MOST_OBJECTS] = {0};
     t->kind = kind;
@@ -111,16 +111,6 @@ void *ledge__nn_table_take(NnTable *t, uint32_t handle)
 }
 
 /* ---- failing ---- */
-
-const char *ledge__nn_errno_text(NnErrno e)
-{
-    static const char *const texts[] = {
-#define X(code, NAME, text) [code] = text,
-#include "wasm/wasi_nn/nn_errno.def"
-#undef X
-    };
-    return (size_t)e < sizeof texts / sizeof *texts ? texts[e] : "unknown errno";
-}
 
 NnErrno ledge__nn_fail(LedgeNn *nn, NnErrno e, const char *fmt, ...)
 {
@@ -203,10 +193,10 @@ LedgeStatus ledge__nn_new(const LedgeNnOptions *options, LedgeNn **out)
         ledge__free(o.allocator, nn);
         return LEDGE_ERROR_MEMORY;
     }
-    ledge__nn_budget_init(&nn->budget, o.allocator,
-                          o.limits.host_bytes ? o.limits.host_bytes : (uint64_t)1 << 30);
-    ledge__nn_table_init(&nn->graphs, NN_GRAPHS, o.limits.graphs ? o.limits.graphs : 16);
-    ledge__nn_table_init(&nn->contexts, NN_CONTEXTS, o.limits.contexts ? o.limits.contexts : 32);
+    budget_init(&nn->budget, o.allocator,
+                o.limits.host_bytes ? o.limits.host_bytes : (uint64_t)1 << 30);
+    table_init(&nn->graphs, NN_GRAPHS, o.limits.graphs ? o.limits.graphs : 16);
+    table_init(&nn->contexts, NN_CONTEXTS, o.limits.contexts ? o.limits.contexts : 32);
     *out = nn;
     return LEDGE_OK;
 }

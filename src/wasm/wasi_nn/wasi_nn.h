@@ -11,11 +11,10 @@
 #include "ledge/ledge.h"
 
 typedef enum NnErrno {
-#define X(code, NAME, text) NN_##NAME = (code),
+#define X(code, NAME) NN_##NAME = (code),
 #include "wasm/wasi_nn/nn_errno.def"
 #undef X
 } NnErrno;
-const char *ledge__nn_errno_text(NnErrno e); /* static storage */
 
 /* ---- models that guests load by name ---- */
 
