@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The server's page in a real browser: what it shows, a picture chosen on it, alerts, phone and dark.
 
-Usage: test_serve_page.py LEDGE SOURCE_ROOT. Left out without chromedriver (Debian: chromium, chromium-driver).
+Usage: test_serve_page.py LEDGE SOURCE_ROOT. Left out without Chromium.
 With LEDGE_SCREENSHOTS=DIR it leaves pictures of the page there."""
 import http.client
 import json
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zlib
 
-import webdriver
+import chromium
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "serve"))
 import serving
@@ -19,8 +19,8 @@ from serving import check
 
 LEDGE, ROOT = sys.argv[1:3]
 DATA = os.path.join(ROOT, "tests", "data", "onnx")
-if not webdriver.available():
-    print("chromedriver or chromium is not installed")
+if not chromium.PROGRAM:
+    print("chromium is not installed")
     sys.exit(77)
 
 def png(path, red, green, blue, size=12):
@@ -49,7 +49,7 @@ def keep(browser, name):
 
 
 def desk(port, folder):
-    with webdriver.Browser(1280, 1000) as b:
+    with chromium.Browser(1280, 1000) as b:
         b.open(f"http://127.0.0.1:{port}/")
         check("a card for each model", b.until("return document.querySelectorAll('#cards [id^=m-]').length === 2"))
         check("the server introduces itself", "version " in b.text("#about") and "workers" in b.text("#about"), b.text("#about"))
@@ -60,7 +60,7 @@ def desk(port, folder):
         for name, colour in ("red", (250, 10, 10)), ("blue", (5, 10, 250)):
             path = os.path.join(folder, name + ".png")
             png(path, *colour)
-            b.type("#file", path)
+            b.choose("#file", path)
             check(f"a {name} picture is called so",
                   b.until("return document.querySelector('#answer tr')?.innerText.includes(arguments[0])", name), b.text("#answer"))
         check("with bars", b.run("return document.querySelectorAll('#answer meter').length") == 4)
@@ -68,7 +68,7 @@ def desk(port, folder):
         broken = os.path.join(folder, "broken.png")
         with open(broken, "wb") as f:
             f.write(b"no picture")
-        b.type("#file", broken)
+        b.choose("#file", broken)
         check("what is none gets a sentence", b.until("return document.querySelectorAll('#answer meter').length === 0 && "
                                                       "document.getElementById('answer').innerText.length > 10"), b.text("#answer"))
         show(port, 0.2, 0.8)
@@ -88,7 +88,7 @@ def desk(port, folder):
 
 
 def phone(port, _):
-    with webdriver.Browser(390, 844, dark=True, touch=True) as b:
+    with chromium.Browser(390, 844, dark=True, touch=True) as b:
         b.open(f"http://127.0.0.1:{port}/")
         check("it loads on a phone", b.until("return document.querySelectorAll('#cards [id^=m-]').length === 2"))
         check("nothing is cut off", b.run("return document.documentElement.scrollWidth <= innerWidth"),

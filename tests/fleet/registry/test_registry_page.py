@@ -2,94 +2,21 @@
 """The fleet page in a real Chromium, driven over its debugging protocol; skipped (77) where there is none.
 
 Usage: test_registry_page.py LEDGE SOURCE_ROOT"""
-import base64
-import http.client
-import json
 import os
-import shutil
-import socket
-import struct
-import subprocess
 import sys
-import tempfile
-import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from registry_rig import Registry, check, finish, record, running
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "web"))
+import chromium
 
 LEDGE, ROOT = sys.argv[1:3]
 MODEL = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-class Browser:
-    """One page, by the DevTools protocol over a WebSocket (RFC 6455), with the standard library."""
-
-    def __init__(self):
-        self.profile = tempfile.mkdtemp(prefix="ledge-chromium-")
-        self.process = subprocess.Popen(
-            [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-             "--remote-debugging-port=0", f"--user-data-dir={self.profile}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until, path = time.monotonic() + 60, os.path.join(self.profile, "DevToolsActivePort")
-        while time.monotonic() < until and not (os.path.exists(path) and "\n" in open(path).read()):
-            time.sleep(0.1)
-        self.port = int(open(path).read().split("\n")[0])
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        c.request("GET", "/json/list")
-        page = next(p for p in json.loads(c.getresponse().read()) if p["type"] == "page")
-        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall(f"GET {page['webSocketDebuggerUrl'].split(str(self.port))[1]} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
-                            f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-                            "Sec-WebSocket-Version: 13\r\n\r\n".encode())
-        self.file = self.socket.makefile("rb")
-        while self.file.readline().strip():
-            pass
-        self.id, self.faults = 0, []
-
-    def read(self):
-        text = b""
-        while True:
-            first, second = self.file.read(2)
-            n = second & 127
-            n = struct.unpack(">H", self.file.read(2))[0] if n == 126 else struct.unpack(">Q", self.file.read(8))[0] if n == 127 else n
-            text += self.file.read(n)
-            if first & 128:
-                return json.loads(text)
-
-    def call(self, method, **params):
-        self.id += 1
-        data = json.dumps({"id": self.id, "method": method, "params": params}).encode()
-        mask = os.urandom(4)
-        head = bytes([129]) + (bytes([128 | len(data)]) if len(data) < 126 else bytes([254]) + struct.pack(">H", len(data))
-                               if len(data) < 65536 else bytes([255]) + struct.pack(">Q", len(data)))
-        self.socket.sendall(head + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(data)))
-        while True:
-            said = self.read()
-            if said.get("method") == "Runtime.exceptionThrown":
-                self.faults.append(said["params"]["exceptionDetails"].get("exception", {}).get("description", "?"))
-            if said.get("id") == self.id:
-                return said.get("result", {})
-
-    def js(self, text):
-        """The value; None also while a page is on its way, when there is none that could answer."""
-        said = self.call("Runtime.evaluate", expression=text, returnByValue=True, awaitPromise=True)
-        return said.get("result", {}).get("value")
-
-    def wait(self, what, text, seconds=30):
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if self.js(text):
-                return check(what, True)
-            time.sleep(0.2)
-        return check(what, False, self.js("document.body.innerText"))
-
-    def close(self):
-        self.socket.close()
-        self.process.terminate()
-        self.process.wait(20)
-        shutil.rmtree(self.profile, ignore_errors=True)
+class Page(chromium.Browser):
+    def wait(self, what, text):
+        return check(what, self.until("return " + text, seconds=30), self.js("document.body.innerText"))
 
 
 def fill(r):
@@ -110,11 +37,8 @@ def fill(r):
 def main():
     with Registry(LEDGE) as r:
         fill(r)
-        b = Browser()
-        try:
-            b.call("Runtime.enable")
-            b.call("Page.enable")
-            b.call("Page.navigate", url=f"http://127.0.0.1:{r.port}/")
+        with Page() as b:
+            b.open(f"http://127.0.0.1:{r.port}/")
             b.wait("it asks for a token", "!!document.querySelector('#login') && !document.querySelector('#login').hidden")
             check("and shows nothing before", b.js("document.getElementById('main').hidden"))
             b.js(f"document.getElementById('token').value = '{r.token}'; document.getElementById('login').requestSubmit()")
@@ -149,15 +73,11 @@ def main():
             check("nothing sticks out", wide)
             check("no script failed", not b.faults, b.faults)
             if os.environ.get("LEDGE_SHOT"):
-                shot = b.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-                with open(os.environ["LEDGE_SHOT"], "wb") as f:
-                    f.write(base64.b64decode(shot))
-        finally:
-            b.close()
+                b.screenshot(os.environ["LEDGE_SHOT"])
     return finish()
 
 
-if not CHROMIUM:
+if not chromium.PROGRAM:
     print("no Chromium here")
     sys.exit(77)
 sys.exit(main())
