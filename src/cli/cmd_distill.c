@@ -287,7 +287,7 @@ static int read_names(Job *j, size_t *n)
     const char *text = bytes ? (const char *)bytes : own;
     *n = count_lines(text);
     const LedgeStatus s = j->student.arena
-                              ? ledge__student_set_metadata(&j->student, LABELS_KEY, text, &err)
+                              ? ledge__onnx_set_metadata(&j->student.head, LABELS_KEY, text, &err)
                               : LEDGE_OK;
     ledge__free(NULL, bytes);
     return s ? cli_fail(NULL, &err) : CLI_GO;
@@ -320,7 +320,7 @@ static int keep_preprocess(Job *j)
     if (!text)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     const LedgeStatus s =
-        ledge__student_set_metadata(&j->student, LEDGE_PREPROCESS_KEY, text, &err);
+        ledge__onnx_set_metadata(&j->student.head, LEDGE_PREPROCESS_KEY, text, &err);
     free(text);
     return s ? cli_fail(NULL, &err) : CLI_GO;
 }

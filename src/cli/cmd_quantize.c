@@ -347,7 +347,7 @@ static int open_samples(Job *j)
 static int set_text(Job *j, const char *key, const char *text)
 {
     LedgeError err = {0};
-    if (!text || ledge__quantizer_set_metadata(j->quantizer, key, text, &err))
+    if (!text || ledge__onnx_set_metadata(j->quantizer->onnx, key, text, &err))
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     return CLI_GO;
 }

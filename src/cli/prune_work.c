@@ -254,20 +254,10 @@ LedgeStatus prune_note(PruneBytes *b, const char *key, const char *value, LedgeE
 {
     OnnxModel *m = NULL;
     PruneBytes made = {0};
-    size_t i = 0;
     LEDGE_TRY(ledge__onnx_read_memory(NULL, b->bytes, b->size, err, &m));
-    OnnxEntry *entries = ledge__arena_alloc(m->arena, m->n_metadata + 1, sizeof *entries);
-    LedgeStatus s = entries ? LEDGE_OK : ledge__no_memory(err);
-    if (!s) {
-        if (m->n_metadata)
-            memcpy(entries, m->metadata, m->n_metadata * sizeof *entries);
-        while (i < m->n_metadata && !ledge__str_eq(entries[i].key, key))
-            i++;
-        m->n_metadata += i == m->n_metadata;
-        entries[i] = (OnnxEntry){.key = {key, strlen(key)}, .value = {value, strlen(value)}};
-        m->metadata = entries;
+    LedgeStatus s = ledge__onnx_set_metadata(m, key, value, err);
+    if (!s)
         s = ledge__onnx_write_memory(m, NULL, &made.bytes, &made.size, err);
-    }
     ledge__onnx_free(m);
     if (s)
         return s;

@@ -269,6 +269,11 @@ LedgeStatus ledge__onnx_write_file(const OnnxModel *model, const char *path, boo
 LedgeStatus ledge__onnx_write_memory(const OnnxModel *model, const LedgeAllocator *a,
                                      void **bytes, size_t *size, LedgeError *err);
 
+/* Replaces or adds an entry of the model's metadata, or takes it away (value NULL). Both texts are
+ * copied; the list itself is made anew, as others may share it. Status: MEMORY. */
+LedgeStatus ledge__onnx_set_metadata(OnnxModel *model, const char *key, const char *value,
+                                     LedgeError *err);
+
 /* Opset version that the model imports for `domain` ("" and "ai.onnx" are one); 0: none. */
 int64_t ledge__onnx_opset(const OnnxModel *model, const char *domain);
 

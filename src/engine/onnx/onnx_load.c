@@ -97,6 +97,30 @@ void ledge__onnx_free(OnnxModel *model)
     ledge__arena_free(model->arena);
 }
 
+LedgeStatus ledge__onnx_set_metadata(OnnxModel *model, const char *key, const char *value,
+                                     LedgeError *err)
+{
+    OnnxEntry *entries = ledge__arena_alloc(model->arena, model->n_metadata + 1, sizeof *entries);
+    char *k = ledge__arena_str(model->arena, key);
+    char *v = ledge__arena_str(model->arena, value ? value : "");
+    size_t n = 0;
+    bool placed = value == NULL;
+    if (!entries || !k || !v)
+        return ledge__no_memory(err);
+    const OnnxEntry made = {.key = {k, strlen(k)}, .value = {v, strlen(v)}};
+    for (size_t i = 0; i < model->n_metadata; i++) {
+        const bool other = !ledge__str_eq(model->metadata[i].key, key);
+        if (other || !placed)
+            entries[n++] = other ? model->metadata[i] : made;
+        placed |= !other;
+    }
+    if (!placed)
+        entries[n++] = made;
+    model->metadata = entries;
+    model->n_metadata = n;
+    return LEDGE_OK;
+}
+
 int64_t ledge__onnx_opset(const OnnxModel *model, const char *domain)
 {
     const bool is_default = !*domain || strcmp(domain, "ai.onnx") == 0;

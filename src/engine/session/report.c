@@ -240,29 +240,6 @@ LedgeStatus ledge_model_graph_text(const LedgeModel *model, char **out)
 
 /* ---- metadata ---- */
 
-static LedgeStatus replace_metadata(OnnxModel *m, const char *key, const char *value,
-                                    LedgeError *err)
-{
-    OnnxEntry *entries = ledge__arena_alloc(m->arena, m->n_metadata + 1, sizeof *entries);
-    size_t n = 0;
-    bool placed = value == NULL;
-    if (!entries)
-        return ledge__no_memory(err);
-    for (size_t i = 0; i < m->n_metadata; i++) {
-        if (!ledge__str_eq(m->metadata[i].key, key)) {
-            entries[n++] = m->metadata[i];
-        } else if (!placed) {
-            entries[n++] = (OnnxEntry){.key = {key, strlen(key)}, .value = {value, strlen(value)}};
-            placed = true;
-        }
-    }
-    if (!placed)
-        entries[n++] = (OnnxEntry){.key = {key, strlen(key)}, .value = {value, strlen(value)}};
-    m->metadata = entries;
-    m->n_metadata = n;
-    return LEDGE_OK;
-}
-
 static bool is_compiled(const char *path)
 {
     char magic[8] = "";
@@ -286,7 +263,7 @@ LedgeStatus ledge_file_set_metadata(const char *path, const char *out_path, cons
                            "a compiled model is not changed; change the .onnx it came from and "
                            "compile that again");
     LEDGE_TRY(ledge__onnx_read_file(NULL, path, error, &m));
-    LedgeStatus status = replace_metadata(m, key, value, error);
+    LedgeStatus status = ledge__onnx_set_metadata(m, key, value, error);
     if (!status)
         status = ledge__onnx_write_file(m, out_path, true, error);
     ledge__onnx_free(m);
