@@ -88,7 +88,6 @@ size_t ledge__pruner_layers(const LedgePruner *p);
 LedgePruneLayer ledge__pruner_layer(const LedgePruner *p, size_t i);
 size_t ledge__pruner_barriers(const LedgePruner *p);
 LedgePruneBarrier ledge__pruner_barrier(const LedgePruner *p, size_t i);
-const OnnxModel *ledge__pruner_onnx(const LedgePruner *p); /* as read */
 
 /* The model of the step taken, freed by ledge__pruned_free; it needs the pruner until then. */
 LedgeStatus ledge__pruner_build(const LedgePruner *p, LedgeError *err, LedgePruned **out);
