@@ -184,20 +184,12 @@ static int check_files(Job *j)
 {
     struct stat in, out;
     LedgeError err = {0};
-    char magic[8] = "";
     if (stat(j->path, &in) == 0) {
         j->in_bytes = (uint64_t)in.st_size;
         if (stat(j->o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
             return cli_fail_with(j->o->out, LEDGE_ERROR_ARGUMENT,
                                  "is the model that is read; give another file to write");
     }
-    FILE *f = fopen(j->path, "rb");
-    const size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
-    if (f)
-        fclose(f);
-    if (n == sizeof magic && memcmp(magic, "\x89LEDGE\r\n", sizeof magic) == 0)
-        return cli_fail_with(j->path, LEDGE_ERROR_UNSUPPORTED,
-                             "a compiled model is not changed; prune its .onnx and compile that");
     return ledge__out_file_try(NULL, j->o->out, &err) ? cli_fail_writing(j->o->out, &err) : CLI_GO;
 }
 

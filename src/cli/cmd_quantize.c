@@ -185,15 +185,6 @@ static int check_output(Job *j)
 static int open_model(Job *j)
 {
     LedgeError err = {0};
-    char magic[8] = "";
-    FILE *f = fopen(j->path, "rb");
-    const size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
-    if (f)
-        fclose(f);
-    if (n == sizeof magic && memcmp(magic, "\x89LEDGE\r\n", sizeof magic) == 0)
-        return cli_fail_with(j->path, LEDGE_ERROR_UNSUPPORTED,
-                             "a compiled model is not changed; quantize its .onnx and compile "
-                             "that");
     if (ledge__quantizer_open(j->path, &j->q, &err, &j->quantizer))
         return cli_fail(j->path, &err);
     return CLI_GO;

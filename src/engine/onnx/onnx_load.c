@@ -30,6 +30,10 @@ static LedgeStatus read_model(OnnxModel *model, const void *bytes, size_t size, 
     r.folder = folder;
     if (size == 0)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, NULL, "the file is empty");
+    if (size >= 8 && memcmp(bytes, LEDGE_FILE_MAGIC, 8) == 0)
+        return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, NULL,
+                           "a compiled model is not changed; take the .onnx it came from and "
+                           "compile what comes of that");
     LEDGE_TRY(ledge__onnx_read_message(&r, &ledge__onnx_model, (WireSpan){bytes, size, 0}, model));
     if (!(model->present & 1) && model->graph.n_nodes == 0 && model->n_opsets == 0)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, NULL,
