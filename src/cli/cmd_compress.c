@@ -64,23 +64,20 @@ static int check_step(const CliCommand *c, const Options *o, const RecipeStep *s
 static int check(const CliCommand *c, const Options *o, Compress *k)
 {
     LedgeError err = {0};
-    struct stat in, out;
     if (!o->out)
         return cli_usage(c, "give the file to write: -o OUT.onnx");
     if (recipe_read(o->recipe ? o->recipe : "default", &err, &k->recipe))
         return cli_fail(NULL, &err);
     for (size_t i = 0; i < k->recipe.n; i++) {
-        const int code = check_step(c, o, &k->recipe.steps[i]);
-        if (code != CLI_GO)
-            return code;
+        const int wrong = check_step(c, o, &k->recipe.steps[i]);
+        if (wrong != CLI_GO)
+            return wrong;
     }
-    if (stat(k->path, &in) != 0)
+    if (access(k->path, R_OK) != 0)
         return cli_fail_with(k->path, LEDGE_ERROR_IO, "cannot be opened: %s", strerror(errno));
-    if (stat(o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return cli_fail_with(o->out, LEDGE_ERROR_ARGUMENT,
-                             "is the model that is read; give another file to write");
-    if (ledge__out_file_try(NULL, o->out, &err))
-        return cli_fail_writing(o->out, &err);
+    const int code = cli_check_output(k->path, o->out);
+    if (code != CLI_GO)
+        return code;
     if (o->report && ledge__out_file_try(NULL, o->report, &err))
         return cli_fail_writing(o->report, &err);
     return CLI_GO;

@@ -1,11 +1,9 @@
 /* ledge distill: trains a small model, on labels and on what a larger one says of the data.
  *
  * Teacher and data are only read; the student is written whole or not at all, as plain ONNX. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/out_file.h"
 #include "cli/model_io.h"
@@ -145,26 +143,15 @@ static int check(const CliCommand *c, const Options *o, Job *j)
     return code;
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return a && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 /* Before hours of work: the output is none of the inputs, and can be written. */
 static int check_output(const Job *j)
 {
     LedgeError err = {0};
-    LedgeOutFile *f = NULL;
     const Options *o = j->o;
-    if (same_file(o->teacher, o->out) || same_file(o->student, o->out))
+    if (cli_same_file(o->teacher, o->out) || cli_same_file(o->student, o->out))
         return cli_fail_with(o->out, LEDGE_ERROR_ARGUMENT,
                              "is a model that is read; give another file to write");
-    if (ledge__out_file_open(NULL, o->out, &err, &f))
-        return cli_fail_writing(o->out, &err);
-    ledge__out_file_abort(f);
-    return CLI_GO;
+    return ledge__out_file_try(NULL, o->out, &err) ? cli_fail_writing(o->out, &err) : CLI_GO;
 }
 
 /* ---- opening ---- */
@@ -413,15 +400,13 @@ static int open_trainer(Job *j)
 static int write_student(Job *j)
 {
     LedgeError err = {0};
-    struct stat st;
     if (j->eval && ledge__trainer_evaluate(j->trainer, j->eval, &err, &j->score))
         return cli_fail(NULL, &err);
     if (ledge__trainer_write(j->trainer, &err))
         return cli_fail(NULL, &err);
     if (ledge__student_save(&j->student, j->o->out, &err))
         return cli_fail_writing(j->o->out, &err);
-    if (stat(j->o->out, &st) == 0)
-        j->bytes = (uint64_t)st.st_size;
+    j->bytes = cli_file_size(j->o->out);
     return CLI_GO;
 }
 

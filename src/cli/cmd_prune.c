@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/out_file.h"
 #include "cli/interrupt.h"
@@ -177,20 +176,6 @@ static int check(const CliCommand *c, Job *j)
                           .keep_zeros = j->method != CHANNELS};
     const int code = prune_tune_check(c, &j->tune);
     return code == CLI_GO ? check_target(c, j) : code;
-}
-
-/* Before the work begins: the output is another file than the input, and can be written. */
-static int check_files(Job *j)
-{
-    struct stat in, out;
-    LedgeError err = {0};
-    if (stat(j->path, &in) == 0) {
-        j->in_bytes = (uint64_t)in.st_size;
-        if (stat(j->o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-            return cli_fail_with(j->o->out, LEDGE_ERROR_ARGUMENT,
-                                 "is the model that is read; give another file to write");
-    }
-    return ledge__out_file_try(NULL, j->o->out, &err) ? cli_fail_writing(j->o->out, &err) : CLI_GO;
 }
 
 /* ---- channels ---- */
@@ -517,10 +502,11 @@ static int run(const CliCommand *c, int argc, char **argv)
     if (code != CLI_GO)
         return code;
     j.path = args.items[0];
+    j.in_bytes = cli_file_size(j.path);
     j.warnings = json_array();
     code = check(c, &j);
     if (code == CLI_GO)
-        code = check_files(&j);
+        code = cli_check_output(j.path, o.out);
     if (code == CLI_GO)
         code = with_interrupts(&j);
     if (code == CLI_GO)

@@ -6,9 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/out_file.h"
 #include "cli/interrupt.h"
 #include "cli/model_io.h"
 #include "cli/quantize_finetune.h"
@@ -166,20 +164,6 @@ static int check_finetune(const CliCommand *c, Job *j)
         return cli_usage(c, "--finetune does not go with --mixed, --rounding adaptive, "
                             "--compare-modes and --report");
     return quantize_finetune_check(c, &o->finetune, &j->finetune);
-}
-
-/* Before the work begins: the output is another file than the input, and can be written. */
-static int check_output(Job *j)
-{
-    struct stat in, out;
-    LedgeError err = {0};
-    if (stat(j->path, &in) == 0) {
-        j->in_bytes = (uint64_t)in.st_size;
-        if (stat(j->o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-            return cli_fail_with(j->o->out, LEDGE_ERROR_ARGUMENT,
-                                 "is the model that is read; give another file to write");
-    }
-    return ledge__out_file_try(NULL, j->o->out, &err) ? cli_fail_writing(j->o->out, &err) : CLI_GO;
 }
 
 static int open_model(Job *j)
@@ -395,7 +379,6 @@ static int write_model(Job *j)
 {
     LedgeError err = {0};
     OnnxModel *model = NULL;
-    struct stat st;
     LedgeArena *arena = ledge__arena_new(ledge__allocator_or_default(NULL));
     if (!arena)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
@@ -408,8 +391,8 @@ static int write_model(Job *j)
         code = cli_was_interrupted();
     else if (ledge__onnx_write_file(model, j->o->out, false, &err))
         code = cli_fail_writing(j->o->out, &err);
-    else if (stat(j->o->out, &st) == 0)
-        j->out_bytes = (uint64_t)st.st_size;
+    else
+        j->out_bytes = cli_file_size(j->o->out);
     ledge__arena_free(arena);
     return code;
 }
@@ -543,7 +526,8 @@ static int run(const CliCommand *c, int argc, char **argv)
         code = check_finetune(c, &j);
     if (code == CLI_GO) {
         j.warnings = json_array();
-        code = check_output(&j);
+        j.in_bytes = cli_file_size(j.path);
+        code = cli_check_output(j.path, o.out);
     }
     if (code == CLI_GO)
         code = open_model(&j);

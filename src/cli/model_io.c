@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/cpu.h"
+#include "base/out_file.h"
 #include "image/npy.h"
 #include "ledge/provider.h"
 
@@ -75,6 +77,28 @@ int cli_set_metadata(const char *path, const char *out, const char *key, const c
     /* an error at another file than the one read is one of writing */
     return strcmp(err.where, path) != 0 && strcmp(err.where, out) == 0 ? cli_fail_writing(out, &err)
                                                                        : cli_fail(path, &err);
+}
+
+bool cli_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+int cli_check_output(const char *in, const char *out)
+{
+    LedgeError err = {0};
+    if (cli_same_file(in, out))
+        return cli_fail_with(out, LEDGE_ERROR_ARGUMENT,
+                             "is the model that is read; give another file to write");
+    return ledge__out_file_try(NULL, out, &err) ? cli_fail_writing(out, &err) : CLI_GO;
+}
+
+uint64_t cli_file_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 int cli_threads(int64_t asked)

@@ -47,6 +47,12 @@ int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session);
 /* Writes the model at `path` to `out`, which may be the same, with one entry of its metadata set.
  */
 int cli_set_metadata(const char *path, const char *out, const char *key, const char *value);
+/* Whether both are there and one file, by whatever names; NULL is none. */
+bool cli_same_file(const char *a, const char *b);
+/* Before the work begins: `out` is another file than the model `in`, and can be written. */
+int cli_check_output(const char *in, const char *out);
+/* Bytes; 0 where that cannot be told. */
+uint64_t cli_file_size(const char *path);
 /* Threads that a session with this option really runs on. */
 int cli_threads(int64_t asked);
 
