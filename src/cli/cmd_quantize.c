@@ -2,7 +2,6 @@
  *
  * Opens the model, shows it the calibration data, writes the quantized one whole or not at all.
  * The model that is read is never touched. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,7 +128,6 @@ static int check_choices(const CliCommand *c, const Options *o, LedgeQuantOption
 
 static int check(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
 {
-    char *end = NULL;
     const int code = check_choices(c, o, q);
     const int sources = !!o->calibrate + !!o->dataset + (!o->calibrate && o->inputs.n);
     if (code != CLI_GO)
@@ -143,10 +141,9 @@ static int check(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
                             "--input NAME=FILE.npy; '--mode weights' needs none");
     if (o->labels && !o->calibrate)
         return cli_usage(c, "--labels goes with --calibrate");
-    errno = 0;
-    q->percentile = o->percentile ? strtod(o->percentile, &end) : 99.99;
-    if (end &&
-        (end == o->percentile || *end || errno || !(q->percentile > 50 && q->percentile <= 100)))
+    q->percentile = 99.99;
+    if (o->percentile &&
+        (!cli_number(o->percentile, 50, 100, &q->percentile) || q->percentile == 50))
         return cli_usage(c, "--percentile takes more than 50, up to 100");
     q->exclude = o->exclude.items;
     q->n_exclude = o->exclude.n;
