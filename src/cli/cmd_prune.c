@@ -245,7 +245,6 @@ static int one_stage(Job *j, int64_t i)
 
 static int prune_channels(Job *j)
 {
-    LedgeError err = {0};
     int code = CLI_GO;
     for (int64_t i = 0; i < j->o->steps && code == CLI_GO; i++) {
         if (j->o->steps > 1)
@@ -253,11 +252,7 @@ static int prune_channels(Job *j)
         code = cli_interrupted ? cli_was_interrupted() : one_stage(j, i);
     }
     cli_progress_end();
-    if (code != CLI_GO)
-        return code;
-    if (prune_time(&j->whole, &j->made, (int)j->o->threads, &err, j->counts.ms))
-        return cli_fail(j->path, &err);
-    return CLI_GO;
+    return code;
 }
 
 /* ---- single weights ---- */
@@ -289,11 +284,7 @@ static int prune_single(Job *j)
     ledge__prune_weights_free(&w);
     if (s)
         return cli_fail(j->path, &err);
-    const int code = prune_tune_run(&j->tune, &j->made);
-    if (code == CLI_GO && prune_time(&j->whole, &j->made, (int)j->o->threads, &err, j->counts.ms))
-        j->counts.ms[0] = j->counts.ms[1] =
-            NAN; /* what cannot run here may be pruned all the same */
-    return code;
+    return prune_tune_run(&j->tune, &j->made);
 }
 
 /* Which zeros a run here makes use of, as the model that was written says. */
@@ -469,11 +460,15 @@ static int report(const Job *j)
 static int with_interrupts(Job *j)
 {
     const uint64_t start = cli_now_ns();
+    LedgeError err = {0};
     struct sigaction before;
     cli_interrupts_take(&before);
     int code = prune_tune_open(&j->tune);
     if (code == CLI_GO)
         code = j->method == CHANNELS ? prune_channels(j) : prune_single(j);
+    /* What cannot run here may be pruned all the same. */
+    if (code == CLI_GO && prune_time(&j->whole, &j->made, (int)j->o->threads, &err, j->counts.ms))
+        j->counts.ms[0] = j->counts.ms[1] = NAN;
     if (code == CLI_GO)
         code = write_model(j);
     if (code == CLI_GO && j->method != CHANNELS)

@@ -24,6 +24,10 @@ int cli_shapes_apply(const LedgeModel *m, const CliList *words, LedgeTensorInfo 
 /* Fills the inputs still empty with random numbers (the same for the same seed): floats from
  * -1 to 1, integers 0 and 1. Free dimensions are 1 unless `shapes` says otherwise. */
 int cli_inputs_random(const LedgeModel *m, const CliList *shapes, uint64_t seed, CliInputs *in);
+/* The same of descriptions without free dimensions, saying nothing: SHAPE or TYPE where numbers
+ * cannot fill an input, MEMORY. */
+LedgeStatus cli_inputs_fill(const LedgeTensorInfo *infos, uint64_t seed, LedgeError *err,
+                            CliInputs *in);
 /* Index of the input called `name`; (size_t)-1 after an error message that lists them. */
 size_t cli_input_index(const LedgeModel *m, const char *name);
 

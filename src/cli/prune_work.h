@@ -27,6 +27,8 @@ typedef struct PruneCounts {
 
 /* Milliseconds of one run on random numbers: the median of enough runs, after one that is not
  * counted. `b` NULL: one model alone; else both in turn, out[1] being b's. */
+LedgeStatus prune_time_models(LedgeModel *a, LedgeModel *b, int threads, LedgeError *err,
+                              double out[2]);
 LedgeStatus prune_time(const PruneBytes *a, const PruneBytes *b, int threads, LedgeError *err,
                        double out[2]);
 
