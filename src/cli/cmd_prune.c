@@ -71,6 +71,7 @@ typedef struct Job {
     PruneGradients gradients;
     PruneBytes whole, made;
     json_t *layers, *barriers, *warnings;
+    uint32_t *first; /* channels of each of the layers before the first stage; NULL: it is that */
     int64_t weights, zeros; /* of methods that set weights to zero */
     size_t run_steps, skipping; /* of the result: all, and those that skip them */
     uint64_t in_bytes;
@@ -181,16 +182,22 @@ static int check(const CliCommand *c, Job *j)
 /* ---- channels ---- */
 
 /* The layers as they were at first, with what the last stage left of them. */
-static void keep_layers(Job *j, json_t *layers)
+static int keep_layers(Job *j, json_t *layers)
 {
     size_t i;
     json_t *layer;
     if (!j->layers) {
         j->layers = json_incref(layers);
-        return;
+        j->first = calloc(json_array_size(layers) + 1, sizeof *j->first);
+        if (!j->first)
+            return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+        json_array_foreach(layers, i, layer) j->first[i] =
+            (uint32_t)json_integer_value(json_object_get(layer, "channels"));
+        return CLI_GO;
     }
     json_array_foreach(layers, i, layer)
         json_object_set(json_array_get(j->layers, i), "kept", json_object_get(layer, "kept"));
+    return CLI_GO;
 }
 
 static LedgeStatus find_gradients(void *arg, const PruneBytes *whole, LedgeError *err)
@@ -210,9 +217,12 @@ static int one_stage(Job *j, int64_t i)
     LedgeError err = {0};
     PruneStaged staged = {0};
     const double n = (double)j->o->steps;
+    const bool later = j->made.bytes != NULL;
+    const uint32_t before = j->counts.channels[1];
     LedgePruneOptions o = j->p;
-    /* Stages together may take as much of a layer as one alone. */
-    o.layer_limit = 1 - pow(1 - j->p.layer_limit, 1 / n);
+    o.staged = i + 1 < j->o->steps || j->counts.channels[1] < j->counts.channels[0];
+    o.first = j->first;
+    o.n_first = json_array_size(j->layers);
     const bool taylor = o.importance == LEDGE_PRUNE_TAYLOR;
     const PruneStage stage = {.o = &o,
                               .before = taylor ? find_gradients : NULL,
@@ -222,12 +232,10 @@ static int one_stage(Job *j, int64_t i)
                               .share = (double)(i + 1) / n,
                               .threads = (int)j->o->threads};
     const LedgeStatus s =
-        prune_stage(&stage, j->path, j->made.bytes ? &j->made : NULL, &j->counts, &err, &staged);
+        prune_stage(&stage, j->path, later ? &j->made : NULL, &j->counts, &err, &staged);
     prune_tune_gradients_free(&j->gradients);
     if (s == LEDGE_ERROR_CANCELLED)
         return cli_was_interrupted();
-    if (s == LEDGE_ERROR_ARGUMENT && i + 1 < j->o->steps)
-        return CLI_GO; /* rounding leaves nothing for this stage */
     if (s)
         return cli_fail(j->path, &err);
     if (!j->whole.bytes) {
@@ -238,9 +246,11 @@ static int one_stage(Job *j, int64_t i)
     ledge__free(NULL, j->made.bytes);
     j->made = staged.pruned;
     staged.pruned.bytes = NULL;
-    keep_layers(j, staged.layers);
+    const int code = keep_layers(j, staged.layers);
     prune_staged_free(&staged);
-    return prune_tune_run(&j->tune, &j->made);
+    if (j->o->steps > 1 && j->counts.channels[1] == (later ? before : j->counts.channels[0]))
+        return code; /* rounding left nothing for this stage */
+    return code == CLI_GO ? prune_tune_run(&j->tune, &j->made) : code;
 }
 
 static int prune_channels(Job *j)
@@ -483,6 +493,7 @@ static void free_job(Job *j)
     prune_tune_free(&j->tune);
     ledge__free(NULL, j->whole.bytes);
     ledge__free(NULL, j->made.bytes);
+    free(j->first);
     json_decref(j->layers);
     json_decref(j->barriers);
     json_decref(j->warnings);

@@ -215,7 +215,8 @@ static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, PruneCounts *c
     size_t step = 0;
     double ms[2];
     LEDGE_TRY(bytes_at(p, 0, err, &out->whole));
-    if (c->channels[0] == 0) {
+    const bool first = c->channels[0] == 0;
+    if (first) {
         c->channels[0] = ledge__pruner_channels(p);
         c->macs[0] = ledge__pruner_macs(p);
         if (s->target.by == PRUNE_BY_LATENCY) {
@@ -227,6 +228,8 @@ static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, PruneCounts *c
         LEDGE_TRY(s->before(s->arg, &out->whole, err));
     LEDGE_TRY(ledge__pruner_score(p, s->gradient, s->arg, err));
     LEDGE_TRY(ledge__pruner_plan(p, err));
+    if (first && s->target.by != PRUNE_BY_LATENCY) /* what the last stage could not reach: now */
+        LEDGE_TRY(pick(&(PruneStage){.target = s->target, .share = 1}, p, c, err, &step));
     LEDGE_TRY(pick(s, p, c, err, &step));
     LEDGE_TRY(bytes_at(p, step, err, &out->pruned));
     c->channels[1] = ledge__pruner_channels(p);
