@@ -193,22 +193,13 @@ static const char *preprocess_word(const Job *j)
     return OWN_PREPROCESS;
 }
 
-static LedgeStatus open_first_set(const Job *j, LedgeError *err, LedgeDataset **out)
-{
-    const char *what = j->o->data.items[0];
-    const bool named = strncmp(what, "cifar10:", 8) == 0 || strncmp(what, "mnist:", 6) == 0 ||
-                       strncmp(what, "folder:", 7) == 0;
-    return named ? ledge__dataset_open(NULL, what, err, out)
-                 : ledge__dataset_open_folder(NULL, what, j->o->labels, err, out);
-}
-
 /* Classes that the data's labels tell of, and what the first picture becomes. */
 static LedgeStatus look_at_data(Job *j, LedgeStudentShape *s, LedgeError *err)
 {
     LedgeDataset *set = NULL;
     LedgeSample sample;
     int64_t dims[4];
-    LEDGE_TRY(open_first_set(j, err, &set));
+    LEDGE_TRY(ledge__dataset_open_any(NULL, j->o->data.items[0], j->o->labels, err, &set));
     for (size_t i = 0; i < ledge__dataset_count(set); i++)
         if (ledge__dataset_label(set, i) >= s->classes)
             s->classes = ledge__dataset_label(set, i) + 1;

@@ -43,20 +43,6 @@ void ledge__train_data_free(LedgeTrainData *d)
 
 /* ---- reading ---- */
 
-static bool has_prefix(const char *s, const char *prefix)
-{
-    return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
-static LedgeStatus open_set(const LedgeTrainDataOptions *o, size_t i, const LedgeAllocator *a,
-                            LedgeError *err, LedgeDataset **out)
-{
-    const char *what = o->sets[i];
-    if (has_prefix(what, "cifar10:") || has_prefix(what, "mnist:") || has_prefix(what, "folder:"))
-        return ledge__dataset_open(a, what, err, out);
-    return ledge__dataset_open_folder(a, what, o->labels, err, out);
-}
-
 /* Room for `more` samples of the size that the first one has. */
 static LedgeStatus make_room(LedgeTrainData *d, size_t more, const char *what, LedgeError *err)
 {
@@ -128,7 +114,7 @@ static LedgeStatus read_set(LedgeTrainData *d, const LedgeTrainDataOptions *o, s
                             LedgeError *err)
 {
     LedgeDataset *set = NULL;
-    LEDGE_TRY(open_set(o, i, d->allocator, err, &set));
+    LEDGE_TRY(ledge__dataset_open_any(d->allocator, o->sets[i], o->labels, err, &set));
     const size_t n = ledge__dataset_count(set);
     LedgeStatus s = LEDGE_OK;
     for (size_t k = 0; k < n && !s; k++)
