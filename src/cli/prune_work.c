@@ -209,14 +209,13 @@ static json_t *barriers_json(const LedgePruner *p)
     return list;
 }
 
-static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, PruneCounts *c, LedgeError *err,
-                             PruneStaged *out)
+static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, const PruneBytes *from,
+                             PruneCounts *c, LedgeError *err, PruneStaged *out)
 {
     size_t step = 0;
     double ms[2];
-    LEDGE_TRY(bytes_at(p, 0, err, &out->whole));
-    const bool first = c->channels[0] == 0;
-    if (first) {
+    if (!from) {
+        LEDGE_TRY(bytes_at(p, 0, err, &out->whole));
         c->channels[0] = ledge__pruner_channels(p);
         c->macs[0] = ledge__pruner_macs(p);
         if (s->target.by == PRUNE_BY_LATENCY) {
@@ -225,10 +224,11 @@ static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, PruneCounts *c
         }
     }
     if (s->before)
-        LEDGE_TRY(s->before(s->arg, &out->whole, err));
+        LEDGE_TRY(s->before(s->arg, from ? from : &out->whole, err));
     LEDGE_TRY(ledge__pruner_score(p, s->gradient, s->arg, err));
     LEDGE_TRY(ledge__pruner_plan(p, err));
-    if (first && s->target.by != PRUNE_BY_LATENCY) /* what the last stage could not reach: now */
+    /* What the last stage could not reach is told before the first. */
+    if (!from && s->share < 1 && s->target.by != PRUNE_BY_LATENCY)
         LEDGE_TRY(pick(&(PruneStage){.target = s->target, .share = 1}, p, c, err, &step));
     LEDGE_TRY(pick(s, p, c, err, &step));
     LEDGE_TRY(bytes_at(p, step, err, &out->pruned));
@@ -255,7 +255,7 @@ LedgeStatus prune_stage(const PruneStage *s, const char *path, const PruneBytes 
     PruneStaged made = {0};
     LEDGE_TRY(ledge__pruner_open(from ? NULL : path, from ? from->bytes : NULL,
                                  from ? from->size : 0, s->o, err, &p));
-    const LedgeStatus status = run_stage(s, p, counts, err, &made);
+    const LedgeStatus status = run_stage(s, p, from, counts, err, &made);
     ledge__pruner_free(p);
     if (status)
         prune_staged_free(&made);
