@@ -4,7 +4,6 @@
 Usage: test_watch.py LEDGE SOURCE_ROOT. Python's standard library alone; everything on the loopback."""
 import datetime
 import glob
-import http.client
 import http.server
 import json
 import os
@@ -17,18 +16,11 @@ import tempfile
 import threading
 import time
 
+import serving
+from serving import check
+
 LEDGE, ROOT = sys.argv[1:3]
 CLASSIFIER = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
-checks = failures = 0
-
-
-def check(what, good, seen=""):
-    global checks, failures
-    checks += 1
-    if not good:
-        failures += 1
-        print(f"FAILED: {what} {seen!r}"[:900])
-
 
 def until(condition, seconds=20):
     end = time.time() + seconds
@@ -70,27 +62,10 @@ class Sink:
         self.server.server_close()
 
 
-class Server:
+class Server(serving.Server):
     def __init__(self, *arguments):
         self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            [LEDGE, "serve", "--json", "--port", "0", "--watch", "0.1", *arguments], stdout=subprocess.PIPE,
-            stderr=self.errors, text=True)
-        text = ""
-        while not text.strip().endswith("}"):
-            line = self.process.stdout.readline()
-            if not line:
-                raise RuntimeError("the server did not start")
-            text += line
-        self.port = json.loads(text)["port"]
-
-    def ask(self, method, path, body=None, headers=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        c.request(method, path, body, headers or {})
-        r = c.getresponse()
-        data = r.read()
-        c.close()
-        return r.status, data
+        super().__init__("--watch", "0.1", *arguments, stderr=self.errors)
 
     def status(self):
         return json.loads(self.ask("GET", "/v1/status")[1])
@@ -105,21 +80,9 @@ class Server:
         data = b"".join(struct.pack("<192f", *[rng.uniform(low, high)] * 192) for _ in range(pictures))
         head = json.dumps({"inputs": [{"name": "picture", "shape": [pictures, 3, 8, 8], "datatype": "FP32",
                                        "parameters": {"binary_data_size": len(data)}}]}).encode()
-        status, answer = self.ask("POST", "/v2/models/classifier/infer", head + data,
-                                  {"Inference-Header-Content-Length": str(len(head))})
+        status, answer, _ = self.ask("POST", "/v2/models/classifier/infer", head + data,
+                                     {"Inference-Header-Content-Length": str(len(head))})
         check("pictures are answered", status == 200, answer[:200])
-
-    def end(self):
-        start = time.time()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = "killed"
-        check("the server ends with 0", code == 0, (code, self.said()))
-        return time.time() - start
 
 
 def rfc3339(text):
@@ -293,5 +256,4 @@ with tempfile.TemporaryDirectory() as folder:
     a_program_that_hangs_holds_nothing_up(folder)
     drift_state_outlives_the_server(folder)
     wrong_options_are_refused(folder)
-print(f"{checks} checks, {failures} failed")
-sys.exit(failures != 0)
+serving.finish()
