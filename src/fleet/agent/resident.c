@@ -227,10 +227,12 @@ static void turn_ended(Resident *r, int how)
         say(r, "", s.problem);
     snprintf(text, sizeof text, "STATUS=%s", ended && !s.problem[0] ? "all is well" : s.problem);
     notify(text);
-    if (ended && s.changes != r->changes) {
+    const bool changed = ended && s.changes != r->changes;
+    if (changed)
         r->changes = s.changes;
+    /* One that was killed may have moved a link and not come to say so. */
+    if (changed || WIFSIGNALED(how))
         tell_server(r);
-    }
 }
 
 /* ---- telemetry that waits ---- */

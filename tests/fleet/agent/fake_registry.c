@@ -255,6 +255,7 @@ static void take_batch(Talk *t)
     Registry *r = t->r;
     char id[LEDGE_FLEET_BATCH] = "", reply[300], *text = NULL;
     size_t n = 0;
+    wait_ms(r, r->faults.batch_ms);
     bool ok = ledge__inflate(t->body, t->body_size, LEDGE_FLEET_BATCH_MAX, NULL, &text, &n) == 0;
     pthread_mutex_lock(&r->lock);
     const int status = r->batch_status;

@@ -21,6 +21,7 @@ typedef struct Faults {
     int silent;     /* … that never come; the connection stays open for `silent_ms` */
     int silent_ms;
     int delay_ms;
+    int batch_ms; /* before a batch is looked at */
     int64_t rate; /* bytes a second; 0: as fast as it goes */
     bool gone;    /* files are 404 */
     bool endless; /* files never end */

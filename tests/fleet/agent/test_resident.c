@@ -354,6 +354,52 @@ static void what_is_served_follows_what_is_assigned(void **state)
     assert_false(is_ready(s));
 }
 
+/* Answers told of the version in polls. */
+static int64_t answers_of(Site *s, const char *version)
+{
+    int64_t n = 0;
+    pthread_mutex_lock(&s->registry.lock);
+    for (size_t i = 0; i < s->registry.last_poll.n_models; i++)
+        if (strcmp(s->registry.last_poll.models[i].version, version) == 0)
+            n = s->registry.last_poll.models[i].window.count;
+    pthread_mutex_unlock(&s->registry.lock);
+    return n;
+}
+
+/* A turn that is killed when the link has moved, and before it comes to say so. */
+static void the_server_follows_the_link_of_a_turn_that_was_killed(void **state)
+{
+    Site *s = *state;
+    pid_t turn = 0;
+    registry_publish(&s->registry, "net", "1", 1, 1000, 0);
+    registry_publish(&s->registry, "net", "2", 2, 1000, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && !is_ready(s); i++)
+        wait_s(0.1);
+    for (int i = 0; i < 100 && child_with(s->agent, "ledge-sync"); i++)
+        wait_s(0.1);
+    s->registry.faults.batch_ms = 3600000; /* where it tells of the switch */
+    registry_assign(&s->registry, "net", "2", "", false);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && linked(s) != 2; i++)
+        wait_s(0.1);
+    assert_int_equal(linked(s), 2);
+    turn = child_with(s->agent, "ledge-sync");
+    assert_true(turn > 0);
+    kill(turn, SIGKILL);
+    s->registry.faults.batch_ms = 0;
+    for (int i = 0; i < 300 && !answers_of(s, "2"); i++) {
+        infer(s);
+        if (i % 20 == 10)
+            kill(s->agent, SIGHUP);
+        wait_s(0.1);
+    }
+    assert_true(answers_of(s, "2") > 0);
+}
+
 #ifndef __SANITIZE_ADDRESS__ /* which has to be loaded first */
 /* One turn of the program, by a clock that is off by so many seconds. */
 static void sync_with_clock(Site *s, const char *off)
@@ -466,6 +512,7 @@ int main(void)
         cmocka_unit_test(polls_are_spread_and_backed_off_up_to_an_hour),
         TEST(the_resident_process_is_small),
         TEST(what_is_served_follows_what_is_assigned),
+        TEST(the_server_follows_the_link_of_a_turn_that_was_killed),
         TEST(answers_are_told_to_the_registry_once),
         TEST(inputs_are_kept_and_sent_where_a_key_is_given),
         TEST(shadows_are_compared_with_what_serves),
