@@ -19,7 +19,6 @@
 #include "base/clock.h"
 #include "fleet/agent/agent_sync.h"
 #include "fleet/agent/backoff.h"
-#include "fleet/agent/spool.h"
 #include "fleet/agent/telemetry_queue.h"
 
 enum {
@@ -246,10 +245,9 @@ static void count_waiting(const Resident *r, const char *name, int64_t *records,
     if (m && ledge__agent_read(&r->dir, file, METRICS_MAX, NULL, &text, &n) == LEDGE_OK) {
         if (ledge__metrics_read(text, n, NULL, m) == LEDGE_OK) {
             ledge__agent_path(&r->dir, path, "queue/%.64s", name);
-            *records += m->next - 1 - (int64_t)ledge__spool_cursor(path).record;
+            *records += ledge__metrics_waiting(path, m->next);
             ledge__agent_path(&r->dir, path, "queue/%.64s.alerts", name);
-            if (m->next_alert)
-                *alerts += m->next_alert - 1 - (int64_t)ledge__spool_cursor(path).record;
+            *alerts += ledge__metrics_waiting(path, m->next_alert);
         }
         free(text);
     }
