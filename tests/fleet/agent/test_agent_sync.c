@@ -591,6 +591,17 @@ static void telemetry_is_counted_once_whatever_is_lost(void **state)
     turn(s, LEDGE_SYNC_TELEMETRY);
     assert_int_equal(s->result.refused, 1);
     assert_int_equal(s->result.waiting, 0);
+    /* One whose spool somebody removed goes all the same, and holds up no other. */
+    assert_int_equal(ledge__telemetry_open(&o, NULL, &t), LEDGE_OK);
+    ledge__telemetry_put(t, &r);
+    ledge__telemetry_close(t);
+    s->registry.batch_status = 503;
+    turn(s, LEDGE_SYNC_TELEMETRY);
+    assert_int_equal(ledge__agent_remove_all(name, NULL), LEDGE_OK);
+    s->registry.batch_status = 0;
+    turn(s, LEDGE_SYNC_TELEMETRY);
+    assert_int_equal(s->result.sent, 1);
+    assert_int_equal(s->result.waiting, 0);
 }
 
 /* The process of a turn is killed at random moments while versions come and go. Whatever is left,
