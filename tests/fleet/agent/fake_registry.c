@@ -244,7 +244,7 @@ static bool store(Registry *r, const char *text, size_t n, char id[LEDGE_FLEET_B
         r->seen[rec.class_id % SEEN]++;
     ledge__batch_list(&b, LEDGE_BATCH_EVENTS);
     while (ledge__batch_note(&b, &note))
-        if (r->n_events < 64)
+        if (r->n_events < sizeof r->events / sizeof *r->events)
             r->events[r->n_events++] = note;
     r->batches++;
     return ledge__batch_status(&b, NULL) == LEDGE_OK;

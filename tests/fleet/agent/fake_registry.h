@@ -47,7 +47,7 @@ typedef struct Registry {
     int64_t sent; /* bytes of files, as the network took them */
     char (*ids)[LEDGE_FLEET_BATCH];
     uint32_t *seen; /* how often a record's class_id was counted; 65536 of them */
-    LedgeFleetNote events[64];
+    LedgeFleetNote events[1024];
     size_t n_events;
     /* its own */
     int socket;

@@ -615,6 +615,8 @@ static void kill_9_at_random_moments_leaves_a_model_that_serves(void **state)
     int version = 1;
     unsigned seed = 9, switches = 0;
     char text[16], now[LEDGE_FLEET_NAME];
+    bool *ran = calloc((size_t)kills + 2, sizeof *ran);
+    assert_non_null(ran);
     registry_publish(&s->registry, "net", "1", 1, 100000, 0);
     registry_assign(&s->registry, "net", "1", "", false);
     struct timespec a, b;
@@ -647,6 +649,7 @@ static void kill_9_at_random_moments_leaves_a_model_that_serves(void **state)
         const int n = atoi(now);
         assert_true(n >= 1 && n <= version);
         switches += n == version;
+        ran[n] = true;
     }
     turn(s, LEDGE_SYNC_VERIFY);
     turn(s, LEDGE_SYNC_ALL);
@@ -655,6 +658,14 @@ static void kill_9_at_random_moments_leaves_a_model_that_serves(void **state)
         assert_non_null(strstr(slot(s).candidate_reason, "never came to an end"));
     print_message("%d kills, %u times behind the switch\n", kills, switches);
     assert_true(switches > 0);
+    /* And the registry heard of all that ran. */
+    for (size_t i = 0; i < s->registry.n_events; i++)
+        if (strcmp(s->registry.events[i].kind, "switched") == 0 ||
+            strcmp(s->registry.events[i].kind, "started") == 0)
+            ran[atoi(s->registry.events[i].version)] = false;
+    for (int i = 1; i <= version; i++)
+        assert_false(ran[i]);
+    free(ran);
 }
 
 /* Files cannot grow beyond a limit, as on a disk that is full: wherever a turn is stopped by it,
