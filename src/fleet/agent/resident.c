@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -99,9 +100,12 @@ static void begin_notify(Resident *r)
 
 /* ---- processes ---- */
 
-static pid_t start(char **argv)
+/* owner: whose folder it is goes on with it. NULL: whoever we are; a turn reads its token before it
+ * does so itself. */
+static pid_t start(char **argv, const char *owner)
 {
     sigset_t none;
+    LedgeError err = {0};
     fflush(NULL);
     const pid_t pid = fork();
     if (pid != 0)
@@ -112,6 +116,10 @@ static pid_t start(char **argv)
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     unsetenv("NOTIFY_SOCKET"); /* we speak to systemd, they do not */
+    if (owner && ledge__agent_become_owner(owner, &err)) {
+        fprintf(stderr, "ledge agent: %s: %s\n", err.where, err.message);
+        _exit(1);
+    }
     execv(argv[0], argv);
     fprintf(stderr, "ledge agent: %s: %s\n", argv[0], strerror(errno));
     _exit(127);
@@ -122,13 +130,13 @@ static void begin_turn(Resident *r, Kind kind)
     r->kind = kind;
     r->turn_began = now_ms();
     r->o->sync[1] = (char *)(uintptr_t)kinds[kind];
-    r->turn = start(r->o->sync);
+    r->turn = start(r->o->sync, NULL);
 }
 
 static void begin_server(Resident *r)
 {
     r->server_began = now_ms();
-    r->server = start(r->o->serve);
+    r->server = start(r->o->serve, r->o->state);
 }
 
 /* Models that are served now, by the links to them. */
@@ -350,6 +358,17 @@ static void loop(Resident *r, int fd)
     stop_all(r);
 }
 
+/* What lies in it is made by turns, as the folder's owner. */
+static LedgeStatus make_state(const char *path, LedgeError *err)
+{
+    struct stat st;
+    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        return ledge__fail_errno(err, path, "create the folder");
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode)
+               ? LEDGE_OK
+               : ledge__fail(err, LEDGE_ERROR_IO, path, "is no folder");
+}
+
 LedgeStatus ledge__resident_run(const LedgeResidentOptions *o, LedgeError *err)
 {
     Resident *r = calloc(1, sizeof *r);
@@ -358,7 +377,9 @@ LedgeStatus ledge__resident_run(const LedgeResidentOptions *o, LedgeError *err)
     if (!r)
         return ledge__no_memory(err);
     r->o = o;
-    LedgeStatus status = ledge__agent_open(&r->dir, o->state, false, err);
+    LedgeStatus status = make_state(o->state, err);
+    if (!status)
+        status = ledge__agent_open(&r->dir, o->state, false, err);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

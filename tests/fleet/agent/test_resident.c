@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -400,6 +401,55 @@ static void the_server_follows_the_link_of_a_turn_that_was_killed(void **state)
     assert_true(answers_of(s, "2") > 0);
 }
 
+static bool may_execute(uid_t user, const char *program)
+{
+    const pid_t pid = fork();
+    if (pid == 0)
+        _exit(setuid(user) != 0 || access(program, X_OK) != 0);
+    int how;
+    return waitpid(pid, &how, 0) == pid && WIFEXITED(how) && WEXITSTATUS(how) == 0;
+}
+
+/* Started by root on another user's folder, all that it starts goes on as that user. */
+static void what_root_starts_belongs_to_the_folders_owner(void **state)
+{
+    enum { SOMEBODY = 65534 };
+    Site *s = *state;
+    static const char *const made[] = {"slots", "serve", "queue/serve", "status.json"};
+    struct stat st;
+    if (geteuid() != 0 || !may_execute(SOMEBODY, LEDGE_EXE)) {
+        print_message("not run by root, or nobody else may run the program\n");
+        skip();
+    }
+    assert_int_equal(chown(s->state, SOMEBODY, SOMEBODY), 0);
+    registry_publish(&s->registry, "net", "1", 1, 1000, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && !is_ready(s); i++)
+        wait_s(0.1);
+    assert_true(is_ready(s));
+    const pid_t server = child_with(s->agent, "--repository");
+    assert_true(server > 0);
+    assert_int_equal(kilobytes(server, "Uid"), SOMEBODY);
+    assert_int_equal(kilobytes(server, "Gid"), SOMEBODY);
+    assert_int_equal(kilobytes(server, "Groups"), -1); /* none */
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        char path[200];
+        snprintf(path, sizeof path, "%s/%s", s->state, made[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_uid, SOMEBODY);
+    }
+    /* And it ends with who started it, whoever that was. */
+    kill(s->agent, SIGKILL);
+    waitpid(s->agent, NULL, 0);
+    s->agent = 0;
+    for (int i = 0; i < 300 && is_ready(s); i++)
+        wait_s(0.1);
+    assert_false(is_ready(s));
+}
+
 #ifndef __SANITIZE_ADDRESS__ /* which has to be loaded first */
 /* One turn of the program, by a clock that is off by so many seconds. */
 static void sync_with_clock(Site *s, const char *off)
@@ -513,6 +563,7 @@ int main(void)
         TEST(the_resident_process_is_small),
         TEST(what_is_served_follows_what_is_assigned),
         TEST(the_server_follows_the_link_of_a_turn_that_was_killed),
+        TEST(what_root_starts_belongs_to_the_folders_owner),
         TEST(answers_are_told_to_the_registry_once),
         TEST(inputs_are_kept_and_sent_where_a_key_is_given),
         TEST(shadows_are_compared_with_what_serves),

@@ -501,7 +501,7 @@ static void kill_9_at_random_moments_loses_and_doubles_nothing(void **state)
     LedgeSpool *s;
     unsigned seed = 3;
     Seen *seen = calloc(1, sizeof *seen);
-    assert_int_equal(ledge__agent_open(&d, folder, false, NULL), LEDGE_OK);
+    assert_int_equal(ledge__agent_open(&d, folder, true, NULL), LEDGE_OK);
     ledge__agent_path(&d, spool, "queue/serve");
     ledge__agent_path(&d, name, "queue/outbox");
     assert_int_equal(mkdir(name, 0755), 0);
