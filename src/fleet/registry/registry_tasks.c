@@ -54,24 +54,38 @@ static LedgeStatus in_transaction(LedgeStore *s, LedgeTask *first, LedgeError *e
     return status;
 }
 
-static void run_group(LedgeTasks *tasks, LedgeTask *first)
+/* Without a store there is no commit to wait for: each is done by itself. */
+static uint64_t run_each(LedgeTask *first)
 {
-    LedgeError err = {0};
-    LedgeStatus status = LEDGE_OK;
-    if (tasks->store)
-        status = in_transaction(tasks->store, first, &err);
-    else
-        for (LedgeTask *t = first; t; t = t->next)
-            t->status = t->run(t, NULL, &t->err);
     uint64_t n = 0;
     for (LedgeTask *t = first, *next; t; t = next, n++) {
         next = t->next;
-        if (status) {
-            t->status = status;
+        t->status = t->run(t, NULL, &t->err);
+        t->done(t);
+    }
+    return n;
+}
+
+static uint64_t run_together(LedgeTasks *tasks, LedgeTask *first, LedgeStatus *status)
+{
+    LedgeError err = {0};
+    uint64_t n = 0;
+    *status = in_transaction(tasks->store, first, &err);
+    for (LedgeTask *t = first, *next; t; t = next, n++) {
+        next = t->next;
+        if (*status) {
+            t->status = *status;
             t->err = err;
         }
         t->done(t);
     }
+    return n;
+}
+
+static void run_group(LedgeTasks *tasks, LedgeTask *first)
+{
+    LedgeStatus status = LEDGE_OK;
+    const uint64_t n = tasks->store ? run_together(tasks, first, &status) : run_each(first);
     pthread_mutex_lock(&tasks->lock);
     tasks->count.tasks += n;
     tasks->count.commits += !status;
