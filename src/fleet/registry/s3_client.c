@@ -80,9 +80,10 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
 static CURLcode perform(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeTransfer *t,
                         LedgeText *answer, char *etag)
 {
-    char url[1200], sigv4[100], hash[120];
-    snprintf(url, sizeof url, "%s/%s/%s%s%s%s", s3->endpoint, s3->bucket, s3->prefix, ask->key,
-             ask->query ? "?" : "", ask->query ? ask->query : "");
+    char url[2000], sigv4[100], hash[120];
+    snprintf(url, sizeof url, "%s/%s%s%s%s%s%s", s3->endpoint, s3->bucket, ask->key ? "/" : "",
+             ask->key ? s3->prefix : "", ask->key ? ask->key : "", ask->query ? "?" : "",
+             ask->query ? ask->query : "");
     snprintf(sigv4, sizeof sigv4, "aws:amz:%s:s3", s3->region);
     snprintf(hash, sizeof hash, "x-amz-content-sha256: %s",
              ask->payload ? ask->payload : "UNSIGNED-PAYLOAD");
@@ -160,13 +161,7 @@ LedgeStatus ledge__s3_do(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeError *e
 
 /* ---- addresses ---- */
 
-static void hmac(const void *key, int n, const char *text, uint8_t out[32])
-{
-    unsigned size = 32;
-    (void)HMAC(EVP_sha256(), key, n, (const unsigned char *)text, strlen(text), out, &size);
-}
-
-static void encode(const char *from, bool keep_slash, char *to, size_t size)
+void ledge__s3_encode(const char *from, bool keep_slash, char *to, size_t size)
 {
     size_t n = 0;
     for (; *from && n + 4 < size; from++) {
@@ -176,6 +171,12 @@ static void encode(const char *from, bool keep_slash, char *to, size_t size)
         n += (size_t)snprintf(to + n, 4, plain ? "%c" : "%%%02X", (unsigned char)*from);
     }
     to[n] = '\0';
+}
+
+static void hmac(const void *key, int n, const char *text, uint8_t out[32])
+{
+    unsigned size = 32;
+    (void)HMAC(EVP_sha256(), key, n, (const unsigned char *)text, strlen(text), out, &size);
 }
 
 LedgeStatus ledge__s3_sign(const LedgeS3 *s3, const char *key, int64_t now, int seconds,
@@ -192,9 +193,9 @@ LedgeStatus ledge__s3_sign(const LedgeS3 *s3, const char *key, int64_t now, int 
     (void)strftime(day, sizeof day, "%Y%m%d", &tm);
     snprintf(scope, sizeof scope, "%s/%s/s3/aws4_request", day, s3->region);
     snprintf(credential, sizeof credential, "%s/%s", s3->access_key, scope);
-    encode(credential, false, encoded, sizeof encoded);
+    ledge__s3_encode(credential, false, encoded, sizeof encoded);
     snprintf(raw, sizeof raw, "/%s/%s%s", s3->bucket, s3->prefix, key);
-    encode(raw, true, path, sizeof path);
+    ledge__s3_encode(raw, true, path, sizeof path);
     snprintf(query, sizeof query,
              "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=%s&X-Amz-Date=%s&X-Amz-Expires=%d&"
              "X-Amz-SignedHeaders=host",

@@ -3,6 +3,7 @@
 
 Usage: test_registry_places.py LEDGE SOURCE_ROOT"""
 import hashlib
+import html
 import http.client
 import http.server
 import json
@@ -12,6 +13,8 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
+import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from registry_rig import Answer, Registry, check, finish
@@ -86,7 +89,7 @@ def tls():
 class Bucket(http.server.BaseHTTPRequestHandler):
     """Keeps objects in memory, and does what `faults` say first: a code, "close" or "lie"."""
     protocol_version = "HTTP/1.1"
-    objects, faults, asked = {}, [], []
+    objects, faults, asked, age, lists = {}, [], [], 0, 0
 
     def log_message(self, *_):
         pass
@@ -118,8 +121,23 @@ class Bucket(http.server.BaseHTTPRequestHandler):
             Bucket.objects[self.path] = self.body
             self.answer(200, ETag='"e"')
 
+    def list(self, query):
+        """A page of two: what S3 may do whatever is asked for."""
+        prefix, marker = query.get("prefix", [""])[0], query.get("marker", [""])[0]
+        keys = sorted(k[len("/bucket/"):] for k in list(Bucket.objects))
+        keys = [k for k in keys if k.startswith(prefix) and k > marker]
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - Bucket.age))
+        each = "".join(f"<Contents><Key>{html.escape(k)}</Key><LastModified>{stamp}</LastModified><ETag>&quot;e&quot;</ETag>"
+                       f"<Size>{len(Bucket.objects.get('/bucket/' + k, b''))}</Size></Contents>" for k in keys[:2])
+        self.answer(200, f"<?xml version='1.0'?><ListBucketResult><Prefix>{prefix}</Prefix><IsTruncated>"
+                    f"{str(len(keys) > 2).lower()}</IsTruncated>{each}</ListBucketResult>".encode())
+
     def do_GET(self):
-        if not self.fault():
+        path, _, query = self.path.partition("?")
+        if path == "/bucket" and not self.fault():
+            Bucket.lists += 1
+            self.list(urllib.parse.parse_qs(query))
+        elif path != "/bucket" and not self.fault():
             body = Bucket.objects.get(self.path)
             self.answer(*((404, b"") if body is None else (200, body[::-1] if self.lie else body)))
 
@@ -169,7 +187,43 @@ def s3():
         shown = json.loads(r.verb("show", "cls", "1.0.2", "--json"))
         address = r.ask("GET", "/v1/blobs/" + shown["files"][0]["sha256"]).headers["location"]
         check("devices get an address that ends", "X-Amz-Expires=900" in address and "X-Amz-Signature=" in address, address)
+        strays(r, put)
     server.shutdown()
+
+
+def strays(r, put):
+    """What a registry that was killed left in the bucket goes, however long the list; what comes in stays."""
+    ours = set(Bucket.objects)
+    left = {"/bucket/models/" + hashlib.sha256(b"%d" % i).hexdigest(): b"%d" % i for i in range(7)}
+    others = {"/bucket/models/a&b<c": b"", "/bucket/models/" + "f" * 300: b"", "/bucket/models/README": b"", "/bucket/ab": b""}
+    Bucket.objects.update(left)
+    Bucket.objects.update(others)
+    gone = lambda: sorted(x["sha256"] for x in json.loads(r.verb("gc", "--json"))["removed"])
+    Bucket.age = 80000
+    check("what is young may be an upload's", gone() == [])
+    Bucket.age, Bucket.lists = 90000, 0
+    check("strays go", gone() == sorted(k[-64:] for k in left))
+    check("page by page", Bucket.lists > 3, Bucket.lists)
+    check("and nothing else does", set(Bucket.objects) == ours | set(others), set(Bucket.objects) ^ (ours | set(others)))
+    Bucket.faults[:] = [403]
+    check("a list that is refused says why", "403" in r.verb("gc", code=1))
+    # Uploads and gc at the same time; the bucket says that all is old.
+    stop = threading.Event()
+    def clean():
+        while not stop.is_set():
+            r.ask("POST", "/v1/admin/gc", {"reason": "test"})
+    thread = threading.Thread(target=clean)
+    thread.start()
+    for i in range(60):
+        bytes_ = b"new %d" % i
+        Bucket.objects["/bucket/models/" + hashlib.sha256(bytes_).hexdigest()] = bytes_  # an earlier try's
+        answer = put(bytes_)
+        check("an upload beside gc", answer.code == 201, answer)
+    stop.set()
+    thread.join()
+    for i in range(60):
+        sha = hashlib.sha256(b"new %d" % i).hexdigest()
+        check("what was taken in is there", "/bucket/models/" + sha in Bucket.objects)
 
 
 if shutil.which("openssl"):
