@@ -3,9 +3,7 @@
 
 Usage: test_registry_places.py LEDGE SOURCE_ROOT"""
 import hashlib
-import html
 import http.client
-import http.server
 import json
 import os
 import shutil
@@ -13,11 +11,9 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
-import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from registry_rig import Answer, Registry, check, finish
+from registry_rig import Answer, Bucket, Registry, bucket, check, finish
 
 LEDGE, ROOT = sys.argv[1:3]
 MODEL = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
@@ -86,73 +82,8 @@ def tls():
 
 # ---- an S3 that fails ----
 
-class Bucket(http.server.BaseHTTPRequestHandler):
-    """Keeps objects in memory, and does what `faults` say first: a code, "close" or "lie"."""
-    protocol_version = "HTTP/1.1"
-    objects, faults, asked, age, lists = {}, [], [], 0, 0
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, code, body=b"", **headers):
-        self.send_response(code)
-        for k, v in headers.items():
-            self.send_header(k, v)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def fault(self):
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        Bucket.asked.append((self.command, self.path, self.headers.get("Authorization", "")[:16]))
-        now = Bucket.faults.pop(0) if Bucket.faults else None
-        if now == "close":
-            self.close_connection = True
-            self.connection.close()
-            return True
-        if isinstance(now, int):
-            self.answer(now, b"<Error/>")
-            return True
-        self.lie = now == "lie"
-        return False
-
-    def do_PUT(self):
-        if not self.fault():
-            Bucket.objects[self.path] = self.body
-            self.answer(200, ETag='"e"')
-
-    def list(self, query):
-        """A page of two: what S3 may do whatever is asked for."""
-        prefix, marker = query.get("prefix", [""])[0], query.get("marker", [""])[0]
-        keys = sorted(k[len("/bucket/"):] for k in list(Bucket.objects))
-        keys = [k for k in keys if k.startswith(prefix) and k > marker]
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - Bucket.age))
-        each = "".join(f"<Contents><Key>{html.escape(k)}</Key><LastModified>{stamp}</LastModified><ETag>&quot;e&quot;</ETag>"
-                       f"<Size>{len(Bucket.objects.get('/bucket/' + k, b''))}</Size></Contents>" for k in keys[:2])
-        self.answer(200, f"<?xml version='1.0'?><ListBucketResult><Prefix>{prefix}</Prefix><IsTruncated>"
-                    f"{str(len(keys) > 2).lower()}</IsTruncated>{each}</ListBucketResult>".encode())
-
-    def do_GET(self):
-        path, _, query = self.path.partition("?")
-        if path == "/bucket" and not self.fault():
-            Bucket.lists += 1
-            self.list(urllib.parse.parse_qs(query))
-        elif path != "/bucket" and not self.fault():
-            body = Bucket.objects.get(self.path)
-            self.answer(*((404, b"") if body is None else (200, body[::-1] if self.lie else body)))
-
-    def do_DELETE(self):
-        if not self.fault():
-            Bucket.objects.pop(self.path, None)
-            self.answer(204)
-
-
 def s3():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", TMPDIR="/tmp")
-    where = f"s3://bucket/models?endpoint=http://127.0.0.1:{server.server_port}"
-    with Registry(LEDGE, blobs=where) as r:
+    with bucket() as where, Registry(LEDGE, blobs=where) as r:
         def put(bytes_):
             return r.ask("PUT", "/v1/admin/blobs/" + hashlib.sha256(bytes_).hexdigest(), bytes_)
         check("a file goes up", put(b"one").code == 201)
@@ -188,7 +119,6 @@ def s3():
         address = r.ask("GET", "/v1/blobs/" + shown["files"][0]["sha256"]).headers["location"]
         check("devices get an address that ends", "X-Amz-Expires=900" in address and "X-Amz-Signature=" in address, address)
         strays(r, put)
-    server.shutdown()
 
 
 def strays(r, put):
