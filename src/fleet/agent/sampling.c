@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/timed_wait.h"
 #include "base/out_file.h"
 #include "fleet/agent/backoff.h"
 
@@ -310,10 +311,6 @@ void ledge__sampling_close(LedgeSampling *s)
 {
     if (!s)
         return;
-    pthread_mutex_lock(&s->lock);
-    s->stops = true;
-    pthread_cond_signal(&s->wake);
-    pthread_mutex_unlock(&s->lock);
-    pthread_join(s->thread, NULL);
+    ledge__wait_stop(&s->lock, &s->wake, &s->stops, s->thread);
     release(s);
 }
