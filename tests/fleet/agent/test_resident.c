@@ -162,6 +162,18 @@ static bool is_ready(const Site *s)
     return ok;
 }
 
+/* The agent and its server, until that one is ready; without a wait for the first poll's random
+ * moment. */
+static void start_serving(Site *s)
+{
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && !is_ready(s); i++)
+        wait_s(0.1);
+    assert_true(is_ready(s));
+}
+
 static void infer(const Site *s)
 {
     char url[80], body[4000];
@@ -200,11 +212,7 @@ static void answers_are_told_to_the_registry_once(void **state)
     Site *s = *state;
     registry_publish(&s->registry, "net", "7", 1, 1000, 0);
     registry_assign(&s->registry, "net", "7", "", false);
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    for (int i = 0; i < 300 && !is_ready(s); i++)
-        wait_s(0.1);
+    start_serving(s);
     for (int i = 0; i < 120; i++)
         infer(s);
     for (int i = 0; i < 300 && count_seen(s) < 120; i++)
@@ -236,11 +244,7 @@ static void inputs_are_kept_and_sent_where_a_key_is_given(void **state)
              " --sample-below 1.1 --samples-per-hour 3600");
     registry_publish(&s->registry, "net", "7", 1, 1000, 0);
     registry_assign(&s->registry, "net", "7", "", false);
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    for (int i = 0; i < 300 && !is_ready(s); i++)
-        wait_s(0.1);
+    start_serving(s);
     for (int i = 0; i < 300 && !s->registry.samples.n; i++) {
         infer(s);
         if (i % 20 == 0)
@@ -269,11 +273,7 @@ static void shadows_are_compared_with_what_serves(void **state)
     registry_publish(&s->registry, "net", "1", 1, 1000, 0);
     registry_publish(&s->registry, "net", "2", 2, 1000, 0);
     registry_shadow(&s->registry, "net", "1", "2");
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    for (int i = 0; i < 300 && !is_ready(s); i++)
-        wait_s(0.1);
+    start_serving(s);
     for (int i = 0; i < 300 && !shown; i++) {
         infer(s);
         if (i % 20 == 0)
@@ -319,15 +319,7 @@ static void what_is_served_follows_what_is_assigned(void **state)
     Site *s = *state;
     registry_publish(&s->registry, "net", "1", 1, 1000, 0);
     registry_assign(&s->registry, "net", "1", "", false);
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    bool ready = false;
-    for (int i = 0; i < 300 && !ready; i++) {
-        wait_s(0.1);
-        ready = is_ready(s);
-    }
-    assert_true(ready);
+    start_serving(s);
     const pid_t server = child_with(s->agent, "--repository");
     assert_true(server > 0);
     registry_publish(&s->registry, "net", "2", 2, 1000, 0);
@@ -340,7 +332,7 @@ static void what_is_served_follows_what_is_assigned(void **state)
     assert_int_equal(child_with(s->agent, "--repository"), server);
     /* A server that dies is started again. */
     kill(server, SIGKILL);
-    ready = false;
+    bool ready = false;
     for (int i = 0; i < 300 && !ready; i++) {
         wait_s(0.1);
         ready = is_ready(s) && child_with(s->agent, "--repository") != server;
@@ -375,11 +367,7 @@ static void the_server_follows_the_link_of_a_turn_that_was_killed(void **state)
     registry_publish(&s->registry, "net", "1", 1, 1000, 0);
     registry_publish(&s->registry, "net", "2", 2, 1000, 0);
     registry_assign(&s->registry, "net", "1", "", false);
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    for (int i = 0; i < 300 && !is_ready(s); i++)
-        wait_s(0.1);
+    start_serving(s);
     for (int i = 0; i < 100 && child_with(s->agent, "ledge-sync"); i++)
         wait_s(0.1);
     s->registry.faults.batch_ms = 3600000; /* where it tells of the switch */
@@ -424,12 +412,7 @@ static void what_root_starts_belongs_to_the_folders_owner(void **state)
     assert_int_equal(chown(s->state, SOMEBODY, SOMEBODY), 0);
     registry_publish(&s->registry, "net", "1", 1, 1000, 0);
     registry_assign(&s->registry, "net", "1", "", false);
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    for (int i = 0; i < 300 && !is_ready(s); i++)
-        wait_s(0.1);
-    assert_true(is_ready(s));
+    start_serving(s);
     const pid_t server = child_with(s->agent, "--repository");
     assert_true(server > 0);
     assert_int_equal(kilobytes(server, "Uid"), SOMEBODY);
