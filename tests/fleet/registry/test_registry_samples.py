@@ -196,8 +196,18 @@ def whole_way(r):
     path = r.path("one.sample")
     with open(path, "wb") as f:
         f.write(stored[0])
-    r.verb("samples", path, "--key", r.path("sampling.key"), "--out", r.path("alone"))
+    alone = lambda: r.verb("samples", path, "--key", r.path("sampling.key"), "--out", r.path("alone"))
+    alone()
     check("a file opens by itself", len(os.listdir(r.path("alone"))) == 2)
+    csv = os.path.join(r.path("alone"), "samples.csv")
+    whole = open(csv).read()
+    alone()
+    check("twice is one row", open(csv).read() == whole and whole.count("\n") == 2, whole)
+    for cut in (len(whole.splitlines()[0]) + 1, len(whole) - 5, 10, 0):  # killed before the row, within it, within the head
+        with open(csv, "w") as f:
+            f.write(whole[:cut])
+        alone()
+        check("a row that was cut is written anew", open(csv).read() == whole, (cut, open(csv).read()))
     with open(path, "wb") as f:
         f.write(stored[0][:-1] + bytes([stored[0][-1] ^ 1]))
     said = r.verb("samples", path, "--key", r.path("sampling.key"), "--out", r.path("alone"), code=3)
