@@ -31,20 +31,6 @@ static const LedgeS3 *s3_of(LedgeBlobs *b)
 
 /* ---- in parts ---- */
 
-/* What stands between <name> and </name>. */
-static bool element(const char *xml, const char *name, char *out, size_t size)
-{
-    char open[64];
-    snprintf(open, sizeof open, "<%s>", name);
-    const char *from = xml ? strstr(xml, open) : NULL;
-    if (!from)
-        return false;
-    from += strlen(open);
-    const size_t n = strcspn(from, "<");
-    snprintf(out, size, "%.*s", (int)n, from);
-    return n > 0 && n < size;
-}
-
 static LedgeStatus begin_parts(const LedgeS3 *s3, const char *key, LedgeError *err, char *id,
                                size_t size)
 {
@@ -53,7 +39,7 @@ static LedgeStatus begin_parts(const LedgeS3 *s3, const char *key, LedgeError *e
     const LedgeS3Ask ask = {
         .method = "POST", .key = key, .query = "uploads=", .text = "", .max = ANSWER_MAX};
     LedgeStatus status = ledge__s3_do(s3, &ask, err, &answer, NULL);
-    if (!status && !element(answer.p, "UploadId", raw, sizeof raw))
+    if (!status && !ledge__s3_element(answer.p, "UploadId", raw, sizeof raw))
         status = ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3 began no upload in parts");
     if (!status)
         ledge__s3_encode(raw, false, id, size);
@@ -224,9 +210,10 @@ static bool take_object(const LedgeS3 *s3, const char *one, int64_t before, Ledg
     char when[64] = "", bytes[24] = "";
     const size_t skip = strlen(s3->prefix);
     int64_t put;
-    if (!element(one, "Key", last, size) || strncmp(last, s3->prefix, skip) != 0 ||
-        !ledge__fleet_is_sha256(last + skip) || !element(one, "LastModified", when, sizeof when) ||
-        !element(one, "Size", bytes, sizeof bytes))
+    if (!ledge__s3_element(one, "Key", last, size) || strncmp(last, s3->prefix, skip) != 0 ||
+        !ledge__fleet_is_sha256(last + skip) ||
+        !ledge__s3_element(one, "LastModified", when, sizeof when) ||
+        !ledge__s3_element(one, "Size", bytes, sizeof bytes))
         return true;
     put = time_of(when);
     return put < 0 || put >= before || found(arg, last + skip, strtoll(bytes, NULL, 10));
@@ -276,7 +263,7 @@ static LedgeStatus list(LedgeBlobs *b, int64_t before, LedgeBlobFound found, voi
             status = ledge__no_memory(err);
         if (status)
             break;
-        if (!element(answer.p, "IsTruncated", more, sizeof more))
+        if (!ledge__s3_element(answer.p, "IsTruncated", more, sizeof more))
             more[0] = '\0';
         if (!take_page(s3, answer.p, before, found, arg, now, sizeof now))
             status = ledge__no_memory(err);

@@ -117,10 +117,24 @@ static CURLcode perform(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeTransfer 
     return result;
 }
 
+bool ledge__s3_element(const char *xml, const char *name, char *out, size_t size)
+{
+    char open[64];
+    snprintf(open, sizeof open, "<%s>", name);
+    const char *from = xml ? strstr(xml, open) : NULL;
+    if (!from)
+        return false;
+    from += strlen(open);
+    const size_t n = strcspn(from, "<");
+    snprintf(out, size, "%.*s", (int)n, from);
+    return n > 0 && n < size;
+}
+
 static LedgeStatus judge(const LedgeS3 *s3, CURLcode result, const LedgeTransfer *t, size_t max,
-                         LedgeError *err)
+                         const LedgeText *answer, LedgeError *err)
 {
     const long code = t->code;
+    char why[64] = "";
     if (t->over)
         return ledge__fail(err, LEDGE_ERROR_LIMIT, s3->endpoint,
                            "the answer is larger than %zu bytes", max);
@@ -134,8 +148,13 @@ static LedgeStatus judge(const LedgeS3 *s3, CURLcode result, const LedgeTransfer
         return ledge__fail(
             err, LEDGE_ERROR_IO, s3->bucket,
             "S3 refused (403); check the keys, the region, the clock and what the bucket allows");
-    if (code < 200 || code > 299)
-        return ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3 answered %ld", code);
+    if (code < 200 || code > 299) {
+        if (!ledge__s3_element(answer->p, "Code", why, sizeof why) ||
+            why[strspn(why, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")])
+            why[0] = '\0';
+        return ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3 answered %ld%s%s", code,
+                           why[0] ? ": " : "", why);
+    }
     return LEDGE_OK;
 }
 
@@ -152,7 +171,7 @@ LedgeStatus ledge__s3_do(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeError *e
         if (try)
             nanosleep(&(struct timespec){.tv_sec = try - 1, .tv_nsec = 300000000}, NULL);
         const CURLcode result = perform(s3, ask, &t, answer, etag);
-        status = judge(s3, result, &t, ask->max, err);
+        status = judge(s3, result, &t, ask->max, answer, err);
         if (status != LEDGE_ERROR_IO || (result == CURLE_OK && t.code < 500))
             break;
     }

@@ -34,6 +34,9 @@ typedef struct LedgeS3Ask {
  * (what it was, and what to do), LIMIT, MEMORY. etag (of 72 bytes) may be NULL. */
 LEDGE_MUST_CHECK LedgeStatus ledge__s3_do(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeError *err,
                                           LedgeText *answer, char *etag);
+/* What stands between the first <name> and what follows in S3's XML; false: nothing does, or it is
+ * too long, and then `out` is cut. NULL holds nothing. */
+bool ledge__s3_element(const char *xml, const char *name, char *out, size_t size);
 /* Percent-encodes all but letters, digits and "-._~", and slashes where they are kept; cut where
  * `to` is full. */
 void ledge__s3_encode(const char *from, bool keep_slash, char *to, size_t size);

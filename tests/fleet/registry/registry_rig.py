@@ -217,7 +217,7 @@ def postgres():
 class Bucket(http.server.BaseHTTPRequestHandler):
     """Keeps objects in memory, and does what `faults` say first: a code, "close" or "lie"."""
     protocol_version = "HTTP/1.1"
-    objects, faults, asked, age, lists = {}, [], [], 0, 0
+    objects, faults, asked, why, age, lists = {}, [], [], b"", 0, 0
 
     def log_message(self, *_):
         pass
@@ -239,7 +239,7 @@ class Bucket(http.server.BaseHTTPRequestHandler):
             self.connection.close()
             return True
         if isinstance(now, int):
-            self.answer(now, b"<Error/>")
+            self.answer(now, b"<Error><Code>%s</Code></Error>" % Bucket.why)
             return True
         self.lie = now == "lie"
         return False

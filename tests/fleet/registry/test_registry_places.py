@@ -100,6 +100,9 @@ def s3():
         answer = put(b"forbidden")
         check("403 says what to look at", answer.code == 503 and "keys" in answer.json["error"], answer)
         check("and is asked once", len(Bucket.asked) == n + 1)
+        Bucket.faults[:], Bucket.why = [400], b"InvalidBucketName"
+        check("any other is told by its name", "S3 answered 400: InvalidBucketName" in put(b"a name").json["error"])
+        Bucket.why = b""
         Bucket.faults[:] = [404]
         check("no bucket", put(b"x").code == 503)
         Bucket.faults.clear()
