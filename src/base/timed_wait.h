@@ -30,6 +30,17 @@ static inline void ledge__wait_end(pthread_mutex_t *lock, pthread_cond_t *cond)
     pthread_mutex_destroy(lock);
 }
 
+/* Ends the thread that waits for `cond` and looks at *stop. */
+static inline void ledge__wait_stop(pthread_mutex_t *lock, pthread_cond_t *cond, bool *stop,
+                                    pthread_t thread)
+{
+    pthread_mutex_lock(lock);
+    *stop = true;
+    pthread_cond_signal(cond);
+    pthread_mutex_unlock(lock);
+    pthread_join(thread, NULL);
+}
+
 /* until: monotonic seconds. false: that moment has come. */
 static inline bool ledge__wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, double until)
 {

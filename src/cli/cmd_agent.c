@@ -8,7 +8,6 @@
 
 #include "cli/agent_options.h"
 #include "fleet/agent/resident.h"
-#include "fleet/agent/spool.h"
 #include "fleet/agent/telemetry_queue.h"
 
 enum { STATUS_MAX = 16384, METRICS_MAX = 32768, SERVE_ARGS = 64 };
@@ -94,9 +93,8 @@ static void read_queue(Status *s, const char *name)
         return;
     ledge__agent_path(&s->dir, path, "queue/%.64s", name);
     if (ledge__metrics_read(text, n, NULL, &m) == LEDGE_OK)
-        json_array_append_new(
-            s->queues,
-            metrics_json(name, &m, m.next - 1 - (int64_t)ledge__spool_cursor(path).record));
+        json_array_append_new(s->queues,
+                              metrics_json(name, &m, ledge__metrics_waiting(path, m.next)));
     free(text);
 }
 

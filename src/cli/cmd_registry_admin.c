@@ -195,7 +195,8 @@ static int ask_gc(Verb *v)
 }
 
 VERB(gc, 0, 0, "", "remove files that no version needs",
-     "Removes files that belong to no version that is not retired.");
+     "Removes files that belong to no version that is not retired, and what registries that were\n"
+     "killed during an upload left at the files' place, a day old at least.");
 
 /* ---- devices and groups ---- */
 

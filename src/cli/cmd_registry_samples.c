@@ -15,6 +15,7 @@
 #include "image/preprocess.h"
 
 enum { PAGE = 1000, PATH = 4096 };
+#define CSV_MAX  ((size_t)1 << 30)
 #define CSV_HEAD "file,class_id,confidence,model,version,device,time,drift\n"
 
 typedef struct Options {
@@ -39,6 +40,7 @@ typedef struct Job {
     Options o;
     LedgeSealKey *key;
     FILE *csv;
+    uint8_t *table; /* the rows that were there before, with a NUL behind them; NULL: none */
     json_t *rows;
     size_t opened, failed;
 } Job;
@@ -52,7 +54,15 @@ typedef struct Open {
     LedgeFieldContent *content;
 } Open;
 
-/* The path of a file of it; *is_new: it was not there, and belongs into the table. */
+/* Whether a file has its row: not so, where one that was killed had just written the file. */
+static bool has_row(const Job *j, const char *name)
+{
+    char start[PATH];
+    const int n = snprintf(start, sizeof start, "\n%s,", name);
+    return j->table && n < PATH && strstr((const char *)j->table, start);
+}
+
+/* The path of a file of it; *is_new: it belongs into the table. */
 static void path_of(const Open *s, const char *part, const char *ending, char path[PATH],
                     bool *is_new)
 {
@@ -61,7 +71,7 @@ static void path_of(const Open *s, const char *part, const char *ending, char pa
     for (char *p = path + strlen(s->job->o.out) + 1; *p; p++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._", *p))
             *p = '_';
-    *is_new = access(path, F_OK) != 0;
+    *is_new = access(path, F_OK) != 0 || !has_row(s->job, strrchr(path, '/') + 1);
 }
 
 static bool put_row(const Open *s, const char *path)
@@ -149,6 +159,9 @@ static bool open_one(Job *j, const char *name, const char *device, const void *b
         status = write_open(&s, &err);
         ledge__field_content_free(s.content);
     }
+    /* It is to be here for good before it is there no more. */
+    if (!status && j->o.remove && fdatasync(fileno(j->csv)) != 0)
+        status = ledge__fail_errno(&err, j->o.out, "write");
     if (status)
         cli_warn("%.24s: %s", cli_clean(name), err.message);
     j->opened += !status;
@@ -232,6 +245,25 @@ static void print_list(const json_t *rows)
 
 /* ---- the verb ---- */
 
+/* The table, with its head. A row that a kill or a full disk has cut is taken off. */
+static bool open_table(Job *j, const char *path, LedgeError *err)
+{
+    size_t n = 0;
+    const LedgeStatus status = ledge__file_bytes(NULL, path, CSV_MAX, err, &j->table, &n);
+    if (status && status != LEDGE_ERROR_NOT_FOUND)
+        return false;
+    const size_t all = n;
+    while (n && j->table[n - 1] != '\n')
+        n--;
+    if (n < all)
+        j->table[n] = '\0';
+    j->csv = n < all && truncate(path, (off_t)n) != 0 ? NULL : fopen(path, "a");
+    if (j->csv && (n || fputs(CSV_HEAD, j->csv) >= 0))
+        return true;
+    (void)!ledge__fail_errno(err, path, "write");
+    return false;
+}
+
 static int begin_folder(Job *j)
 {
     LedgeError err = {0};
@@ -244,10 +276,7 @@ static int begin_folder(Job *j)
     if (mkdir(j->o.out, 0700) != 0 && errno != EEXIST)
         return cli_fail_with(j->o.out, LEDGE_ERROR_IO, "cannot be created: %s", strerror(errno));
     snprintf(path, sizeof path, "%s/samples.csv", j->o.out);
-    j->csv = fopen(path, "a");
-    if (!j->csv || (ftell(j->csv) == 0 && fputs(CSV_HEAD, j->csv) < 0))
-        return cli_fail_with(path, LEDGE_ERROR_IO, "cannot be written: %s", strerror(errno));
-    return CLI_GO;
+    return open_table(j, path, &err) ? CLI_GO : cli_fail(path, &err);
 }
 
 static int work(Job *j, const CliArgs *args)
@@ -290,6 +319,7 @@ static int run(const CliCommand *c, int argc, char **argv)
         code = work(&j, &args);
     if (j.csv && fclose(j.csv) != 0 && code == CLI_OK)
         code = cli_fail_with(j.o.out, LEDGE_ERROR_IO, "cannot be written: %s", strerror(errno));
+    ledge__free(NULL, j.table);
     ledge__seal_key_free(j.key);
     json_decref(j.rows);
     registry_client_free(&j.o.client);

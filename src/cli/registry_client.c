@@ -9,6 +9,7 @@
 #include "trust/certificate.h"
 
 #define ANSWER_MAX ((size_t)256 << 20)
+#define TOKEN_MAX  200 /* a registry takes no longer ones */
 
 static int read_token(RegistryClient *c)
 {
@@ -27,7 +28,13 @@ static int read_token(RegistryClient *c)
         c->token = strdup((char *)bytes);
         ledge__free(NULL, bytes);
     }
-    return c->token ? CLI_GO : cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+    if (!c->token)
+        return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+    return strlen(c->token) > TOKEN_MAX || strpbrk(c->token, "\r\n")
+               ? cli_fail_with(
+                     c->token_file ? c->token_file : "LEDGE_REGISTRY_TOKEN", LEDGE_ERROR_ARGUMENT,
+                     "is no token of a registry: those are a line of up to 200 characters")
+               : CLI_GO;
 }
 
 void registry_client_free(RegistryClient *c)
@@ -55,7 +62,7 @@ const char *registry_word(const char *word)
 static int perform(RegistryClient *c, LedgeTransfer *t, const char *path, bool follows,
                    RegistryAnswer *out)
 {
-    char url[2000], bearer[300];
+    char url[2000], bearer[TOKEN_MAX + 32];
     const char *server = c->server ? c->server : getenv("LEDGE_REGISTRY");
     LedgeText body = {0};
     if (!server)
@@ -63,7 +70,7 @@ static int perform(RegistryClient *c, LedgeTransfer *t, const char *path, bool f
     snprintf(url, sizeof url, "%.*s%s",
              (int)(strlen(server) - (server[0] && server[strlen(server) - 1] == '/')), server,
              path);
-    snprintf(bearer, sizeof bearer, "Authorization: Bearer %.200s", c->token);
+    snprintf(bearer, sizeof bearer, "Authorization: Bearer %s", c->token);
     t->url = url;
     t->ca = c->ca;
     t->connect_s = 20;

@@ -7,11 +7,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <grp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli/agent_options.h"
 
@@ -32,17 +29,6 @@ static bool kind_of(const char *name, LedgeSyncWhat *out)
             return true;
         }
     return false;
-}
-
-/* Root has nothing to do here: the owner of the agent's folder goes on. Tokens were read before. */
-static int drop_privileges(const char *state)
-{
-    struct stat st;
-    if (geteuid() != 0 || stat(state, &st) != 0 || st.st_uid == 0)
-        return CLI_GO;
-    if (setgroups(0, NULL) != 0 || setgid(st.st_gid) != 0 || setuid(st.st_uid) != 0)
-        return cli_fail_with(state, LEDGE_ERROR_IO, "cannot go on as the folder's owner");
-    return CLI_GO;
 }
 
 static int print(const LedgeSyncResult *r, bool json)
@@ -76,8 +62,9 @@ static int run(const CliCommand *c, int argc, char **argv)
         code = cli_usage(c, "'%s' is no kind of turn", cli_clean(args.items[0]));
     if (code == CLI_GO)
         code = agent_config(c, &o, &config, &token);
-    if (code == CLI_GO)
-        code = drop_privileges(o.state);
+    /* Root has nothing to do from here on: the token was read. */
+    if (code == CLI_GO && ledge__agent_become_owner(o.state, &err))
+        code = cli_fail(NULL, &err);
     if (code == CLI_GO) {
         config.stop = &stops;
         code = ledge__agent_sync(&config, what, &err, &result) ? cli_fail(NULL, &err)

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,13 +68,15 @@ LedgeStatus ledge__agent_open(LedgeAgentDir *d, const char *path, bool exclusive
     if (strlen(path) >= sizeof d->path)
         return too_long(path, err);
     strcpy(d->path, path);
+    if (!exclusive)
+        return LEDGE_OK;
     LEDGE_TRY(make_folder(path, err));
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         ledge__agent_path(d, sub, "%s", folders[i]);
         LEDGE_TRY(make_folder(sub, err));
     }
     LEDGE_TRY(ledge__agent_sync_folder(path, err));
-    return exclusive ? take_lock(d, err) : LEDGE_OK;
+    return take_lock(d, err);
 }
 
 void ledge__agent_close(LedgeAgentDir *d)
@@ -82,6 +86,19 @@ void ledge__agent_close(LedgeAgentDir *d)
         close(d->lock);
     d->lock = -1;
     errno = e;
+}
+
+LedgeStatus ledge__agent_become_owner(const char *path, LedgeError *err)
+{
+    struct stat st;
+    int with_parent = 0;
+    if (geteuid() != 0 || stat(path, &st) != 0 || st.st_uid == 0)
+        return LEDGE_OK;
+    (void)prctl(PR_GET_PDEATHSIG, &with_parent);
+    if (setgroups(0, NULL) != 0 || setgid(st.st_gid) != 0 || setuid(st.st_uid) != 0)
+        return ledge__fail_errno(err, path, "go on as the owner of the folder");
+    (void)prctl(PR_SET_PDEATHSIG, with_parent); /* a change of user forgets it */
+    return LEDGE_OK;
 }
 
 /* ---- small files ---- */

@@ -30,11 +30,15 @@ typedef struct LedgeAgentDir {
     int lock; /* -1: not held */
 } LedgeAgentDir;
 
-/* Makes the folder and those in it where they are missing. exclusive: also takes the lock, which is
- * released by close. Statuses: IO, ARGUMENT (path too long), MISMATCH (another process has it). */
+/* exclusive: makes the folder and those in it where they are missing, and takes the lock, which is
+ * released by close. Else nothing is made: whoever only looks may be another user. Statuses: IO,
+ * ARGUMENT (path too long), MISMATCH (another process has it). */
 LEDGE_MUST_CHECK LedgeStatus ledge__agent_open(LedgeAgentDir *d, const char *path, bool exclusive,
                                                LedgeError *err);
 void ledge__agent_close(LedgeAgentDir *d);
+/* Where root runs this process and the folder is another user's, it goes on as that user, with the
+ * folder's group and no other. For good; before threads begin. IO. */
+LEDGE_MUST_CHECK LedgeStatus ledge__agent_become_owner(const char *path, LedgeError *err);
 
 /* PATH/…; false: longer than LEDGE_AGENT_PATH. */
 bool ledge__agent_path(const LedgeAgentDir *d, char out[LEDGE_AGENT_PATH], const char *fmt, ...)

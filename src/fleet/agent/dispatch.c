@@ -206,6 +206,15 @@ static LedgeSpoolCursor reached(const LedgeAgentDir *d, const char *spool, const
     return c;
 }
 
+/* The cursor follows names that it does not know yet: before they go, and so that the writer does
+ * not count as lost what is in a batch. */
+static LedgeStatus catch_up(const char *folder, LedgeSpoolCursor to, LedgeError *err)
+{
+    const LedgeSpoolCursor c = ledge__spool_cursor(folder);
+    return c.record == to.record && c.batch == to.batch ? LEDGE_OK
+                                                        : ledge__spool_set_cursor(folder, to, err);
+}
+
 static LedgeStatus fill_from(Making *m, LedgeSpoolReader *r, bool partial, size_t files,
                              LedgeCoded *items, LedgeError *err)
 {
@@ -242,7 +251,9 @@ LedgeStatus ledge__dispatch_fill(const LedgeDispatch *o, const char *spool, bool
         const LedgeSpoolCursor c = reached(o->dir, spool, files, n);
         snprintf(m.item.spool, sizeof m.item.spool, "%s", spool);
         m.item.batch = c.batch;
-        status = ledge__spool_read(path, c.record, true, err, &r);
+        status = catch_up(path, c, err);
+        if (!status)
+            status = ledge__spool_read(path, c.record, true, err, &r);
         if (!status)
             status = fill_from(&m, r, partial, n, items, err);
         if (!status && damaged)
@@ -258,15 +269,7 @@ LedgeStatus ledge__dispatch_fill(const LedgeDispatch *o, const char *spool, bool
 
 static LedgeStatus drop_item(const LedgeDispatch *o, const Item *i, LedgeError *err)
 {
-    char path[LEDGE_AGENT_PATH], spool[LEDGE_AGENT_PATH];
-    ledge__agent_path(o->dir, spool, "queue/%s", i->spool);
-    LedgeSpoolCursor c = ledge__spool_cursor(spool);
-    /* The name goes only when the cursor remembers what it said. */
-    if (c.record < i->last || c.batch < i->batch) {
-        c.record = c.record < i->last ? i->last : c.record;
-        c.batch = c.batch < i->batch ? i->batch : c.batch;
-        LEDGE_TRY(ledge__spool_set_cursor(spool, c, err));
-    }
+    char path[LEDGE_AGENT_PATH];
     item_path(o->dir, i, path);
     return unlink(path) == 0 || errno == ENOENT
                ? LEDGE_OK

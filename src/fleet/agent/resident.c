@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -19,7 +20,6 @@
 #include "base/clock.h"
 #include "fleet/agent/agent_sync.h"
 #include "fleet/agent/backoff.h"
-#include "fleet/agent/spool.h"
 #include "fleet/agent/telemetry_queue.h"
 
 enum {
@@ -100,9 +100,12 @@ static void begin_notify(Resident *r)
 
 /* ---- processes ---- */
 
-static pid_t start(char **argv)
+/* owner: whose folder it is goes on with it. NULL: whoever we are; a turn reads its token before it
+ * does so itself. */
+static pid_t start(char **argv, const char *owner)
 {
     sigset_t none;
+    LedgeError err = {0};
     fflush(NULL);
     const pid_t pid = fork();
     if (pid != 0)
@@ -113,6 +116,10 @@ static pid_t start(char **argv)
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     unsetenv("NOTIFY_SOCKET"); /* we speak to systemd, they do not */
+    if (owner && ledge__agent_become_owner(owner, &err)) {
+        fprintf(stderr, "ledge agent: %s: %s\n", err.where, err.message);
+        _exit(1);
+    }
     execv(argv[0], argv);
     fprintf(stderr, "ledge agent: %s: %s\n", argv[0], strerror(errno));
     _exit(127);
@@ -123,13 +130,13 @@ static void begin_turn(Resident *r, Kind kind)
     r->kind = kind;
     r->turn_began = now_ms();
     r->o->sync[1] = (char *)(uintptr_t)kinds[kind];
-    r->turn = start(r->o->sync);
+    r->turn = start(r->o->sync, NULL);
 }
 
 static void begin_server(Resident *r)
 {
     r->server_began = now_ms();
-    r->server = start(r->o->serve);
+    r->server = start(r->o->serve, r->o->state);
 }
 
 /* Models that are served now, by the links to them. */
@@ -227,10 +234,12 @@ static void turn_ended(Resident *r, int how)
         say(r, "", s.problem);
     snprintf(text, sizeof text, "STATUS=%s", ended && !s.problem[0] ? "all is well" : s.problem);
     notify(text);
-    if (ended && s.changes != r->changes) {
+    const bool changed = ended && s.changes != r->changes;
+    if (changed)
         r->changes = s.changes;
+    /* One that was killed may have moved a link and not come to say so. */
+    if (changed || WIFSIGNALED(how))
         tell_server(r);
-    }
 }
 
 /* ---- telemetry that waits ---- */
@@ -244,10 +253,9 @@ static void count_waiting(const Resident *r, const char *name, int64_t *records,
     if (m && ledge__agent_read(&r->dir, file, METRICS_MAX, NULL, &text, &n) == LEDGE_OK) {
         if (ledge__metrics_read(text, n, NULL, m) == LEDGE_OK) {
             ledge__agent_path(&r->dir, path, "queue/%.64s", name);
-            *records += m->next - 1 - (int64_t)ledge__spool_cursor(path).record;
+            *records += ledge__metrics_waiting(path, m->next);
             ledge__agent_path(&r->dir, path, "queue/%.64s.alerts", name);
-            if (m->next_alert)
-                *alerts += m->next_alert - 1 - (int64_t)ledge__spool_cursor(path).record;
+            *alerts += ledge__metrics_waiting(path, m->next_alert);
         }
         free(text);
     }
@@ -350,6 +358,17 @@ static void loop(Resident *r, int fd)
     stop_all(r);
 }
 
+/* What lies in it is made by turns, as the folder's owner. */
+static LedgeStatus make_state(const char *path, LedgeError *err)
+{
+    struct stat st;
+    if (mkdir(path, 0755) != 0 && errno != EEXIST)
+        return ledge__fail_errno(err, path, "create the folder");
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode)
+               ? LEDGE_OK
+               : ledge__fail(err, LEDGE_ERROR_IO, path, "is no folder");
+}
+
 LedgeStatus ledge__resident_run(const LedgeResidentOptions *o, LedgeError *err)
 {
     Resident *r = calloc(1, sizeof *r);
@@ -358,7 +377,9 @@ LedgeStatus ledge__resident_run(const LedgeResidentOptions *o, LedgeError *err)
     if (!r)
         return ledge__no_memory(err);
     r->o = o;
-    LedgeStatus status = ledge__agent_open(&r->dir, o->state, false, err);
+    LedgeStatus status = make_state(o->state, err);
+    if (!status)
+        status = ledge__agent_open(&r->dir, o->state, false, err);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

@@ -12,14 +12,16 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/timed_wait.h"
 #include "base/out_file.h"
 #include "fleet/agent/backoff.h"
 
-enum { PATH = 1024, MOST_FILES = 4096, TICK_MS = 10 /* a file's time may be behind so far */ };
+enum { PATH = 1024, MOST_FILES = 4096 };
 #define HOUR_MS ((int64_t)3600 * 1000)
 
 struct LedgeSampling {
@@ -112,16 +114,18 @@ static void sweep(const char *folder)
 
 /* ---- the rate ---- */
 
-/* Now is when one was kept last. */
+/* Now is when one was kept last: by our clock, since a file system may go by another one, or by one
+ * that lags behind. */
 static void touch_last(const LedgeSampling *s)
 {
     char path[PATH];
+    struct timespec now;
     snprintf(path, sizeof path, "%s/last", s->folder);
     const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd >= 0) {
-        (void)futimens(fd, NULL);
+    if (fd >= 0 && clock_gettime(CLOCK_REALTIME, &now) == 0)
+        (void)futimens(fd, (const struct timespec[2]){now, now});
+    if (fd >= 0)
         close(fd);
-    }
 }
 
 /* Milliseconds to wait for what another process kept before. A clock that was set says little, but
@@ -134,8 +138,8 @@ static int64_t left_to_wait(const LedgeSampling *s)
     if (stat(path, &st) != 0)
         return 0;
     const int64_t then = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
-    const int64_t since = ledge__clock_ms(CLOCK_REALTIME) - then - TICK_MS;
-    return since < -TICK_MS ? s->gap_ms : since < s->gap_ms ? s->gap_ms - since : 0;
+    const int64_t since = ledge__clock_ms(CLOCK_REALTIME) - then;
+    return since < 0 ? s->gap_ms : since < s->gap_ms ? s->gap_ms - since : 0;
 }
 
 /* ---- the thread ---- */
@@ -307,10 +311,6 @@ void ledge__sampling_close(LedgeSampling *s)
 {
     if (!s)
         return;
-    pthread_mutex_lock(&s->lock);
-    s->stops = true;
-    pthread_cond_signal(&s->wake);
-    pthread_mutex_unlock(&s->lock);
-    pthread_join(s->thread, NULL);
+    ledge__wait_stop(&s->lock, &s->wake, &s->stops, s->thread);
     release(s);
 }

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/timed_wait.h"
 #include "base/scores.h"
 
 enum { MODELS = 16, INPUTS = 8, LOOK_S = 2, PATH = 1024, INPUT_MAX = 64 << 20 };
@@ -240,11 +241,7 @@ void ledge__shadow_close(LedgeShadow *s)
 {
     if (!s)
         return;
-    pthread_mutex_lock(&s->lock);
-    s->stops = true;
-    pthread_cond_signal(&s->wake);
-    pthread_mutex_unlock(&s->lock);
-    pthread_join(s->thread, NULL);
+    ledge__wait_stop(&s->lock, &s->wake, &s->stops, s->thread);
     forget_inputs(s);
     while (s->n)
         drop(&s->shades[--s->n]);

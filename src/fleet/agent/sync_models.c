@@ -330,12 +330,13 @@ static LedgeStatus switch_to(Work *w, LedgeError *err)
     strcpy(before, w->slot.running.version);
     ledge__slot_switched(&w->slot, &w->facts.wanted, time(NULL));
     w->slot.candidate[0] = w->slot.candidate_reason[0] = '\0';
-    LEDGE_TRY(save(w, err));
-    LEDGE_TRY(point(w, w->release, err));
+    /* Told before it is so: who is killed in between tells it twice, and never not at all. */
     if (before[0])
         tell(w, "switched", "info", w->slot.running.version, "from version %s", before);
     else
         tell(w, "started", "info", w->slot.running.version, "the first version here");
+    LEDGE_TRY(save(w, err));
+    LEDGE_TRY(point(w, w->release, err));
     while (dropped)
         LEDGE_TRY(drop_kept(w, (size_t)w->t->config->keep, &dropped, err));
     return LEDGE_OK;
@@ -346,12 +347,11 @@ static LedgeStatus fall_back(Work *w, const LedgeSlotDecision *d, bool damaged, 
     char before[LEDGE_FLEET_NAME];
     strcpy(before, w->slot.running.version);
     ledge__slot_fell_back(&w->slot, d->index, damaged, d->reason, time(NULL));
-    LEDGE_TRY(save(w, err));
-    LEDGE_TRY(point_at_running(w, err));
     if (damaged)
         tell(w, "damaged", "high", before, "%s", d->reason);
     tell(w, "fell_back", "high", w->slot.running.version, "from version %s: %s", before, d->reason);
-    return LEDGE_OK;
+    LEDGE_TRY(save(w, err));
+    return point_at_running(w, err);
 }
 
 /* The running version's files, anew; they were signed when it was installed. */

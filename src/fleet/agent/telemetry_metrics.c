@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "fleet/agent/spool.h"
+
 enum { TURN_MS = 300000, KEY_SIZE = 32 };
 
 static LedgeMetricsModel *find(LedgeMetrics *m, const char *model, const char *version)
@@ -181,4 +183,10 @@ LedgeStatus ledge__metrics_read(const char *text, size_t size, LedgeError *err,
     }
     ledge__json_finish(j);
     return ledge__json_status(j, "metrics", err);
+}
+
+int64_t ledge__metrics_waiting(const char *spool, int64_t next)
+{
+    const int64_t n = next - 1 - (int64_t)ledge__spool_cursor(spool).record;
+    return n > 0 ? n : 0;
 }

@@ -321,10 +321,6 @@ void ledge__telemetry_close(LedgeTelemetry *t)
 {
     if (!t)
         return;
-    pthread_mutex_lock(&t->lock);
-    t->stops = true;
-    pthread_cond_signal(&t->wake);
-    pthread_mutex_unlock(&t->lock);
-    pthread_join(t->thread, NULL);
+    ledge__wait_stop(&t->lock, &t->wake, &t->stops, t->thread);
     release(t);
 }

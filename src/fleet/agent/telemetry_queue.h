@@ -72,5 +72,8 @@ typedef struct LedgeProducerMetrics {
 void ledge__metrics_write(const LedgeProducerMetrics *m, FILE *to);
 LEDGE_MUST_CHECK LedgeStatus ledge__metrics_read(const char *text, size_t size, LedgeError *err,
                                                  LedgeProducerMetrics *out);
+/* How many of a spool's records no batch has, `next` being what its metrics say. These are told now
+ * and then, so the reader may be ahead of them: then it is 0. */
+int64_t ledge__metrics_waiting(const char *spool, int64_t next);
 
 #endif

@@ -312,7 +312,22 @@ LedgeStatus ledge__admin_retire(LedgeStore *s, const LedgeAsk *ask, LedgeError *
 
 /* ---- files ---- */
 
-/* Takes the rows out; the files go when that is committed, by who asked (registry_api.c). */
+/* Of what lies at the place, all that has no row: a registry was killed, or lost its database,
+ * between the one and the other. */
+static LedgeStatus add_strays(LedgeStore *s, const json_t *stored, LedgeError *err, json_t *rows)
+{
+    for (size_t i = 0; i < json_array_size(stored); i++) {
+        json_t *file = json_array_get(stored, i);
+        int64_t length;
+        LEDGE_TRY(ledge__sql_number(s->db, err, -1, &length, LEDGE_Q_BLOB_GET, "t",
+                                    ledge__member_text(file, "sha256")));
+        if (length < 0 && json_array_append(rows, file) != 0)
+            return ledge__no_memory(err);
+    }
+    return LEDGE_OK;
+}
+
+/* Takes the rows out; the files go when that is committed, by who asked (registry_admin.c). */
 LedgeStatus ledge__admin_gc(LedgeStore *s, const LedgeAsk *ask, LedgeError *err, json_t **out)
 {
     const json_t *grace = json_object_get(ask->body, "grace_s");
@@ -323,7 +338,7 @@ LedgeStatus ledge__admin_gc(LedgeStore *s, const LedgeAsk *ask, LedgeError *err,
     json_t *rows = NULL;
     int64_t bytes = 0;
     LEDGE_TRY(ledge__sql_list(s->db, err, &rows, LEDGE_Q_BLOBS_UNUSED, "i", before + 1));
-    LedgeStatus status = LEDGE_OK;
+    LedgeStatus status = add_strays(s, ask->stored, err, rows);
     for (size_t i = 0; i < json_array_size(rows) && !status; i++) {
         const json_t *row = json_array_get(rows, i);
         bytes += ledge__member_int(row, "length");

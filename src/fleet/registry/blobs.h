@@ -37,5 +37,11 @@ LEDGE_MUST_CHECK LedgeStatus ledge__blobs_address(LedgeBlobs *b, const char *sha
 /* OK also where there was none. */
 LEDGE_MUST_CHECK LedgeStatus ledge__blobs_remove(LedgeBlobs *b, const char *sha256,
                                                  LedgeError *err);
+/* false ends the list, with MEMORY. */
+typedef bool (*LedgeBlobFound)(void *arg, const char *sha256, int64_t size);
+/* All blobs that were put before `before` (seconds since 1970, by the clock of the place), in any
+ * order; what else lies there is passed over. Statuses: IO, MEMORY. */
+LEDGE_MUST_CHECK LedgeStatus ledge__blobs_list(LedgeBlobs *b, int64_t before, LedgeBlobFound found,
+                                               void *arg, LedgeError *err);
 
 #endif

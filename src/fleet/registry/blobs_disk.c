@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/out_file.h"
+#include "fleet/protocol/wire_names.h"
 #include "fleet/registry/blobs_impl.h"
 #include "trust/sha256.h"
 
@@ -137,13 +138,51 @@ static LedgeStatus remove_blob(LedgeBlobs *b, const char *sha256, LedgeError *er
     return unlink(path) == 0 || errno == ENOENT ? LEDGE_OK : fail(err, path, "removed");
 }
 
+/* The blobs of one HH. */
+static LedgeStatus list_folder(const char *folder, const char *hh, int64_t before,
+                               LedgeBlobFound found, void *arg, LedgeError *err)
+{
+    LedgeStatus status = LEDGE_OK;
+    DIR *d = opendir(folder);
+    if (!d)
+        return fail(err, folder, "read");
+    for (struct dirent *e; !status && (e = readdir(d));) {
+        char path[PATH_SIZE];
+        struct stat st;
+        if (ledge__fleet_is_sha256(e->d_name) && strncmp(e->d_name, hh, 2) == 0 &&
+            (size_t)snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < sizeof path &&
+            lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_mtime < before &&
+            !found(arg, e->d_name, st.st_size))
+            status = ledge__no_memory(err);
+    }
+    (void)closedir(d);
+    return status;
+}
+
+static LedgeStatus list(LedgeBlobs *b, int64_t before, LedgeBlobFound found, void *arg,
+                        LedgeError *err)
+{
+    const Disk *d = (const Disk *)(const void *)b;
+    LedgeStatus status = LEDGE_OK;
+    DIR *dir = opendir(d->root);
+    if (!dir)
+        return fail(err, d->root, "read");
+    for (struct dirent *e; !status && (e = readdir(dir));) {
+        char folder[PATH_SIZE];
+        if (strlen(e->d_name) == 2 && strspn(e->d_name, "0123456789abcdef") == 2 &&
+            (size_t)snprintf(folder, sizeof folder, "%s/%s", d->root, e->d_name) < sizeof folder)
+            status = list_folder(folder, e->d_name, before, found, arg, err);
+    }
+    (void)closedir(dir);
+    return status;
+}
+
 static void free_disk(LedgeBlobs *b)
 {
     free(b);
 }
 
-/* Uploads that a kill or a power cut ended. */
-static void sweep_incoming(const char *folder)
+void ledge__blobs_sweep(const char *folder)
 {
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));) {
@@ -162,7 +201,7 @@ LedgeStatus ledge__blobs_disk_open(const char *folder, LedgeError *err, LedgeBlo
     Disk *d = calloc(1, sizeof *d);
     if (!d)
         return ledge__no_memory(err);
-    d->base = (LedgeBlobs){free_disk, put, read_blob, open_blob, no_address, remove_blob, ""};
+    d->base = (LedgeBlobs){free_disk, put, read_blob, open_blob, no_address, remove_blob, list, ""};
     const int n = snprintf(d->root, sizeof d->root, "%s", folder);
     const int m = snprintf(d->base.folder, sizeof d->base.folder, "%s/incoming", folder);
     LedgeStatus status = LEDGE_OK;
@@ -174,7 +213,7 @@ LedgeStatus ledge__blobs_disk_open(const char *folder, LedgeError *err, LedgeBlo
         free(d);
         return status;
     }
-    sweep_incoming(d->base.folder);
+    ledge__blobs_sweep(d->base.folder);
     *out = &d->base;
     return LEDGE_OK;
 }
@@ -224,4 +263,10 @@ LedgeStatus ledge__blobs_address(LedgeBlobs *b, const char *sha256, int64_t now,
 LedgeStatus ledge__blobs_remove(LedgeBlobs *b, const char *sha256, LedgeError *err)
 {
     return b->remove(b, sha256, err);
+}
+
+LedgeStatus ledge__blobs_list(LedgeBlobs *b, int64_t before, LedgeBlobFound found, void *arg,
+                              LedgeError *err)
+{
+    return b->list(b, before, found, arg, err);
 }

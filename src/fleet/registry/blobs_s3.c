@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "fleet/protocol/wire_names.h"
 #include "fleet/registry/blobs_impl.h"
 #include "fleet/registry/s3_client.h"
+#include "trust/certificate.h"
 #include "trust/sha256.h"
 
 #define PART       ((uint64_t)16 << 20) /* bytes; S3 takes 5 MiB and more, and up to 10,000 parts */
@@ -29,33 +31,6 @@ static const LedgeS3 *s3_of(LedgeBlobs *b)
 
 /* ---- in parts ---- */
 
-/* What stands between <name> and </name>. */
-static bool element(const char *xml, const char *name, char *out, size_t size)
-{
-    char open[64];
-    snprintf(open, sizeof open, "<%s>", name);
-    const char *from = xml ? strstr(xml, open) : NULL;
-    if (!from)
-        return false;
-    from += strlen(open);
-    const size_t n = strcspn(from, "<");
-    snprintf(out, size, "%.*s", (int)n, from);
-    return n > 0 && n < size;
-}
-
-static void encode(const char *from, char *to, size_t size)
-{
-    size_t n = 0;
-    for (; *from && n + 4 < size; from++)
-        n += (size_t)snprintf(
-            to + n, 4,
-            strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~", *from)
-                ? "%c"
-                : "%%%02X",
-            (unsigned char)*from);
-    to[n] = '\0';
-}
-
 static LedgeStatus begin_parts(const LedgeS3 *s3, const char *key, LedgeError *err, char *id,
                                size_t size)
 {
@@ -64,10 +39,10 @@ static LedgeStatus begin_parts(const LedgeS3 *s3, const char *key, LedgeError *e
     const LedgeS3Ask ask = {
         .method = "POST", .key = key, .query = "uploads=", .text = "", .max = ANSWER_MAX};
     LedgeStatus status = ledge__s3_do(s3, &ask, err, &answer, NULL);
-    if (!status && !element(answer.p, "UploadId", raw, sizeof raw))
+    if (!status && !ledge__s3_element(answer.p, "UploadId", raw, sizeof raw))
         status = ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3 began no upload in parts");
     if (!status)
-        encode(raw, id, size);
+        ledge__s3_encode(raw, false, id, size);
     ledge__text_free(&answer);
     return status;
 }
@@ -218,6 +193,87 @@ static LedgeStatus remove_blob(LedgeBlobs *b, const char *sha256, LedgeError *er
     return status == LEDGE_ERROR_NOT_FOUND ? LEDGE_OK : status;
 }
 
+/* ---- the list ---- */
+
+/* "2026-11-23T04:05:06.789Z"; -1: it is none. */
+static int64_t time_of(const char *text)
+{
+    char whole[24];
+    snprintf(whole, sizeof whole, "%.19sZ", text);
+    return ledge__time_read(whole);
+}
+
+/* One <Contents>, which is ended by a NUL. Its key goes to `last`. */
+static bool take_object(const LedgeS3 *s3, const char *one, int64_t before, LedgeBlobFound found,
+                        void *arg, char *last, size_t size)
+{
+    char when[64] = "", bytes[24] = "";
+    const size_t skip = strlen(s3->prefix);
+    int64_t put;
+    if (!ledge__s3_element(one, "Key", last, size) || strncmp(last, s3->prefix, skip) != 0 ||
+        !ledge__fleet_is_sha256(last + skip) ||
+        !ledge__s3_element(one, "LastModified", when, sizeof when) ||
+        !ledge__s3_element(one, "Size", bytes, sizeof bytes))
+        return true;
+    put = time_of(when);
+    return put < 0 || put >= before || found(arg, last + skip, strtoll(bytes, NULL, 10));
+}
+
+/* A page of the list; `last` is where the next one begins. */
+static bool take_page(const LedgeS3 *s3, char *xml, int64_t before, LedgeBlobFound found, void *arg,
+                      char *last, size_t size)
+{
+    for (char *one = xml; one && (one = strstr(one, "<Contents>"));) {
+        char *end = strstr(one, "</Contents>");
+        if (end)
+            *end++ = '\0';
+        if (!take_object(s3, one, before, found, arg, last, size))
+            return false;
+        one = end;
+    }
+    /* Others' keys may be long, or hold what XML writes in other letters: no key of ours is where
+     * those are that begin alike, so they are all passed over. */
+    char *odd = strchr(last, '&');
+    if (odd)
+        snprintf(odd, 2, "'");
+    else if (strlen(last) == size - 1)
+        last[size - 2] = '~';
+    return true;
+}
+
+/* ListObjects, the first version, which all servers have. */
+static LedgeStatus list(LedgeBlobs *b, int64_t before, LedgeBlobFound found, void *arg,
+                        LedgeError *err)
+{
+    const LedgeS3 *s3 = s3_of(b);
+    char query[1300], prefix[400], marker[800], last[256] = "", now[256] = "", more[8];
+    LedgeText answer = {0};
+    LedgeStatus status = LEDGE_OK;
+    ledge__s3_encode(s3->prefix, false, prefix, sizeof prefix);
+    do {
+        strcpy(last, now);
+        ledge__s3_encode(last, false, marker, sizeof marker);
+        snprintf(query, sizeof query, "%s%s%smax-keys=1000&prefix=%s", marker[0] ? "marker=" : "",
+                 marker, marker[0] ? "&" : "", prefix);
+        const LedgeS3Ask ask = {.method = "GET", .query = query, .max = ANSWER_MAX};
+        status = ledge__s3_do(s3, &ask, err, &answer, NULL);
+        if (!status)
+            ledge__text_put(&answer, "", 0);
+        if (!status && (answer.failed || !answer.p))
+            status = ledge__no_memory(err);
+        if (status)
+            break;
+        if (!ledge__s3_element(answer.p, "IsTruncated", more, sizeof more))
+            more[0] = '\0';
+        if (!take_page(s3, answer.p, before, found, arg, now, sizeof now))
+            status = ledge__no_memory(err);
+        else if (strcmp(more, "true") == 0 && strcmp(now, last) <= 0)
+            status = ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3's list does not go on");
+    } while (!status && strcmp(more, "true") == 0);
+    ledge__text_free(&answer);
+    return status;
+}
+
 static void free_s3(LedgeBlobs *b)
 {
     free(b);
@@ -229,16 +285,18 @@ LedgeStatus ledge__blobs_s3_open(const char *where, LedgeError *err, LedgeBlobs 
     const char *tmp = getenv("TMPDIR");
     if (!s)
         return ledge__no_memory(err);
-    s->base = (LedgeBlobs){free_s3, put, read_blob, no_file, address, remove_blob, ""};
+    s->base = (LedgeBlobs){free_s3, put, read_blob, no_file, address, remove_blob, list, ""};
     LedgeStatus status = ledge__s3_read(where, err, &s->s3);
     snprintf(s->base.folder, sizeof s->base.folder, "%.300s/ledge-registry-%ld",
              tmp && tmp[0] ? tmp : "/var/tmp", (long)getuid());
     if (!status && mkdir(s->base.folder, 0700) != 0 && errno != EEXIST)
         status =
             ledge__fail(err, LEDGE_ERROR_IO, s->base.folder, "cannot be made: %s", strerror(errno));
-    if (status)
+    if (status) {
         free(s);
-    else
-        *out = &s->base;
-    return status;
+        return status;
+    }
+    ledge__blobs_sweep(s->base.folder);
+    *out = &s->base;
+    return LEDGE_OK;
 }

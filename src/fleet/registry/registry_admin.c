@@ -2,15 +2,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "fleet/registry/registry_state.h"
+#include "fleet/registry/store_state.h"
 #include "trust/canonical_json.h"
+
+enum { STRAY_S = 86400 }; /* until then a file without a row is an upload's, at any registry */
 
 typedef struct Admin {
     const LedgeAdminRoute *route;
     char words[3][LEDGE_ADMIN_WORD], who[80];
     json_t *body, *out;
+    /* gc's: */
+    LedgeTask rows; /* on the database's thread, for the one that has the files */
+    LedgeCall *call;
+    json_t *stored;
+    const char *gone; /* the file that is to go now … */
+    int64_t length;   /* … and what the database says of it by now; -1: nothing */
 } Admin;
 
 static void free_admin(void *work)
@@ -18,49 +28,104 @@ static void free_admin(void *work)
     Admin *a = work;
     json_decref(a->body);
     json_decref(a->out);
+    json_decref(a->stored);
     free(a);
 }
 
-static LedgeStatus run_admin(LedgeTask *t, LedgeStore *s, LedgeError *err)
+static LedgeStatus operate(LedgeCall *c, LedgeStore *s, LedgeError *err)
 {
-    LedgeCall *c = (LedgeCall *)(void *)t;
     Admin *a = c->work;
     const LedgeAsk ask = {.who = a->who,
                           .role = c->caller.role,
                           .words = {a->words[0], a->words[1], a->words[2]},
                           .body = a->body,
                           .query = ledge__call_query,
-                          .query_arg = c};
+                          .query_arg = c,
+                          .stored = a->stored};
     return a->route->op(s, &ask, err, &a->out);
 }
 
-/* What gc took from the database; but not what an upload put back in the same transaction. */
-static void remove_blobs(LedgeRegistry *r, const json_t *list)
+static LedgeStatus run_admin(LedgeTask *t, LedgeStore *s, LedgeError *err)
 {
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *sha256 = json_string_value(json_object_get(json_array_get(list, i), "sha256"));
-        LedgeError ignored;
-        int64_t length = -1;
-        if (!ledge__sql_number(ledge__store_sql(r->store), &ignored, -1, &length, LEDGE_Q_BLOB_GET,
-                               "t", sha256) &&
-            length < 0)
-            (void)!ledge__blobs_remove(r->options.store.blobs, sha256, &ignored);
-    }
+    return operate((LedgeCall *)(void *)t, s, err);
 }
 
 /* Still on the database's thread, after the commit. */
 static void done_admin(LedgeTask *t)
 {
     LedgeCall *c = (LedgeCall *)(void *)t;
-    const Admin *a = c->work;
     LedgeError ignored;
-    if (!t->status && strcmp(c->method, "GET") != 0) {
+    if (!t->status && strcmp(c->method, "GET") != 0)
         (void)!ledge__tokens_load(c->registry->tokens, c->registry->store, &ignored);
-        if (a->route->op == ledge__admin_gc && !json_is_true(json_object_get(a->out, "dry_run")))
-            remove_blobs(c->registry, json_object_get(a->out, "removed"));
-    }
     ledge__call_done(t);
 }
+
+/* ---- gc ---- */
+
+static bool note_stored(void *arg, const char *sha256, int64_t size)
+{
+    return json_array_append_new(
+               arg, json_pack("{s:s, s:I}", "sha256", sha256, "length", (json_int_t)size)) == 0;
+}
+
+static LedgeStatus run_gc_rows(LedgeTask *t, LedgeStore *s, LedgeError *err)
+{
+    Admin *a = (Admin *)(void *)((char *)t - offsetof(Admin, rows));
+    return operate(a->call, s, err);
+}
+
+static LedgeStatus run_gc_again(LedgeTask *t, LedgeStore *s, LedgeError *err)
+{
+    Admin *a = (Admin *)(void *)((char *)t - offsetof(Admin, rows));
+    return ledge__sql_number(ledge__store_sql(s), err, -1, &a->length, LEDGE_Q_BLOB_GET, "t",
+                             a->gone);
+}
+
+static LedgeStatus do_rows(Admin *a, LedgeStatus (*run)(LedgeTask *, LedgeStore *, LedgeError *),
+                           LedgeError *err)
+{
+    a->rows = (LedgeTask){.run = run};
+    LedgeStatus status = ledge__tasks_do(a->call->registry->tasks, &a->rows);
+    if (status)
+        *err = a->rows.err;
+    return status;
+}
+
+/* Uploads come to their places on this thread too, and their rows are asked for from here before
+ * ours are, so none that is under way is among these. One that another registry took in meanwhile
+ * has a row again. What fails is found the next time. */
+static void remove_files(Admin *a)
+{
+    const json_t *removed = json_object_get(a->out, "removed");
+    LedgeError ignored;
+    for (size_t i = 0; i < json_array_size(removed); i++) {
+        a->gone = json_string_value(json_object_get(json_array_get(removed, i), "sha256"));
+        if (do_rows(a, run_gc_again, &ignored) == LEDGE_OK && a->length < 0)
+            (void)!ledge__blobs_remove(a->call->registry->options.store.blobs, a->gone, &ignored);
+    }
+}
+
+/* On the thread for slow things. */
+static LedgeStatus run_gc(LedgeTask *t, LedgeStore *none, LedgeError *err)
+{
+    LedgeCall *c = (LedgeCall *)(void *)t;
+    Admin *a = c->work;
+    (void)none;
+    a->call = c;
+    a->stored = json_array();
+    if (!a->stored)
+        return ledge__no_memory(err);
+    const int64_t grace = ledge__member_int(a->body, "grace_s"),
+                  before = (int64_t)time(NULL) - (grace > STRAY_S ? grace : STRAY_S);
+    LEDGE_TRY(
+        ledge__blobs_list(c->registry->options.store.blobs, before, note_stored, a->stored, err));
+    LEDGE_TRY(do_rows(a, run_gc_rows, err));
+    if (!json_is_true(json_object_get(a->out, "dry_run")))
+        remove_files(a);
+    return LEDGE_OK;
+}
+
+/* ---- calls ---- */
 
 static enum MHD_Result answer_admin(LedgeCall *c)
 {
@@ -98,8 +163,12 @@ enum MHD_Result ledge__call_admin(LedgeCall *c)
         return ledge__reply_failure(c);
     snprintf(a->who, sizeof a->who, "token %lld (%s)", (long long)c->caller.token,
              ledge__role_name(c->caller.role));
+    c->answer = answer_admin;
+    if (a->route->op == ledge__admin_gc) {
+        c->task.run = run_gc;
+        return ledge__call_later(c, c->registry->slow);
+    }
     c->task.run = run_admin;
     c->task.done = done_admin;
-    c->answer = answer_admin;
     return ledge__call_later(c, c->registry->tasks);
 }

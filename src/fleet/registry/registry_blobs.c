@@ -203,8 +203,8 @@ bool ledge__upload_piece(LedgeCall *c, const char *bytes, size_t size)
     return true;
 }
 
-/* On the database's thread, as gc: the row, if gc did not take the file meanwhile. With S3 that is
- * not asked for here, where all wait; its files are a day old at least when gc takes them. */
+/* On the database's thread: the row, if no other registry's gc took the file meanwhile. With S3
+ * that is not asked for here, where all wait. */
 static LedgeStatus run_row(LedgeTask *t, LedgeStore *s, LedgeError *err)
 {
     const LedgeCall *c = (const LedgeCall *)(const void *)t;

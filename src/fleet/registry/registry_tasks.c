@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/timed_wait.h"
 
 enum { GROUP = 512 }; /* tasks of one transaction */
 
@@ -54,24 +56,38 @@ static LedgeStatus in_transaction(LedgeStore *s, LedgeTask *first, LedgeError *e
     return status;
 }
 
-static void run_group(LedgeTasks *tasks, LedgeTask *first)
+/* Without a store there is no commit to wait for: each is done by itself. */
+static uint64_t run_each(LedgeTask *first)
 {
-    LedgeError err = {0};
-    LedgeStatus status = LEDGE_OK;
-    if (tasks->store)
-        status = in_transaction(tasks->store, first, &err);
-    else
-        for (LedgeTask *t = first; t; t = t->next)
-            t->status = t->run(t, NULL, &t->err);
     uint64_t n = 0;
     for (LedgeTask *t = first, *next; t; t = next, n++) {
         next = t->next;
-        if (status) {
-            t->status = status;
+        t->status = t->run(t, NULL, &t->err);
+        t->done(t);
+    }
+    return n;
+}
+
+static uint64_t run_together(LedgeTasks *tasks, LedgeTask *first, LedgeStatus *status)
+{
+    LedgeError err = {0};
+    uint64_t n = 0;
+    *status = in_transaction(tasks->store, first, &err);
+    for (LedgeTask *t = first, *next; t; t = next, n++) {
+        next = t->next;
+        if (*status) {
+            t->status = *status;
             t->err = err;
         }
         t->done(t);
     }
+    return n;
+}
+
+static void run_group(LedgeTasks *tasks, LedgeTask *first)
+{
+    LedgeStatus status = LEDGE_OK;
+    const uint64_t n = tasks->store ? run_together(tasks, first, &status) : run_each(first);
     pthread_mutex_lock(&tasks->lock);
     tasks->count.tasks += n;
     tasks->count.commits += !status;
@@ -97,23 +113,14 @@ static LedgeTask *take(LedgeTasks *t)
     return first;
 }
 
-static int64_t seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
-}
-
 static void *work(void *arg)
 {
     LedgeTasks *t = arg;
-    int64_t ticked = seconds();
+    int64_t ticked = ledge__clock_ms(CLOCK_MONOTONIC);
     for (;;) {
-        struct timespec until;
+        const double until = (double)ticked * 1e-3 + 1;
         pthread_mutex_lock(&t->lock);
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec++;
-        while (!t->first && !t->ends && pthread_cond_timedwait(&t->wake, &t->lock, &until) == 0)
+        while (!t->first && !t->ends && ledge__wait_until(&t->wake, &t->lock, until))
             ;
         LedgeTask *group = take(t);
         const bool over = !group && t->ends;
@@ -122,10 +129,12 @@ static void *work(void *arg)
             return NULL;
         if (group)
             run_group(t, group);
-        if (t->tick && seconds() != ticked) {
-            ticked = seconds();
+        const int64_t now = ledge__clock_ms(CLOCK_MONOTONIC);
+        if (now - ticked < 1000)
+            continue;
+        ticked = now;
+        if (t->tick)
             t->tick(t->arg, t->store);
-        }
     }
 }
 
@@ -140,9 +149,12 @@ LedgeStatus ledge__tasks_new(LedgeStore *store, size_t limit, void (*tick)(void 
     t->tick = tick;
     t->arg = arg;
     t->last = &t->first;
-    pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->wake, NULL);
+    if (!ledge__wait_init(&t->lock, &t->wake)) {
+        free(t);
+        return ledge__no_memory(err);
+    }
     if (pthread_create(&t->thread, NULL, work, t) != 0) {
+        ledge__wait_end(&t->lock, &t->wake);
         free(t);
         return ledge__fail(err, LEDGE_ERROR_RUNTIME, "registry", "cannot start a thread");
     }
@@ -154,13 +166,8 @@ void ledge__tasks_free(LedgeTasks *t)
 {
     if (!t)
         return;
-    pthread_mutex_lock(&t->lock);
-    t->ends = true;
-    pthread_cond_signal(&t->wake);
-    pthread_mutex_unlock(&t->lock);
-    pthread_join(t->thread, NULL);
-    pthread_mutex_destroy(&t->lock);
-    pthread_cond_destroy(&t->wake);
+    ledge__wait_stop(&t->lock, &t->wake, &t->ends, t->thread);
+    ledge__wait_end(&t->lock, &t->wake);
     free(t);
 }
 

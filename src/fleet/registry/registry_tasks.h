@@ -20,8 +20,8 @@ struct LedgeTask {
 typedef struct LedgeTasks LedgeTasks;
 
 /* The store is the thread's until ledge__tasks_free; NULL: a thread for slow things, whose tasks
- * run one by one with no transaction. tick: called with the store every second or so outside of
- * transactions; may be NULL. */
+ * run one by one with no transaction, each done before the next is run. tick: called with the store
+ * every second or so outside of transactions; may be NULL. */
 LEDGE_MUST_CHECK LedgeStatus ledge__tasks_new(LedgeStore *store, size_t limit,
                                               void (*tick)(void *arg, LedgeStore *s), void *arg,
                                               LedgeError *err, LedgeTasks **out);

@@ -80,9 +80,10 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
 static CURLcode perform(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeTransfer *t,
                         LedgeText *answer, char *etag)
 {
-    char url[1200], sigv4[100], hash[120];
-    snprintf(url, sizeof url, "%s/%s/%s%s%s%s", s3->endpoint, s3->bucket, s3->prefix, ask->key,
-             ask->query ? "?" : "", ask->query ? ask->query : "");
+    char url[2000], sigv4[100], hash[120];
+    snprintf(url, sizeof url, "%s/%s%s%s%s%s%s", s3->endpoint, s3->bucket, ask->key ? "/" : "",
+             ask->key ? s3->prefix : "", ask->key ? ask->key : "", ask->query ? "?" : "",
+             ask->query ? ask->query : "");
     snprintf(sigv4, sizeof sigv4, "aws:amz:%s:s3", s3->region);
     snprintf(hash, sizeof hash, "x-amz-content-sha256: %s",
              ask->payload ? ask->payload : "UNSIGNED-PAYLOAD");
@@ -116,10 +117,24 @@ static CURLcode perform(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeTransfer 
     return result;
 }
 
+bool ledge__s3_element(const char *xml, const char *name, char *out, size_t size)
+{
+    char open[64];
+    snprintf(open, sizeof open, "<%s>", name);
+    const char *from = xml ? strstr(xml, open) : NULL;
+    if (!from)
+        return false;
+    from += strlen(open);
+    const size_t n = strcspn(from, "<");
+    snprintf(out, size, "%.*s", (int)n, from);
+    return n > 0 && n < size;
+}
+
 static LedgeStatus judge(const LedgeS3 *s3, CURLcode result, const LedgeTransfer *t, size_t max,
-                         LedgeError *err)
+                         const LedgeText *answer, LedgeError *err)
 {
     const long code = t->code;
+    char why[64] = "";
     if (t->over)
         return ledge__fail(err, LEDGE_ERROR_LIMIT, s3->endpoint,
                            "the answer is larger than %zu bytes", max);
@@ -133,8 +148,13 @@ static LedgeStatus judge(const LedgeS3 *s3, CURLcode result, const LedgeTransfer
         return ledge__fail(
             err, LEDGE_ERROR_IO, s3->bucket,
             "S3 refused (403); check the keys, the region, the clock and what the bucket allows");
-    if (code < 200 || code > 299)
-        return ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3 answered %ld", code);
+    if (code < 200 || code > 299) {
+        if (!ledge__s3_element(answer->p, "Code", why, sizeof why) ||
+            why[strspn(why, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")])
+            why[0] = '\0';
+        return ledge__fail(err, LEDGE_ERROR_IO, s3->bucket, "S3 answered %ld%s%s", code,
+                           why[0] ? ": " : "", why);
+    }
     return LEDGE_OK;
 }
 
@@ -151,7 +171,7 @@ LedgeStatus ledge__s3_do(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeError *e
         if (try)
             nanosleep(&(struct timespec){.tv_sec = try - 1, .tv_nsec = 300000000}, NULL);
         const CURLcode result = perform(s3, ask, &t, answer, etag);
-        status = judge(s3, result, &t, ask->max, err);
+        status = judge(s3, result, &t, ask->max, answer, err);
         if (status != LEDGE_ERROR_IO || (result == CURLE_OK && t.code < 500))
             break;
     }
@@ -160,13 +180,7 @@ LedgeStatus ledge__s3_do(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeError *e
 
 /* ---- addresses ---- */
 
-static void hmac(const void *key, int n, const char *text, uint8_t out[32])
-{
-    unsigned size = 32;
-    (void)HMAC(EVP_sha256(), key, n, (const unsigned char *)text, strlen(text), out, &size);
-}
-
-static void encode(const char *from, bool keep_slash, char *to, size_t size)
+void ledge__s3_encode(const char *from, bool keep_slash, char *to, size_t size)
 {
     size_t n = 0;
     for (; *from && n + 4 < size; from++) {
@@ -176,6 +190,12 @@ static void encode(const char *from, bool keep_slash, char *to, size_t size)
         n += (size_t)snprintf(to + n, 4, plain ? "%c" : "%%%02X", (unsigned char)*from);
     }
     to[n] = '\0';
+}
+
+static void hmac(const void *key, int n, const char *text, uint8_t out[32])
+{
+    unsigned size = 32;
+    (void)HMAC(EVP_sha256(), key, n, (const unsigned char *)text, strlen(text), out, &size);
 }
 
 LedgeStatus ledge__s3_sign(const LedgeS3 *s3, const char *key, int64_t now, int seconds,
@@ -192,9 +212,9 @@ LedgeStatus ledge__s3_sign(const LedgeS3 *s3, const char *key, int64_t now, int 
     (void)strftime(day, sizeof day, "%Y%m%d", &tm);
     snprintf(scope, sizeof scope, "%s/%s/s3/aws4_request", day, s3->region);
     snprintf(credential, sizeof credential, "%s/%s", s3->access_key, scope);
-    encode(credential, false, encoded, sizeof encoded);
+    ledge__s3_encode(credential, false, encoded, sizeof encoded);
     snprintf(raw, sizeof raw, "/%s/%s%s", s3->bucket, s3->prefix, key);
-    encode(raw, true, path, sizeof path);
+    ledge__s3_encode(raw, true, path, sizeof path);
     snprintf(query, sizeof query,
              "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=%s&X-Amz-Date=%s&X-Amz-Expires=%d&"
              "X-Amz-SignedHeaders=host",

@@ -3,6 +3,7 @@
 #ifndef LEDGE_FLEET_REGISTRY_S3_CLIENT_H
 #define LEDGE_FLEET_REGISTRY_S3_CLIENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ typedef struct LedgeS3 {
 LEDGE_MUST_CHECK LedgeStatus ledge__s3_read(const char *where, LedgeError *err, LedgeS3 *out);
 
 typedef struct LedgeS3Ask {
-    const char *method, *key;
+    const char *method, *key; /* key NULL: the bucket itself */
     const char *query;   /* sorted and percent-encoded, "a=&b=1"; NULL: none */
     const char *payload; /* SHA-256 of what is sent; NULL: not said */
     FILE *from;          /* what is sent, from where it stands; or */
@@ -33,6 +34,12 @@ typedef struct LedgeS3Ask {
  * (what it was, and what to do), LIMIT, MEMORY. etag (of 72 bytes) may be NULL. */
 LEDGE_MUST_CHECK LedgeStatus ledge__s3_do(const LedgeS3 *s3, const LedgeS3Ask *ask, LedgeError *err,
                                           LedgeText *answer, char *etag);
+/* What stands between the first <name> and what follows in S3's XML; false: nothing does, or it is
+ * too long, and then `out` is cut. NULL holds nothing. */
+bool ledge__s3_element(const char *xml, const char *name, char *out, size_t size);
+/* Percent-encodes all but letters, digits and "-._~", and slashes where they are kept; cut where
+ * `to` is full. */
+void ledge__s3_encode(const char *from, bool keep_slash, char *to, size_t size);
 /* The address of a GET that anyone may send until `seconds` from `now`; freed with free(). */
 LEDGE_MUST_CHECK LedgeStatus ledge__s3_sign(const LedgeS3 *s3, const char *key, int64_t now,
                                             int seconds, LedgeError *err, char **out);

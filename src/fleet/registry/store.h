@@ -68,6 +68,7 @@ typedef struct LedgeAsk {
     const json_t *body;                                /* an object; NULL: there was none */
     const char *(*query)(void *arg, const char *name); /* the address's ?name=; NULL: absent */
     void *query_arg;
+    const json_t *stored; /* gc: files at their place, as {sha256, length}; NULL: not looked for */
 } LedgeAsk;
 
 /* Appends to the audit log, whose every entry holds the hash of the one before. reason, detail

@@ -244,7 +244,7 @@ static bool store(Registry *r, const char *text, size_t n, char id[LEDGE_FLEET_B
         r->seen[rec.class_id % SEEN]++;
     ledge__batch_list(&b, LEDGE_BATCH_EVENTS);
     while (ledge__batch_note(&b, &note))
-        if (r->n_events < 64)
+        if (r->n_events < sizeof r->events / sizeof *r->events)
             r->events[r->n_events++] = note;
     r->batches++;
     return ledge__batch_status(&b, NULL) == LEDGE_OK;
@@ -255,6 +255,7 @@ static void take_batch(Talk *t)
     Registry *r = t->r;
     char id[LEDGE_FLEET_BATCH] = "", reply[300], *text = NULL;
     size_t n = 0;
+    wait_ms(r, r->faults.batch_ms);
     bool ok = ledge__inflate(t->body, t->body_size, LEDGE_FLEET_BATCH_MAX, NULL, &text, &n) == 0;
     pthread_mutex_lock(&r->lock);
     const int status = r->batch_status;

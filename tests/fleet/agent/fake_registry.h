@@ -21,6 +21,7 @@ typedef struct Faults {
     int silent;     /* … that never come; the connection stays open for `silent_ms` */
     int silent_ms;
     int delay_ms;
+    int batch_ms; /* before a batch is looked at */
     int64_t rate; /* bytes a second; 0: as fast as it goes */
     bool gone;    /* files are 404 */
     bool endless; /* files never end */
@@ -46,7 +47,7 @@ typedef struct Registry {
     int64_t sent; /* bytes of files, as the network took them */
     char (*ids)[LEDGE_FLEET_BATCH];
     uint32_t *seen; /* how often a record's class_id was counted; 65536 of them */
-    LedgeFleetNote events[64];
+    LedgeFleetNote events[1024];
     size_t n_events;
     /* its own */
     int socket;

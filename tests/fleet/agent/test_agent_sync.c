@@ -70,6 +70,14 @@ static void turn(Site *s, LedgeSyncWhat what)
     assert_int_equal(status, LEDGE_OK);
 }
 
+/* Publishes a version (registry_publish), assigns it, and has the device take a turn. */
+static void bring(Site *s, const char *version, int64_t created, size_t more, double off)
+{
+    registry_publish(&s->registry, "net", version, created, more, off);
+    registry_assign(&s->registry, "net", version, "", false);
+    turn(s, LEDGE_SYNC_ALL);
+}
+
 static LedgeSlot slot(Site *s)
 {
     LedgeAgentDir d;
@@ -116,9 +124,7 @@ static bool saw_event(const Site *s, const char *kind)
 static void a_device_gets_tests_and_serves_what_is_assigned(void **state)
 {
     Site *s = *state;
-    registry_publish(&s->registry, "net", "1", 100, 200000, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 200000, 0);
     must_serve(s, "1");
     assert_true(s->result.changed && s->result.polled && s->result.has_skew);
     assert_string_equal(s->result.problem, "");
@@ -144,12 +150,8 @@ static void a_device_gets_tests_and_serves_what_is_assigned(void **state)
 static void a_model_with_wrong_answers_never_runs(void **state)
 {
     Site *s = *state;
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
-    registry_publish(&s->registry, "net", "2", 200, 10, 0.25);
-    registry_assign(&s->registry, "net", "2", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
+    bring(s, "2", 200, 10, 0.25);
     must_serve(s, "1");
     assert_true(saw_event(s, "self_test_failed"));
     turn(s, LEDGE_SYNC_ALL);
@@ -189,9 +191,7 @@ static void a_lying_registry_cannot_take_a_device_back(void **state)
 {
     Site *s = *state;
     registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_publish(&s->registry, "net", "2", 200, 10, 0);
-    registry_assign(&s->registry, "net", "2", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "2", 200, 10, 0);
     must_serve(s, "2");
     registry_assign(&s->registry, "net", "1", "", false);
     turn(s, LEDGE_SYNC_ALL);
@@ -203,9 +203,7 @@ static void damaged_files_fall_back_and_are_mended(void **state)
 {
     Site *s = *state;
     char path[200];
-    registry_publish(&s->registry, "net", "1", 100, 70000, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 70000, 0);
     registry_publish(&s->registry, "net", "2", 200, 90000, 0);
     registry_assign(&s->registry, "net", "2", "1", false);
     turn(s, LEDGE_SYNC_ALL);
@@ -241,12 +239,8 @@ static void damaged_files_fall_back_and_are_mended(void **state)
 static void a_server_that_does_not_stay_up_falls_back(void **state)
 {
     Site *s = *state;
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
-    registry_publish(&s->registry, "net", "2", 200, 10, 0);
-    registry_assign(&s->registry, "net", "2", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
+    bring(s, "2", 200, 10, 0);
     turn(s, LEDGE_SYNC_FALL_BACK);
     must_serve(s, "1");
     turn(s, LEDGE_SYNC_ALL);
@@ -258,9 +252,7 @@ static void strictly_this_version_or_none(void **state)
 {
     Site *s = *state;
     char now[LEDGE_FLEET_NAME];
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
     registry_publish(&s->registry, "net", "2", 200, 10, 0.5);
     registry_assign(&s->registry, "net", "2", "", true);
     turn(s, LEDGE_SYNC_ALL);
@@ -318,9 +310,7 @@ static void a_guest_lies_beside_its_model_and_is_checked_with_it(void **state)
 {
     Site *s = *state;
     char link[100], real[300], path[400];
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
     s->registry.guest = this_arch();
     registry_publish(&s->registry, "net", "2", 200, 10, 0);
     registry_assign(&s->registry, "net", "2", "1", false);
@@ -346,14 +336,10 @@ static void a_guest_lies_beside_its_model_and_is_checked_with_it(void **state)
 static void a_guest_changed_on_the_way_never_arrives(void **state)
 {
     Site *s = *state;
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
     s->registry.guest = this_arch();
     s->registry.faults.forged = true; /* the model's own bytes are on the disk already */
-    registry_publish(&s->registry, "net", "2", 200, 10, 0);
-    registry_assign(&s->registry, "net", "2", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "2", 200, 10, 0);
     must_serve(s, "1");
     assert_non_null(strstr(slot(s).candidate_reason, "not what was signed"));
 }
@@ -361,9 +347,7 @@ static void a_guest_changed_on_the_way_never_arrives(void **state)
 static void a_guest_for_other_machines_is_refused_with_its_version(void **state)
 {
     Site *s = *state;
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
     s->registry.guest = "riscv64";
     registry_publish(&s->registry, "net", "2", 200, 10, 0);
     registry_assign(&s->registry, "net", "2", "", false);
@@ -381,17 +365,13 @@ static void old_versions_go_and_the_quota_holds(void **state)
     s->config.quota = 400000;
     for (int i = 1; i <= 6; i++) {
         snprintf(version, sizeof version, "%d", i);
-        registry_publish(&s->registry, "net", version, 100 * i, 100000, 0);
-        registry_assign(&s->registry, "net", version, "", false);
-        turn(s, LEDGE_SYNC_ALL);
+        bring(s, version, 100 * i, 100000, 0);
         must_serve(s, version);
         snprintf(path, sizeof path, "%s/versions", s->state);
         assert_true(ledge__agent_bytes(path) <= s->config.quota);
         assert_true(slot(s).n_kept <= 2);
     }
-    registry_publish(&s->registry, "net", "7", 700, 500000, 0);
-    registry_assign(&s->registry, "net", "7", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "7", 700, 500000, 0);
     must_serve(s, "6");
     assert_non_null(strstr(slot(s).candidate_reason, "do not fit"));
 }
@@ -402,9 +382,7 @@ static void downloads_of_what_is_no_longer_assigned_make_room(void **state)
     Site *s = *state;
     char path[100];
     s->config.quota = 700000;
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
     registry_publish(&s->registry, "net", "2", 200, 400000, 0);
     registry_assign(&s->registry, "net", "2", "", false);
     s->registry.faults.truncated = 100;
@@ -431,9 +409,7 @@ static void all_that_is_asked_goes_through_the_proxy(void **state)
     Site *s = *state;
     s->config.http.base = "http://registry.invalid:8070";
     s->config.http.proxy = s->url;
-    registry_publish(&s->registry, "net", "1", 100, 30000, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 30000, 0);
     must_serve(s, "1");
     assert_true(s->registry.proxied > 5);
     assert_int_equal(s->registry.proxied, s->registry.asked);
@@ -463,9 +439,7 @@ static void a_switch_waits_until_the_device_is_idle(void **state)
 {
     Site *s = *state;
     char path[100];
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
     put_record(s, "serve", 2);
     registry_publish(&s->registry, "net", "2", 200, 10, 0);
     registry_assign_when(&s->registry, "net", "2", "idle");
@@ -492,9 +466,7 @@ static void a_switch_waits_for_its_hours(void **state)
     const time_t now = time(NULL);
     struct tm tm;
     assert_non_null(localtime_r(&now, &tm));
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
     registry_publish(&s->registry, "net", "2", 200, 10, 0);
     snprintf(when, sizeof when, "%02d:00-%02d:00", (tm.tm_hour + 2) % 24, (tm.tm_hour + 3) % 24);
     registry_assign_when(&s->registry, "net", "2", when);
@@ -591,6 +563,17 @@ static void telemetry_is_counted_once_whatever_is_lost(void **state)
     turn(s, LEDGE_SYNC_TELEMETRY);
     assert_int_equal(s->result.refused, 1);
     assert_int_equal(s->result.waiting, 0);
+    /* One whose spool somebody removed goes all the same, and holds up no other. */
+    assert_int_equal(ledge__telemetry_open(&o, NULL, &t), LEDGE_OK);
+    ledge__telemetry_put(t, &r);
+    ledge__telemetry_close(t);
+    s->registry.batch_status = 503;
+    turn(s, LEDGE_SYNC_TELEMETRY);
+    assert_int_equal(ledge__agent_remove_all(name, NULL), LEDGE_OK);
+    s->registry.batch_status = 0;
+    turn(s, LEDGE_SYNC_TELEMETRY);
+    assert_int_equal(s->result.sent, 1);
+    assert_int_equal(s->result.waiting, 0);
 }
 
 /* The process of a turn is killed at random moments while versions come and go. Whatever is left,
@@ -604,6 +587,8 @@ static void kill_9_at_random_moments_leaves_a_model_that_serves(void **state)
     int version = 1;
     unsigned seed = 9, switches = 0;
     char text[16], now[LEDGE_FLEET_NAME];
+    bool *ran = calloc((size_t)kills + 2, sizeof *ran);
+    assert_non_null(ran);
     registry_publish(&s->registry, "net", "1", 1, 100000, 0);
     registry_assign(&s->registry, "net", "1", "", false);
     struct timespec a, b;
@@ -636,6 +621,7 @@ static void kill_9_at_random_moments_leaves_a_model_that_serves(void **state)
         const int n = atoi(now);
         assert_true(n >= 1 && n <= version);
         switches += n == version;
+        ran[n] = true;
     }
     turn(s, LEDGE_SYNC_VERIFY);
     turn(s, LEDGE_SYNC_ALL);
@@ -644,6 +630,14 @@ static void kill_9_at_random_moments_leaves_a_model_that_serves(void **state)
         assert_non_null(strstr(slot(s).candidate_reason, "never came to an end"));
     print_message("%d kills, %u times behind the switch\n", kills, switches);
     assert_true(switches > 0);
+    /* And the registry heard of all that ran. */
+    for (size_t i = 0; i < s->registry.n_events; i++)
+        if (strcmp(s->registry.events[i].kind, "switched") == 0 ||
+            strcmp(s->registry.events[i].kind, "started") == 0)
+            ran[atoi(s->registry.events[i].version)] = false;
+    for (int i = 1; i <= version; i++)
+        assert_false(ran[i]);
+    free(ran);
 }
 
 /* Files cannot grow beyond a limit, as on a disk that is full: wherever a turn is stopped by it,
@@ -654,9 +648,7 @@ static void a_full_disk_stops_a_turn_and_harms_nothing(void **state)
                                     10000, 30000, 66000, 90000, 131072, 150000, 199999};
     Site *s = *state;
     LedgeAgentDir d;
-    registry_publish(&s->registry, "net", "1", 100, 10, 0);
-    registry_assign(&s->registry, "net", "1", "", false);
-    turn(s, LEDGE_SYNC_ALL);
+    bring(s, "1", 100, 10, 0);
     registry_publish(&s->registry, "net", "2", 200, 200000, 0);
     registry_assign(&s->registry, "net", "2", "", false);
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {

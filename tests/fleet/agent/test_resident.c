@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -161,6 +162,18 @@ static bool is_ready(const Site *s)
     return ok;
 }
 
+/* The agent and its server, until that one is ready; without a wait for the first poll's random
+ * moment. */
+static void start_serving(Site *s)
+{
+    start_agent(s, true);
+    wait_s(0.5);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && !is_ready(s); i++)
+        wait_s(0.1);
+    assert_true(is_ready(s));
+}
+
 static void infer(const Site *s)
 {
     char url[80], body[4000];
@@ -199,11 +212,7 @@ static void answers_are_told_to_the_registry_once(void **state)
     Site *s = *state;
     registry_publish(&s->registry, "net", "7", 1, 1000, 0);
     registry_assign(&s->registry, "net", "7", "", false);
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    for (int i = 0; i < 300 && !is_ready(s); i++)
-        wait_s(0.1);
+    start_serving(s);
     for (int i = 0; i < 120; i++)
         infer(s);
     for (int i = 0; i < 300 && count_seen(s) < 120; i++)
@@ -235,11 +244,7 @@ static void inputs_are_kept_and_sent_where_a_key_is_given(void **state)
              " --sample-below 1.1 --samples-per-hour 3600");
     registry_publish(&s->registry, "net", "7", 1, 1000, 0);
     registry_assign(&s->registry, "net", "7", "", false);
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    for (int i = 0; i < 300 && !is_ready(s); i++)
-        wait_s(0.1);
+    start_serving(s);
     for (int i = 0; i < 300 && !s->registry.samples.n; i++) {
         infer(s);
         if (i % 20 == 0)
@@ -268,11 +273,7 @@ static void shadows_are_compared_with_what_serves(void **state)
     registry_publish(&s->registry, "net", "1", 1, 1000, 0);
     registry_publish(&s->registry, "net", "2", 2, 1000, 0);
     registry_shadow(&s->registry, "net", "1", "2");
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    for (int i = 0; i < 300 && !is_ready(s); i++)
-        wait_s(0.1);
+    start_serving(s);
     for (int i = 0; i < 300 && !shown; i++) {
         infer(s);
         if (i % 20 == 0)
@@ -318,15 +319,7 @@ static void what_is_served_follows_what_is_assigned(void **state)
     Site *s = *state;
     registry_publish(&s->registry, "net", "1", 1, 1000, 0);
     registry_assign(&s->registry, "net", "1", "", false);
-    start_agent(s, true);
-    wait_s(0.5);
-    kill(s->agent, SIGHUP);
-    bool ready = false;
-    for (int i = 0; i < 300 && !ready; i++) {
-        wait_s(0.1);
-        ready = is_ready(s);
-    }
-    assert_true(ready);
+    start_serving(s);
     const pid_t server = child_with(s->agent, "--repository");
     assert_true(server > 0);
     registry_publish(&s->registry, "net", "2", 2, 1000, 0);
@@ -339,7 +332,7 @@ static void what_is_served_follows_what_is_assigned(void **state)
     assert_int_equal(child_with(s->agent, "--repository"), server);
     /* A server that dies is started again. */
     kill(server, SIGKILL);
-    ready = false;
+    bool ready = false;
     for (int i = 0; i < 300 && !ready; i++) {
         wait_s(0.1);
         ready = is_ready(s) && child_with(s->agent, "--repository") != server;
@@ -351,6 +344,92 @@ static void what_is_served_follows_what_is_assigned(void **state)
     assert_int_equal(waitpid(s->agent, &how, 0), s->agent);
     s->agent = 0;
     assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    assert_false(is_ready(s));
+}
+
+/* Answers told of the version in polls. */
+static int64_t answers_of(Site *s, const char *version)
+{
+    int64_t n = 0;
+    pthread_mutex_lock(&s->registry.lock);
+    for (size_t i = 0; i < s->registry.last_poll.n_models; i++)
+        if (strcmp(s->registry.last_poll.models[i].version, version) == 0)
+            n = s->registry.last_poll.models[i].window.count;
+    pthread_mutex_unlock(&s->registry.lock);
+    return n;
+}
+
+/* A turn that is killed when the link has moved, and before it comes to say so. */
+static void the_server_follows_the_link_of_a_turn_that_was_killed(void **state)
+{
+    Site *s = *state;
+    pid_t turn = 0;
+    registry_publish(&s->registry, "net", "1", 1, 1000, 0);
+    registry_publish(&s->registry, "net", "2", 2, 1000, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    start_serving(s);
+    for (int i = 0; i < 100 && child_with(s->agent, "ledge-sync"); i++)
+        wait_s(0.1);
+    s->registry.faults.batch_ms = 3600000; /* where it tells of the switch */
+    registry_assign(&s->registry, "net", "2", "", false);
+    kill(s->agent, SIGHUP);
+    for (int i = 0; i < 300 && linked(s) != 2; i++)
+        wait_s(0.1);
+    assert_int_equal(linked(s), 2);
+    turn = child_with(s->agent, "ledge-sync");
+    assert_true(turn > 0);
+    kill(turn, SIGKILL);
+    s->registry.faults.batch_ms = 0;
+    for (int i = 0; i < 300 && !answers_of(s, "2"); i++) {
+        infer(s);
+        if (i % 20 == 10)
+            kill(s->agent, SIGHUP);
+        wait_s(0.1);
+    }
+    assert_true(answers_of(s, "2") > 0);
+}
+
+static bool may_execute(uid_t user, const char *program)
+{
+    const pid_t pid = fork();
+    if (pid == 0)
+        _exit(setuid(user) != 0 || access(program, X_OK) != 0);
+    int how;
+    return waitpid(pid, &how, 0) == pid && WIFEXITED(how) && WEXITSTATUS(how) == 0;
+}
+
+/* Started by root on another user's folder, all that it starts goes on as that user. */
+static void what_root_starts_belongs_to_the_folders_owner(void **state)
+{
+    enum { SOMEBODY = 65534 };
+    Site *s = *state;
+    static const char *const made[] = {"slots", "serve", "queue/serve", "status.json"};
+    struct stat st;
+    if (geteuid() != 0 || !may_execute(SOMEBODY, LEDGE_EXE)) {
+        print_message("not run by root, or nobody else may run the program\n");
+        skip();
+    }
+    assert_int_equal(chown(s->state, SOMEBODY, SOMEBODY), 0);
+    registry_publish(&s->registry, "net", "1", 1, 1000, 0);
+    registry_assign(&s->registry, "net", "1", "", false);
+    start_serving(s);
+    const pid_t server = child_with(s->agent, "--repository");
+    assert_true(server > 0);
+    assert_int_equal(kilobytes(server, "Uid"), SOMEBODY);
+    assert_int_equal(kilobytes(server, "Gid"), SOMEBODY);
+    assert_int_equal(kilobytes(server, "Groups"), -1); /* none */
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        char path[200];
+        snprintf(path, sizeof path, "%s/%s", s->state, made[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_uid, SOMEBODY);
+    }
+    /* And it ends with who started it, whoever that was. */
+    kill(s->agent, SIGKILL);
+    waitpid(s->agent, NULL, 0);
+    s->agent = 0;
+    for (int i = 0; i < 300 && is_ready(s); i++)
+        wait_s(0.1);
     assert_false(is_ready(s));
 }
 
@@ -466,6 +545,8 @@ int main(void)
         cmocka_unit_test(polls_are_spread_and_backed_off_up_to_an_hour),
         TEST(the_resident_process_is_small),
         TEST(what_is_served_follows_what_is_assigned),
+        TEST(the_server_follows_the_link_of_a_turn_that_was_killed),
+        TEST(what_root_starts_belongs_to_the_folders_owner),
         TEST(answers_are_told_to_the_registry_once),
         TEST(inputs_are_kept_and_sent_where_a_key_is_given),
         TEST(shadows_are_compared_with_what_serves),

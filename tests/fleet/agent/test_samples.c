@@ -226,7 +226,8 @@ static void no_more_than_so_many_an_hour_are_kept_over_restarts(void **state)
     /* A clock that was set back gives no more. */
     char last[100];
     snprintf(last, sizeof last, "%s/last", s->samples);
-    const struct timespec future[2] = {{4000000000, 0}, {4000000000, 0}};
+    const time_t far = time(NULL) + 1000000000;
+    const struct timespec future[2] = {{far, 0}, {far, 0}};
     assert_int_equal(utimensat(AT_FDCWD, last, future, 0), 0);
     s->options.per_hour = 1;
     assert_int_equal(ledge__sampling_open(&s->options, NULL, &k), LEDGE_OK);

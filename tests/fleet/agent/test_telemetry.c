@@ -277,6 +277,22 @@ static void a_queue_keeps_all_and_tells_latencies(void **state)
     assert_int_equal(m.models[0].count, 20001);
 }
 
+/* Metrics are told now and then: a batch may be ahead of them. */
+static void a_reader_ahead_of_the_metrics_leaves_nothing_waiting(void **state)
+{
+    (void)state;
+    char spool[200];
+    LedgeSpool *s;
+    path_of(spool, "ahead");
+    assert_int_equal(ledge__spool_open(spool, NULL, &s), LEDGE_OK);
+    ledge__spool_close(s);
+    assert_int_equal(ledge__metrics_waiting(spool, 0), 0); /* nothing was told yet */
+    assert_int_equal(ledge__metrics_waiting(spool, 11), 10);
+    assert_int_equal(ledge__spool_set_cursor(spool, (LedgeSpoolCursor){7, 1}, NULL), LEDGE_OK);
+    assert_int_equal(ledge__metrics_waiting(spool, 11), 3);
+    assert_int_equal(ledge__metrics_waiting(spool, 5), 0);
+}
+
 /* Every record put is in the spool, or in a count of what was dropped. */
 static void check_policy(LedgeOverflow policy)
 {
@@ -485,7 +501,7 @@ static void kill_9_at_random_moments_loses_and_doubles_nothing(void **state)
     LedgeSpool *s;
     unsigned seed = 3;
     Seen *seen = calloc(1, sizeof *seen);
-    assert_int_equal(ledge__agent_open(&d, folder, false, NULL), LEDGE_OK);
+    assert_int_equal(ledge__agent_open(&d, folder, true, NULL), LEDGE_OK);
     ledge__agent_path(&d, spool, "queue/serve");
     ledge__agent_path(&d, name, "queue/outbox");
     assert_int_equal(mkdir(name, 0755), 0);
@@ -522,6 +538,10 @@ static void kill_9_at_random_moments_loses_and_doubles_nothing(void **state)
     const LedgeSpoolCursor before = {RECORDS - LEDGE_DISPATCH_RECORDS, seen->batches - 1};
     assert_int_equal(ledge__spool_set_cursor(spool, before, NULL), LEDGE_OK);
     assert_int_equal(ledge__dispatch_waiting(&d), RECORDS);
+    /* And the cursor follows, or the writer would count as lost what is in a batch. */
+    assert_int_equal(ledge__dispatch_fill(&o, "serve", true, NULL, NULL), LEDGE_OK);
+    assert_int_equal(ledge__spool_cursor(spool).record, RECORDS);
+    assert_int_equal(ledge__spool_cursor(spool).batch, seen->batches);
     free(seen);
     ledge__agent_close(&d);
 }
@@ -575,6 +595,7 @@ int main(void)
         TEST(bit_rot_costs_the_records_it_hits_and_no_others),
         TEST(records_and_notes_are_coded_without_loss),
         TEST(a_queue_keeps_all_and_tells_latencies),
+        TEST(a_reader_ahead_of_the_metrics_leaves_nothing_waiting),
         TEST(the_oldest_go_when_that_is_the_policy),
         TEST(new_records_are_rejected_when_that_is_the_policy),
         TEST(one_of_ten_gets_in_when_that_is_the_policy),

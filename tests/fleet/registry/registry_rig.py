@@ -1,14 +1,21 @@
 """What the registry's tests share: a registry in a scratch folder, requests to it, checks.
 
 Python's standard library alone; everything on the loopback."""
+import contextlib
+import glob
+import html
 import http.client
+import http.server
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
+import urllib.parse
 import urllib.request
 import zlib
 
@@ -168,3 +175,116 @@ def record(seq, version="1.0.0", model="cls", **more):
 def running(version, count=100, errors=0, p90=1000, drift="fine", state="running", name="cls", **more):
     return {"name": name, "version": version, "state": state, "since_s": 1,
             "window": {"count": count, "errors": errors, "p90_us": p90, "drift": drift, **more}}
+
+
+# ---- databases and places for files ----
+
+@contextlib.contextmanager
+def postgres():
+    """An empty database: the one that LEDGE_TEST_POSTGRES names, else of a server that lasts as long as the block; None
+    where PostgreSQL is not installed."""
+    given = os.environ.get("LEDGE_TEST_POSTGRES")
+    path = os.pathsep.join([os.environ["PATH"], *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)])
+    initdb, server = (shutil.which(name, path=path) for name in ("initdb", "postgres"))
+    if given or not (initdb and server and shutil.which("psql")):
+        yield given
+        return
+    folder = tempfile.mkdtemp(prefix="ledge-postgres-")
+    who = {}
+    if os.geteuid() == 0:  # which PostgreSQL refuses
+        names = {p.pw_name for p in pwd.getpwall()}
+        user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    data = os.path.join(folder, "data")
+    subprocess.run([initdb, "-D", data, "-A", "trust", "-U", "ledge", "-E", "UTF8", "--locale=C"], check=True,
+                   capture_output=True, cwd=folder, **who)
+    process = subprocess.Popen([server, "-D", data, "-k", folder, "-c", "listen_addresses="], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, cwd=folder, **who)
+    address = f"postgres:///postgres?host={urllib.parse.quote(folder, safe='')}&user=ledge"
+    try:
+        for _ in range(600):
+            if subprocess.run(["psql", "-qAt", address, "-c", "SELECT 1"], capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.send_signal(signal.SIGINT)  # now, whoever is connected
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Bucket(http.server.BaseHTTPRequestHandler):
+    """Keeps objects in memory, and does what `faults` say first: a code, "close" or "lie"."""
+    protocol_version = "HTTP/1.1"
+    objects, faults, asked, why, age, lists = {}, [], [], b"", 0, 0
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, code, body=b"", **headers):
+        self.send_response(code)
+        for k, v in headers.items():
+            self.send_header(k, v)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def fault(self):
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        Bucket.asked.append((self.command, self.path, self.headers.get("Authorization", "")[:16]))
+        now = Bucket.faults.pop(0) if Bucket.faults else None
+        if now == "close":
+            self.close_connection = True
+            self.connection.close()
+            return True
+        if isinstance(now, int):
+            self.answer(now, b"<Error><Code>%s</Code></Error>" % Bucket.why)
+            return True
+        self.lie = now == "lie"
+        return False
+
+    def do_PUT(self):
+        if not self.fault():
+            Bucket.objects[self.path] = self.body
+            self.answer(200, ETag='"e"')
+
+    def list(self, query):
+        """A page of two: what S3 may do whatever is asked for."""
+        prefix, marker = query.get("prefix", [""])[0], query.get("marker", [""])[0]
+        keys = sorted(k[len("/bucket/"):] for k in list(Bucket.objects))
+        keys = [k for k in keys if k.startswith(prefix) and k > marker]
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - Bucket.age))
+        each = "".join(f"<Contents><Key>{html.escape(k)}</Key><LastModified>{stamp}</LastModified><ETag>&quot;e&quot;</ETag>"
+                       f"<Size>{len(Bucket.objects.get('/bucket/' + k, b''))}</Size></Contents>" for k in keys[:2])
+        self.answer(200, f"<?xml version='1.0'?><ListBucketResult><Prefix>{prefix}</Prefix><IsTruncated>"
+                    f"{str(len(keys) > 2).lower()}</IsTruncated>{each}</ListBucketResult>".encode())
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        if path == "/bucket" and not self.fault():
+            Bucket.lists += 1
+            self.list(urllib.parse.parse_qs(query))
+        elif path != "/bucket" and not self.fault():
+            body = Bucket.objects.get(path)
+            self.answer(*((404, b"") if body is None else (200, body[::-1] if self.lie else body)))
+
+    def do_DELETE(self):
+        if not self.fault():
+            Bucket.objects.pop(self.path, None)
+            self.answer(204)
+
+
+@contextlib.contextmanager
+def bucket():
+    """The address of an empty bucket in this process."""
+    Bucket.objects.clear()
+    Bucket.faults.clear()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", TMPDIR="/tmp")
+    try:
+        yield f"s3://bucket/models?endpoint=http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -226,6 +226,10 @@ def total(r):
 def tokens(r):
     check("without a token", r.ask("POST", "/v1/poll", {"device_id": "x"}, token=None).code == 401)
     check("with a wrong one", r.ask("GET", "/v1/admin/models", token="ledge_" + "0" * 64).code == 401)
+    with open(r.path("long.token"), "w") as f:
+        f.write("x" * 201)
+    told = r.verb("list", "--token-file", r.path("long.token"), code=2)
+    check("one that is too long is not cut", "up to 200 characters" in told, told)
     new = r.ask("POST", "/v1/admin/tokens", {"role": "device", "device": "cam-1"}).json
     check("a device polls", r.poll("cam-1", new["token"]).code == 200)
     answer = r.poll("cam-2", new["token"])
@@ -434,6 +438,39 @@ def cleaning(r):
           "models/cls/3.0.0/release.json" in targets)
 
 
+def strays(r):
+    """Files that came to their place while the registry was killed before it wrote so down."""
+    def lay(bytes_, age):
+        sha = hashlib.sha256(bytes_).hexdigest()
+        path = os.path.join(r.folder, "blobs", sha[:2], sha)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as f:
+            f.write(bytes_)
+        os.utime(path, (time.time() - age,) * 2)
+        return sha, path
+    r.verb("gc", "--grace", "0")
+    old, young, again = lay(b"a stray", 90000), lay(b"an upload", 80000), lay(b"one that comes again", 90000)
+    other = os.path.join(os.path.dirname(old[1]), "README")
+    with open(other, "w") as f:
+        f.write("not ours")
+    os.utime(other, (1, 1))
+    known = json.loads(r.verb("show", "cls", "1.1.0", "--json"))["files"][0]["sha256"]
+    needed = os.path.join(r.folder, "blobs", known[:2], known)
+    os.utime(needed, (time.time() - 90000,) * 2)
+    check("it comes again", r.ask("PUT", "/v1/admin/blobs/" + again[0], b"one that comes again").code == 201)
+    os.utime(again[1], (time.time() - 90000,) * 2)
+    said = json.loads(r.verb("gc", "--dry-run", "--json"))["removed"]
+    check("a stray would go", said == [{"sha256": old[0], "length": 7}], said)
+    check("and is still there", os.path.exists(old[1]))
+    said = json.loads(r.verb("gc", "--json"))
+    check("it goes", said["removed"] == [{"sha256": old[0], "length": 7}] and said["bytes"] == 7 and
+          not os.path.exists(old[1]), said)
+    check("what may still be an upload's stays, whatever the grace", json.loads(r.verb("gc", "--grace", "0", "--json"))["removed"] ==
+          [{"sha256": again[0], "length": 20}] and os.path.exists(young[1]))
+    check("and what is needed, and what is not ours", os.path.exists(needed) and os.path.exists(other))
+    os.remove(young[1])
+
+
 def roots(r):
     r.run(0, "key", "new", r.path("root2"))
     root = os.path.join(r.folder, "root.json")
@@ -573,6 +610,7 @@ def main():
         return finish()
     with Registry(LEDGE, "--open-api", "--interval", "1") as r:
         enroll = everything(r)
+        strays(r)
         full_disk(r, enroll)
         log(r)
     with Registry(LEDGE, "--keep-raw") as r:

@@ -4,7 +4,6 @@
 Usage: test_registry_places.py LEDGE SOURCE_ROOT"""
 import hashlib
 import http.client
-import http.server
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from registry_rig import Answer, Registry, check, finish
+from registry_rig import Answer, Bucket, Registry, bucket, check, finish
 
 LEDGE, ROOT = sys.argv[1:3]
 MODEL = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
@@ -28,7 +27,8 @@ def certificate(folder, name, subject, issuer=None, extra=""):
     run = lambda *words: subprocess.run(["openssl", *words], check=True, capture_output=True)
     run("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
     if not issuer:
-        run("req", "-x509", "-new", "-key", key, "-subj", subject, "-days", "2", "-out", pem)
+        run("req", "-x509", "-new", "-key", key, "-subj", subject, "-days", "2", "-out", pem,
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         return
     run("req", "-new", "-key", key, "-subj", subject, "-out", request)
     text = os.path.join(folder, name + ".ext")
@@ -83,58 +83,8 @@ def tls():
 
 # ---- an S3 that fails ----
 
-class Bucket(http.server.BaseHTTPRequestHandler):
-    """Keeps objects in memory, and does what `faults` say first: a code, "close" or "lie"."""
-    protocol_version = "HTTP/1.1"
-    objects, faults, asked = {}, [], []
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, code, body=b"", **headers):
-        self.send_response(code)
-        for k, v in headers.items():
-            self.send_header(k, v)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def fault(self):
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        Bucket.asked.append((self.command, self.path, self.headers.get("Authorization", "")[:16]))
-        now = Bucket.faults.pop(0) if Bucket.faults else None
-        if now == "close":
-            self.close_connection = True
-            self.connection.close()
-            return True
-        if isinstance(now, int):
-            self.answer(now, b"<Error/>")
-            return True
-        self.lie = now == "lie"
-        return False
-
-    def do_PUT(self):
-        if not self.fault():
-            Bucket.objects[self.path] = self.body
-            self.answer(200, ETag='"e"')
-
-    def do_GET(self):
-        if not self.fault():
-            body = Bucket.objects.get(self.path)
-            self.answer(*((404, b"") if body is None else (200, body[::-1] if self.lie else body)))
-
-    def do_DELETE(self):
-        if not self.fault():
-            Bucket.objects.pop(self.path, None)
-            self.answer(204)
-
-
 def s3():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", TMPDIR="/tmp")
-    where = f"s3://bucket/models?endpoint=http://127.0.0.1:{server.server_port}"
-    with Registry(LEDGE, blobs=where) as r:
+    with bucket() as where, Registry(LEDGE, blobs=where) as r:
         def put(bytes_):
             return r.ask("PUT", "/v1/admin/blobs/" + hashlib.sha256(bytes_).hexdigest(), bytes_)
         check("a file goes up", put(b"one").code == 201)
@@ -151,6 +101,9 @@ def s3():
         answer = put(b"forbidden")
         check("403 says what to look at", answer.code == 503 and "keys" in answer.json["error"], answer)
         check("and is asked once", len(Bucket.asked) == n + 1)
+        Bucket.faults[:], Bucket.why = [400], b"InvalidBucketName"
+        check("any other is told by its name", "S3 answered 400: InvalidBucketName" in put(b"a name").json["error"])
+        Bucket.why = b""
         Bucket.faults[:] = [404]
         check("no bucket", put(b"x").code == 503)
         Bucket.faults.clear()
@@ -169,7 +122,42 @@ def s3():
         shown = json.loads(r.verb("show", "cls", "1.0.2", "--json"))
         address = r.ask("GET", "/v1/blobs/" + shown["files"][0]["sha256"]).headers["location"]
         check("devices get an address that ends", "X-Amz-Expires=900" in address and "X-Amz-Signature=" in address, address)
-    server.shutdown()
+        strays(r, put)
+
+
+def strays(r, put):
+    """What a registry that was killed left in the bucket goes, however long the list; what comes in stays."""
+    ours = set(Bucket.objects)
+    left = {"/bucket/models/" + hashlib.sha256(b"%d" % i).hexdigest(): b"%d" % i for i in range(7)}
+    others = {"/bucket/models/a&b<c": b"", "/bucket/models/" + "f" * 300: b"", "/bucket/models/README": b"", "/bucket/ab": b""}
+    Bucket.objects.update(left)
+    Bucket.objects.update(others)
+    gone = lambda: sorted(x["sha256"] for x in json.loads(r.verb("gc", "--json"))["removed"])
+    Bucket.age = 80000
+    check("what is young may be an upload's", gone() == [])
+    Bucket.age, Bucket.lists = 90000, 0
+    check("strays go", gone() == sorted(k[-64:] for k in left))
+    check("page by page", Bucket.lists > 3, Bucket.lists)
+    check("and nothing else does", set(Bucket.objects) == ours | set(others), set(Bucket.objects) ^ (ours | set(others)))
+    Bucket.faults[:] = [403]
+    check("a list that is refused says why", "403" in r.verb("gc", code=1))
+    # Uploads and gc at the same time; the bucket says that all is old.
+    stop = threading.Event()
+    def clean():
+        while not stop.is_set():
+            r.ask("POST", "/v1/admin/gc", {"reason": "test"})
+    thread = threading.Thread(target=clean)
+    thread.start()
+    for i in range(60):
+        bytes_ = b"new %d" % i
+        Bucket.objects["/bucket/models/" + hashlib.sha256(bytes_).hexdigest()] = bytes_  # an earlier try's
+        answer = put(bytes_)
+        check("an upload beside gc", answer.code == 201, answer)
+    stop.set()
+    thread.join()
+    for i in range(60):
+        sha = hashlib.sha256(b"new %d" % i).hexdigest()
+        check("what was taken in is there", "/bucket/models/" + sha in Bucket.objects)
 
 
 if shutil.which("openssl"):

@@ -3,6 +3,7 @@
 what it cannot read, and the key's holder opens them: the same bytes that the model saw.
 
 Usage: test_registry_samples.py LEDGE SOURCE_ROOT"""
+import contextlib
 import glob
 import hashlib
 import http.client
@@ -11,10 +12,12 @@ import os
 import struct
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from registry_rig import Registry, check, finish
+from registry_rig import Registry, bucket, check, finish, postgres
 
 LEDGE, ROOT = sys.argv[1:3]
 MODEL = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
@@ -78,6 +81,17 @@ def png(data):
         rows.append(line)
         before = line
     return width, rows
+
+
+def is_gone(r, blob):
+    answer = r.ask("GET", "/v1/blobs/" + blob)
+    if answer.code != 302:
+        return answer.code == 404
+    try:
+        urllib.request.urlopen(answer.headers["location"]).close()
+    except urllib.error.HTTPError as e:
+        return e.code == 404
+    return False
 
 
 def whole_way(r):
@@ -144,14 +158,15 @@ def whole_way(r):
     answer = r.ask("POST", f"/v1/samples/cam-1/{'0' * 64}", stored[0], token=token)
     check("another hash is refused", answer.code == 409, answer)
     check("no device, no sample", r.ask("POST", f"/v1/samples/{sha}", stored[0], token=token).code == 404)
-    r.wait("nothing is left behind", lambda: os.listdir(os.path.join(r.folder, "blobs", "incoming")) == [])
+    if not r.blobs:
+        r.wait("nothing is left behind", lambda: os.listdir(os.path.join(r.folder, "blobs", "incoming")) == [])
 
     r.verb("devices", "cam-1", "--state", "blocked", "--reason", "test")
     changed = stored[0][:-1] + bytes([stored[0][-1] ^ 1])
     blob = hashlib.sha256(changed).hexdigest()
     answer = r.ask("POST", f"/v1/samples/cam-1/{blob}", changed, token=token)
     check("a blocked device is refused", answer.code == 403, answer)
-    r.wait("and fills no disk", lambda: r.ask("GET", "/v1/blobs/" + blob).code == 404)
+    r.wait("and fills no disk", lambda: is_gone(r, blob))
     check("what it sent before stays", r.ask("POST", f"/v1/samples/cam-1/{sha}", stored[0], token=token).code == 403 and
           r.fetch(sha) == stored[0])
     r.verb("devices", "cam-1", "--state", "active", "--reason", "test")
@@ -181,8 +196,18 @@ def whole_way(r):
     path = r.path("one.sample")
     with open(path, "wb") as f:
         f.write(stored[0])
-    r.verb("samples", path, "--key", r.path("sampling.key"), "--out", r.path("alone"))
+    alone = lambda: r.verb("samples", path, "--key", r.path("sampling.key"), "--out", r.path("alone"))
+    alone()
     check("a file opens by itself", len(os.listdir(r.path("alone"))) == 2)
+    csv = os.path.join(r.path("alone"), "samples.csv")
+    whole = open(csv).read()
+    alone()
+    check("twice is one row", open(csv).read() == whole and whole.count("\n") == 2, whole)
+    for cut in (len(whole.splitlines()[0]) + 1, len(whole) - 5, 10, 0):  # killed before the row, within it, within the head
+        with open(csv, "w") as f:
+            f.write(whole[:cut])
+        alone()
+        check("a row that was cut is written anew", open(csv).read() == whole, (cut, open(csv).read()))
     with open(path, "wb") as f:
         f.write(stored[0][:-1] + bytes([stored[0][-1] ^ 1]))
     said = r.verb("samples", path, "--key", r.path("sampling.key"), "--out", r.path("alone"), code=3)
@@ -194,6 +219,16 @@ def whole_way(r):
 def main():
     with Registry(LEDGE) as r:
         whole_way(r)
+    # And with the other database, where it is installed, and files in a bucket: LEDGE_TEST_BLOBS, or one of our own.
+    given = os.environ.get("LEDGE_TEST_BLOBS")
+    with postgres() as database, contextlib.nullcontext(given) if given else bucket() as blobs:
+        with Registry(LEDGE, database=database, blobs=blobs) as r:
+            whole_way(r)
+            if database:
+                rows = subprocess.run(["psql", "-qAt", database, "-c", "SELECT COUNT(*) FROM samples"], capture_output=True, text=True)
+                check("it was that database", rows.stdout.strip() == "0", rows)
+            else:
+                print("PostgreSQL is not installed")
     return finish()
 
 
