@@ -63,6 +63,7 @@ test)
     need_command zstd zstd
     need_command python3 python3
     need_command wasm2c wabt
+    need_command openssl openssl
     ;;
 fuzz)
     need_command clang clang

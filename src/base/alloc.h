@@ -29,6 +29,13 @@ static inline size_t ledge__round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
+/* Bytes from the scratch of one of `threads` to the next one's, n of them in use. Cores fetch lines
+ * far beyond what they read: without a gap they keep taking those that a neighbour writes. */
+static inline size_t ledge__thread_stride(size_t n, int threads)
+{
+    return ledge__round_up(n, LEDGE_ALIGN) + (threads > 1 ? 16384 : 0);
+}
+
 /* The process's own allocator (aligned_alloc); used where the caller gave NULL. */
 const LedgeAllocator *ledge__allocator_or_default(const LedgeAllocator *a);
 

@@ -1,11 +1,13 @@
 /* Arrays of plain numbers: commas are found 64 bytes at a time, so that a number's place does not
  * wait for the one before it to be read; digits become values eight at a time, without a branch for
- * each. */
+ * each. Where there is AVX-512, json_quick_avx512.c reads runs of short numbers. */
 #include "base/json_quick.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
+
+#include "base/cpu.h"
 #ifdef __x86_64__
 #include <emmintrin.h>
 #endif
@@ -435,8 +437,47 @@ static ALWAYS_INLINE size_t read_numbers(LedgeJson *j, bool nested, LedgeType ty
     return n;
 }
 
-size_t ledge__quick_numbers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room)
+static size_t one_by_one(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room)
 {
     return type == LEDGE_FLOAT ? read_numbers(j, nested, LEDGE_FLOAT, out, room)
                                : read_numbers(j, nested, LEDGE_DOUBLE, out, room);
+}
+
+#ifdef __x86_64__
+
+/* Eight at once where that goes, and where it does not, a few by themselves; many, where it did not
+ * go at all. */
+static size_t by_eights(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room)
+{
+    enum { FEW = 8, MANY = 512 };
+    const size_t each = type == LEDGE_FLOAT ? sizeof(float) : sizeof(double);
+    size_t n = 0, some, others;
+    do {
+        const char *p = j->p + (n > 0); /* behind the comma */
+        some = ledge__quick_numbers_avx512(&p, j->end, type, (char *)out + n * each, room - n);
+        n += some;
+        const size_t left = room - n, most = some ? FEW : MANY;
+        const char *last = p - 1;
+        if (n > 0)
+            j->p = p;
+        others = one_by_one(j, nested, type, (char *)out + n * each, left < most ? left : most);
+        if (n > 0 && others == 0)
+            j->p = last;
+        n += others;
+    } while (others && *j->p == ',' && n < room);
+    return n;
+}
+
+#endif
+
+size_t ledge__quick_numbers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room,
+                            uint32_t cpu)
+{
+#ifdef __x86_64__
+    if (cpu & LEDGE_CPU_AVX512)
+        return by_eights(j, nested, type, out, room);
+#else
+    (void)cpu;
+#endif
+    return one_by_one(j, nested, type, out, room);
 }

@@ -8,8 +8,15 @@
 /* Reads numbers from j->p, where one is, as long as they are written plainly and a comma and a
  * further number follow, with one space at most; where `nested`, an array may end and the next
  * begin between two of them. type: FLOAT or DOUBLE. Leaves j->p behind the last number that was
- * read, or where it was; what stands there the slow way must judge. */
-size_t ledge__quick_numbers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room);
+ * read, or where it was; what stands there the slow way must judge. cpu: flags of base/cpu.h, on
+ * which no result depends. */
+size_t ledge__quick_numbers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room,
+                            uint32_t cpu);
+
+/* Numbers from *p on, where one is, as long as eight more are short, without exponents, in one
+ * array, and followed by a comma each. Leaves *p behind the last one's comma. */
+size_t ledge__quick_numbers_avx512(const char **p, const char *end, LedgeType type, void *out,
+                                   size_t room);
 
 /* The double nearest to digits * 10^exponent, ties to even. false: not for such numbers. */
 bool ledge__quick_nearest(uint64_t digits, int64_t exponent, double *out);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
+
 void ledge__json_begin(LedgeJson *j, const char *text, size_t size)
 {
     *j = (LedgeJson){.start = text, .p = text, .end = text + size};
@@ -567,7 +569,7 @@ static void numbers_step(LedgeJson *j, LedgeJsonNumbers *a)
     else if (a->type == LEDGE_FLOAT || a->type == LEDGE_DOUBLE)
         many = ledge__quick_numbers(j, j->depth > a->base + 1, a->type,
                                     (char *)a->out + a->n * (a->type == LEDGE_FLOAT ? 4 : 8),
-                                    a->room - a->n);
+                                    a->room - a->n, ledge__cpu_flags());
     a->n += many;
     if (!many && !j->bad)
         store_value(j, a->type, a->out, a->n++);

@@ -74,6 +74,8 @@ int cli_parse(const CliCommand *c, int argc, char **argv, size_t min_args, size_
 void cli_args_free(CliArgs *args);
 /* Index of `word` among the n names, `absent` for NULL, -1 for an unknown one. */
 int cli_choose(const char *word, int absent, const char *const *names, int n);
+/* Whether the whole of `text` is a number from low to high, then in *out. */
+bool cli_number(const char *text, double low, double high, double *out);
 /* The one of `names` that `word` was probably meant to be, or NULL. */
 const char *cli_nearest(const char *word, const char *const *names, size_t n);
 /* A usage mistake: prints the sentence and how to get help; gives CLI_USAGE. */

@@ -1,6 +1,5 @@
 /* ledge certify: proof, signed, that a compressed model is as right and as fast as it should
  * be; and the check of such a proof. A model that fails a gate gets none (exit 5). */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -49,10 +48,8 @@ static const CliOption options[] = {
 /* "0.3" as millionths of `unit` (percent: 10000); false when it is no number from 0 to `most`. */
 static bool millionths(const char *text, double unit, double most, int64_t *out)
 {
-    char *end = NULL;
-    errno = 0;
-    const double v = strtod(text, &end);
-    if (errno || end == text || *end || !(v >= 0 && v <= most))
+    double v;
+    if (!cli_number(text, 0, most, &v))
         return false;
     *out = (int64_t)(v * unit + 0.5);
     return true;

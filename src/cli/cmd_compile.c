@@ -1,7 +1,6 @@
 /* ledge compile: a model planned and packed for a CPU, as one file to map and run. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/model_io.h"
 
@@ -18,12 +17,6 @@ static const CliOption options[] = {
     CLI_OPTION_SHAPE(Options),
     CLI_OPTION_JSON(Options),
 };
-
-static uint64_t size_of(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
-}
 
 static int compile_shaped(LedgeModel *m, const Options *o)
 {
@@ -63,10 +56,10 @@ static int compile_model(const char *path, const Options *o)
     if (o->json)
         return cli_print_json(json_pack("{s:o, s:o, s:I, s:I, s:f}", "model", cli_json_text(path),
                                         "output", cli_json_text(o->out), "model_bytes",
-                                        (json_int_t)size_of(path), "output_bytes",
-                                        (json_int_t)size_of(o->out), "milliseconds", ms));
-    printf("%s  %s -> %s  %s\n", cli_clean(path), cli_bytes(size_of(path)), cli_clean(o->out),
-           cli_bytes(size_of(o->out)));
+                                        (json_int_t)cli_file_size(path), "output_bytes",
+                                        (json_int_t)cli_file_size(o->out), "milliseconds", ms));
+    printf("%s  %s -> %s  %s\n", cli_clean(path), cli_bytes(cli_file_size(path)), cli_clean(o->out),
+           cli_bytes(cli_file_size(o->out)));
     return cli_finish();
 }
 

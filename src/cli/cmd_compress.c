@@ -50,8 +50,7 @@ static int check_step(const CliCommand *c, const Options *o, const RecipeStep *s
 {
     if (s->kind == RECIPE_DISTILL && !o->train.n && !recipe_has(s, "--data"))
         return cli_usage(c, "the step 'distill' needs data to train on: --train SET");
-    if (s->kind == RECIPE_QUANTIZE && !o->train.n && !recipe_has(s, "--mode") &&
-        !recipe_has(s, "--calibrate") && !recipe_has(s, "--dataset") && !recipe_has(s, "--input"))
+    if (s->kind == RECIPE_QUANTIZE && !o->train.n && recipe_needs_data(s))
         return cli_usage(c, "the step 'quantize' needs data to find ranges on: --train SET");
     if (s->kind == RECIPE_CERTIFY && !o->test && !recipe_has(s, "--dataset") &&
         !recipe_has(s, "--images"))
@@ -64,23 +63,20 @@ static int check_step(const CliCommand *c, const Options *o, const RecipeStep *s
 static int check(const CliCommand *c, const Options *o, Compress *k)
 {
     LedgeError err = {0};
-    struct stat in, out;
     if (!o->out)
         return cli_usage(c, "give the file to write: -o OUT.onnx");
     if (recipe_read(o->recipe ? o->recipe : "default", &err, &k->recipe))
         return cli_fail(NULL, &err);
     for (size_t i = 0; i < k->recipe.n; i++) {
-        const int code = check_step(c, o, &k->recipe.steps[i]);
-        if (code != CLI_GO)
-            return code;
+        const int wrong = check_step(c, o, &k->recipe.steps[i]);
+        if (wrong != CLI_GO)
+            return wrong;
     }
-    if (stat(k->path, &in) != 0)
+    if (access(k->path, R_OK) != 0)
         return cli_fail_with(k->path, LEDGE_ERROR_IO, "cannot be opened: %s", strerror(errno));
-    if (stat(o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return cli_fail_with(o->out, LEDGE_ERROR_ARGUMENT,
-                             "is the model that is read; give another file to write");
-    if (ledge__out_file_try(NULL, o->out, &err))
-        return cli_fail_writing(o->out, &err);
+    const int code = cli_check_output(k->path, o->out);
+    if (code != CLI_GO)
+        return code;
     if (o->report && ledge__out_file_try(NULL, o->report, &err))
         return cli_fail_writing(o->report, &err);
     return CLI_GO;
@@ -124,17 +120,7 @@ static void remove_folder(const Compress *k)
 
 /* ---- the work ---- */
 
-static int failed_step(Compress *k, size_t step, int code, bool json)
-{
-    json_t *answer = json_array_get(k->answers, json_array_size(k->answers) - 1);
-    if (json && json_object_get(answer, "error")) {
-        json_object_set_new(answer, "step", json_integer((json_int_t)step + 1));
-        cli_print_json(json_incref(answer));
-    }
-    return code;
-}
-
-static int run_steps(Compress *k, bool json)
+static int run_steps(Compress *k)
 {
     for (size_t i = 0; i < k->recipe.n; i++) {
         const RecipeKind kind = k->recipe.steps[i].kind;
@@ -146,7 +132,7 @@ static int run_steps(Compress *k, bool json)
         if (code == CLI_GATE && kind == RECIPE_CERTIFY)
             return CLI_GATE; /* the table says why */
         if (code != CLI_OK)
-            return failed_step(k, i, code, json);
+            return code;
     }
     return CLI_GO;
 }
@@ -163,11 +149,14 @@ static int copy_file(const char *from, const char *to)
     LedgeStatus s = ledge__out_file_open(NULL, to, &err, &out);
     while (!s && (n = fread(buffer, 1, sizeof buffer, f)) > 0)
         s = ledge__out_file_write(out, buffer, n, &err);
+    const bool unread = ferror(f) != 0;
     fclose(f);
-    if (s)
+    if (s || unread)
         ledge__out_file_abort(out);
     else
         s = ledge__out_file_commit(out, &err);
+    if (unread)
+        return cli_fail_with(from, LEDGE_ERROR_IO, "cannot be read to its end");
     return s ? cli_fail_writing(to, &err) : CLI_GO;
 }
 
@@ -293,7 +282,7 @@ static int report(const Compress *k, const Options *o, bool written)
 
 static int work(Compress *k, const Options *o)
 {
-    const int steps = run_steps(k, o->json);
+    const int steps = run_steps(k);
     if (steps != CLI_GO && steps != CLI_GATE)
         return steps;
     int code = compress_measure(k);
@@ -327,7 +316,8 @@ static int run(const CliCommand *c, int argc, char **argv)
         cli_args_free(&args);
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     }
-    *k = (Compress){.path = args.items[0],
+    *k = (Compress){.json = o.json,
+                    .path = args.items[0],
                     .out = o.out,
                     .preprocess = o.preprocess,
                     .test = o.test,

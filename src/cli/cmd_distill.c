@@ -1,11 +1,9 @@
 /* ledge distill: trains a small model, on labels and on what a larger one says of the data.
  *
  * Teacher and data are only read; the student is written whole or not at all, as plain ONNX. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/out_file.h"
 #include "cli/model_io.h"
@@ -145,26 +143,15 @@ static int check(const CliCommand *c, const Options *o, Job *j)
     return code;
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return a && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-           x.st_ino == y.st_ino;
-}
-
 /* Before hours of work: the output is none of the inputs, and can be written. */
 static int check_output(const Job *j)
 {
     LedgeError err = {0};
-    LedgeOutFile *f = NULL;
     const Options *o = j->o;
-    if (same_file(o->teacher, o->out) || same_file(o->student, o->out))
+    if (cli_same_file(o->teacher, o->out) || cli_same_file(o->student, o->out))
         return cli_fail_with(o->out, LEDGE_ERROR_ARGUMENT,
                              "is a model that is read; give another file to write");
-    if (ledge__out_file_open(NULL, o->out, &err, &f))
-        return cli_fail_writing(o->out, &err);
-    ledge__out_file_abort(f);
-    return CLI_GO;
+    return ledge__out_file_try(NULL, o->out, &err) ? cli_fail_writing(o->out, &err) : CLI_GO;
 }
 
 /* ---- opening ---- */
@@ -206,22 +193,13 @@ static const char *preprocess_word(const Job *j)
     return OWN_PREPROCESS;
 }
 
-static LedgeStatus open_first_set(const Job *j, LedgeError *err, LedgeDataset **out)
-{
-    const char *what = j->o->data.items[0];
-    const bool named = strncmp(what, "cifar10:", 8) == 0 || strncmp(what, "mnist:", 6) == 0 ||
-                       strncmp(what, "folder:", 7) == 0;
-    return named ? ledge__dataset_open(NULL, what, err, out)
-                 : ledge__dataset_open_folder(NULL, what, j->o->labels, err, out);
-}
-
 /* Classes that the data's labels tell of, and what the first picture becomes. */
 static LedgeStatus look_at_data(Job *j, LedgeStudentShape *s, LedgeError *err)
 {
     LedgeDataset *set = NULL;
     LedgeSample sample;
     int64_t dims[4];
-    LEDGE_TRY(open_first_set(j, err, &set));
+    LEDGE_TRY(ledge__dataset_open_any(NULL, j->o->data.items[0], j->o->labels, err, &set));
     for (size_t i = 0; i < ledge__dataset_count(set); i++)
         if (ledge__dataset_label(set, i) >= s->classes)
             s->classes = ledge__dataset_label(set, i) + 1;
@@ -287,7 +265,7 @@ static int read_names(Job *j, size_t *n)
     const char *text = bytes ? (const char *)bytes : own;
     *n = count_lines(text);
     const LedgeStatus s = j->student.arena
-                              ? ledge__student_set_metadata(&j->student, LABELS_KEY, text, &err)
+                              ? ledge__onnx_set_metadata(&j->student.head, LABELS_KEY, text, &err)
                               : LEDGE_OK;
     ledge__free(NULL, bytes);
     return s ? cli_fail(NULL, &err) : CLI_GO;
@@ -320,7 +298,7 @@ static int keep_preprocess(Job *j)
     if (!text)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     const LedgeStatus s =
-        ledge__student_set_metadata(&j->student, LEDGE_PREPROCESS_KEY, text, &err);
+        ledge__onnx_set_metadata(&j->student.head, LEDGE_PREPROCESS_KEY, text, &err);
     free(text);
     return s ? cli_fail(NULL, &err) : CLI_GO;
 }
@@ -413,15 +391,13 @@ static int open_trainer(Job *j)
 static int write_student(Job *j)
 {
     LedgeError err = {0};
-    struct stat st;
     if (j->eval && ledge__trainer_evaluate(j->trainer, j->eval, &err, &j->score))
         return cli_fail(NULL, &err);
     if (ledge__trainer_write(j->trainer, &err))
         return cli_fail(NULL, &err);
     if (ledge__student_save(&j->student, j->o->out, &err))
         return cli_fail_writing(j->o->out, &err);
-    if (stat(j->o->out, &st) == 0)
-        j->bytes = (uint64_t)st.st_size;
+    j->bytes = cli_file_size(j->o->out);
     return CLI_GO;
 }
 

@@ -1,6 +1,5 @@
 /* ledge eval: how often models are right on labelled pictures, how often they agree, and what
  * they mistake for what. Every model sees the same decoded picture, prepared its own way. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -463,16 +462,14 @@ static int evaluate(Eval *e, const CliArgs *args)
 
 static int check(const CliCommand *c, const Options *o, double *min_top1)
 {
-    char *end = NULL;
     if (!o->images == !o->dataset)
         return cli_usage(c, "give --images DIR or --dataset SET");
     if (o->labels && !o->images)
         return cli_usage(c, "--labels goes with --images");
-    errno = 0;
     if (o->ladder && strcmp(o->ladder, "top1") != 0 && strcmp(o->ladder, "margin") != 0)
         return cli_usage(c, "--ladder takes top1 or margin");
-    *min_top1 = o->min_top1 ? strtod(o->min_top1, &end) : 0;
-    if (end && (end == o->min_top1 || *end || errno || !(*min_top1 >= 0 && *min_top1 <= 100)))
+    *min_top1 = 0;
+    if (o->min_top1 && !cli_number(o->min_top1, 0, 100, min_top1))
         return cli_usage(c, "--min-top1 takes a percentage from 0 to 100");
     return CLI_GO;
 }

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/out_file.h"
 #include "cli/interrupt.h"
@@ -72,6 +71,7 @@ typedef struct Job {
     PruneGradients gradients;
     PruneBytes whole, made;
     json_t *layers, *barriers, *warnings;
+    uint32_t *first; /* channels of each of the layers before the first stage; NULL: it is that */
     int64_t weights, zeros; /* of methods that set weights to zero */
     size_t run_steps, skipping; /* of the result: all, and those that skip them */
     uint64_t in_bytes;
@@ -179,41 +179,25 @@ static int check(const CliCommand *c, Job *j)
     return code == CLI_GO ? check_target(c, j) : code;
 }
 
-/* Before the work begins: the output is another file than the input, and can be written. */
-static int check_files(Job *j)
-{
-    struct stat in, out;
-    LedgeError err = {0};
-    char magic[8] = "";
-    if (stat(j->path, &in) == 0) {
-        j->in_bytes = (uint64_t)in.st_size;
-        if (stat(j->o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-            return cli_fail_with(j->o->out, LEDGE_ERROR_ARGUMENT,
-                                 "is the model that is read; give another file to write");
-    }
-    FILE *f = fopen(j->path, "rb");
-    const size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
-    if (f)
-        fclose(f);
-    if (n == sizeof magic && memcmp(magic, "\x89LEDGE\r\n", sizeof magic) == 0)
-        return cli_fail_with(j->path, LEDGE_ERROR_UNSUPPORTED,
-                             "a compiled model is not changed; prune its .onnx and compile that");
-    return ledge__out_file_try(NULL, j->o->out, &err) ? cli_fail_writing(j->o->out, &err) : CLI_GO;
-}
-
 /* ---- channels ---- */
 
 /* The layers as they were at first, with what the last stage left of them. */
-static void keep_layers(Job *j, json_t *layers)
+static int keep_layers(Job *j, json_t *layers)
 {
     size_t i;
     json_t *layer;
     if (!j->layers) {
         j->layers = json_incref(layers);
-        return;
+        j->first = calloc(json_array_size(layers) + 1, sizeof *j->first);
+        if (!j->first)
+            return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
+        json_array_foreach(layers, i, layer) j->first[i] =
+            (uint32_t)json_integer_value(json_object_get(layer, "channels"));
+        return CLI_GO;
     }
     json_array_foreach(layers, i, layer)
         json_object_set(json_array_get(j->layers, i), "kept", json_object_get(layer, "kept"));
+    return CLI_GO;
 }
 
 static LedgeStatus find_gradients(void *arg, const PruneBytes *whole, LedgeError *err)
@@ -233,9 +217,12 @@ static int one_stage(Job *j, int64_t i)
     LedgeError err = {0};
     PruneStaged staged = {0};
     const double n = (double)j->o->steps;
+    const bool later = j->made.bytes != NULL;
+    const uint32_t before = j->counts.channels[1];
     LedgePruneOptions o = j->p;
-    /* Stages together may take as much of a layer as one alone. */
-    o.layer_limit = 1 - pow(1 - j->p.layer_limit, 1 / n);
+    o.staged = i + 1 < j->o->steps || j->counts.channels[1] < j->counts.channels[0];
+    o.first = j->first;
+    o.n_first = json_array_size(j->layers);
     const bool taylor = o.importance == LEDGE_PRUNE_TAYLOR;
     const PruneStage stage = {.o = &o,
                               .before = taylor ? find_gradients : NULL,
@@ -245,12 +232,10 @@ static int one_stage(Job *j, int64_t i)
                               .share = (double)(i + 1) / n,
                               .threads = (int)j->o->threads};
     const LedgeStatus s =
-        prune_stage(&stage, j->path, j->made.bytes ? &j->made : NULL, &j->counts, &err, &staged);
+        prune_stage(&stage, j->path, later ? &j->made : NULL, &j->counts, &err, &staged);
     prune_tune_gradients_free(&j->gradients);
     if (s == LEDGE_ERROR_CANCELLED)
         return cli_was_interrupted();
-    if (s == LEDGE_ERROR_ARGUMENT && i + 1 < j->o->steps)
-        return CLI_GO; /* rounding leaves nothing for this stage */
     if (s)
         return cli_fail(j->path, &err);
     if (!j->whole.bytes) {
@@ -261,14 +246,15 @@ static int one_stage(Job *j, int64_t i)
     ledge__free(NULL, j->made.bytes);
     j->made = staged.pruned;
     staged.pruned.bytes = NULL;
-    keep_layers(j, staged.layers);
+    const int code = keep_layers(j, staged.layers);
     prune_staged_free(&staged);
-    return prune_tune_run(&j->tune, &j->made);
+    if (j->o->steps > 1 && j->counts.channels[1] == (later ? before : j->counts.channels[0]))
+        return code; /* rounding left nothing for this stage */
+    return code == CLI_GO ? prune_tune_run(&j->tune, &j->made) : code;
 }
 
 static int prune_channels(Job *j)
 {
-    LedgeError err = {0};
     int code = CLI_GO;
     for (int64_t i = 0; i < j->o->steps && code == CLI_GO; i++) {
         if (j->o->steps > 1)
@@ -276,11 +262,7 @@ static int prune_channels(Job *j)
         code = cli_interrupted ? cli_was_interrupted() : one_stage(j, i);
     }
     cli_progress_end();
-    if (code != CLI_GO)
-        return code;
-    if (prune_time(&j->whole, &j->made, (int)j->o->threads, &err, j->counts.ms))
-        return cli_fail(j->path, &err);
-    return CLI_GO;
+    return code;
 }
 
 /* ---- single weights ---- */
@@ -312,11 +294,7 @@ static int prune_single(Job *j)
     ledge__prune_weights_free(&w);
     if (s)
         return cli_fail(j->path, &err);
-    const int code = prune_tune_run(&j->tune, &j->made);
-    if (code == CLI_GO && prune_time(&j->whole, &j->made, (int)j->o->threads, &err, j->counts.ms))
-        j->counts.ms[0] = j->counts.ms[1] =
-            NAN; /* what cannot run here may be pruned all the same */
-    return code;
+    return prune_tune_run(&j->tune, &j->made);
 }
 
 /* Which zeros a run here makes use of, as the model that was written says. */
@@ -492,11 +470,15 @@ static int report(const Job *j)
 static int with_interrupts(Job *j)
 {
     const uint64_t start = cli_now_ns();
+    LedgeError err = {0};
     struct sigaction before;
     cli_interrupts_take(&before);
     int code = prune_tune_open(&j->tune);
     if (code == CLI_GO)
         code = j->method == CHANNELS ? prune_channels(j) : prune_single(j);
+    /* What cannot run here may be pruned all the same. */
+    if (code == CLI_GO && prune_time(&j->whole, &j->made, (int)j->o->threads, &err, j->counts.ms))
+        j->counts.ms[0] = j->counts.ms[1] = NAN;
     if (code == CLI_GO)
         code = write_model(j);
     if (code == CLI_GO && j->method != CHANNELS)
@@ -511,6 +493,7 @@ static void free_job(Job *j)
     prune_tune_free(&j->tune);
     ledge__free(NULL, j->whole.bytes);
     ledge__free(NULL, j->made.bytes);
+    free(j->first);
     json_decref(j->layers);
     json_decref(j->barriers);
     json_decref(j->warnings);
@@ -525,10 +508,11 @@ static int run(const CliCommand *c, int argc, char **argv)
     if (code != CLI_GO)
         return code;
     j.path = args.items[0];
+    j.in_bytes = cli_file_size(j.path);
     j.warnings = json_array();
     code = check(c, &j);
     if (code == CLI_GO)
-        code = check_files(&j);
+        code = cli_check_output(j.path, o.out);
     if (code == CLI_GO)
         code = with_interrupts(&j);
     if (code == CLI_GO)

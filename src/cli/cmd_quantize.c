@@ -2,13 +2,10 @@
  *
  * Opens the model, shows it the calibration data, writes the quantized one whole or not at all.
  * The model that is read is never touched. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/out_file.h"
 #include "cli/interrupt.h"
 #include "cli/model_io.h"
 #include "cli/quantize_finetune.h"
@@ -131,7 +128,6 @@ static int check_choices(const CliCommand *c, const Options *o, LedgeQuantOption
 
 static int check(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
 {
-    char *end = NULL;
     const int code = check_choices(c, o, q);
     const int sources = !!o->calibrate + !!o->dataset + (!o->calibrate && o->inputs.n);
     if (code != CLI_GO)
@@ -145,10 +141,9 @@ static int check(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
                             "--input NAME=FILE.npy; '--mode weights' needs none");
     if (o->labels && !o->calibrate)
         return cli_usage(c, "--labels goes with --calibrate");
-    errno = 0;
-    q->percentile = o->percentile ? strtod(o->percentile, &end) : 99.99;
-    if (end &&
-        (end == o->percentile || *end || errno || !(q->percentile > 50 && q->percentile <= 100)))
+    q->percentile = 99.99;
+    if (o->percentile &&
+        (!cli_number(o->percentile, 50, 100, &q->percentile) || q->percentile == 50))
         return cli_usage(c, "--percentile takes more than 50, up to 100");
     q->exclude = o->exclude.items;
     q->n_exclude = o->exclude.n;
@@ -168,32 +163,9 @@ static int check_finetune(const CliCommand *c, Job *j)
     return quantize_finetune_check(c, &o->finetune, &j->finetune);
 }
 
-/* Before the work begins: the output is another file than the input, and can be written. */
-static int check_output(Job *j)
-{
-    struct stat in, out;
-    LedgeError err = {0};
-    if (stat(j->path, &in) == 0) {
-        j->in_bytes = (uint64_t)in.st_size;
-        if (stat(j->o->out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-            return cli_fail_with(j->o->out, LEDGE_ERROR_ARGUMENT,
-                                 "is the model that is read; give another file to write");
-    }
-    return ledge__out_file_try(NULL, j->o->out, &err) ? cli_fail_writing(j->o->out, &err) : CLI_GO;
-}
-
 static int open_model(Job *j)
 {
     LedgeError err = {0};
-    char magic[8] = "";
-    FILE *f = fopen(j->path, "rb");
-    const size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
-    if (f)
-        fclose(f);
-    if (n == sizeof magic && memcmp(magic, "\x89LEDGE\r\n", sizeof magic) == 0)
-        return cli_fail_with(j->path, LEDGE_ERROR_UNSUPPORTED,
-                             "a compiled model is not changed; quantize its .onnx and compile "
-                             "that");
     if (ledge__quantizer_open(j->path, &j->q, &err, &j->quantizer))
         return cli_fail(j->path, &err);
     return CLI_GO;
@@ -347,7 +319,7 @@ static int open_samples(Job *j)
 static int set_text(Job *j, const char *key, const char *text)
 {
     LedgeError err = {0};
-    if (!text || ledge__quantizer_set_metadata(j->quantizer, key, text, &err))
+    if (!text || ledge__onnx_set_metadata(j->quantizer->onnx, key, text, &err))
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
     return CLI_GO;
 }
@@ -404,7 +376,6 @@ static int write_model(Job *j)
 {
     LedgeError err = {0};
     OnnxModel *model = NULL;
-    struct stat st;
     LedgeArena *arena = ledge__arena_new(ledge__allocator_or_default(NULL));
     if (!arena)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
@@ -417,8 +388,8 @@ static int write_model(Job *j)
         code = cli_was_interrupted();
     else if (ledge__onnx_write_file(model, j->o->out, false, &err))
         code = cli_fail_writing(j->o->out, &err);
-    else if (stat(j->o->out, &st) == 0)
-        j->out_bytes = (uint64_t)st.st_size;
+    else
+        j->out_bytes = cli_file_size(j->o->out);
     ledge__arena_free(arena);
     return code;
 }
@@ -552,7 +523,8 @@ static int run(const CliCommand *c, int argc, char **argv)
         code = check_finetune(c, &j);
     if (code == CLI_GO) {
         j.warnings = json_array();
-        code = check_output(&j);
+        j.in_bytes = cli_file_size(j.path);
+        code = cli_check_output(j.path, o.out);
     }
     if (code == CLI_GO)
         code = open_model(&j);

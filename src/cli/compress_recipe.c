@@ -2,11 +2,12 @@
  * option means is checked by the command that it is for. */
 #include "cli/compress_recipe.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
+#include "image/file_bytes.h"
 
 static const char by_default[] =
     "{\"steps\": [{\"prune\": {\"target-macs\": 0.5, \"round\": 16}},"
@@ -26,6 +27,16 @@ bool recipe_has(const RecipeStep *s, const char *option)
         if (strcmp(s->words[i], option) == 0)
             return true;
     return false;
+}
+
+bool recipe_needs_data(const RecipeStep *s)
+{
+    if (recipe_has(s, "--calibrate") || recipe_has(s, "--dataset") || recipe_has(s, "--input"))
+        return false;
+    for (size_t i = 0; i + 1 < s->n_words; i++)
+        if (strcmp(s->words[i], "--mode") == 0)
+            return strcmp(s->words[i + 1], "static") == 0;
+    return true;
 }
 
 void recipe_free(Recipe *r)
@@ -215,16 +226,10 @@ LedgeStatus recipe_read(const char *what, LedgeError *err, Recipe *out)
 {
     if (strcmp(what, "default") == 0)
         return recipe_parse("default", by_default, sizeof by_default - 1, err, out);
-    FILE *f = fopen(what, "rb");
-    if (!f)
-        return ledge__fail(err, LEDGE_ERROR_IO, what, "cannot be opened: %s", strerror(errno));
-    char *text = malloc(RECIPE_MOST_BYTES + 1);
-    const size_t n = text ? fread(text, 1, RECIPE_MOST_BYTES + 1, f) : 0;
-    const bool failed = ferror(f) != 0;
-    fclose(f);
-    LedgeStatus s = !text    ? ledge__no_memory(err)
-                    : failed ? ledge__fail(err, LEDGE_ERROR_IO, what, "cannot be read")
-                             : recipe_parse(what, text, n, err, out);
-    free(text);
+    uint8_t *text = NULL;
+    size_t n;
+    LEDGE_TRY(ledge__file_bytes(NULL, what, RECIPE_MOST_BYTES, err, &text, &n));
+    const LedgeStatus s = recipe_parse(what, (const char *)text, n, err, out);
+    ledge__free(NULL, text);
     return s;
 }

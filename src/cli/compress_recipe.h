@@ -30,6 +30,9 @@ const char *recipe_kind_name(RecipeKind kind);
 /* Whether the step has the option, "--finetune". */
 bool recipe_has(const RecipeStep *s, const char *option);
 
+/* Whether a step 'quantize' finds ranges, and names no data to find them on. */
+bool recipe_needs_data(const RecipeStep *s);
+
 /* A file of {"steps": [{"prune": {"amount": 0.4}}, ...]}, or the word "default". Statuses: IO,
  * FORMAT (with one sentence on what is wrong where), LIMIT, MEMORY. */
 LedgeStatus recipe_read(const char *what, LedgeError *err, Recipe *out);

@@ -6,37 +6,62 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/start_program.h"
 #include "base/text.h"
+#include "cli/interrupt.h"
 #include "cli/model_io.h"
 #include "cli/prune_work.h"
 #include "ledge/report.h"
 
 #define MOST_ANSWER ((size_t)64 << 20)
 
+/* ---- words ---- */
+
+typedef struct Words {
+    const char **items; /* "ledge" first; NULL behind the last */
+    size_t n, room;
+    bool failed; /* no memory for all of them */
+} Words;
+
+static void add(Words *w, const char *word)
+{
+    if (w->n + 2 > w->room) {
+        const size_t room = 2 * w->room + 64;
+        const char **grown = realloc(w->items, room * sizeof *grown);
+        w->failed |= !grown;
+        if (!grown)
+            return;
+        w->items = grown;
+        w->room = room;
+    }
+    w->items[w->n++] = word;
+    w->items[w->n] = NULL;
+}
+
+static void add_pair(Words *w, const RecipeStep *s, const char *option, const char *value)
+{
+    if (!value || recipe_has(s, option))
+        return;
+    add(w, option);
+    add(w, value);
+}
+
 /* ---- a process ---- */
 
-static pid_t start(const char *const *words, int out)
+static int start(const Words *w, int out, pid_t *pid)
 {
     char program[PATH_MAX];
-    const char *args[RECIPE_MOST_WORDS + 64] = {"ledge"};
-    size_t n = 1;
-    pid_t pid;
     if (!cli_program_beside("ledge", program, sizeof program))
         snprintf(program, sizeof program, "/proc/self/exe");
-    for (size_t i = 0; words[i] && n + 2 < sizeof args / sizeof *args; i++)
-        args[n++] = words[i];
-    args[n] = "--json";
     const LedgeSpawn how = {.program = program,
-                            .args = args,
+                            .args = w->items,
                             .in = LEDGE_SPAWN_SAME,
                             .out = out,
                             .err = LEDGE_SPAWN_SAME};
-    return ledge__spawn(&how, &pid) ? -1 : pid;
+    return ledge__spawn(&how, pid);
 }
 
 static void read_all(int from, LedgeText *t)
@@ -54,49 +79,56 @@ static void read_all(int from, LedgeText *t)
     }
 }
 
-int compress_run(const char *const *words, json_t **out)
+/* Runs the words with --json behind them, which are freed. *out is what was printed, NULL for
+ * nothing or what is no JSON; messages go to stderr as they are. Gives the exit code. */
+static int run_words(Words *w, json_t **out)
 {
-    int ends[2], status = 0;
+    int ends[2], status = 0, code = CLI_FAILED;
     LedgeText t = {0};
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return CLI_FAILED;
-    const pid_t pid = start(words, ends[1]);
-    close(ends[1]);
-    if (pid > 0)
-        read_all(ends[0], &t);
-    close(ends[0]);
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    pid_t pid = 0;
+    add(w, "--json");
+    int wrong = w->failed ? ENOMEM : pipe2(ends, O_CLOEXEC) != 0 ? errno : 0;
+    if (!wrong) {
+        wrong = start(w, ends[1], &pid);
+        close(ends[1]);
+        if (!wrong)
+            read_all(ends[0], &t);
+        close(ends[0]);
+    }
+    while (!wrong && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    *out = t.n ? json_loadb(t.p, t.n, 0, NULL) : NULL;
+    if (wrong)
+        cli_fail_with(NULL, LEDGE_ERROR_IO, "'ledge %s' cannot be started: %s",
+                      w->n > 1 ? w->items[1] : "", strerror(wrong));
+    else if (WIFEXITED(status))
+        code = WEXITSTATUS(status);
+    else if (cli_interrupted)
+        cli_was_interrupted();
+    else
+        cli_fail_with(NULL, LEDGE_ERROR_RUNTIME, "'ledge %s' was ended by signal %d (%s)",
+                      w->items[1], WTERMSIG(status), strsignal(WTERMSIG(status)));
+    *out = !wrong && WIFEXITED(status) && t.n ? json_loadb(t.p, t.n, 0, NULL) : NULL;
     ledge__text_free(&t);
-    return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : CLI_FAILED;
+    free(w->items);
+    return code;
 }
 
-/* ---- the words of a step ---- */
-
-typedef struct Words {
-    const char *items[RECIPE_MOST_WORDS + 60];
-    size_t n;
-} Words;
-
-static void add(Words *w, const char *word)
+/* What a command that failed said of it, with --json: the only object then. step 0: none. */
+static void pass_error_on(const Compress *c, json_t *answer, size_t step)
 {
-    if (w->n + 1 < sizeof w->items / sizeof *w->items)
-        w->items[w->n++] = word;
-}
-
-static void add_pair(Words *w, const RecipeStep *s, const char *option, const char *value)
-{
-    if (!value || recipe_has(s, option))
+    if (!c->json || !json_object_get(answer, "error"))
         return;
-    add(w, option);
-    add(w, value);
+    if (step)
+        json_object_set_new(answer, "step", json_integer((json_int_t)step));
+    cli_print_json(json_incref(answer));
 }
+
+/* ---- a step ---- */
 
 /* All training data, where the recipe names none. */
 static void add_train(Words *w, const Compress *c, const RecipeStep *s, const char *option)
 {
-    for (size_t i = 0; i < c->train.n && i < 40 && !recipe_has(s, option); i++) {
+    for (size_t i = 0; i < c->train.n && !recipe_has(s, option); i++) {
         add(w, option);
         add(w, c->train.items[i]);
     }
@@ -110,19 +142,10 @@ static bool trains_later(const Compress *c, size_t step)
     return false;
 }
 
-static bool needs_calibration(const RecipeStep *s)
-{
-    if (recipe_has(s, "--calibrate") || recipe_has(s, "--dataset") || recipe_has(s, "--input"))
-        return false;
-    for (size_t i = 0; i + 1 < s->n_words; i++)
-        if (strcmp(s->words[i], "--mode") == 0)
-            return strcmp(s->words[i + 1], "static") == 0;
-    return true;
-}
-
 static void words_of(const Compress *c, size_t step, const char *model, const char *made, Words *w)
 {
     const RecipeStep *s = &c->recipe.steps[step];
+    add(w, "ledge");
     add(w, recipe_kind_name(s->kind));
     if (s->kind == RECIPE_DISTILL) {
         add_pair(w, s, "--teacher", c->path);
@@ -135,7 +158,7 @@ static void words_of(const Compress *c, size_t step, const char *model, const ch
     add(w, made);
     if (s->kind == RECIPE_PRUNE && !trains_later(c, step))
         add_train(w, c, s, "--finetune");
-    if (s->kind == RECIPE_QUANTIZE && needs_calibration(s))
+    if (s->kind == RECIPE_QUANTIZE && recipe_needs_data(s))
         add_pair(w, s, "--dataset", c->train.n ? c->train.items[0] : NULL);
     if (s->kind == RECIPE_CERTIFY) {
         add(w, "--reference");
@@ -164,7 +187,9 @@ int compress_step(Compress *c, size_t step)
     words_of(c, step, c->rows[c->n_rows - 1].path, measures ? c->certificate : row.path, &w);
     snprintf(threads, sizeof threads, "%lld", (long long)c->threads);
     add_pair(&w, s, "--threads", c->threads ? threads : NULL);
-    const int code = compress_run(w.items, &answer);
+    const int code = run_words(&w, &answer);
+    if (code != CLI_OK)
+        pass_error_on(c, answer, step + 1);
     json_array_append_new(c->answers, answer ? answer : json_null());
     if (code == CLI_OK && !measures)
         c->rows[c->n_rows++] = row;
@@ -172,22 +197,6 @@ int compress_step(Compress *c, size_t step)
 }
 
 /* ---- measuring ---- */
-
-static int read_file(const char *path, PruneBytes *out)
-{
-    FILE *f = fopen(path, "rb");
-    struct stat st;
-    if (!f || fstat(fileno(f), &st) != 0) {
-        if (f)
-            fclose(f);
-        return cli_fail_with(path, LEDGE_ERROR_IO, "cannot be read: %s", strerror(errno));
-    }
-    out->size = (size_t)st.st_size;
-    out->bytes = ledge__alloc(NULL, out->size, 1);
-    const bool ok = out->bytes && fread(out->bytes, 1, out->size, f) == out->size;
-    fclose(f);
-    return ok ? CLI_GO : cli_fail_with(path, LEDGE_ERROR_IO, "cannot be read whole");
-}
 
 static int count_macs(CompressRow *row)
 {
@@ -206,21 +215,23 @@ static int count_macs(CompressRow *row)
 static int time_rows(Compress *c)
 {
     LedgeError err = {0};
-    PruneBytes first = {0};
-    int code = read_file(c->rows[0].path, &first);
+    const CliOpen first = {.path = c->rows[0].path};
+    LedgeModel *original;
+    int code = cli_open_model(&first, &original);
     for (size_t i = 1; i < c->n_rows && code == CLI_GO; i++) {
-        PruneBytes b = {0};
+        const CliOpen other = {.path = c->rows[i].path};
+        LedgeModel *m;
         double ms[2];
-        code = read_file(c->rows[i].path, &b);
-        if (code == CLI_GO && prune_time(&first, &b, (int)c->threads, &err, ms))
+        code = cli_open_model(&other, &m);
+        if (code == CLI_GO && prune_time_models(original, m, (int)c->threads, &err, ms))
             code = cli_fail(c->rows[i].path, &err);
         if (code == CLI_GO) {
             c->rows[0].ms = ms[0];
             c->rows[i].ms = ms[1];
         }
-        ledge__free(NULL, b.bytes);
+        ledge_model_free(m);
     }
-    ledge__free(NULL, first.bytes);
+    ledge_model_free(original);
     return code;
 }
 
@@ -232,6 +243,7 @@ static int evaluate(Compress *c)
     char threads[24];
     if (!c->test)
         return CLI_GO;
+    add(&w, "ledge");
     add(&w, "eval");
     for (size_t i = 0; i < c->n_rows; i++)
         add(&w, c->rows[i].path);
@@ -239,10 +251,12 @@ static int evaluate(Compress *c)
     add_pair(&w, &none, "--preprocess", c->preprocess);
     snprintf(threads, sizeof threads, "%lld", (long long)c->threads);
     add_pair(&w, &none, "--threads", threads);
-    const int code = compress_run(w.items, &answer);
+    const int code = run_words(&w, &answer);
     json_t *models = json_object_get(answer, "models");
     for (size_t i = 0; i < c->n_rows && code == CLI_OK; i++)
         c->rows[i].top1 = json_number_value(json_object_get(json_array_get(models, i), "top1"));
+    if (code != CLI_OK)
+        pass_error_on(c, answer, 0);
     json_decref(answer);
     return code == CLI_OK ? CLI_GO : code;
 }

@@ -16,6 +16,7 @@ typedef struct CompressRow {
 } CompressRow;
 
 typedef struct Compress {
+    bool json;
     const char *path, *out, *preprocess, *test;
     CliList train;
     int64_t threads;
@@ -27,10 +28,6 @@ typedef struct Compress {
     json_t *answers; /* per step: what it printed with --json */
 } Compress;
 
-/* Runs `ledge WORDS...` (ended by NULL) with --json behind them; *out is what it printed, NULL for
- * nothing or what is no JSON. Gives its exit code, CLI_FAILED where it could not be run. Its
- * messages go to stderr as they are. */
-int compress_run(const char *const *words, json_t **out);
 /* The step makes a row, certify none. CLI_OK or the exit code of the step; its answer is the last
  * of c->answers in any case. */
 int compress_step(Compress *c, size_t step);

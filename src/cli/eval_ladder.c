@@ -24,6 +24,7 @@ size_t cli_ladder_curve(const CliRung *rungs, size_t n_rungs, const int32_t *lab
                                         0.75, 0.8,   0.85,  0.9,   0.92,   0.94,  0.96, 0.98,
                                         0.99, 0.995, 0.998, 0.999, 0.9999, 1.0001};
     const size_t count = sizeof thresholds / sizeof *thresholds;
+    _Static_assert(sizeof thresholds / sizeof *thresholds <= CLI_LADDER_POINTS, "there is room");
     for (size_t i = 0; i < count; i++)
         out[i] = point_at(thresholds[i], rungs, n_rungs, labels, n);
     return count;

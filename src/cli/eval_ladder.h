@@ -10,7 +10,7 @@
 typedef struct CliRung {
     const char *path;
     int32_t *answers;
-    float *sure, *ms; /* NULL: no ladder is asked for */
+    float *sure, *ms; /* how sure each was (0 where no ladder is asked for), and its time */
 } CliRung;
 
 typedef struct CliLadderPoint {

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/cpu.h"
+#include "base/out_file.h"
 #include "image/npy.h"
 #include "ledge/provider.h"
 
@@ -75,6 +77,28 @@ int cli_set_metadata(const char *path, const char *out, const char *key, const c
     /* an error at another file than the one read is one of writing */
     return strcmp(err.where, path) != 0 && strcmp(err.where, out) == 0 ? cli_fail_writing(out, &err)
                                                                        : cli_fail(path, &err);
+}
+
+bool cli_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+int cli_check_output(const char *in, const char *out)
+{
+    LedgeError err = {0};
+    if (cli_same_file(in, out))
+        return cli_fail_with(out, LEDGE_ERROR_ARGUMENT,
+                             "is the model that is read; give another file to write");
+    return ledge__out_file_try(NULL, out, &err) ? cli_fail_writing(out, &err) : CLI_GO;
+}
+
+uint64_t cli_file_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 int cli_threads(int64_t asked)
@@ -233,37 +257,47 @@ static void fill_random(LedgeTensor *t, int64_t count, uint64_t seed)
     }
 }
 
-static int random_input(const LedgeTensorInfo *info, uint64_t seed, LedgeTensor *out)
+static LedgeStatus random_input(const LedgeTensorInfo *info, uint64_t seed, LedgeError *err,
+                                LedgeTensor *out)
 {
     LedgeTensor t = {.type = info->type, .rank = info->rank};
     if (info->rank < 0)
-        return cli_fail_with(NULL, LEDGE_ERROR_SHAPE,
-                             "input '%s' has no known rank; give --shape %s=... or --input",
-                             info->name, info->name);
+        return ledge__fail(err, LEDGE_ERROR_SHAPE, NULL,
+                           "input '%s' has no known rank; give --shape %s=... or --input",
+                           info->name, info->name);
     if (!cli_is_number(info->type))
-        return cli_fail_with(NULL, LEDGE_ERROR_TYPE,
-                             "input '%s' is %s, which random numbers cannot fill; give it by "
-                             "--input %s=FILE.npy",
-                             info->name, ledge_type_name(info->type), info->name);
+        return ledge__fail(err, LEDGE_ERROR_TYPE, NULL,
+                           "input '%s' is %s, which random numbers cannot fill; give it by "
+                           "--input %s=FILE.npy",
+                           info->name, ledge_type_name(info->type), info->name);
     memcpy(t.dims, info->dims, sizeof t.dims);
     t.bytes = ledge_tensor_bytes(&t);
     t.data = t.bytes == SIZE_MAX ? NULL : ledge__calloc(NULL, t.bytes, 1);
     if (!t.data)
-        return no_memory();
+        return ledge__no_memory(err);
     fill_random(&t, ledge_tensor_count(&t), seed);
     *out = t;
-    return CLI_GO;
+    return LEDGE_OK;
+}
+
+LedgeStatus cli_inputs_fill(const LedgeTensorInfo *infos, uint64_t seed, LedgeError *err,
+                            CliInputs *in)
+{
+    for (size_t i = 0; i < in->n; i++)
+        if (!in->tensors[i].data)
+            LEDGE_TRY(random_input(&infos[i], seed + i, err, &in->tensors[i]));
+    return LEDGE_OK;
 }
 
 int cli_inputs_random(const LedgeModel *m, const CliList *shapes, uint64_t seed, CliInputs *in)
 {
+    LedgeError err = {0};
     LedgeTensorInfo *infos = calloc(in->n + 1, sizeof *infos);
     if (!infos)
         return no_memory();
     int code = cli_shapes_apply(m, shapes, infos);
-    for (size_t i = 0; i < in->n && code == CLI_GO; i++)
-        if (!in->tensors[i].data)
-            code = random_input(&infos[i], seed + i, &in->tensors[i]);
+    if (code == CLI_GO && cli_inputs_fill(infos, seed, &err, in))
+        code = cli_fail(NULL, &err);
     free(infos);
     return code;
 }

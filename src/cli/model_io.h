@@ -24,6 +24,10 @@ int cli_shapes_apply(const LedgeModel *m, const CliList *words, LedgeTensorInfo 
 /* Fills the inputs still empty with random numbers (the same for the same seed): floats from
  * -1 to 1, integers 0 and 1. Free dimensions are 1 unless `shapes` says otherwise. */
 int cli_inputs_random(const LedgeModel *m, const CliList *shapes, uint64_t seed, CliInputs *in);
+/* The same of descriptions without free dimensions, saying nothing: SHAPE or TYPE where numbers
+ * cannot fill an input, MEMORY. */
+LedgeStatus cli_inputs_fill(const LedgeTensorInfo *infos, uint64_t seed, LedgeError *err,
+                            CliInputs *in);
 /* Index of the input called `name`; (size_t)-1 after an error message that lists them. */
 size_t cli_input_index(const LedgeModel *m, const char *name);
 
@@ -47,6 +51,12 @@ int cli_open(const CliOpen *o, LedgeModel **model, LedgeSession **session);
 /* Writes the model at `path` to `out`, which may be the same, with one entry of its metadata set.
  */
 int cli_set_metadata(const char *path, const char *out, const char *key, const char *value);
+/* Whether both are there and one file, by whatever names; NULL is none. */
+bool cli_same_file(const char *a, const char *b);
+/* Before the work begins: `out` is another file than the model `in`, and can be written. */
+int cli_check_output(const char *in, const char *out);
+/* Bytes; 0 where that cannot be told. */
+uint64_t cli_file_size(const char *path);
 /* Threads that a session with this option really runs on. */
 int cli_threads(int64_t asked);
 

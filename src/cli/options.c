@@ -17,6 +17,17 @@ int cli_choose(const char *word, int absent, const char *const *names, int n)
     return word ? -1 : absent;
 }
 
+bool cli_number(const char *text, double low, double high, double *out)
+{
+    char *end;
+    errno = 0;
+    const double v = strtod(text, &end);
+    if (errno || end == text || *end || !(v >= low && v <= high))
+        return false;
+    *out = v;
+    return true;
+}
+
 const char *cli_nearest(const char *word, const char *const *names, size_t n)
 {
     return ledge__nearest(word, names, n);

@@ -14,7 +14,6 @@ enum { MOST_RUNS = 60, FEWEST_RUNS = 9 };
 /* ---- timing ---- */
 
 typedef struct Timed {
-    LedgeModel *model;
     LedgeSession *session;
     CliInputs inputs;
     LedgeTensor *outputs;
@@ -22,25 +21,26 @@ typedef struct Timed {
     double ms[MOST_RUNS];
 } Timed;
 
-static LedgeStatus open_timed(Timed *t, const PruneBytes *b, int threads, LedgeError *err)
+static LedgeStatus open_timed(Timed *t, LedgeModel *m, int threads, LedgeError *err)
 {
     const LedgeSessionOptions so = {.threads = threads};
     const CliList no_shapes = {0};
-    LEDGE_TRY(ledge_model_load_memory(b->bytes, b->size, NULL, err, &t->model));
-    LEDGE_TRY(ledge_session_create(t->model, &so, err, &t->session));
-    t->n_outputs = ledge_model_output_count(t->model);
+    LEDGE_TRY(ledge_session_create(m, &so, err, &t->session));
+    t->n_outputs = ledge_model_output_count(m);
     t->outputs = calloc(t->n_outputs + 1, sizeof *t->outputs);
-    if (!t->outputs || !cli_inputs_new(t->model, &t->inputs) ||
-        cli_inputs_random(t->model, &no_shapes, 1, &t->inputs) != CLI_GO)
-        return ledge__no_memory(err);
-    return LEDGE_OK;
+    LedgeTensorInfo *infos = calloc(ledge_model_input_count(m) + 1, sizeof *infos);
+    LedgeStatus s =
+        t->outputs && infos && cli_inputs_new(m, &t->inputs) ? LEDGE_OK : ledge__no_memory(err);
+    if (!s && cli_shapes_apply(m, &no_shapes, infos) == CLI_GO)
+        s = cli_inputs_fill(infos, 1, err, &t->inputs);
+    free(infos);
+    return s;
 }
 
 static void close_timed(Timed *t)
 {
     ledge_session_free(t->session);
     cli_inputs_free(&t->inputs);
-    ledge_model_free(t->model);
     free(t->outputs);
 }
 
@@ -70,13 +70,12 @@ static LedgeStatus take_turns(Timed *t, size_t n_sides, LedgeError *err, size_t 
     return LEDGE_OK;
 }
 
-LedgeStatus prune_time(const PruneBytes *a, const PruneBytes *b, int threads, LedgeError *err,
-                       double out[2])
+LedgeStatus prune_time_models(LedgeModel *a, LedgeModel *b, int threads, LedgeError *err,
+                              double out[2])
 {
-    static Timed t[2];
+    Timed t[2] = {{0}};
     const size_t sides = b ? 2 : 1;
     size_t n = 0;
-    memset(t, 0, sizeof t);
     LedgeStatus s = open_timed(&t[0], a, threads, err);
     if (!s && b)
         s = open_timed(&t[1], b, threads, err);
@@ -88,6 +87,20 @@ LedgeStatus prune_time(const PruneBytes *a, const PruneBytes *b, int threads, Le
     }
     close_timed(&t[0]);
     close_timed(&t[1]);
+    return s;
+}
+
+LedgeStatus prune_time(const PruneBytes *a, const PruneBytes *b, int threads, LedgeError *err,
+                       double out[2])
+{
+    LedgeModel *models[2] = {NULL};
+    LedgeStatus s = ledge_model_load_memory(a->bytes, a->size, NULL, err, &models[0]);
+    if (!s && b)
+        s = ledge_model_load_memory(b->bytes, b->size, NULL, err, &models[1]);
+    if (!s)
+        s = prune_time_models(models[0], models[1], threads, err, out);
+    ledge_model_free(models[0]);
+    ledge_model_free(models[1]);
     return s;
 }
 
@@ -196,13 +209,13 @@ static json_t *barriers_json(const LedgePruner *p)
     return list;
 }
 
-static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, PruneCounts *c, LedgeError *err,
-                             PruneStaged *out)
+static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, const PruneBytes *from,
+                             PruneCounts *c, LedgeError *err, PruneStaged *out)
 {
     size_t step = 0;
     double ms[2];
-    LEDGE_TRY(bytes_at(p, 0, err, &out->whole));
-    if (c->channels[0] == 0) {
+    if (!from) {
+        LEDGE_TRY(bytes_at(p, 0, err, &out->whole));
         c->channels[0] = ledge__pruner_channels(p);
         c->macs[0] = ledge__pruner_macs(p);
         if (s->target.by == PRUNE_BY_LATENCY) {
@@ -211,9 +224,12 @@ static LedgeStatus run_stage(const PruneStage *s, LedgePruner *p, PruneCounts *c
         }
     }
     if (s->before)
-        LEDGE_TRY(s->before(s->arg, &out->whole, err));
+        LEDGE_TRY(s->before(s->arg, from ? from : &out->whole, err));
     LEDGE_TRY(ledge__pruner_score(p, s->gradient, s->arg, err));
     LEDGE_TRY(ledge__pruner_plan(p, err));
+    /* What the last stage could not reach is told before the first. */
+    if (!from && s->share < 1 && s->target.by != PRUNE_BY_LATENCY)
+        LEDGE_TRY(pick(&(PruneStage){.target = s->target, .share = 1}, p, c, err, &step));
     LEDGE_TRY(pick(s, p, c, err, &step));
     LEDGE_TRY(bytes_at(p, step, err, &out->pruned));
     c->channels[1] = ledge__pruner_channels(p);
@@ -239,7 +255,7 @@ LedgeStatus prune_stage(const PruneStage *s, const char *path, const PruneBytes 
     PruneStaged made = {0};
     LEDGE_TRY(ledge__pruner_open(from ? NULL : path, from ? from->bytes : NULL,
                                  from ? from->size : 0, s->o, err, &p));
-    const LedgeStatus status = run_stage(s, p, counts, err, &made);
+    const LedgeStatus status = run_stage(s, p, from, counts, err, &made);
     ledge__pruner_free(p);
     if (status)
         prune_staged_free(&made);
@@ -254,20 +270,10 @@ LedgeStatus prune_note(PruneBytes *b, const char *key, const char *value, LedgeE
 {
     OnnxModel *m = NULL;
     PruneBytes made = {0};
-    size_t i = 0;
     LEDGE_TRY(ledge__onnx_read_memory(NULL, b->bytes, b->size, err, &m));
-    OnnxEntry *entries = ledge__arena_alloc(m->arena, m->n_metadata + 1, sizeof *entries);
-    LedgeStatus s = entries ? LEDGE_OK : ledge__no_memory(err);
-    if (!s) {
-        if (m->n_metadata)
-            memcpy(entries, m->metadata, m->n_metadata * sizeof *entries);
-        while (i < m->n_metadata && !ledge__str_eq(entries[i].key, key))
-            i++;
-        m->n_metadata += i == m->n_metadata;
-        entries[i] = (OnnxEntry){.key = {key, strlen(key)}, .value = {value, strlen(value)}};
-        m->metadata = entries;
+    LedgeStatus s = ledge__onnx_set_metadata(m, key, value, err);
+    if (!s)
         s = ledge__onnx_write_memory(m, NULL, &made.bytes, &made.size, err);
-    }
     ledge__onnx_free(m);
     if (s)
         return s;

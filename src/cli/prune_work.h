@@ -27,12 +27,14 @@ typedef struct PruneCounts {
 
 /* Milliseconds of one run on random numbers: the median of enough runs, after one that is not
  * counted. `b` NULL: one model alone; else both in turn, out[1] being b's. */
+LedgeStatus prune_time_models(LedgeModel *a, LedgeModel *b, int threads, LedgeError *err,
+                              double out[2]);
 LedgeStatus prune_time(const PruneBytes *a, const PruneBytes *b, int threads, LedgeError *err,
                        double out[2]);
 
 /* Fewer channels in `from` (NULL: in the file at `path`), towards the target by `share` (0 … 1] of
- * the way, `counts` being of the model as it was first, which the first stage fills in. Statuses:
- * the pruner's, CANCELLED. */
+ * the way, `counts` being of the model as it was first, which the stage from the file fills in.
+ * Statuses: the pruner's, CANCELLED. */
 typedef struct PruneStage {
     const LedgePruneOptions *o;
     PruneTarget target;
@@ -44,7 +46,7 @@ typedef struct PruneStage {
     void *arg; /* of both */
 } PruneStage;
 typedef struct PruneStaged {
-    PruneBytes whole; /* the model as it was opened */
+    PruneBytes whole; /* the model as it was in the file, if it came from there */
     PruneBytes pruned;
     json_t *layers;
     json_t *barriers; /* where channels could not be followed */

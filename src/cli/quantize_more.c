@@ -1,7 +1,6 @@
 /* Equalization, rounding, mixed precision for ledge quantize, see quantize_more.h. */
 #include "cli/quantize_more.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,25 +31,13 @@ static bool measures(const QuantizeMore *m)
     return m->o->mixed || m->o->report || m->o->compare;
 }
 
-/* NULL: what is there stays. */
-static bool percentage(const char *text, double *out)
-{
-    char *end;
-    errno = 0;
-    const double v = text ? strtod(text, &end) : *out;
-    if (text && (end == text || *end || errno || !(v >= 0 && v <= 100)))
-        return false;
-    *out = v;
-    return true;
-}
-
 int quantize_more_check(const CliCommand *c, QuantizeMore *m, bool has_data)
 {
     const QuantizeMoreOptions *o = m->o;
     m->budget = (LedgeMixedBudget){0.3, 0};
-    if (!percentage(o->max_drop, &m->budget.max_drop))
+    if (o->max_drop && !cli_number(o->max_drop, 0, 100, &m->budget.max_drop))
         return cli_usage(c, "--max-drop takes percentage points from 0 to 100");
-    if (!percentage(o->min_agreement, &m->budget.min_agreement))
+    if (o->min_agreement && !cli_number(o->min_agreement, 0, 100, &m->budget.min_agreement))
         return cli_usage(c, "--min-agreement takes a percentage from 0 to 100");
     if ((o->max_drop || o->min_agreement) && !o->mixed)
         return cli_usage(c, "--max-drop and --min-agreement go with --mixed");

@@ -65,11 +65,10 @@ static int read_config(const char *path, LedgeServeConfig *c)
 static int put_number(const CliCommand *c, const char *name, const char *text, double scale,
                       double *out)
 {
-    char *end = NULL;
+    double v;
     if (!text)
         return CLI_GO;
-    const double v = strtod(text, &end);
-    if (end == text || *end || !(v >= 0 && v <= 1e6))
+    if (!cli_number(text, 0, 1e6, &v))
         return cli_usage(c, "--%s takes a number from 0 to 1,000,000", name);
     *out = v * scale;
     return CLI_GO;

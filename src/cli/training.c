@@ -1,7 +1,6 @@
 /* What commands that train share; see training.h. */
 #include "cli/training.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +13,10 @@
 int training_number(const CliCommand *c, const char *option, const char *text, double absent,
                     double low, double high, double *out)
 {
-    char *end = NULL;
-    errno = 0;
-    const double v = text ? strtod(text, &end) : absent;
-    if (text && (end == text || *end || errno || !(v >= low && v <= high)))
-        return cli_usage(c, "--%s takes a number from %g to %g", option, low, high);
-    *out = v;
-    return CLI_GO;
+    *out = absent;
+    return !text || cli_number(text, low, high, out)
+               ? CLI_GO
+               : cli_usage(c, "--%s takes a number from %g to %g", option, low, high);
 }
 
 typedef struct Number {

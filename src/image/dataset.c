@@ -71,14 +71,30 @@ LedgeStatus ledge__dataset_read(const LedgeDataset *d, size_t index, LedgeError 
     return LEDGE_OK;
 }
 
+/* The word before the colon; empty where it is none of those known. */
+static LedgeStr kind_of(const char *what)
+{
+    const char *colon = strchr(what, ':');
+    const LedgeStr kind = {what, colon ? (size_t)(colon - what) : 0};
+    const bool known = ledge__str_eq(kind, "cifar10") || ledge__str_eq(kind, "mnist") ||
+                       ledge__str_eq(kind, "folder");
+    return known ? kind : (LedgeStr){what, 0};
+}
+
+LedgeStatus ledge__dataset_open_any(const LedgeAllocator *a, const char *what, const char *labels,
+                                    LedgeError *err, LedgeDataset **out)
+{
+    return kind_of(what).n ? ledge__dataset_open(a, what, err, out)
+                           : ledge__dataset_open_folder(a, what, labels, err, out);
+}
+
 LedgeStatus ledge__dataset_open(const LedgeAllocator *a, const char *what, LedgeError *err,
                                 LedgeDataset **out)
 {
-    const char *colon = strchr(what, ':');
-    LedgeStr kind = {what, colon ? (size_t)(colon - what) : 0};
+    const LedgeStr kind = kind_of(what);
+    const char *colon = what + kind.n;
     char path[4096];
-    if (!colon || (!ledge__str_eq(kind, "cifar10") && !ledge__str_eq(kind, "mnist") &&
-                   !ledge__str_eq(kind, "folder")))
+    if (!kind.n)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, what,
                            "is no dataset; give cifar10:FILE, mnist:IMAGES[,LABELS] or "
                            "folder:DIR[,CSV]");

@@ -34,6 +34,10 @@ LEDGE_MUST_CHECK LedgeStatus ledge__dataset_open_mnist(const LedgeAllocator *a, 
 /* What `--dataset` takes: "cifar10:FILE", "mnist:IMAGES[,LABELS]" or "folder:DIR[,CSV]". */
 LEDGE_MUST_CHECK LedgeStatus ledge__dataset_open(const LedgeAllocator *a, const char *what,
                                                  LedgeError *err, LedgeDataset **out);
+/* The same, or a folder's bare path, with the CSV `labels` or NULL. */
+LEDGE_MUST_CHECK LedgeStatus ledge__dataset_open_any(const LedgeAllocator *a, const char *what,
+                                                     const char *labels, LedgeError *err,
+                                                     LedgeDataset **out);
 void ledge__dataset_free(LedgeDataset *dataset); /* NULL is legal */
 
 size_t ledge__dataset_count(const LedgeDataset *dataset);

@@ -32,14 +32,16 @@ typedef enum LedgeDriftMeasure {
 
 typedef enum LedgeSeverity { LEDGE_FINE, LEDGE_WARNING, LEDGE_HIGH } LedgeSeverity;
 
+typedef struct LedgeDriftThreshold {
+    double warning, high; /* 0: by default; INFINITY: never */
+} LedgeDriftThreshold;
+
 typedef struct LedgeDriftOptions {
     uint32_t window;  /* answers, 1,000 where 0 */
     uint32_t minimum; /* fewest answers to judge by, 200 where 0 */
     uint32_t learn;   /* without a baseline: learn from so many, 1,000 where 0 */
     const char *(*feature_name)(uint32_t feature); /* for learnt ones; NULL: by number */
-    struct {
-        double warning, high; /* 0: by default; INFINITY: never */
-    } threshold[LEDGE_DRIFT_MEASURE_COUNT];
+    LedgeDriftThreshold threshold[LEDGE_DRIFT_MEASURE_COUNT];
 } LedgeDriftOptions;
 
 /* One answer. */

@@ -9,16 +9,6 @@
 
 enum { PARAMETERS = 768 };
 
-static const char *drift_name(LedgeServed *m)
-{
-    pthread_mutex_lock(&m->lock);
-    const char *name = !m->drift                  ? "off"
-                       : m->drift_report.learning ? "learning"
-                                                  : ledge__severity_name(m->drift_report.severity);
-    pthread_mutex_unlock(&m->lock);
-    return name;
-}
-
 static const char *why_name(LedgeAdaptiveStep why)
 {
     static const char *const names[] = {"climb", "sure", "top", "closed", "budget"};
@@ -33,7 +23,8 @@ static void put_parameters(const LedgeAsked *a, char out[PARAMETERS])
         out, PARAMETERS,
         "\"ledge_provider\":\"cpu\",\"ledge_latency_ms\":%.3f,\"ledge_model_sha256\":\"%s\","
         "\"ledge_batch\":%u,\"ledge_cache\":\"%s\",\"ledge_drift\":\"%s\"",
-        (a->below + w->ran) * 1e3, w->model->hash, w->batch, a->cache, drift_name(w->model));
+        (a->below + w->ran) * 1e3, w->model->hash, w->batch, a->cache,
+        ledge__served_drift(w->model));
     if (w->model->guest)
         n += (size_t)snprintf(out + n, PARAMETERS - n,
                               ",\"ledge_guest_sha256\":\"%s\",\"ledge_guest_ms\":%.3f",

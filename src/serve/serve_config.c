@@ -26,6 +26,7 @@ typedef enum Kind {
     COUNT,  /* uint32_t */
     BOOL,
     BYTES, /* size_t, times `scale` */
+    PAIR,  /* LedgeDriftThreshold: [warning, high] */
     OTHER
 } Kind;
 
@@ -34,7 +35,7 @@ typedef struct Key {
     Kind kind;
     size_t offset;
     double least, most, scale;
-    void (*read)(Reader *r, void *target); /* OTHER: gets the object that holds the field */
+    void (*read)(Reader *r, void *field); /* OTHER; with offset 0 it gets the whole object */
 } Key;
 
 enum { KEYS = 32 };
@@ -119,6 +120,25 @@ static double read_number(Reader *r, const Key *k, bool whole)
     return 0;
 }
 
+static void read_pair(Reader *r, const Key *k, LedgeDriftThreshold *out)
+{
+    const char *at = r->j.p;
+    double v[2] = {0, 0};
+    size_t n = 0;
+    ledge__json_array(&r->j);
+    while (ledge__json_element(&r->j)) {
+        if (n < 2)
+            v[n] = read_number(r, k, false);
+        else
+            fail_at(r, at, "a threshold is [warning, high]");
+        n++;
+    }
+    if (!r->j.bad && (n != 2 || v[1] < v[0]))
+        fail_at(r, at, "a threshold is [warning, high], high not below warning");
+    out->warning = v[0];
+    out->high = v[1];
+}
+
 static void read_value(Reader *r, const Key *k, void *object)
 {
     void *field = (char *)object + k->offset;
@@ -144,8 +164,11 @@ static void read_value(Reader *r, const Key *k, void *object)
     case BOOL:
         *(bool *)field = ledge__json_bool(&r->j);
         break;
+    case PAIR:
+        read_pair(r, k, field);
+        break;
     case OTHER:
-        k->read(r, object);
+        k->read(r, field);
         break;
     }
     check_json(r);
@@ -181,47 +204,11 @@ static void read_object(Reader *r, const Key *keys, size_t n, void *object)
 
 static void read_thresholds(Reader *r, void *target)
 {
-    LedgeDriftOptions *d = target;
-    /* X: of every measure a key, its warning and high side by side in an array of two, or one. */
-    static const char *const names[] = {
-#define NAME(NAME, name, warning, high) name,
-        LEDGE_DRIFT_MEASURES(NAME)
-#undef NAME
-    };
-    enum { MEASURES = sizeof names / sizeof *names };
-    static const Key number = {"thresholds", NUMBER, 0, 1e-9, 1e9, 1, NULL};
-    Key keys[MEASURES];
-    char key[64];
-    for (size_t i = 0; i < MEASURES; i++)
-        keys[i] = (Key){.name = names[i]};
-    ledge__json_object(&r->j);
-    for (;;) {
-        const char *from = r->j.p;
-        if (!ledge__json_member(&r->j, key, sizeof key))
-            break;
-        const char *at = memchr(from, '"', (size_t)(r->j.p - from));
-        size_t i = 0;
-        while (i < MEASURES && strcmp(names[i], key) != 0)
-            i++;
-        if (i == MEASURES) {
-            fail_key(r, at, key, keys, MEASURES);
-            break;
-        }
-        double v[2] = {0, 0};
-        size_t n = 0;
-        ledge__json_array(&r->j);
-        while (ledge__json_element(&r->j)) {
-            if (n < 2)
-                v[n] = read_number(r, &number, false);
-            else
-                fail_at(r, at, "a threshold is [warning, high]");
-            n++;
-        }
-        if (!r->j.bad && (n != 2 || v[1] < v[0]))
-            fail_at(r, at, "a threshold is [warning, high], high not below warning");
-        d->threshold[i].warning = v[0];
-        d->threshold[i].high = v[1];
-    }
+#define PAIR_OF(NAME, name, warning, high)                                                         \
+    {name, PAIR, offsetof(LedgeDriftOptions, threshold[LEDGE_DRIFT_##NAME]), 1e-9, 1e9, 1, NULL},
+    static const Key keys[] = {LEDGE_DRIFT_MEASURES(PAIR_OF)};
+#undef PAIR_OF
+    read_object(r, keys, sizeof keys / sizeof *keys, target);
 }
 
 static void read_drift(Reader *r, void *target)
@@ -291,27 +278,13 @@ static void read_threads(Reader *r, void *target)
     {"batch", COUNT, (BASE) + offsetof(LedgeServedOptions, batch), 1, 64, 1, NULL},                \
         {"delay_ms", NUMBER, (BASE) + offsetof(LedgeServedOptions, delay), 0, 1e6, 1e-3, NULL},    \
         {"deadline_s", NUMBER, (BASE) + offsetof(LedgeServedOptions, deadline), 0.001, 1e6, 1,     \
-         NULL},
-
-static void read_model_threads(Reader *r, void *target)
-{
-    read_threads(r, &((LedgeModelConfig *)target)->options);
-}
-
-static void read_model_cache(Reader *r, void *target)
-{
-    read_cache(r, &((LedgeModelConfig *)target)->options);
-}
-
-static void read_model_drift(Reader *r, void *target)
-{
-    read_drift(r, &((LedgeModelConfig *)target)->options);
-}
-
-static void read_model_guest(Reader *r, void *target)
-{
-    read_guest(r, &((LedgeModelConfig *)target)->options);
-}
+         NULL},                                                                                    \
+        {"threads", OTHER, (BASE), 0, 0, 0, read_threads},                                         \
+        {"cache", OTHER, (BASE), 0, 0, 0, read_cache},                                             \
+        {"drift", OTHER, (BASE), 0, 0, 0, read_drift},                                             \
+    {                                                                                              \
+        "guest", OTHER, (BASE), 0, 0, 0, read_guest                                                \
+    }
 
 static void read_version(Reader *r, void *target)
 {
@@ -322,12 +295,7 @@ static void read_version(Reader *r, void *target)
 
 static void read_defaults(Reader *r, void *target)
 {
-    static const Key keys[] = {
-        SETTINGS(0){"threads", OTHER, 0, 0, 0, 0, read_threads},
-        {"cache", OTHER, 0, 0, 0, 0, read_cache},
-        {"drift", OTHER, 0, 0, 0, 0, read_drift},
-        {"guest", OTHER, 0, 0, 0, 0, read_guest},
-    };
+    static const Key keys[] = {SETTINGS(0)};
     read_object(r, keys, sizeof keys / sizeof *keys, &((LedgeServeConfig *)target)->defaults);
 }
 
@@ -340,14 +308,14 @@ static void read_name(Reader *r, void *target)
         fail_at(r, at, "a name is made of up to 63 letters, digits, '_', '-' and '.'");
 }
 
-static void read_model_name(Reader *r, void *target)
+/* `items` with room for one more behind `n`. NULL: there are `most`, or no memory; that is told. */
+static void *one_more(Reader *r, void *items, size_t n, size_t most, const char *too_many,
+                      size_t size)
 {
-    read_name(r, ((LedgeModelConfig *)target)->name);
-}
-
-/* `items` with room for one more behind `n`; NULL: no memory, which is told. */
-static void *one_more(Reader *r, void *items, size_t n, size_t size)
-{
+    if (n == most) {
+        fail_at(r, r->j.p, too_many);
+        return NULL;
+    }
     void *more = realloc(items, (n + 1) * size);
     if (!more) {
         r->status = ledge__no_memory(r->err);
@@ -359,22 +327,15 @@ static void *one_more(Reader *r, void *items, size_t n, size_t size)
 static void read_model(Reader *r)
 {
     static const Key keys[] = {
-        {"name", OTHER, 0, 0, 0, 0, read_model_name},
+        {"name", OTHER, offsetof(LedgeModelConfig, name), 0, 0, 0, read_name},
         {"path", PATH, offsetof(LedgeModelConfig, path), 0, 0, 0, NULL},
         {"version", OTHER, 0, 0, 0, 0, read_version},
-        SETTINGS(offsetof(LedgeModelConfig, options)){"threads", OTHER, 0, 0, 0, 0,
-                                                      read_model_threads},
-        {"cache", OTHER, 0, 0, 0, 0, read_model_cache},
-        {"drift", OTHER, 0, 0, 0, 0, read_model_drift},
-        {"guest", OTHER, 0, 0, 0, 0, read_model_guest},
+        SETTINGS(offsetof(LedgeModelConfig, options)),
     };
     LedgeServeConfig *c = r->c;
     const char *at = r->j.p;
-    if (c->n_models == LEDGE_CONFIG_MODELS) {
-        fail_at(r, at, "more than 256 models");
-        return;
-    }
-    LedgeModelConfig *m = one_more(r, c->models, c->n_models, sizeof *m);
+    LedgeModelConfig *m =
+        one_more(r, c->models, c->n_models, LEDGE_CONFIG_MODELS, "more than 256 models", sizeof *m);
     if (!m)
         return;
     c->models = m;
@@ -397,11 +358,6 @@ static void read_models(Reader *r, void *target)
 }
 
 /* ---- ladders ---- */
-
-static void read_ladder_name(Reader *r, void *target)
-{
-    read_name(r, ((LedgeLadderOptions *)target)->name);
-}
 
 static void read_ladder_models(Reader *r, void *target)
 {
@@ -432,7 +388,7 @@ static void read_ladder(Reader *r)
 {
 #define FIELD(name) offsetof(LedgeLadderOptions, adaptive.name)
     static const Key keys[] = {
-        {"name", OTHER, 0, 0, 0, 0, read_ladder_name},
+        {"name", OTHER, offsetof(LedgeLadderOptions, name), 0, 0, 0, read_name},
         {"models", OTHER, 0, 0, 0, 0, read_ladder_models},
         {"confidence", OTHER, 0, 0, 0, 0, read_confidence},
         {"threshold", NUMBER, FIELD(threshold), 1e-9, 1, 1, NULL},
@@ -443,11 +399,8 @@ static void read_ladder(Reader *r)
 #undef FIELD
     LedgeServeConfig *c = r->c;
     const char *at = r->j.p;
-    if (c->n_ladders == LEDGE_CONFIG_LADDERS) {
-        fail_at(r, at, "more than 32 ladders");
-        return;
-    }
-    LedgeLadderOptions *o = one_more(r, c->ladders, c->n_ladders, sizeof *o);
+    LedgeLadderOptions *o = one_more(r, c->ladders, c->n_ladders, LEDGE_CONFIG_LADDERS,
+                                     "more than 32 ladders", sizeof *o);
     if (!o)
         return;
     c->ladders = o;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/scores.h"
+#include "base/timed_wait.h"
 #include "monitor/input_features.h"
 #include "serve/drift_keep.h"
 #include "trust/sha256.h"
@@ -113,7 +114,7 @@ LedgeStatus ledge__served_load(const char *name, const char *version, const char
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, name,
                            "a model's name is made of up to 63 letters, digits, '_', '-' and '.'");
     LedgeServed *m = calloc(1, sizeof *m);
-    if (!m || pthread_mutex_init(&m->lock, NULL) != 0) {
+    if (!m || !ledge__wait_init(&m->lock, &m->all_shown)) {
         free(m);
         return ledge__no_memory(err);
     }
@@ -153,7 +154,7 @@ void ledge__served_unref(LedgeServed *m)
     ledge__drift_free(m->drift);
     ledge__cache_free(m->cache);
     ledge__served_guest_free(m->guest);
-    pthread_mutex_destroy(&m->lock);
+    ledge__wait_end(&m->lock, &m->all_shown);
     free(m->output_names);
     ledge__labels_free(&m->labels);
     free(m);
@@ -172,6 +173,7 @@ LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, L
 
 /* ---- statistics ---- */
 
+/* Looking at an input takes far longer than counting it: other workers need not wait for that. */
 static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inputs,
                          const LedgeTensor *outputs)
 {
@@ -191,9 +193,11 @@ static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inpu
         if (r.class_id >= 0)
             ledge__scores_probabilities(&outputs[0], i, &r.class_id, 1, &p);
         r.confidence = (float)p;
+        pthread_mutex_lock(&m->lock);
         m->drift_records++;
         if (ledge__drift_record(m->drift, &r))
             ledge__drift_report(m->drift, &m->drift_report);
+        pthread_mutex_unlock(&m->lock);
     }
 }
 
@@ -225,11 +229,20 @@ static const char *drift_name(const LedgeServed *m)
                                       : ledge__severity_name(m->drift_report.severity);
 }
 
+const char *ledge__served_drift(LedgeServed *m)
+{
+    pthread_mutex_lock(&m->lock);
+    const char *name = drift_name(m);
+    pthread_mutex_unlock(&m->lock);
+    return name;
+}
+
 void ledge__served_count(LedgeServed *m, double latency)
 {
     pthread_mutex_lock(&m->lock);
     m->answered++;
     ledge__sketch_add(&m->latency, latency);
+    pthread_mutex_unlock(&m->lock);
 }
 
 void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs,
@@ -237,10 +250,20 @@ void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *input
 {
     if (m->drift && watch)
         record_drift(m, latency, inputs, outputs);
+    pthread_mutex_lock(&m->lock);
+    m->shown++;
+    pthread_cond_broadcast(&m->all_shown);
     const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
     if (m->options.seen)
         tell(m, latency, inputs, picture, outputs, drift);
+}
+
+void ledge__served_lock_shown(LedgeServed *m)
+{
+    pthread_mutex_lock(&m->lock);
+    for (const uint64_t answered = m->answered; m->shown < answered;)
+        pthread_cond_wait(&m->all_shown, &m->lock);
 }
 
 void ledge__served_failed(LedgeServed *m)

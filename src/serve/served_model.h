@@ -66,6 +66,8 @@ typedef struct LedgeServed {
     bool batches;         /* all inputs and outputs have a free first dimension */
     pthread_mutex_t lock; /* of what follows */
     uint64_t answered, failed;
+    uint64_t shown; /* of those that are answered */
+    pthread_cond_t all_shown;
     LedgeSketch latency;
     LedgeDrift *drift; /* NULL: not watched */
     LedgeDriftReport drift_report;
@@ -85,15 +87,19 @@ bool ledge__served_name_ok(const char *name);
 
 /* The worker's own session. */
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
-/* Counts one answer, and locks the model's statistics: who asks for them waits until the answer has
- * been shown too. latency NAN: it was at hand. */
+/* Counts one answer, which is to be shown next. latency NAN: it was at hand. */
 void ledge__served_count(LedgeServed *m, double latency);
 /* Shows the answer that was counted to the drift monitor, if it is to be watched, and to whoever is
- * told of answers; unlocks. inputs NULL: the answer was at hand. inputs, picture and outputs: of
+ * told of answers. inputs NULL: the answer was at hand. inputs, picture and outputs: of
  * one request. */
 void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs,
                         LedgeStr picture, const LedgeTensor *outputs, bool watch);
 void ledge__served_failed(LedgeServed *m);
+/* Takes the lock when as many answers have been shown as are counted now: who asks for statistics
+ * after an answer finds it in them. */
+void ledge__served_lock_shown(LedgeServed *m);
+/* "off", "learning", "fine", "warning", "high". */
+const char *ledge__served_drift(LedgeServed *m);
 double ledge__now(void); /* monotonic seconds */
 
 #endif

@@ -38,7 +38,7 @@ void ledge__loaded_free(LedgeLoaded *l)
 
 void ledge__numbers_of(LedgeServed *m, LedgeNumbers *n)
 {
-    pthread_mutex_lock(&m->lock);
+    ledge__served_lock_shown(m);
     *n = (LedgeNumbers){.answered = m->answered,
                         .failed = m->failed,
                         .latency = m->latency,

@@ -33,6 +33,18 @@ static void nearest_word_is_near(void **state)
     assert_null(cli_nearest("a-word-that-is-far-longer-than-any-command-could-ever-be", names, 4));
 }
 
+static void numbers_are_whole_texts_within_their_bounds(void **state)
+{
+    (void)state;
+    double v = 7;
+    const char *const wrong[] = {"", "x", "1x", "1 ", "nan", "-0.1", "10.1", "inf", "1e999"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(cli_number(wrong[i], 0, 10, &v));
+    assert_true(v == 7);
+    assert_true(cli_number("10", 0, 10, &v) && v == 10);
+    assert_true(cli_number("2.5e-1", 0, 10, &v) && v == 0.25);
+}
+
 static void terminal_controls_are_cleaned(void **state)
 {
     (void)state;
@@ -72,6 +84,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(percentiles_are_linear_between_neighbours),
         cmocka_unit_test(nearest_word_is_near),
+        cmocka_unit_test(numbers_are_whole_texts_within_their_bounds),
         cmocka_unit_test(terminal_controls_are_cleaned),
         cmocka_unit_test(labels_lose_wordnet_ids_and_line_ends),
     };

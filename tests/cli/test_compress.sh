@@ -77,6 +77,11 @@ expect 3 compress "$work/text.onnx" -o "$work/n.onnx" --recipe "$work/one.json"
 one_sentence
 expect 3 compress --json "$work/text.onnx" -o "$work/n.onnx" --recipe "$work/one.json"
 json 'o["step"] == 1 and "error" in o'
+expect 3 compress --json "$model" -o "$work/n.onnx" --recipe "$work/one.json" --test cifar10:/nonexistent -t 1
+json 'o["error"]["message"] and "step" not in o'
+echo '{"steps": [{"quantize": {"mode": "static"}}]}' >"$work/bad.json"
+expect 2 compress "$model" -o "$work/n.onnx" --recipe "$work/bad.json"
+err "'quantize' needs data"
 expect 2 compress "$model" -o "$model" --recipe "$work/one.json"
 err 'is the model that is read'
 expect 1 compress "$model" -o /nonexistent/c.onnx --recipe "$work/one.json"
@@ -104,21 +109,38 @@ full() {
 full 1
 [ -z "$(ls "$work" | grep '^n\.onnx')" ] || fail "$last: something was left behind"
 
-# Ctrl-C goes to all processes of the terminal
+# Ctrl-C goes to all processes of the terminal; a step that is killed is named
 python3 - "$ledge" "$model" "$work" "$set_" <<'END' || fail 'Ctrl-C'
-import os, signal, subprocess, sys, time
+import glob, os, signal, subprocess, sys
 ledge, model, work, data = sys.argv[1:]
 with open(os.path.join(work, "long.json"), "w") as f:
     f.write('{"steps": [{"prune": {"amount": 0.3, "round": 4}}, {"distill": {"epochs": 10000}}]}')
-p = subprocess.Popen([ledge, "compress", model, "-o", os.path.join(work, "int.onnx"), "--recipe", os.path.join(work, "long.json"),
-                      "--train", data], stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
-p.stderr.readline()  # training has begun
+
+def training():
+    p = subprocess.Popen([ledge, "compress", model, "-o", os.path.join(work, "int.onnx"), "--recipe", os.path.join(work, "long.json"),
+                          "--train", data], stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    p.stderr.readline()  # training has begun
+    return p
+
+p = training()
 os.killpg(p.pid, signal.SIGINT)
 out, err = p.communicate(timeout=60)
 assert p.returncode == 1, p.returncode
 assert b"interrupted" in err, err
+p = training()
+for stat in glob.glob("/proc/[0-9]*/stat"):
+    try:
+        with open(stat) as f:
+            text = f.read()
+    except OSError:
+        continue
+    if text.rpartition(")")[2].split()[1] == str(p.pid):  # its parent
+        os.kill(int(text.split()[0]), signal.SIGKILL)
+out, err = p.communicate(timeout=60)
+assert p.returncode == 1, p.returncode
+assert b"'ledge distill' was ended by signal 9" in err, err
 END
 ls "$work" | grep -Eq '^(n|int|gate)\.onnx' && fail 'something was left behind'
-checks=$((checks + 3))
+checks=$((checks + 5))
 [ "$before" = "$(cksum "$model")" ] || fail 'the input was changed'
 finish

@@ -101,6 +101,10 @@ err 'another shape'
 expect 1 distill -s tiny $set $fast --rate 1000 --decay 10 -e 30 -o "$work/n.onnx"
 err 'no finite number in step [0-9]+, and this layer'
 rm -f "$work/n.onnx.checkpoint"
+expect 0 compile "$work/teacher.onnx" -o "$work/c.ledge"
+expect 3 distill -s "$work/c.ledge" $set -o "$work/n.onnx"
+err 'a compiled model is not changed'
+one_sentence
 expect 2 distill -s "$work/teacher.onnx" $set -o "$work/teacher.onnx"
 err 'is a model that is read'
 expect 1 distill -s tiny $set -o "$work/no/such/folder/n.onnx"

@@ -119,6 +119,12 @@ expect 2 prune "$model" -o "$work/n.onnx" -a 0.4 --finetune "cifar10:$work/cifar
 err 'too few'
 one_sentence
 
+# stages come to what one comes to, whatever rounding leaves for each
+for how in '-a 0.1 --round 4' '-a 0.5 --round 8' '-a 0.2 --round 8'; do
+    expect 0 prune --json "$model" -o "$work/stages.onnx" $how --steps 8
+    json '0.05 > abs(o["pruning"]["channels"][1] / o["pruning"]["channels"][0] - 1 + float("'"${how#-a }"'"[:3]))'
+done
+
 # mistakes of usage
 expect 2 prune "$model" --amount 0.4
 err '-o OUT.onnx'
@@ -139,6 +145,12 @@ err 'would empty the layer; at most'
 one_sentence
 expect 2 prune "$model" -o "$work/n.onnx" -a 0.9
 err 'cannot go without emptying a layer; at most'
+one_sentence
+expect 2 prune "$model" -o "$work/n.onnx" -a 0.9 --steps 3
+err '^ledge: .*amount: 0.9 of the channels cannot go'
+one_sentence
+expect 2 prune "$model" -o "$work/n.onnx" -a 0.001 --steps 3
+err 'rounds to none'
 one_sentence
 expect 2 prune "$model" -o "$work/n.onnx" -a 0.001
 err 'rounds to none'

@@ -2,12 +2,14 @@
 the test is ledge."""
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 
-LEDGE = sys.argv[1]
+LEDGE = os.path.abspath(sys.argv[1])
 checks = failures = 0
 
 
@@ -16,7 +18,7 @@ def check(what, good, seen=""):
     checks += 1
     if not good:
         failures += 1
-        print(f"FAILED: {what} {seen!r}"[:600])
+        print(f"FAILED: {what} {seen!r}"[:900], flush=True)
 
 
 def finish():
@@ -27,32 +29,39 @@ def finish():
 class Server:
     """One running server; ends with the block."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, stderr=subprocess.PIPE):
         self.process = subprocess.Popen([LEDGE, "serve", "--json", "--port", "0", *arguments],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(self.process.stderr.read())
-        self.port = json.loads(line + ("" if line.strip().endswith("}") else self.rest()))["port"]
-
-    def rest(self):
+                                        stdout=subprocess.PIPE, stderr=stderr, text=True)
         text = ""
         while not text.strip().endswith("}"):
-            text += self.process.stdout.readline()
-        return text
+            line = self.process.stdout.readline()
+            if not line:
+                raise RuntimeError(self.said())
+            text += line
+        self.port = json.loads(text)["port"]
+
+    def said(self):
+        """What it wrote to standard error and nobody read yet; to be asked when it has ended."""
+        return self.process.stderr.read() if self.process.stderr else ""
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.end()
+
+    def end(self, patience=30):
+        """Seconds that it took."""
+        start = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(30)
+                self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 check("the server ends by itself", False)
-        check("the server ends with 0", self.process.wait() == 0, self.process.stderr.read())
+        check("the server ends with 0", self.process.wait() == 0, self.said())
+        return time.monotonic() - start
 
     def ask(self, method, path, body=None, headers=None):
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)

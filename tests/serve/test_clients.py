@@ -6,40 +6,16 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 
+import serving
+from serving import check
+
 LEDGE, ROOT = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 DATA = os.path.join(ROOT, "tests", "data", "onnx")
 PAIR, CLASSIFIER = os.path.join(DATA, "pair.onnx"), os.path.join(DATA, "classifier.onnx")
-checks = failures = 0
-
-
-def check(what, good, seen=""):
-    global checks, failures
-    checks += 1
-    if not good:
-        failures += 1
-        print(f"FAILED: {what} {seen!r}"[:600])
-
-
-class Server:
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([LEDGE, "serve", "--json", "--port", "0", *arguments], stdout=subprocess.PIPE, text=True)
-        text = ""
-        while not text.strip().endswith("}"):
-            text += self.process.stdout.readline()
-        self.port = json.loads(text)["port"]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        check("the server ends with 0", self.process.wait(30) == 0)
-
 
 def fixed(shape):
     return [1 if d < 0 else d for d in shape]
@@ -165,7 +141,7 @@ with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
     ran = 0
     subprocess.run([sys.executable, os.path.join(ROOT, "tests", "cli", "make_inputs.py"), work], check=True)
-    with Server(f"pair={PAIR}", f"cls={CLASSIFIER}") as server:
+    with serving.Server(f"pair={PAIR}", f"cls={CLASSIFIER}") as server:
         if shutil.which("curl"):
             curl(server.port, os.path.join(work, "pictures", "red.png"))
             ran += 1
@@ -177,5 +153,6 @@ with tempfile.TemporaryDirectory() as work:
         if has("kserve"):
             kserve(server.port)
             ran += 1
-print(f"{checks} checks, {failures} failed")
-sys.exit(77 if not ran else failures > 0)
+if not ran:
+    sys.exit(77)
+serving.finish()

@@ -6,45 +6,28 @@ import http.client
 import json
 import os
 import resource
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 
+import serving
+from serving import check
+
 LEDGE, ROOT = sys.argv[1:3]
 PAIR = os.path.join(os.path.abspath(ROOT), "tests", "data", "onnx", "pair.onnx")
 CROWD = 10000
-checks = failures = 0
 
-
-def check(what, good, seen=""):
-    global checks, failures
-    checks += 1
-    if not good:
-        failures += 1
-        print(f"FAILED: {what} {seen!r}"[:600], flush=True)
-
-
-class Server:
+class Server(serving.Server):
     def __init__(self, folder, **config):
         path = os.path.join(folder, "serve.json")
         with open(path, "w") as f:
             json.dump({"port": 0, "models": [{"name": "pair", "path": PAIR}], **config}, f)
-        self.process = subprocess.Popen([LEDGE, "serve", "--json", "--config", path], stdout=subprocess.PIPE, text=True)
-        text = ""
-        while not text.strip().endswith("}"):
-            text += self.process.stdout.readline()
-        self.port = json.loads(text)["port"]
-
-    def __enter__(self):
-        return self
+        super().__init__("--config", path, stderr=None)
 
     def __exit__(self, *_):
         check("alive to the end", self.process.poll() is None)
-        self.process.send_signal(signal.SIGTERM)
-        check("ends with 0", self.process.wait(40) == 0)
+        self.end(40)
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -180,5 +163,4 @@ with tempfile.TemporaryDirectory() as work:
     slow(work)
     giant(work)
     many(work)
-print(f"{checks} checks, {failures} failed")
-sys.exit(failures > 0)
+serving.finish()

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json_scan.h"
+#include "base/cpu.h"
+#include "base/json_quick.h"
 
 static LedgeJson begin(const char *text)
 {
@@ -371,6 +372,105 @@ static void numbers_of_every_form_are_the_nearest(void **state)
             }
 }
 
+enum { AROUND = 300 }; /* spaces before and behind, so that all ways are open everywhere */
+
+/* Rows of numbers of one form each, as they come, some with a byte that is not what it was. */
+static size_t put_rows(char *to, size_t rows, bool damaged)
+{
+    char *at = to + AROUND, number[64];
+    memset(to, ' ', AROUND);
+    for (size_t i = 0; i < rows; i++) {
+        const int whole = (int)(next_random() % 12), places = (int)(next_random() % 14);
+        const char *between = next_random() % 4 ? "," : next_random() % 4 ? ", " : "],[";
+        const int digits = (int)(next_random() % 17) + 1, kind = (int)(next_random() % 4);
+        for (uint64_t k = next_random() % 80; k-- > 0;) {
+            if (kind)
+                put_number(number, whole, places, kind == 1 && next_random() % 16 == 0);
+            else
+                sprintf(number, "%.*g", digits, (double)next_random() / 1e13 - 0.8);
+            at += sprintf(at, "%s%s", number, between);
+        }
+    }
+    at += sprintf(at, "7]]");
+    memset(at, ' ', AROUND);
+    const size_t size = (size_t)(at - to) - AROUND;
+    for (int k = 0; damaged && k < 3; k++)
+        to[AROUND + next_random() % size] = "0,.- -,e]17"[next_random() % 11];
+    return size + 2 * AROUND;
+}
+
+/* All that is read of a copy, behind which nothing may be looked at, but for what is left to the
+ * slow way; returns how many. */
+static size_t read_by(const char *text, size_t size, LedgeType type, uint32_t cpu, void *out,
+                      size_t room)
+{
+    const size_t each = type == LEDGE_FLOAT ? sizeof(float) : sizeof(double);
+    char *copy = malloc(size);
+    size_t n = 0;
+    LedgeJson j;
+    assert_non_null(copy);
+    memcpy(copy, text, size);
+    ledge__json_begin(&j, copy, size);
+    for (j.p += AROUND; j.p; j.p = memchr(j.p, ',', (size_t)(j.end - j.p))) {
+        j.p += *j.p == ',';
+        j.p += *j.p == '[';
+        n += ledge__quick_numbers(&j, true, type, (char *)out + n * each, room - n, cpu);
+    }
+    free(copy);
+    return n;
+}
+
+/* Which way reads numbers depends on the CPU; what comes of it must not. */
+static void every_cpu_reads_the_same_numbers(void **state)
+{
+    (void)state;
+    enum { ROWS = 60, ROOM = ROWS * 80 };
+    static char text[ROOM * 40];
+    static double got[ROOM], want[ROOM];
+    size_t read = 0;
+    for (int round = 0; round < 1200; round++) {
+        const size_t size = put_rows(text, round % 3 ? 3 : ROWS, round % 2);
+        const LedgeType type = round % 4 < 2 ? LEDGE_FLOAT : LEDGE_DOUBLE;
+        const size_t room = round % 5 ? ROOM : next_random() % 200;
+        memset(got, 0, sizeof got);
+        memset(want, 0, sizeof want);
+        const size_t n = read_by(text, size, type, 0, want, room);
+        const size_t many = read_by(text, size, type, ledge__cpu_flags(), got, room);
+        if (n != many || memcmp(got, want, sizeof got) != 0)
+            fail_msg("%zu numbers, not %zu: %s", many, n, text);
+        read += n;
+    }
+    assert_true(read > 500000);
+}
+
+/* A text that comes in two pieces, cut at any of its bytes. */
+static void numbers_in_pieces_are_the_same(void **state)
+{
+    (void)state;
+    enum { ROOM = 8 * 80 };
+    static char rows[ROOM * 40];
+    static float want[ROOM], got[ROOM];
+    for (int round = 0; round < 20; round++) {
+        rows[0] = rows[1] = '[';
+        const size_t size = 2 + put_rows(rows + 2, 8, false);
+        LedgeJson j;
+        ledge__json_begin(&j, rows, size);
+        const size_t n = ledge__json_numbers(&j, LEDGE_FLOAT, want, ROOM);
+        assert_null(j.bad);
+        for (size_t cut = 1; cut < size; cut++) {
+            LedgeJsonNumbers a = {.type = LEDGE_FLOAT, .out = got, .room = ROOM};
+            memset(got, 0, sizeof got);
+            ledge__json_begin(&j, rows, cut);
+            ledge__json_numbers_begin(&j, &a);
+            ledge__json_numbers_ahead(&j, &a);
+            j.end = rows + size;
+            ledge__json_numbers_end(&j, &a);
+            if (j.bad || a.n != n || memcmp(got, want, n * sizeof *got) != 0)
+                fail_msg("cut at %zu: %s: %s", cut, j.bad ? j.bad : "other numbers", rows);
+        }
+    }
+}
+
 /* Texts as near to the middle between two singles, or two doubles, as digits allow. */
 static void middles_are_rounded_right(void **state)
 {
@@ -485,6 +585,8 @@ int main(void)
         cmocka_unit_test(numbers_in_a_row_are_the_nearest),
         cmocka_unit_test(numbers_are_the_nearest_doubles),
         cmocka_unit_test(numbers_of_every_form_are_the_nearest),
+        cmocka_unit_test(every_cpu_reads_the_same_numbers),
+        cmocka_unit_test(numbers_in_pieces_are_the_same),
         cmocka_unit_test(middles_are_rounded_right),
         cmocka_unit_test(long_digits_are_not_cut),
         cmocka_unit_test(damage_among_many_numbers_is_refused),

@@ -17,19 +17,13 @@ import time
 import urllib.parse
 import urllib.request
 
+import serving
+from serving import check
+
 LEDGE, ROOT = sys.argv[1:3]
 PACKAGING = os.path.join(ROOT, "packaging")
 CLASSIFIER = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
-checks = failures = 0
 left_out = []
-
-
-def check(what, good, seen=""):
-    global checks, failures
-    checks += 1
-    if not good:
-        failures += 1
-        print(f"FAILED: {what} {seen!r}"[:900])
 
 
 def get(url, body=None, headers=None):
@@ -171,5 +165,4 @@ with tempfile.TemporaryDirectory() as folder:
         alertmanager_hears(folder)
 if left_out:
     print("left out, not installed: " + ", ".join(left_out))
-print(f"{checks} checks, {failures} failed")
-sys.exit(failures != 0)
+serving.finish()

@@ -3,7 +3,6 @@
 
 Usage: test_server.py LEDGE SOURCE_ROOT. Python's standard library alone; everything on the loopback."""
 import concurrent.futures
-import http.client
 import json
 import os
 import shutil

@@ -4,7 +4,6 @@
 Usage: test_watch.py LEDGE SOURCE_ROOT. Python's standard library alone; everything on the loopback."""
 import datetime
 import glob
-import http.client
 import http.server
 import json
 import os
@@ -17,18 +16,11 @@ import tempfile
 import threading
 import time
 
+import serving
+from serving import check
+
 LEDGE, ROOT = sys.argv[1:3]
 CLASSIFIER = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
-checks = failures = 0
-
-
-def check(what, good, seen=""):
-    global checks, failures
-    checks += 1
-    if not good:
-        failures += 1
-        print(f"FAILED: {what} {seen!r}"[:900])
-
 
 def until(condition, seconds=20):
     end = time.time() + seconds
@@ -70,27 +62,10 @@ class Sink:
         self.server.server_close()
 
 
-class Server:
+class Server(serving.Server):
     def __init__(self, *arguments):
         self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            [LEDGE, "serve", "--json", "--port", "0", "--watch", "0.1", *arguments], stdout=subprocess.PIPE,
-            stderr=self.errors, text=True)
-        text = ""
-        while not text.strip().endswith("}"):
-            line = self.process.stdout.readline()
-            if not line:
-                raise RuntimeError("the server did not start")
-            text += line
-        self.port = json.loads(text)["port"]
-
-    def ask(self, method, path, body=None, headers=None):
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        c.request(method, path, body, headers or {})
-        r = c.getresponse()
-        data = r.read()
-        c.close()
-        return r.status, data
+        super().__init__("--watch", "0.1", *arguments, stderr=self.errors)
 
     def status(self):
         return json.loads(self.ask("GET", "/v1/status")[1])
@@ -105,25 +80,29 @@ class Server:
         data = b"".join(struct.pack("<192f", *[rng.uniform(low, high)] * 192) for _ in range(pictures))
         head = json.dumps({"inputs": [{"name": "picture", "shape": [pictures, 3, 8, 8], "datatype": "FP32",
                                        "parameters": {"binary_data_size": len(data)}}]}).encode()
-        status, answer = self.ask("POST", "/v2/models/classifier/infer", head + data,
-                                  {"Inference-Header-Content-Length": str(len(head))})
+        status, answer, _ = self.ask("POST", "/v2/models/classifier/infer", head + data,
+                                     {"Inference-Header-Content-Length": str(len(head))})
         check("pictures are answered", status == 200, answer[:200])
-
-    def end(self):
-        start = time.time()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = "killed"
-        check("the server ends with 0", code == 0, (code, self.said()))
-        return time.time() - start
 
 
 def rfc3339(text):
-    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def running(program):
+    """Ids of the processes whose command line names it."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                found += [pid] * (program.encode() in f.read())
+        except OSError:  # it ended meanwhile
+            pass
+    return found
 
 
 def drift_reaches_every_channel_once_and_ends(work):
@@ -150,7 +129,7 @@ def drift_reaches_every_channel_once_and_ends(work):
     a = bright()[0]
     check("with its facts", a["event"] == "firing" and a["severity"] == "high" and a["subject"] == "classifier/1" and
           a["value"] > a["threshold"] and "in mean" in a["text"] and a["ended"] is None, a)
-    check("and its time", abs((datetime.datetime.utcnow() - rfc3339(a["since"])).total_seconds()) < 60, a["since"])
+    check("and its time", abs((now() - rfc3339(a["since"])).total_seconds()) < 60, a["since"])
     check("with the token", [h.get("Authorization") for _, h, _ in sink.got] == ["Bearer s3cret"] * len(sink.got))
     names = lambda batch: {x["labels"]["alertname"] for x in batch}
     check("Alertmanager is told in its own words",
@@ -158,7 +137,7 @@ def drift_reaches_every_channel_once_and_ends(work):
     x = next(x for b in sink.at("/am/api/v2/alerts") for x in b if x["labels"]["alertname"] == a["name"])
     check("a holding alert ends in the future", rfc3339(x["endsAt"]) > rfc3339(x["startsAt"]) and
           x["labels"]["severity"] == "critical" and x["labels"]["subject"] == "classifier/1" and
-          rfc3339(x["endsAt"]) > datetime.datetime.utcnow() and x["annotations"]["summary"], x)
+          rfc3339(x["endsAt"]) > now() and x["annotations"]["summary"], x)
     check("a program gets it", until(lambda: os.path.exists(seen) and a["name"] in open(seen).read()))
     check("each on its own, as JSON", all(json.loads(line)["event"] == "firing" for line in open(seen)))
     check("the log has a line", "ledge: alert: classifier/1 drift_feature_psi(mean): " in s.said(), s.said())
@@ -175,7 +154,7 @@ def drift_reaches_every_channel_once_and_ends(work):
     check("it ends when pictures are as before", until(lambda: len(over()) == 1), drift())
     check("with the same id and its end", over()[0]["id"] == a["id"] and rfc3339(over()[0]["ended"]), over())
     check("Alertmanager hears of the end", until(lambda: any(
-        rfc3339(x["endsAt"]) <= datetime.datetime.utcnow() for b in sink.at("/am/api/v2/alerts") for x in b
+        rfc3339(x["endsAt"]) <= now() for b in sink.at("/am/api/v2/alerts") for x in b
         if x["labels"]["alertname"] == a["name"])))
     s.show(1000, 0.05, 0.15, 5)
     time.sleep(0.5)
@@ -217,10 +196,10 @@ def a_program_that_hangs_holds_nothing_up(work):
     s.show(1000, 0.05, 0.15, 3)
     check("the alert holds", until(lambda: s.status()["alerts"]))
     s.show(10, 0.4, 0.6, 3)
+    check("the program hangs", until(lambda: running(program)))
     took = s.end()
     check("the server ends soon", took < 10, took)
-    left = subprocess.run(["pgrep", "-f", program], capture_output=True, text=True).stdout.split()
-    check("with all that it started", not left, left)
+    check("with all that it started", not running(program), running(program))
 
 
 def drift_state_outlives_the_server(work):
@@ -277,5 +256,4 @@ with tempfile.TemporaryDirectory() as folder:
     a_program_that_hangs_holds_nothing_up(folder)
     drift_state_outlives_the_server(folder)
     wrong_options_are_refused(folder)
-print(f"{checks} checks, {failures} failed")
-sys.exit(failures != 0)
+serving.finish()

@@ -44,10 +44,22 @@ static void write_pictures(const char *path, int classes, bool labels)
     assert_int_equal(fclose(f), 0);
 }
 
-static void open_world(World *w)
+/* limit 0: all. */
+static LedgeTrainData *open_data(const World *w, size_t limit)
 {
     static const char pre[] = "{\"color\": \"rgb\", \"resize\": {\"width\": 12, \"height\": 12}, "
                               "\"scale\": 0.00392156862, \"mean\": 0.5, \"std\": 0.25}";
+    LedgeError err = {0};
+    LedgeTrainData *data = NULL;
+    const char *sets[] = {w->file};
+    const LedgeTrainDataOptions o = {.sets = sets, .n_sets = 1, .preprocess = pre, .limit = limit};
+    if (ledge__train_data_open(w->model, &o, &err, &data))
+        fail_msg("%s: %s", err.where, err.message);
+    return data;
+}
+
+static void open_world(World *w)
+{
     LedgeError err = {0};
     size_t size;
     const LedgeStudentShape shape = {3, SIDE, SIDE, 3};
@@ -60,10 +72,7 @@ static void open_world(World *w)
     assert_int_equal(ledge__student_build(NULL, "tiny", &shape, &err, &w->student), 0);
     assert_int_equal(ledge__student_bytes(&w->student, &err, &w->bytes, &size), 0);
     assert_int_equal(ledge_model_load_memory(w->bytes, size, NULL, &err, &w->model), 0);
-    const char *sets[] = {w->file};
-    const LedgeTrainDataOptions o = {.sets = sets, .n_sets = 1, .preprocess = pre};
-    if (ledge__train_data_open(w->model, &o, &err, &w->data))
-        fail_msg("%s: %s", err.where, err.message);
+    w->data = open_data(w, 0);
 }
 
 static void close_world(World *w)
@@ -314,19 +323,18 @@ static void data_that_cannot_teach_is_refused(void **state)
     (void)state;
     World w;
     LedgeError err = {0};
-    LedgeTrainData *few = NULL;
     open_world(&w);
     LedgeTrainOptions o = options();
     LedgeTrainer *t = new_trainer(&w, &o);
-    assert_int_equal(ledge__train_data_split(w.data, 0.1, &err, &few), 0);
-    assert_int_equal(ledge__train_data_count(few) + ledge__train_data_count(w.data), COUNT);
+    LedgeTrainData *few = open_data(&w, COUNT / 10);
+    assert_int_equal(ledge__train_data_count(few), COUNT / 10);
+    assert_int_equal(ledge__train_data_count(w.data), COUNT);
     assert_int_equal(ledge__trainer_run(t, few, NULL, NULL, &err), LEDGE_ERROR_ARGUMENT);
     assert_non_null(strstr(err.message, "too few"));
     assert_int_equal(ledge__train_data_check(few, 3, &err), 0);
     assert_int_equal(ledge__train_data_check(w.data, 2, &err), LEDGE_ERROR_FORMAT);
     assert_non_null(strstr(err.message, "classes 0 to 1"));
     ledge__train_data_free(few);
-    assert_int_equal(ledge__train_data_split(w.data, 0, &err, &few), LEDGE_ERROR_ARGUMENT);
     ledge__trainer_free(t);
     close_world(&w);
 }

@@ -234,6 +234,17 @@ static void a_request_that_empties_a_layer_is_refused(void **state)
     assert_int_equal(ledge__pruner_pick_amount(p, 0.8, &err, &step), LEDGE_ERROR_ARGUMENT);
     assert_non_null(strstr(err.message, "at most 0.5 can"));
     ledge__pruner_free(p);
+    /* one of several stages: nothing is fine, and the limit is of what was there first */
+    const uint32_t first[] = {8, 8, 24, 10};
+    o.staged = true;
+    o.first = first;
+    o.n_first = 4;
+    p = prune_open(t, &o);
+    assert_int_equal(ledge__pruner_pick_amount(p, 0.01, &err, &step), LEDGE_OK);
+    assert_int_equal(step, 0);
+    assert_int_equal(ledge__pruner_pick_amount(p, 0.8, &err, &step), LEDGE_ERROR_ARGUMENT);
+    assert_non_null(strstr(err.message, "at most 0.2 can"));
+    ledge__pruner_free(p);
     test_model_free(t);
 }
 

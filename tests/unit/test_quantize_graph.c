@@ -666,8 +666,8 @@ static void metadata_is_kept_and_replaced(void **state)
     test_metadata(t, "ledge.labels", "a\nb");
     test_metadata(t, "old", "1");
     quantize(&c, t, &static_cpu);
-    assert_int_equal(ledge__quantizer_set_metadata(c.q, "old", "2", &err), LEDGE_OK);
-    assert_int_equal(ledge__quantizer_set_metadata(c.q, "new", "3", &err), LEDGE_OK);
+    assert_int_equal(ledge__onnx_set_metadata(c.q->onnx, "old", "2", &err), LEDGE_OK);
+    assert_int_equal(ledge__onnx_set_metadata(c.q->onnx, "new", "3", &err), LEDGE_OK);
     assert_int_equal(ledge__quantizer_build(c.q, c.arena, &err, &m), LEDGE_OK);
     assert_int_equal(m->n_metadata, 3);
     assert_true(ledge__str_eq(m->metadata[0].key, "ledge.labels"));

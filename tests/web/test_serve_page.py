@@ -7,29 +7,21 @@ import http.client
 import json
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 import zlib
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import webdriver
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "serve"))
+import serving
+from serving import check
 
 LEDGE, ROOT = sys.argv[1:3]
 DATA = os.path.join(ROOT, "tests", "data", "onnx")
 if not webdriver.available():
     print("chromedriver or chromium is not installed")
     sys.exit(77)
-checks = failures = 0
-
-
-def check(what, good, seen=""):
-    global checks, failures
-    checks += 1
-    if not good:
-        failures += 1
-        print(f"FAILED: {what} {seen!r}"[:900])
-
 
 def png(path, red, green, blue, size=12):
     def chunk(name, data):
@@ -106,19 +98,8 @@ def phone(port, _):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    server = subprocess.Popen([LEDGE, "serve", "--json", "--port", "0", "--watch", "0.2", os.path.join(DATA, "classifier.onnx"),
-                               "second=" + os.path.join(DATA, "classifier.onnx")], stdout=subprocess.PIPE, text=True)
-    try:
-        text = ""
-        while not text.strip().endswith("}"):
-            text += server.stdout.readline()
-        port = json.loads(text)["port"]
-        desk(port, folder)
-        phone(port, folder)
-        server.terminate()
-        check("the server ends", server.wait(20) == 0)
-    finally:
-        server.kill()
-        server.wait()
-print(f"{checks} checks, {failures} failed")
-sys.exit(failures != 0)
+    with serving.Server("--watch", "0.2", os.path.join(DATA, "classifier.onnx"),
+                        "second=" + os.path.join(DATA, "classifier.onnx")) as server:
+        desk(server.port, folder)
+        phone(server.port, folder)
+serving.finish()

@@ -40,6 +40,8 @@ static LedgeStatus read_all(LedgeStudent *s, const char *path, LedgeError *err)
     LEDGE_TRY(ledge__graph_build(s->allocator, s->file, err, &s->graph));
     LEDGE_TRY(ledge__ops_bind(s->graph, err));
     LEDGE_TRY(ledge__graph_infer(s->graph, FOLD_LIMIT, err));
+    s->head = *s->file;
+    s->head.arena = s->arena;
     return tidy(s->graph, err);
 }
 
@@ -62,63 +64,9 @@ static LedgeStr str(const char *s)
     return (LedgeStr){s, strlen(s)};
 }
 
-LedgeStatus ledge__student_set_metadata(LedgeStudent *s, const char *key, const char *value,
-                                        LedgeError *err)
+static LedgeStatus export(const LedgeStudent *s, LedgeError *err, OnnxModel *m)
 {
-    char *k = ledge__arena_str(s->arena, key), *v = ledge__arena_str(s->arena, value);
-    size_t i = 0;
-    while (i < s->n_metadata && !ledge__str_eq(s->metadata[i].key, key))
-        i++;
-    if (i == s->n_metadata) {
-        OnnxEntry *grown = ledge__arena_append(s->arena, s->metadata, i, sizeof *grown);
-        if (!grown)
-            return ledge__no_memory(err);
-        s->metadata = grown;
-        s->n_metadata++;
-    }
-    if (!k || !v)
-        return ledge__no_memory(err);
-    s->metadata[i] = (OnnxEntry){.key = str(k), .value = str(v)};
-    return LEDGE_OK;
-}
-
-/* The file's own entries but for those set here, and then these. */
-static LedgeStatus join_metadata(const LedgeStudent *s, OnnxModel *m, LedgeError *err)
-{
-    const size_t old = s->file ? s->file->n_metadata : 0;
-    OnnxEntry *all = ledge__arena_alloc(s->arena, old + s->n_metadata + 1, sizeof *all);
-    if (!all)
-        return ledge__no_memory(err);
-    m->metadata = all;
-    m->n_metadata = 0;
-    for (size_t i = 0; i < old; i++) {
-        bool replaced = false;
-        for (size_t k = 0; k < s->n_metadata; k++)
-            replaced |=
-                s->file->metadata[i].key.n == s->metadata[k].key.n &&
-                memcmp(s->file->metadata[i].key.p, s->metadata[k].key.p, s->metadata[k].key.n) == 0;
-        if (!replaced)
-            all[m->n_metadata++] = s->file->metadata[i];
-    }
-    for (size_t k = 0; k < s->n_metadata; k++)
-        all[m->n_metadata++] = s->metadata[k];
-    return LEDGE_OK;
-}
-
-static LedgeStatus export(LedgeStudent *s, LedgeError *err, OnnxModel *m)
-{
-    *m = s->file ? *s->file : (OnnxModel){.ir_version = 8};
-    m->arena = s->arena;
-    if (!s->file) {
-        m->producer_name = str("ledge");
-        m->producer_version = str(ledge_version());
-        m->opsets = ledge__arena_alloc(s->arena, 1, sizeof *m->opsets);
-        if (!m->opsets)
-            return ledge__no_memory(err);
-        m->opsets[0] = (OnnxOpset){.domain = {"", 0}, .version = s->graph->opset};
-        m->n_opsets = 1;
-    }
-    LEDGE_TRY(join_metadata(s, m, err));
+    *m = s->head;
     return ledge__graph_export(s->graph, m, err);
 }
 

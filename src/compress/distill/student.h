@@ -12,11 +12,10 @@
 
 typedef struct LedgeStudent {
     const LedgeAllocator *allocator;
-    OnnxModel *file; /* what was read; NULL: built here */
+    OnnxModel *file; /* what was read, which `head` and `graph` point into; NULL: built here */
     LedgeGraph *graph;
     LedgeArena *arena; /* of metadata and what is exported */
-    OnnxEntry *metadata;
-    size_t n_metadata;
+    OnnxModel head;    /* what is written but for the graph; metadata may be set here */
 } LedgeStudent;
 
 typedef struct LedgeStudentShape {
@@ -36,9 +35,6 @@ LedgeStatus ledge__student_read(const LedgeAllocator *a, const char *path, Ledge
                                 LedgeStudent *out);
 void ledge__student_free(LedgeStudent *s); /* also of a cleared struct */
 
-/* Replaces or adds a metadata entry; both are copied. */
-LedgeStatus ledge__student_set_metadata(LedgeStudent *s, const char *key, const char *value,
-                                        LedgeError *err);
 /* The graph as it is now: as bytes, to be freed by ledge__free, or as a file, whole or not at
  * all. */
 LedgeStatus ledge__student_bytes(LedgeStudent *s, LedgeError *err, void **bytes, size_t *size);

@@ -245,6 +245,21 @@ static LedgeStatus build(const char *name, const LedgeStudentShape *s, LedgeGrap
     return batch_named(g, image) && batch_named(g, n.x) ? LEDGE_OK : ledge__no_memory(err);
 }
 
+static LedgeStatus make_head(LedgeStudent *s, LedgeError *err)
+{
+    OnnxOpset *opset = ledge__arena_alloc(s->arena, 1, sizeof *opset);
+    if (!opset)
+        return ledge__no_memory(err);
+    *opset = (OnnxOpset){.domain = {"", 0}, .version = s->graph->opset};
+    s->head = (OnnxModel){.arena = s->arena,
+                          .ir_version = 8,
+                          .producer_name = {"ledge", 5},
+                          .producer_version = {ledge_version(), strlen(ledge_version())},
+                          .opsets = opset,
+                          .n_opsets = 1};
+    return LEDGE_OK;
+}
+
 LedgeStatus ledge__student_build(const LedgeAllocator *a, const char *name,
                                  const LedgeStudentShape *s, LedgeError *err, LedgeStudent *out)
 {
@@ -267,6 +282,8 @@ LedgeStatus ledge__student_build(const LedgeAllocator *a, const char *name,
         status = ledge__ops_bind(made.graph, err);
     if (!status)
         status = ledge__graph_infer(made.graph, 0, err);
+    if (!status)
+        status = make_head(&made, err);
     if (status)
         ledge__student_free(&made);
     else

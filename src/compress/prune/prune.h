@@ -28,6 +28,11 @@ typedef struct LedgePruneOptions {
     bool per_layer;          /* the same share of each layer; else the least important of all */
     int round;               /* counts that remain are multiples of this, >= 1 */
     double layer_limit;      /* most of one layer that may go when chosen over all, 0 < l <= 1 */
+    /* One of several stages: amounts that round to none are step 0, and layer_limit is a share of
+     * what each layer had before the first stage (in ledge__pruner_layer's order; NULL: has). */
+    bool staged;
+    const uint32_t *first;
+    size_t n_first;
     uint64_t seed;           /* of RANDOM */
     const char *const *keep; /* names of nodes whose output channels stay */
     size_t n_keep;
@@ -88,7 +93,6 @@ size_t ledge__pruner_layers(const LedgePruner *p);
 LedgePruneLayer ledge__pruner_layer(const LedgePruner *p, size_t i);
 size_t ledge__pruner_barriers(const LedgePruner *p);
 LedgePruneBarrier ledge__pruner_barrier(const LedgePruner *p, size_t i);
-const OnnxModel *ledge__pruner_onnx(const LedgePruner *p); /* as read */
 
 /* The model of the step taken, freed by ledge__pruned_free; it needs the pruner until then. */
 LedgeStatus ledge__pruner_build(const LedgePruner *p, LedgeError *err, LedgePruned **out);

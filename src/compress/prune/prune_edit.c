@@ -115,15 +115,6 @@ static LedgeStatus edit_slice(Editing *e, const PruneEdit *edit, LedgeNode *n)
     return set_entry(e, n, "ends", 2, edit->axis, begin + size);
 }
 
-static void drop_attr(LedgeNode *n, const char *name)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n->n_attrs; i++)
-        if (strcmp(n->attrs[i].name, name) != 0)
-            n->attrs[kept++] = n->attrs[i];
-    n->n_attrs = kept;
-}
-
 static LedgeStatus edit_split(Editing *e, const PruneEdit *edit, LedgeNode *n)
 {
     const int64_t parts = edit->to;
@@ -144,7 +135,7 @@ static LedgeStatus edit_split(Editing *e, const PruneEdit *edit, LedgeNode *n)
         return ledge__no_memory(e->err);
     n->n_explicit = n->n_in;
     ledge__node_set_input(n, 1, v);
-    drop_attr(n, "num_outputs");
+    ledge__node_drop_attr(n, "num_outputs");
     return LEDGE_OK;
 }
 

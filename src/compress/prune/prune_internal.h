@@ -94,7 +94,6 @@ typedef struct PruneStep {
     uint32_t family, classes; /* that go */
     double score;             /* what it was chosen by */
     uint32_t channels;        /* of counted layers gone, with all steps before */
-    double macs;              /* that remain */
 } PruneStep;
 
 struct LedgePruner {
@@ -192,6 +191,13 @@ LedgeStatus ledge__prune_layer_add(LedgePruner *p, LedgeNode *n, uint32_t span, 
  * absent or not constant. */
 bool ledge__prune_ints(const LedgePruner *p, const LedgeNode *n, uint32_t i, int64_t *values,
                        int most, int *count);
+
+/* ---- nodes to be left alone (pruner.c) ---- */
+
+/* ARGUMENT, naming the first of `keep` that is no node of the graph. */
+LedgeStatus ledge__prune_check_keep(const LedgeGraph *g, const char *const *keep, size_t n_keep,
+                                    LedgeError *err);
+bool ledge__prune_is_kept(const LedgeNode *n, const char *const *keep, size_t n_keep);
 
 /* ---- doing it (prune_edit.c) ---- */
 

@@ -45,7 +45,9 @@ static bool span_allows(const LedgePruner *p, uint32_t span, uint32_t gone)
     const bool limited = !p->o.per_layer && s->layer != PRUNE_NONE;
     if (p->kept[span] <= gone)
         return false;
-    return !limited || p->kept[span] - gone + 1e-9 >= (1 - p->o.layer_limit) * s->n;
+    const bool later = limited && p->o.first && p->o.n_first == p->n_layers;
+    const uint32_t first = later ? p->o.first[s->layer] : s->n;
+    return !limited || p->kept[span] - gone + 1e-9 >= (1 - p->o.layer_limit) * first;
 }
 
 /* The next step of a family; classes 0: there is none. */
@@ -240,7 +242,7 @@ LedgeStatus ledge__pruner_pick_amount(LedgePruner *p, double share, LedgeError *
         if (k + 1 < p->n_steps && p->steps[k + 1].channels - wanted < wanted - p->steps[k].channels)
             k++;
     }
-    if (k == 0)
+    if (k == 0 && !p->o.staged)
         return nothing_goes(p, share, err);
     *step = k;
     return LEDGE_OK;

@@ -93,14 +93,6 @@ LedgeStatus ledge__prune_cost(LedgePruner *p, double macs, uint32_t out, uint32_
     return LEDGE_OK;
 }
 
-static bool is_kept_by_name(const LedgePruner *p, const LedgeNode *n)
-{
-    for (size_t i = 0; i < p->o.n_keep; i++)
-        if (strcmp(n->name, p->o.keep[i]) == 0)
-            return true;
-    return false;
-}
-
 LedgeStatus ledge__prune_layer_add(LedgePruner *p, LedgeNode *n, uint32_t span, bool counts)
 {
     PruneLayer *grown = ledge__arena_append(p->arena, p->layers, p->n_layers, sizeof *grown);
@@ -109,7 +101,9 @@ LedgeStatus ledge__prune_layer_add(LedgePruner *p, LedgeNode *n, uint32_t span, 
     p->layers = grown;
     p->layers[p->n_layers] = (PruneLayer){n, span, counts};
     p->spans[span].layer = (uint32_t)p->n_layers++;
-    return is_kept_by_name(p, n) ? ledge__prune_hold(p, n, span, "was asked to be kept") : LEDGE_OK;
+    return ledge__prune_is_kept(n, p->o.keep, p->o.n_keep)
+               ? ledge__prune_hold(p, n, span, "was asked to be kept")
+               : LEDGE_OK;
 }
 
 bool ledge__prune_ints(const LedgePruner *p, const LedgeNode *n, uint32_t i, int64_t *values,

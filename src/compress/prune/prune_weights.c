@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "compress/prune/prune_internal.h"
+
 /* A layer's weights seen as [outer, out, mid, in, inner]: `out` numbers its channels, `in` the
  * inputs that are summed up. One of mid and outer is always 1, as layouts go. */
 typedef struct Layer {
@@ -32,14 +34,6 @@ static float *weight(const Layer *l, int64_t out, int64_t in, int64_t k)
 
 /* ---- the layers ---- */
 
-static bool is_kept(const Work *x, const LedgeNode *n)
-{
-    for (size_t i = 0; i < x->o->n_keep; i++)
-        if (strcmp(n->name, x->o->keep[i]) == 0)
-            return true;
-    return false;
-}
-
 static bool describe(const LedgeNode *n, Layer *l)
 {
     const LedgeValue *v = ledge__node_in(n, 1);
@@ -67,7 +61,7 @@ static bool describe(const LedgeNode *n, Layer *l)
 static LedgeStatus add_layer(Work *x, LedgeNode *n)
 {
     Layer l;
-    if (!describe(n, &l) || is_kept(x, n))
+    if (!describe(n, &l) || ledge__prune_is_kept(n, x->o->keep, x->o->n_keep))
         return LEDGE_OK;
     LedgeValue *v = n->in[1].value, *own = v;
     if (v->n_uses > 1 || v->n_outputs) {
@@ -88,20 +82,6 @@ static LedgeStatus add_layer(Work *x, LedgeNode *n)
         return ledge__no_memory(x->err);
     x->layers = grown;
     x->layers[x->n++] = l;
-    return LEDGE_OK;
-}
-
-static LedgeStatus check_keep(const Work *x)
-{
-    for (size_t i = 0; i < x->o->n_keep; i++) {
-        const LedgeNode *n = x->g->first;
-        while (n && strcmp(n->name, x->o->keep[i]) != 0)
-            n = n->next;
-        if (!n)
-            return ledge__fail(x->err, LEDGE_ERROR_ARGUMENT, x->o->keep[i],
-                               "no node of the model has this name; 'ledge inspect' with --graph "
-                               "lists them");
-    }
     return LEDGE_OK;
 }
 
@@ -221,7 +201,7 @@ static LedgeStatus work(Work *x, const char *path, LedgePrunedWeights *out)
     LEDGE_TRY(ledge__onnx_read_file(x->allocator, path, x->err, &out->onnx));
     LEDGE_TRY(ledge__graph_build(x->allocator, out->onnx, x->err, &out->model->graph));
     x->g = out->model->graph;
-    LEDGE_TRY(check_keep(x));
+    LEDGE_TRY(ledge__prune_check_keep(x->g, x->o->keep, x->o->n_keep, x->err));
     for (LedgeNode *n = x->g->first; n; n = n->next)
         LEDGE_TRY(add_layer(x, n));
     if (!x->n)

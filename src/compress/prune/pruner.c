@@ -18,18 +18,27 @@ static LedgeStatus refuse_quantized(const LedgeGraph *g, LedgeError *err)
     return LEDGE_OK;
 }
 
-static LedgeStatus check_keep(const LedgePruner *p, LedgeError *err)
+LedgeStatus ledge__prune_check_keep(const LedgeGraph *g, const char *const *keep, size_t n_keep,
+                                    LedgeError *err)
 {
-    for (size_t i = 0; i < p->o.n_keep; i++) {
-        const LedgeNode *n = p->graph->first;
-        while (n && strcmp(n->name, p->o.keep[i]) != 0)
+    for (size_t i = 0; i < n_keep; i++) {
+        const LedgeNode *n = g->first;
+        while (n && strcmp(n->name, keep[i]) != 0)
             n = n->next;
         if (!n)
-            return ledge__fail(err, LEDGE_ERROR_ARGUMENT, p->o.keep[i],
+            return ledge__fail(err, LEDGE_ERROR_ARGUMENT, keep[i],
                                "no node of the model has this name; 'ledge inspect' with --graph "
                                "lists them");
     }
     return LEDGE_OK;
+}
+
+bool ledge__prune_is_kept(const LedgeNode *n, const char *const *keep, size_t n_keep)
+{
+    for (size_t i = 0; i < n_keep; i++)
+        if (strcmp(n->name, keep[i]) == 0)
+            return true;
+    return false;
 }
 
 /* Free dimensions are filled in: 1 for the first, else a size that pictures and texts have, so
@@ -48,7 +57,7 @@ static LedgeStatus build_graphs(LedgePruner *p, LedgeError *err)
 {
     LEDGE_TRY(ledge__graph_build(p->allocator, p->onnx, err, &p->graph));
     LEDGE_TRY(refuse_quantized(p->graph, err));
-    LEDGE_TRY(check_keep(p, err));
+    LEDGE_TRY(ledge__prune_check_keep(p->graph, p->o.keep, p->o.n_keep, err));
     LEDGE_TRY(ledge__graph_build(p->allocator, p->onnx, err, &p->shapes));
     fill_inputs(p->shapes);
     LEDGE_TRY(ledge__ops_bind(p->shapes, err));
@@ -127,11 +136,6 @@ void ledge__pruner_free(LedgePruner *p)
 }
 
 /* ---- what is known ---- */
-
-const OnnxModel *ledge__pruner_onnx(const LedgePruner *p)
-{
-    return p->onnx;
-}
 
 size_t ledge__pruner_layers(const LedgePruner *p)
 {

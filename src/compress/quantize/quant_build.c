@@ -350,28 +350,6 @@ static LedgeStatus set_opsets(LedgeQuantBuild *b, OnnxModel *m)
     return LEDGE_OK;
 }
 
-static LedgeStatus set_metadata(LedgeQuantBuild *b, OnnxModel *m)
-{
-    const LedgeQuantizer *q = b->q;
-    OnnxEntry *all =
-        ledge__arena_alloc(b->arena, m->n_metadata + q->n_metadata + 1, sizeof *all);
-    size_t n = 0;
-    if (!all)
-        return ledge__no_memory(b->err);
-    for (size_t i = 0; i < m->n_metadata; i++) {
-        bool replaced = false;
-        for (size_t k = 0; k < q->n_metadata; k++)
-            replaced |= ledge__str_eq(m->metadata[i].key, q->metadata[k].key.p);
-        if (!replaced)
-            all[n++] = m->metadata[i];
-    }
-    for (size_t k = 0; k < q->n_metadata; k++)
-        all[n++] = q->metadata[k];
-    m->metadata = all;
-    m->n_metadata = n;
-    return LEDGE_OK;
-}
-
 static LedgeStatus build_graph(LedgeQuantBuild *b, OnnxModel *m)
 {
     const LedgeQuantizer *q = b->q;
@@ -412,7 +390,6 @@ LedgeStatus ledge__quantizer_build(const LedgeQuantizer *q, LedgeArena *arena, L
     m->producer_version = (LedgeStr){ledge_version(), strlen(ledge_version())};
     LEDGE_TRY(build_graph(&b, m));
     LEDGE_TRY(set_opsets(&b, m));
-    LEDGE_TRY(set_metadata(&b, m));
     *out = m;
     return LEDGE_OK;
 }

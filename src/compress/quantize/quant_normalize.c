@@ -44,15 +44,6 @@ static LedgeStatus scale_input(LedgeGraph *g, LedgeNode *n, uint32_t slot, float
     return LEDGE_OK;
 }
 
-static void drop_attr(LedgeNode *n, const char *name)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n->n_attrs; i++)
-        if (strcmp(n->attrs[i].name, name) != 0)
-            n->attrs[kept++] = n->attrs[i];
-    n->n_attrs = kept;
-}
-
 /* One number for all columns, or a row, as [columns]. */
 static LedgeStatus spread_bias(LedgeGraph *g, LedgeNode *n, int64_t columns, LedgeError *err)
 {
@@ -81,8 +72,8 @@ static LedgeStatus normalize_gemm(LedgeGraph *g, LedgeNode *n, LedgeError *err)
         LEDGE_TRY(scale_input(g, n, 1, alpha, err));
     if (c && beta != 1)
         LEDGE_TRY(scale_input(g, n, 2, beta, err));
-    drop_attr(n, "alpha");
-    drop_attr(n, "beta");
+    ledge__node_drop_attr(n, "alpha");
+    ledge__node_drop_attr(n, "beta");
     if (c)
         LEDGE_TRY(spread_bias(g, n, b->t.dims[ledge__node_int(n, "transB", 0) ? 0 : 1], err));
     return LEDGE_OK;

@@ -26,15 +26,6 @@ static bool crosses(const Raise *r, int version)
     return r->from < version && r->to >= version;
 }
 
-static void drop_attr(LedgeNode *n, const char *name)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n->n_attrs; i++)
-        if (strcmp(n->attrs[i].name, name) != 0)
-            n->attrs[kept++] = n->attrs[i];
-    n->n_attrs = kept;
-}
-
 /* None of the operators here has bodies, so each input is its own. */
 static bool append_input(const Raise *r, LedgeValue *v)
 {
@@ -77,7 +68,7 @@ static LedgeStatus ints_to_input(const Raise *r, const char *name, uint32_t inde
     const int64_t *v = ledge__node_ints(r->n, name, &count);
     if (v)
         LEDGE_TRY(put_ints(r, index, v, count));
-    drop_attr(r->n, name);
+    ledge__node_drop_attr(r->n, name);
     return LEDGE_OK;
 }
 
@@ -87,7 +78,7 @@ static LedgeStatus float_to_input(const Raise *r, const char *name, uint32_t ind
         const float v = ledge__node_float(r->n, name, 0);
         LEDGE_TRY(put_floats(r, index, &v, 0, 1));
     }
-    drop_attr(r->n, name);
+    ledge__node_drop_attr(r->n, name);
     return LEDGE_OK;
 }
 
@@ -161,7 +152,7 @@ static LedgeStatus topk(const Raise *r)
     if (!crosses(r, 10))
         return LEDGE_OK;
     const int64_t k = ledge__node_int(r->n, "k", 1);
-    drop_attr(r->n, "k");
+    ledge__node_drop_attr(r->n, "k");
     return put_ints(r, 1, &k, 1);
 }
 
@@ -196,7 +187,7 @@ static LedgeStatus upsample(const Raise *r)
         return LEDGE_OK;
     if (v)
         LEDGE_TRY(put_floats(r, 1, v, 1, count));
-    drop_attr(r->n, "scales");
+    ledge__node_drop_attr(r->n, "scales");
     r->n->op_type = "Resize";
     return r->to < 11 ? LEDGE_OK : resize_11(r, ledge__node_in(r->n, 1));
 }
@@ -206,7 +197,7 @@ static LedgeStatus batch_norm(const Raise *r)
     if (crosses(r, 9) && !ledge__node_int(r->n, "spatial", 1))
         return refuse(r, "spatial = 0");
     if (crosses(r, 9))
-        drop_attr(r->n, "spatial");
+        ledge__node_drop_attr(r->n, "spatial");
     for (uint32_t i = 1; i < r->n->n_out && crosses(r, 14); i++)
         if (r->n->out[i])
             return refuse(r, "it has more than one output");
@@ -216,7 +207,7 @@ static LedgeStatus batch_norm(const Raise *r)
 static LedgeStatus dropout(const Raise *r)
 {
     if (crosses(r, 12))
-        drop_attr(r->n, "ratio"); /* nothing is dropped in inference */
+        ledge__node_drop_attr(r->n, "ratio"); /* nothing is dropped in inference */
     return LEDGE_OK;
 }
 

@@ -104,7 +104,7 @@ LedgeStatus ledge__quant_record(LedgeQuantizer *q, LedgeError *err)
     json_decref(o);
     if (!json)
         return ledge__no_memory(err);
-    const LedgeStatus s = ledge__quantizer_set_metadata(q, LEDGE_QUANT_RECORD_KEY, json, err);
+    const LedgeStatus s = ledge__onnx_set_metadata(q->onnx, LEDGE_QUANT_RECORD_KEY, json, err);
     free(json);
     return s;
 }

@@ -113,8 +113,6 @@ typedef struct LedgeQuantizer {
     bool has_ranges;
     bool finetuned;         /* trained with rounding: biases stay as they are */
     size_t samples;         /* observed */
-    OnnxEntry *metadata;    /* added to the model's own; same keys are replaced */
-    size_t n_metadata;
     struct LedgeQuantExpect *expect; /* what BatchNormalization said, before it was folded */
     struct LedgeQuantRun *run; /* the float model that is observed; NULL: none */
 } LedgeQuantizer;
@@ -175,9 +173,6 @@ LedgeStatus ledge__quantizer_correct_bias(LedgeQuantizer *q, LedgeError *err);
 
 /* ---- writing ---- */
 
-/* Replaces or adds a metadata entry of the model to be built; both are copied. */
-LedgeStatus ledge__quantizer_set_metadata(LedgeQuantizer *q, const char *key, const char *value,
-                                          LedgeError *err);
 /* The quantized model in `arena`; names and float constants point into the quantizer's graph,
  * which must outlive it. Write it by ledge__onnx_write_file or _memory. */
 LedgeStatus ledge__quantizer_build(const LedgeQuantizer *q, LedgeArena *arena, LedgeError *err,

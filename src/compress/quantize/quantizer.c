@@ -214,25 +214,3 @@ void ledge__quantizer_free(LedgeQuantizer *q)
     ledge__arena_free(q->arena);
     ledge__free(q->allocator, q);
 }
-
-/* ---- metadata ---- */
-
-LedgeStatus ledge__quantizer_set_metadata(LedgeQuantizer *q, const char *key, const char *value,
-                                          LedgeError *err)
-{
-    char *k = ledge__arena_str(q->arena, key), *v = ledge__arena_str(q->arena, value);
-    size_t i = 0;
-    while (i < q->n_metadata && !ledge__str_eq(q->metadata[i].key, key))
-        i++;
-    if (i == q->n_metadata) {
-        OnnxEntry *grown = ledge__arena_append(q->arena, q->metadata, i, sizeof *grown);
-        if (!grown)
-            return ledge__no_memory(err);
-        q->metadata = grown;
-        q->n_metadata++;
-    }
-    if (!k || !v)
-        return ledge__no_memory(err);
-    q->metadata[i] = (OnnxEntry){.key = {k, strlen(k)}, .value = {v, strlen(v)}};
-    return LEDGE_OK;
-}

@@ -23,7 +23,7 @@ typedef struct LedgeTrainDataOptions {
     const char *const *sets; /* "cifar10:FILE", "mnist:IMAGES[,LABELS]", "folder:DIR[,CSV]" or a
                                 folder's bare path; one after the other */
     size_t n_sets;
-    const char *labels;     /* CSV for the first bare folder; may be NULL */
+    const char *labels;     /* CSV for bare folders; may be NULL */
     const char *preprocess; /* NULL: the model's own */
     size_t limit;           /* 0: all; else so many, evenly spread */
     const LedgeAllocator *allocator;
@@ -34,10 +34,6 @@ typedef struct LedgeTrainDataOptions {
  * LIMIT (more than fits the memory set aside), MEMORY. `model` is only looked at. */
 LedgeStatus ledge__train_data_open(const LedgeModel *model, const LedgeTrainDataOptions *o,
                                    LedgeError *err, LedgeTrainData **out);
-/* Takes every k-th sample away into *out, about `fraction` of them, for measuring. ARGUMENT when
- * either part would be empty. */
-LedgeStatus ledge__train_data_split(LedgeTrainData *data, double fraction, LedgeError *err,
-                                    LedgeTrainData **out);
 void ledge__train_data_free(LedgeTrainData *data); /* NULL is legal */
 size_t ledge__train_data_count(const LedgeTrainData *data);
 size_t ledge__train_data_labelled(const LedgeTrainData *data);             /* of them */

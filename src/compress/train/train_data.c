@@ -7,145 +7,93 @@
 
 #define MOST_BYTES ((size_t)4 << 30)
 
-typedef struct Store { /* shared by the parts of a split set */
-    size_t users;
+struct LedgeTrainData {
+    const LedgeAllocator *allocator;
     uint8_t *pixels;
     int32_t *labels;
     size_t n, bytes; /* samples, and bytes of each */
-} Store;
-
-struct LedgeTrainData {
-    const LedgeAllocator *allocator;
-    Store *store;
-    uint32_t *order; /* samples of the store that are this set's */
-    size_t n;
     size_t h, w, c;
     LedgePreprocess pre;
 };
-
-static void release(const LedgeAllocator *a, Store *s)
-{
-    if (!s || --s->users)
-        return;
-    ledge__free(a, s->pixels);
-    ledge__free(a, s->labels);
-    ledge__free(a, s);
-}
 
 void ledge__train_data_free(LedgeTrainData *d)
 {
     if (!d)
         return;
-    release(d->allocator, d->store);
-    ledge__free(d->allocator, d->order);
+    ledge__free(d->allocator, d->pixels);
+    ledge__free(d->allocator, d->labels);
     ledge__free(d->allocator, d);
 }
 
 /* ---- reading ---- */
 
-static bool has_prefix(const char *s, const char *prefix)
+/* Room for n samples of the size that the first one has. */
+static LedgeStatus make_room(LedgeTrainData *d, size_t n, const char *what, LedgeError *err)
 {
-    return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
-static LedgeStatus open_set(const LedgeTrainDataOptions *o, size_t i, const LedgeAllocator *a,
-                            LedgeError *err, LedgeDataset **out)
-{
-    const char *what = o->sets[i];
-    if (has_prefix(what, "cifar10:") || has_prefix(what, "mnist:") || has_prefix(what, "folder:"))
-        return ledge__dataset_open(a, what, err, out);
-    return ledge__dataset_open_folder(a, what, o->labels, err, out);
-}
-
-/* Room for `more` samples of the size that the first one has. */
-static LedgeStatus make_room(LedgeTrainData *d, size_t more, const char *what, LedgeError *err)
-{
-    Store *s = d->store;
-    size_t n, bytes, label_bytes;
-    if (!ledge__add(s->n, more, &n) || n > UINT32_MAX || !ledge__mul(n, s->bytes, &bytes) ||
-        bytes > MOST_BYTES || !ledge__mul(n, sizeof *s->labels, &label_bytes))
+    size_t bytes;
+    if (n > UINT32_MAX || !ledge__mul(n, d->bytes, &bytes) || bytes > MOST_BYTES)
         return ledge__fail(err, LEDGE_ERROR_LIMIT, what,
                            "its pictures take more than 4 GB of memory; give fewer or smaller "
                            "ones");
-    uint8_t *pixels = ledge__alloc(d->allocator, bytes, 1);
-    int32_t *labels = ledge__alloc(d->allocator, label_bytes, 1);
-    if (!pixels || !labels) {
-        ledge__free(d->allocator, pixels);
-        ledge__free(d->allocator, labels);
-        return ledge__no_memory(err);
-    }
-    if (s->n) {
-        memcpy(pixels, s->pixels, s->n * s->bytes);
-        memcpy(labels, s->labels, s->n * sizeof *labels);
-    }
-    ledge__free(d->allocator, s->pixels);
-    ledge__free(d->allocator, s->labels);
-    s->pixels = pixels;
-    s->labels = labels;
-    return LEDGE_OK;
+    d->pixels = ledge__alloc(d->allocator, bytes, 1);
+    d->labels = ledge__alloc(d->allocator, n, sizeof *d->labels);
+    return d->pixels && d->labels ? LEDGE_OK : ledge__no_memory(err);
 }
 
-static LedgeStatus take_tensor(LedgeTrainData *d, const LedgeTensor *t, const char *name,
-                               size_t more, LedgeError *err)
+static LedgeStatus take_tensor(LedgeTrainData *d, const LedgeTensor *t, const char *name, size_t n,
+                               LedgeError *err)
 {
-    Store *s = d->store;
     const size_t h = (size_t)t->dims[1], w = (size_t)t->dims[2], c = (size_t)t->dims[3];
-    if (!s->bytes) {
+    if (!d->pixels) {
         d->h = h;
         d->w = w;
         d->c = c;
-        s->bytes = h * w * c;
+        d->bytes = h * w * c;
+        LEDGE_TRY(make_room(d, n, name, err));
     }
     if (h != d->h || w != d->w || c != d->c)
         return ledge__fail(err, LEDGE_ERROR_SHAPE, name,
                            "is %zux%zu after preprocessing where others are %zux%zu; training "
                            "needs one size",
                            w, h, d->w, d->h);
-    if (more)
-        LEDGE_TRY(make_room(d, more, name, err));
-    memcpy(s->pixels + s->n * s->bytes, t->data, s->bytes);
+    memcpy(d->pixels + d->n * d->bytes, t->data, d->bytes);
     return LEDGE_OK;
 }
 
-static LedgeStatus read_sample(LedgeTrainData *d, const LedgeDataset *set, size_t index,
-                               size_t more, LedgeError *err)
+/* One of the n samples that there will be. */
+static LedgeStatus read_sample(LedgeTrainData *d, const LedgeDataset *set, size_t index, size_t n,
+                               LedgeError *err)
 {
     LedgeSample sample;
     LedgeTensor t = {0};
     LEDGE_TRY(ledge__dataset_read(set, index, err, &sample));
     LedgeStatus s = ledge__preprocess_bytes(&d->pre, d->allocator, &sample.image, err, &t);
     if (!s) {
-        s = take_tensor(d, &t, sample.name, more, err);
+        s = take_tensor(d, &t, sample.name, n, err);
         ledge__free(d->allocator, t.data);
     }
     if (!s)
-        d->store->labels[d->store->n++] = sample.label;
+        d->labels[d->n++] = sample.label;
     ledge__image_free(&sample.image);
     return s;
 }
 
-static LedgeStatus read_set(LedgeTrainData *d, const LedgeTrainDataOptions *o, size_t i,
-                            LedgeError *err)
+/* Of all sets, one after the other, `limit` samples evenly spread; others are not even decoded. */
+static LedgeStatus read_sets(LedgeTrainData *d, LedgeDataset *const *sets, size_t n_sets,
+                             size_t limit, LedgeError *err)
 {
-    LedgeDataset *set = NULL;
-    LEDGE_TRY(open_set(o, i, d->allocator, err, &set));
-    const size_t n = ledge__dataset_count(set);
-    LedgeStatus s = LEDGE_OK;
-    for (size_t k = 0; k < n && !s; k++)
-        s = read_sample(d, set, k, k == 0 ? n : 0, err);
-    ledge__dataset_free(set);
-    return s;
-}
-
-static LedgeStatus choose_samples(LedgeTrainData *d, size_t limit, LedgeError *err)
-{
-    const size_t all = d->store->n;
-    d->n = limit && limit < all ? limit : all;
-    d->order = ledge__alloc(d->allocator, d->n, sizeof *d->order);
-    if (!d->order)
-        return ledge__no_memory(err);
-    for (size_t i = 0; i < d->n; i++)
-        d->order[i] = (uint32_t)((uint64_t)i * all / d->n);
+    size_t all = 0, set = 0, before = 0; /* before: samples of the sets before this one */
+    for (size_t i = 0; i < n_sets; i++)
+        all += ledge__dataset_count(sets[i]);
+    if (!all)
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, "", "no pictures to train on");
+    const size_t n = limit && limit < all ? limit : all;
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = (size_t)((uint64_t)i * all / n);
+        while (at - before >= ledge__dataset_count(sets[set]))
+            before += ledge__dataset_count(sets[set++]);
+        LEDGE_TRY(read_sample(d, sets[set], at - before, n, err));
+    }
     return LEDGE_OK;
 }
 
@@ -153,11 +101,16 @@ static LedgeStatus open_all(LedgeTrainData *d, const LedgeModel *model,
                             const LedgeTrainDataOptions *o, LedgeError *err)
 {
     LEDGE_TRY(ledge__preprocess_for_model(model, 0, o->preprocess, err, &d->pre, NULL));
-    for (size_t i = 0; i < o->n_sets; i++)
-        LEDGE_TRY(read_set(d, o, i, err));
-    if (!d->store->n)
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, "", "no pictures to train on");
-    return choose_samples(d, o->limit, err);
+    LedgeDataset **sets = ledge__calloc(d->allocator, o->n_sets + 1, sizeof *sets);
+    LedgeStatus s = sets ? LEDGE_OK : ledge__no_memory(err);
+    for (size_t i = 0; i < o->n_sets && !s; i++)
+        s = ledge__dataset_open_any(d->allocator, o->sets[i], o->labels, err, &sets[i]);
+    if (!s)
+        s = read_sets(d, sets, o->n_sets, o->limit, err);
+    for (size_t i = 0; i < o->n_sets && sets; i++)
+        ledge__dataset_free(sets[i]);
+    ledge__free(d->allocator, sets);
+    return s;
 }
 
 LedgeStatus ledge__train_data_open(const LedgeModel *model, const LedgeTrainDataOptions *o,
@@ -165,50 +118,15 @@ LedgeStatus ledge__train_data_open(const LedgeModel *model, const LedgeTrainData
 {
     const LedgeAllocator *a = ledge__allocator_or_default(o->allocator);
     LedgeTrainData *d = ledge__calloc(a, 1, sizeof *d);
-    LedgeStatus s = d ? LEDGE_OK : ledge__no_memory(err);
-    if (d) {
-        d->allocator = a;
-        d->store = ledge__calloc(a, 1, sizeof *d->store);
-        s = d->store ? LEDGE_OK : ledge__no_memory(err);
-    }
-    if (!s) {
-        d->store->users = 1;
-        s = open_all(d, model, o, err);
-    }
+    if (!d)
+        return ledge__no_memory(err);
+    d->allocator = a;
+    const LedgeStatus s = open_all(d, model, o, err);
     if (s)
         ledge__train_data_free(d);
     else
         *out = d;
     return s;
-}
-
-LedgeStatus ledge__train_data_split(LedgeTrainData *d, double fraction, LedgeError *err,
-                                    LedgeTrainData **out)
-{
-    const size_t away = fraction > 0 && fraction < 1 ? (size_t)(fraction * (double)d->n + 0.5) : 0;
-    if (away == 0 || away >= d->n)
-        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, "",
-                           "%zu samples cannot be split so that both parts have some", d->n);
-    LedgeTrainData *p = ledge__calloc(d->allocator, 1, sizeof *p);
-    uint32_t *order = ledge__alloc(d->allocator, away, sizeof *order);
-    if (!p || !order) {
-        ledge__free(d->allocator, p);
-        ledge__free(d->allocator, order);
-        return ledge__no_memory(err);
-    }
-    *p = *d;
-    p->order = order;
-    p->n = 0;
-    size_t kept = 0;
-    for (size_t i = 0; i < d->n; i++) {
-        /* i is the one where the share taken away reaches the next whole number */
-        const bool take = (i + 1) * away / d->n > i * away / d->n;
-        *(take ? &order[p->n++] : &d->order[kept++]) = d->order[i];
-    }
-    d->n = kept;
-    d->store->users++;
-    *out = p;
-    return LEDGE_OK;
 }
 
 /* ---- looking ---- */
@@ -220,7 +138,7 @@ size_t ledge__train_data_count(const LedgeTrainData *d)
 
 int32_t ledge__train_data_label(const LedgeTrainData *d, size_t index)
 {
-    return d->store->labels[d->order[index]];
+    return d->labels[index];
 }
 
 size_t ledge__train_data_labelled(const LedgeTrainData *d)
@@ -238,7 +156,7 @@ const LedgePreprocess *ledge__train_data_preprocess(const LedgeTrainData *d)
 
 const uint8_t *ledge__train_data_pixels(const LedgeTrainData *d, size_t index)
 {
-    return d->store->pixels + d->order[index] * d->store->bytes;
+    return d->pixels + index * d->bytes;
 }
 
 void ledge__train_data_size(const LedgeTrainData *d, size_t *h, size_t *w, size_t *c)

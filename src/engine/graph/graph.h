@@ -145,6 +145,7 @@ bool ledge__node_set_floats(LedgeGraph *g, LedgeNode *n, const char *name, const
                             size_t count);
 bool ledge__node_set_string(LedgeGraph *g, LedgeNode *n, const char *name, const char *v);
 bool ledge__node_copy_attrs(LedgeGraph *g, LedgeNode *to, const LedgeNode *from);
+void ledge__node_drop_attr(LedgeNode *n, const char *name); /* absent is fine */
 
 /* ---- look ---- */
 

@@ -149,6 +149,15 @@ bool ledge__node_set_string(LedgeGraph *g, LedgeNode *n, const char *name, const
     return true;
 }
 
+void ledge__node_drop_attr(LedgeNode *n, const char *name)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n->n_attrs; i++)
+        if (strcmp(n->attrs[i].name, name) != 0)
+            n->attrs[kept++] = n->attrs[i];
+    n->n_attrs = kept;
+}
+
 bool ledge__node_copy_attrs(LedgeGraph *g, LedgeNode *to, const LedgeNode *from)
 {
     for (size_t i = 0; i < from->n_attrs; i++) {

@@ -39,7 +39,9 @@ bool ledge__attention_f32_plan(const LedgeAttentionShape *s, uint32_t cpu, int t
     p.k_floats = ledge__panels_floats(&p.k);
     p.v_floats = ledge__panels_floats(&p.v);
     p.zero_floats = row > ledge__panels_columns(&p.v) ? row : ledge__panels_columns(&p.v);
-    p.thread_floats = ledge__round_up((p.block + 1) * row + 1, 16); /* one more for a mask row */
+    /* one more for a mask row */
+    p.thread_floats =
+        ledge__thread_stride(((p.block + 1) * row + 1) * sizeof(float), threads) / sizeof(float);
     if (!add_product(&bytes, heads, p.k_floats, sizeof(float)) ||
         !add_product(&bytes, heads, p.v_floats, sizeof(float)) ||
         !add_product(&bytes, 1, p.zero_floats, sizeof(float)) ||

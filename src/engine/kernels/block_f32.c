@@ -31,7 +31,7 @@ static bool parts_of(const LedgeBlockPlan *p, Parts *q, size_t *bytes)
         !ledge__mul(q->tables + s->kh, sizeof(float *), &pointers) || floats > SIZE_MAX / 4 ||
         pointers > SIZE_MAX / 4)
         return false;
-    *bytes = ledge__round_up(floats, LEDGE_ALIGN) + ledge__round_up(pointers, LEDGE_ALIGN);
+    *bytes = ledge__thread_stride(ledge__round_up(floats, LEDGE_ALIGN) + pointers, p->threads);
     return true;
 }
 

@@ -158,7 +158,7 @@ static bool gemm_plan(LedgeConvPlan *plan, uint32_t cpu)
     const size_t floats = ledge__panels_floats(&plan->p);
     plan->bias_floats = ledge__panels_columns(&plan->p) * s->group;
     plan->zeros_floats = plan->kc;
-    plan->thread_bytes = ledge__gemm_thread_bytes(plan->taps, border);
+    plan->thread_bytes = ledge__gemm_thread_bytes(plan->taps, border, plan->threads);
     return (floats > 0 || depth == 0 || mg == 0) && plan->thread_bytes > 0 &&
            ledge__mul(floats, s->group, &plan->packed_floats);
 }

@@ -29,7 +29,7 @@ bool ledge__conv_f32_dw_plan(LedgeConvPlan *plan)
         return true;
     if (!ledge__mul(row_pixels(s) + 1, s->kh * sizeof(float *), &bytes) || bytes > SIZE_MAX / 2)
         return false;
-    plan->thread_bytes = ledge__round_up(bytes, LEDGE_ALIGN);
+    plan->thread_bytes = ledge__thread_stride(bytes, plan->threads);
     return plan->packed_floats > 0 || s->c == 0;
 }
 

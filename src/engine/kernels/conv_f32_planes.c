@@ -38,7 +38,7 @@ bool ledge__conv_f32_planes_plan(LedgeConvPlan *plan)
     plan->mr = 1;
     plan->packed_floats = ledge__panels_floats(&plan->p);
     plan->bias_floats = ledge__panels_columns(&plan->p);
-    plan->thread_bytes = ledge__round_up(floats * sizeof(float), LEDGE_ALIGN);
+    plan->thread_bytes = ledge__thread_stride(floats * sizeof(float), plan->threads);
     return plan->packed_floats > 0 || depth == 0 || s->m == 0;
 }
 

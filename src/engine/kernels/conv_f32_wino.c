@@ -57,7 +57,7 @@ bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan, uint32_t cpu)
         !ledge__add(floats, 2 * WINO_POSITIONS * WINO_PAD, &floats) ||
         !ledge__mul(floats, sizeof(float), &bytes) || bytes > SIZE_MAX / 2)
         return false;
-    plan->thread_bytes = ledge__round_up(bytes, LEDGE_ALIGN);
+    plan->thread_bytes = ledge__thread_stride(bytes, plan->threads);
     const size_t panels = ledge__panels_floats(&plan->p);
     return panels > 0 && ledge__mul(panels, WINO_POSITIONS, &plan->packed_floats);
 }

@@ -74,7 +74,7 @@ static bool gemm_plan(LedgeConvQ8Plan *plan)
     if (plan->p.depth <= SHORT_SUM && plan->mr > low)
         plan->mr = low;
     plan->border_bytes = ledge__round_up(kc, plan->k->step);
-    plan->thread_bytes = ledge__gemm_q8_thread_bytes(taps, border);
+    plan->thread_bytes = ledge__gemm_q8_thread_bytes(taps, border, plan->threads);
     return plan->thread_bytes > 0 && ledge__mul(plan->p.columns, s->group, &plan->columns) &&
            ledge__mul(ledge__q8_panels_bytes(&plan->p), s->group, &plan->packed_bytes);
 }

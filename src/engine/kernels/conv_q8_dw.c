@@ -53,7 +53,7 @@ bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan)
     if (!ledge__mul(row_pixels(s), s->kh, &all) || !ledge__add(all, s->kh * plan->parts, &all) ||
         !ledge__mul(all, sizeof(uint8_t *), &bytes) || bytes > SIZE_MAX / 2)
         return false;
-    plan->thread_bytes = ledge__round_up(bytes, LEDGE_ALIGN);
+    plan->thread_bytes = ledge__thread_stride(bytes, plan->threads);
     return true;
 }
 

@@ -233,15 +233,14 @@ void ledge__panels_pack_bias(const LedgePanels *p, const void *bias, float *pack
         memcpy(packed, bias, p->n * sizeof(float));
 }
 
-size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats)
+size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats, int threads)
 {
     size_t pointers, border, sum;
     if (!ledge__mul(taps, LEDGE_GEMM_MR_MAX * sizeof(float *), &pointers) ||
         !ledge__mul(border_floats, sizeof(float), &border) ||
-        !ledge__add(ledge__round_up(pointers, LEDGE_ALIGN), border, &sum) ||
-        sum > SIZE_MAX - LEDGE_ALIGN)
+        !ledge__add(ledge__round_up(pointers, LEDGE_ALIGN), border, &sum) || sum > SIZE_MAX / 2)
         return 0;
-    return ledge__round_up(sum, LEDGE_ALIGN);
+    return ledge__thread_stride(sum, threads);
 }
 
 typedef struct Walk {

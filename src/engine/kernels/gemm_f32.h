@@ -95,7 +95,7 @@ void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_
                         size_t ldr, const LedgeAct *act);
 
 /* Bytes that one thread's pointers take; border floats come on top of it. */
-size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats);
+size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats, int threads);
 void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool);
 
 #endif

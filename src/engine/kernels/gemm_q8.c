@@ -118,15 +118,14 @@ void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, siz
     }
 }
 
-size_t ledge__gemm_q8_thread_bytes(size_t taps, size_t border)
+size_t ledge__gemm_q8_thread_bytes(size_t taps, size_t border, int threads)
 {
     size_t pointers, sum;
     if (!ledge__mul(taps, LEDGE_Q8_MR_MAX * sizeof(uint8_t *), &pointers) ||
         pointers > SIZE_MAX - LEDGE_ALIGN ||
-        !ledge__add(ledge__round_up(pointers, LEDGE_ALIGN), border, &sum) ||
-        sum > SIZE_MAX - LEDGE_ALIGN)
+        !ledge__add(ledge__round_up(pointers, LEDGE_ALIGN), border, &sum) || sum > SIZE_MAX / 2)
         return 0;
-    return ledge__round_up(sum, LEDGE_ALIGN);
+    return ledge__thread_stride(sum, threads);
 }
 
 typedef struct Walk {

@@ -78,8 +78,8 @@ typedef struct LedgeQ8Run {
     size_t thread_bytes;
 } LedgeQ8Run;
 
-/* Scratch of one thread with `border` bytes of its own room; 0: overflow. */
-size_t ledge__gemm_q8_thread_bytes(size_t taps, size_t border);
+/* Scratch of one of `threads` with `border` bytes of its own room; 0: overflow. */
+size_t ledge__gemm_q8_thread_bytes(size_t taps, size_t border, int threads);
 void ledge__gemm_q8_run(const LedgeQ8Run *g, LedgePool *pool);
 
 #endif

@@ -78,7 +78,7 @@ static bool plan_scratch(LedgeNbitsPlan *p)
         p->thread_bytes = LEDGE_NBITS_MR * GROUP * sizeof(float);
     }
     p->row_bytes = ledge__round_up(p->row_bytes, LEDGE_ALIGN);
-    p->thread_bytes = ledge__round_up(p->thread_bytes, LEDGE_ALIGN);
+    p->thread_bytes = ledge__thread_stride(p->thread_bytes, p->threads);
     return product(p->row_bytes, p->s.rows, 1, &rows) &&
            product(p->thread_bytes, (size_t)p->threads, 1, &all) &&
            ledge__add(rows, all, &p->scratch_bytes);

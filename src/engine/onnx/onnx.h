@@ -226,6 +226,9 @@ typedef struct OnnxModel {
     struct OnnxMapping *mappings; /* the model file and external data files */
 } OnnxModel;
 
+/* What a compiled model (M.ledge) begins with, to be told from ONNX. */
+#define LEDGE_FILE_MAGIC "\x89LEDGE\r\n"
+
 /* Bounds on hostile input; documented in docs/formats.md. */
 #define ONNX_MAX_NESTING 32          /* subgraphs, types and messages inside each other */
 #define ONNX_MIN_IR 3
@@ -235,10 +238,11 @@ typedef struct OnnxModel {
 
 /* Maps and reads a model file. External data is found in the file's own folder only; its
  * files are mapped too. The caller frees with ledge__onnx_free. Statuses: IO, FORMAT,
- * LIMIT, UNSUPPORTED, MEMORY. Whether ledge runs the model's IR and opset is not looked at
- * here, so that tools can inspect and rewrite any model: see ledge__onnx_check_versions. The
- * file must not be cut short while it is mapped: the kernel answers a read past the new end
- * with SIGBUS. Replacing it by rename, as ledge's own writer does, is safe. */
+ * LIMIT, UNSUPPORTED (a compiled model too), MEMORY. Whether ledge runs the model's IR and opset
+ * is not looked at here, so that tools can inspect and rewrite any model: see
+ * ledge__onnx_check_versions. The file must not be cut short while it is mapped: the kernel answers
+ * a read past the new end with SIGBUS. Replacing it by rename, as ledge's own writer does, is
+ * safe. */
 LedgeStatus ledge__onnx_read_file(const LedgeAllocator *a, const char *path, LedgeError *err,
                                   OnnxModel **out);
 /* The same from `size` bytes that must outlive the model. External data is refused. */
@@ -268,6 +272,11 @@ LedgeStatus ledge__onnx_write_file(const OnnxModel *model, const char *path, boo
 /* The serialized bytes; free with ledge__free(a, *bytes). */
 LedgeStatus ledge__onnx_write_memory(const OnnxModel *model, const LedgeAllocator *a,
                                      void **bytes, size_t *size, LedgeError *err);
+
+/* Replaces or adds an entry of the model's metadata, or takes it away (value NULL). Both texts are
+ * copied; the list itself is made anew, as others may share it. Status: MEMORY. */
+LedgeStatus ledge__onnx_set_metadata(OnnxModel *model, const char *key, const char *value,
+                                     LedgeError *err);
 
 /* Opset version that the model imports for `domain` ("" and "ai.onnx" are one); 0: none. */
 int64_t ledge__onnx_opset(const OnnxModel *model, const char *domain);

@@ -30,6 +30,10 @@ static LedgeStatus read_model(OnnxModel *model, const void *bytes, size_t size, 
     r.folder = folder;
     if (size == 0)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, NULL, "the file is empty");
+    if (size >= 8 && memcmp(bytes, LEDGE_FILE_MAGIC, 8) == 0)
+        return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, NULL,
+                           "a compiled model is not changed; take the .onnx it came from and "
+                           "compile what comes of that");
     LEDGE_TRY(ledge__onnx_read_message(&r, &ledge__onnx_model, (WireSpan){bytes, size, 0}, model));
     if (!(model->present & 1) && model->graph.n_nodes == 0 && model->n_opsets == 0)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, NULL,
@@ -95,6 +99,30 @@ void ledge__onnx_free(OnnxModel *model)
         return;
     ledge__onnx_unmap_all(model->mappings);
     ledge__arena_free(model->arena);
+}
+
+LedgeStatus ledge__onnx_set_metadata(OnnxModel *model, const char *key, const char *value,
+                                     LedgeError *err)
+{
+    OnnxEntry *entries = ledge__arena_alloc(model->arena, model->n_metadata + 1, sizeof *entries);
+    char *k = ledge__arena_str(model->arena, key);
+    char *v = ledge__arena_str(model->arena, value ? value : "");
+    size_t n = 0;
+    bool placed = value == NULL;
+    if (!entries || !k || !v)
+        return ledge__no_memory(err);
+    const OnnxEntry made = {.key = {k, strlen(k)}, .value = {v, strlen(v)}};
+    for (size_t i = 0; i < model->n_metadata; i++) {
+        const bool other = !ledge__str_eq(model->metadata[i].key, key);
+        if (other || !placed)
+            entries[n++] = other ? model->metadata[i] : made;
+        placed |= !other;
+    }
+    if (!placed)
+        entries[n++] = made;
+    model->metadata = entries;
+    model->n_metadata = n;
+    return LEDGE_OK;
 }
 
 int64_t ledge__onnx_opset(const OnnxModel *model, const char *domain)

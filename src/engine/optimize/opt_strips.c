@@ -27,8 +27,9 @@ static bool view_of(const LedgeNode *n, LedgeStripsView *v)
                     : (LedgeStripsView){w->t.data, columns, rows, 1, columns};
         return true;
     }
-    if (!ledge__node_is_ledge(n, "Conv") || !all_are(n, "strides", 1) || !all_are(n, "pads", 0) || w->t.rank != 4 || d[2] != 1 || d[3] != 1 ||
-        ledge__node_int(n, "group", 1) != 1 || ledge__node_attr(n, "x_layout"))
+    if (!ledge__node_is_ledge(n, "Conv") || !all_are(n, "strides", 1) || !all_are(n, "pads", 0) ||
+        w->t.rank != 4 || d[2] != 1 || d[3] != 1 || ledge__node_int(n, "group", 1) != 1 ||
+        ledge__node_attr(n, "x_layout"))
         return false;
     *v = (LedgeStripsView){w->t.data, (size_t)d[0], (size_t)d[1], (size_t)d[1], 1};
     return true;

@@ -9,7 +9,6 @@
 
 #include "engine/session/model.h"
 
-#define LEDGE_FILE_MAGIC "\x89LEDGE\r\n"
 #define LEDGE_FILE_FORMAT 2u
 /* Rises whenever a packed form or an internal operator changes its meaning. */
 #define LEDGE_FILE_PACKING 2u

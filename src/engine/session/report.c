@@ -2,10 +2,8 @@
 #include "engine/session/report_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cpu.h"
 #include "engine/session/ledge_file.h"
@@ -173,25 +171,18 @@ static LedgeStatus fill(LedgeReportBox *box, const char *path, const LedgeModelO
     r->runnable = ledge_model_load(path, o, &r->problem, &box->model);
     if (r->runnable == LEDGE_ERROR_MEMORY)
         return ledge__no_memory(err);
-    if (r->runnable) /* still readable? If not, that is the answer. */
-        LEDGE_TRY(ledge__onnx_read_file(o->allocator, path, err, &box->onnx));
+    const LedgeStatus s =
+        r->runnable ? ledge__onnx_read_file(o->allocator, path, err, &box->onnx) : LEDGE_OK;
+    if (s && s != LEDGE_ERROR_MEMORY && err)
+        *err = r->problem; /* it may be compiled, which reading as ONNX knows less of */
+    if (s)
+        return s == LEDGE_ERROR_MEMORY ? s : r->runnable;
     const OnnxModel *m = box->model ? box->model->onnx : box->onnx;
     r->compiled = box->model && box->model->file;
     LEDGE_TRY(describe_header(box, m, err));
     LEDGE_TRY(ledge__report_count(box, m, err));
     LEDGE_TRY(describe_ends(box, &m->graph, err));
     return box->model ? try_to_run(box, err) : LEDGE_OK;
-}
-
-/* A damaged .ledge file is no ONNX either; what loading said of it is the better sentence. */
-static void prefer_load_error(const LedgeReportBox *box, LedgeStatus *status, LedgeError *err)
-{
-    const LedgeStatus first = box->report.runnable;
-    if (*status != LEDGE_ERROR_FORMAT || (first != LEDGE_ERROR_MISMATCH && first != *status))
-        return;
-    *status = first;
-    if (err)
-        *err = box->report.problem;
 }
 
 LedgeStatus ledge_report_create(const char *path, const LedgeModelOptions *options,
@@ -207,9 +198,8 @@ LedgeStatus ledge_report_create(const char *path, const LedgeModelOptions *optio
         return ledge__no_memory(error);
     }
     box->arena = arena;
-    LedgeStatus status = fill(box, path, &o, error);
+    const LedgeStatus status = fill(box, path, &o, error);
     if (status) {
-        prefer_load_error(box, &status, error);
         ledge_report_free(&box->report);
         return status;
     }
@@ -240,40 +230,6 @@ LedgeStatus ledge_model_graph_text(const LedgeModel *model, char **out)
 
 /* ---- metadata ---- */
 
-static LedgeStatus replace_metadata(OnnxModel *m, const char *key, const char *value,
-                                    LedgeError *err)
-{
-    OnnxEntry *entries = ledge__arena_alloc(m->arena, m->n_metadata + 1, sizeof *entries);
-    size_t n = 0;
-    bool placed = value == NULL;
-    if (!entries)
-        return ledge__no_memory(err);
-    for (size_t i = 0; i < m->n_metadata; i++) {
-        if (!ledge__str_eq(m->metadata[i].key, key)) {
-            entries[n++] = m->metadata[i];
-        } else if (!placed) {
-            entries[n++] = (OnnxEntry){.key = {key, strlen(key)}, .value = {value, strlen(value)}};
-            placed = true;
-        }
-    }
-    if (!placed)
-        entries[n++] = (OnnxEntry){.key = {key, strlen(key)}, .value = {value, strlen(value)}};
-    m->metadata = entries;
-    m->n_metadata = n;
-    return LEDGE_OK;
-}
-
-static bool is_compiled(const char *path)
-{
-    char magic[8] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return false;
-    const ssize_t n = read(fd, magic, sizeof magic);
-    close(fd);
-    return n == (ssize_t)sizeof magic && ledge__file_is_compiled(magic, sizeof magic);
-}
-
 LedgeStatus ledge_file_set_metadata(const char *path, const char *out_path, const char *key,
                                     const char *value, LedgeError *error)
 {
@@ -281,12 +237,8 @@ LedgeStatus ledge_file_set_metadata(const char *path, const char *out_path, cons
     if (!path || !out_path || !key)
         return ledge__fail(error, LEDGE_ERROR_ARGUMENT, NULL,
                            "path, out_path and key must be given");
-    if (is_compiled(path))
-        return ledge__fail(error, LEDGE_ERROR_UNSUPPORTED, path,
-                           "a compiled model is not changed; change the .onnx it came from and "
-                           "compile that again");
     LEDGE_TRY(ledge__onnx_read_file(NULL, path, error, &m));
-    LedgeStatus status = replace_metadata(m, key, value, error);
+    LedgeStatus status = ledge__onnx_set_metadata(m, key, value, error);
     if (!status)
         status = ledge__onnx_write_file(m, out_path, true, error);
     ledge__onnx_free(m);

@@ -27,7 +27,8 @@ def certificate(folder, name, subject, issuer=None, extra=""):
     run = lambda *words: subprocess.run(["openssl", *words], check=True, capture_output=True)
     run("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
     if not issuer:
-        run("req", "-x509", "-new", "-key", key, "-subj", subject, "-days", "2", "-out", pem)
+        run("req", "-x509", "-new", "-key", key, "-subj", subject, "-days", "2", "-out", pem,
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         return
     run("req", "-new", "-key", key, "-subj", subject, "-out", request)
     text = os.path.join(folder, name + ".ext")

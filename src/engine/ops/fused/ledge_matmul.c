@@ -167,8 +167,8 @@ static LedgeStatus fill_places(LedgeOpCtx *c, const Product *p, MatMulState *s)
 static LedgeStatus size_scratch(LedgeOpCtx *c, MatMulState *s)
 {
     size_t floats = ledge__panels_floats(&s->p), a, threads, sum;
-    s->thread_bytes = ledge__gemm_thread_bytes(1, 0);
     s->threads = ledge__pool_threads(c->pool);
+    s->thread_bytes = ledge__gemm_thread_bytes(1, 0, s->threads);
     if (!ledge__mul(floats, s->batch, &floats) ||
         !ledge__mul(floats, sizeof(float), &s->b_bytes) || !ledge__mul(s->m, s->k, &a) ||
         !ledge__mul(a, s->batch, &a) || !ledge__mul(a, sizeof(float), &a) ||

@@ -25,17 +25,18 @@ static bool apart(const LedgeMatmulBatch *g, int threads)
 
 static bool take(LedgeOpCtx *c, size_t n, size_t k, size_t copies, NnScratch *s, NnMatmulMemory *m)
 {
+    const int threads = ledge__pool_threads(c->pool);
     LedgePanels p;
     ledge__panels_init(&p, ledge__f32_kernels(c->cpu), n, k);
     m->cpu = c->cpu;
     m->copies = copies;
     m->packed_floats = ledge__panels_floats(&p);
-    m->thread_bytes = ledge__gemm_thread_bytes(1, 0);
+    m->thread_bytes = ledge__gemm_thread_bytes(1, 0, threads);
     m->columns = ledge__panels_columns(&p);
     m->bias = ledge__nn_take(s, m->columns, sizeof(float));
     m->packed =
         ledge__nn_take(s, copies, m->packed_floats ? m->packed_floats * sizeof(float) : SIZE_MAX);
-    m->threads = ledge__nn_take(s, (size_t)ledge__pool_threads(c->pool), m->thread_bytes);
+    m->threads = ledge__nn_take(s, (size_t)threads, m->thread_bytes);
     return true;
 }
 

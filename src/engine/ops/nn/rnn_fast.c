@@ -141,8 +141,9 @@ static void layout_one(LedgeOpCtx *c, const NnRnnSizes *s, NnScratch *m, Memory 
     out->part = ledge__nn_take(m, batch, h * sizeof(float));
     out->h = ledge__nn_take(m, batch, h * sizeof(float));
     out->c = ledge__nn_take(m, batch, h * sizeof(float));
-    out->thread_bytes = ledge__gemm_thread_bytes(1, 0);
-    out->threads = ledge__nn_take(m, (size_t)ledge__pool_threads(c->pool), out->thread_bytes);
+    const int threads = ledge__pool_threads(c->pool);
+    out->thread_bytes = ledge__gemm_thread_bytes(1, 0, threads);
+    out->threads = ledge__nn_take(m, (size_t)threads, out->thread_bytes);
 }
 
 static void layout(LedgeOpCtx *c, const NnRnnSizes *s, NnScratch *m, Memory out[2])
