@@ -37,6 +37,9 @@ LEDGE_MUST_CHECK LedgeStatus ledge__blobs_address(LedgeBlobs *b, const char *sha
 /* OK also where there was none. */
 LEDGE_MUST_CHECK LedgeStatus ledge__blobs_remove(LedgeBlobs *b, const char *sha256,
                                                  LedgeError *err);
+/* Removes what uploads began before `before` and never brought to an end, as far as that goes:
+ * files in ledge__blobs_folder, parts in a bucket. */
+void ledge__blobs_tidy(LedgeBlobs *b, int64_t before);
 /* false ends the list, with MEMORY. */
 typedef bool (*LedgeBlobFound)(void *arg, const char *sha256, int64_t size);
 /* All blobs that were put before `before` (seconds since 1970, by the clock of the place), in any

@@ -182,26 +182,18 @@ static void free_disk(LedgeBlobs *b)
     free(b);
 }
 
-void ledge__blobs_sweep(const char *folder)
-{
-    DIR *d = opendir(folder);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char path[PATH_SIZE];
-        struct stat st;
-        if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < sizeof path &&
-            lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_mtime < time(NULL) - STALE_S)
-            (void)unlink(path);
-    }
-    if (d)
-        (void)closedir(d);
-}
-
 LedgeStatus ledge__blobs_disk_open(const char *folder, LedgeError *err, LedgeBlobs **out)
 {
     Disk *d = calloc(1, sizeof *d);
     if (!d)
         return ledge__no_memory(err);
-    d->base = (LedgeBlobs){free_disk, put, read_blob, open_blob, no_address, remove_blob, list, ""};
+    d->base = (LedgeBlobs){.free = free_disk,
+                           .put = put,
+                           .read = read_blob,
+                           .file = open_blob,
+                           .address = no_address,
+                           .remove = remove_blob,
+                           .list = list};
     const int n = snprintf(d->root, sizeof d->root, "%s", folder);
     const int m = snprintf(d->base.folder, sizeof d->base.folder, "%s/incoming", folder);
     LedgeStatus status = LEDGE_OK;
@@ -209,21 +201,36 @@ LedgeStatus ledge__blobs_disk_open(const char *folder, LedgeError *err, LedgeBlo
         status = ledge__fail(err, LEDGE_ERROR_LIMIT, folder, "the path is too long");
     else if (!make_folder(folder, 0777) || !make_folder(d->base.folder, 0700))
         status = fail(err, folder, "made");
-    if (status) {
+    if (status)
         free(d);
-        return status;
-    }
-    ledge__blobs_sweep(d->base.folder);
-    *out = &d->base;
-    return LEDGE_OK;
+    else
+        *out = &d->base;
+    return status;
 }
 
 /* ---- either place ---- */
 
+/* Uploads that a kill or a power cut ended. */
+static void sweep_folder(const char *folder, int64_t before)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[PATH_SIZE];
+        struct stat st;
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, e->d_name) < sizeof path &&
+            lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_mtime < before)
+            (void)unlink(path);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
 LedgeStatus ledge__blobs_open(const char *where, LedgeError *err, LedgeBlobs **out)
 {
-    return strncmp(where, "s3://", 5) == 0 ? ledge__blobs_s3_open(where, err, out)
-                                           : ledge__blobs_disk_open(where, err, out);
+    LEDGE_TRY(strncmp(where, "s3://", 5) == 0 ? ledge__blobs_s3_open(where, err, out)
+                                              : ledge__blobs_disk_open(where, err, out));
+    sweep_folder((*out)->folder, (int64_t)time(NULL) - STALE_S);
+    return LEDGE_OK;
 }
 
 void ledge__blobs_free(LedgeBlobs *b)
@@ -269,4 +276,11 @@ LedgeStatus ledge__blobs_list(LedgeBlobs *b, int64_t before, LedgeBlobFound foun
                               LedgeError *err)
 {
     return b->list(b, before, found, arg, err);
+}
+
+void ledge__blobs_tidy(LedgeBlobs *b, int64_t before)
+{
+    sweep_folder(b->folder, before);
+    if (b->tidy)
+        b->tidy(b, before);
 }

@@ -16,11 +16,11 @@ struct LedgeBlobs {
     LedgeStatus (*remove)(LedgeBlobs *b, const char *sha256, LedgeError *err);
     LedgeStatus (*list)(LedgeBlobs *b, int64_t before, LedgeBlobFound found, void *arg,
                         LedgeError *err);
+    void (*tidy)(LedgeBlobs *b,
+                 int64_t before); /* beside the folder; NULL: nothing is to be done */
     char folder[400];
 };
 
-/* Removes from a folder for uploads what a kill or a power cut left there. */
-void ledge__blobs_sweep(const char *folder);
 LedgeStatus ledge__blobs_disk_open(const char *folder, LedgeError *err, LedgeBlobs **out);
 LedgeStatus ledge__blobs_s3_open(const char *where, LedgeError *err, LedgeBlobs **out);
 

@@ -92,24 +92,31 @@ static LedgeStatus complete(const LedgeS3 *s3, const char *key, const char *id, 
     return status;
 }
 
+/* So that no parts lie about and cost. */
+static void drop_parts(const LedgeS3 *s3, const char *key, const char *id)
+{
+    char query[700];
+    LedgeText answer = {0};
+    LedgeError ignored;
+    snprintf(query, sizeof query, "uploadId=%s", id);
+    (void)!ledge__s3_do(
+        s3, &(LedgeS3Ask){.method = "DELETE", .key = key, .query = query, .max = ANSWER_MAX},
+        &ignored, &answer, NULL);
+    ledge__text_free(&answer);
+}
+
 static LedgeStatus put_parts(const LedgeS3 *s3, const char *key, FILE *from, uint64_t size,
                              LedgeError *err)
 {
-    char id[600], query[700];
-    LedgeText list = {0}, ignored = {0};
-    LedgeError other;
+    char id[600];
+    LedgeText list = {0};
     LEDGE_TRY(begin_parts(s3, key, err, id, sizeof id));
     LedgeStatus status = send_parts(s3, key, id, from, size, err, &list);
     if (!status)
         status = complete(s3, key, id, list.p, err);
-    if (status) { /* so that no parts lie about and cost */
-        snprintf(query, sizeof query, "uploadId=%s", id);
-        (void)!ledge__s3_do(
-            s3, &(LedgeS3Ask){.method = "DELETE", .key = key, .query = query, .max = ANSWER_MAX},
-            &other, &ignored, NULL);
-    }
+    if (status)
+        drop_parts(s3, key, id);
     ledge__text_free(&list);
-    ledge__text_free(&ignored);
     return status;
 }
 
@@ -203,34 +210,50 @@ static int64_t time_of(const char *text)
     return ledge__time_read(whole);
 }
 
-/* One <Contents>, which is ended by a NUL. Its key goes to `last`. */
+/* The SHA-256 that a key of ours ends with; NULL: it is none of ours. */
+static const char *name_of(const LedgeS3 *s3, const char *key)
+{
+    const size_t skip = strlen(s3->prefix);
+    return strncmp(key, s3->prefix, skip) == 0 && ledge__fleet_is_sha256(key + skip) ? key + skip
+                                                                                     : NULL;
+}
+
+/* The next <NAME> from p on (which may be NULL), ended by a NUL, and where to go on; NULL: there is
+ * none. */
+static char *next_part(char *p, const char *name, char **rest)
+{
+    char text[32];
+    snprintf(text, sizeof text, "<%s>", name);
+    char *from = p ? strstr(p, text) : NULL;
+    snprintf(text, sizeof text, "</%s>", name);
+    *rest = from ? strstr(from, text) : NULL;
+    if (*rest)
+        *(*rest)++ = '\0';
+    return from;
+}
+
+/* One object of the list. Its key goes to `last`. */
 static bool take_object(const LedgeS3 *s3, const char *one, int64_t before, LedgeBlobFound found,
                         void *arg, char *last, size_t size)
 {
     char when[64] = "", bytes[24] = "";
-    const size_t skip = strlen(s3->prefix);
+    const char *name;
     int64_t put;
-    if (!ledge__s3_element(one, "Key", last, size) || strncmp(last, s3->prefix, skip) != 0 ||
-        !ledge__fleet_is_sha256(last + skip) ||
+    if (!ledge__s3_element(one, "Key", last, size) || !(name = name_of(s3, last)) ||
         !ledge__s3_element(one, "LastModified", when, sizeof when) ||
         !ledge__s3_element(one, "Size", bytes, sizeof bytes))
         return true;
     put = time_of(when);
-    return put < 0 || put >= before || found(arg, last + skip, strtoll(bytes, NULL, 10));
+    return put < 0 || put >= before || found(arg, name, strtoll(bytes, NULL, 10));
 }
 
 /* A page of the list; `last` is where the next one begins. */
 static bool take_page(const LedgeS3 *s3, char *xml, int64_t before, LedgeBlobFound found, void *arg,
                       char *last, size_t size)
 {
-    for (char *one = xml; one && (one = strstr(one, "<Contents>"));) {
-        char *end = strstr(one, "</Contents>");
-        if (end)
-            *end++ = '\0';
+    for (char *one = xml, *rest; (one = next_part(one, "Contents", &rest)); one = rest)
         if (!take_object(s3, one, before, found, arg, last, size))
             return false;
-        one = end;
-    }
     /* Others' keys may be long, or hold what XML writes in other letters: no key of ours is where
      * those are that begin alike, so they are all passed over. */
     char *odd = strchr(last, '&');
@@ -274,6 +297,31 @@ static LedgeStatus list(LedgeBlobs *b, int64_t before, LedgeBlobFound found, voi
     return status;
 }
 
+/* Of uploads in parts: those that a kill cut. One page; what is behind it comes the next time. */
+static void tidy(LedgeBlobs *b, int64_t before)
+{
+    const LedgeS3 *s3 = s3_of(b);
+    char query[500], prefix[400], key[256], raw[400], id[600], when[64];
+    LedgeText answer = {0};
+    LedgeError ignored;
+    ledge__s3_encode(s3->prefix, false, prefix, sizeof prefix);
+    snprintf(query, sizeof query, "max-uploads=1000&prefix=%s&uploads=", prefix);
+    const LedgeS3Ask ask = {.method = "GET", .query = query, .max = ANSWER_MAX};
+    if (ledge__s3_do(s3, &ask, &ignored, &answer, NULL) == LEDGE_OK)
+        ledge__text_put(&answer, "", 0);
+    for (char *one = answer.p, *rest; (one = next_part(one, "Upload", &rest)); one = rest) {
+        const char *name;
+        if (ledge__s3_element(one, "Key", key, sizeof key) && (name = name_of(s3, key)) &&
+            ledge__s3_element(one, "UploadId", raw, sizeof raw) &&
+            ledge__s3_element(one, "Initiated", when, sizeof when) && time_of(when) >= 0 &&
+            time_of(when) < before) {
+            ledge__s3_encode(raw, false, id, sizeof id);
+            drop_parts(s3, name, id);
+        }
+    }
+    ledge__text_free(&answer);
+}
+
 static void free_s3(LedgeBlobs *b)
 {
     free(b);
@@ -285,18 +333,23 @@ LedgeStatus ledge__blobs_s3_open(const char *where, LedgeError *err, LedgeBlobs 
     const char *tmp = getenv("TMPDIR");
     if (!s)
         return ledge__no_memory(err);
-    s->base = (LedgeBlobs){free_s3, put, read_blob, no_file, address, remove_blob, list, ""};
+    s->base = (LedgeBlobs){.free = free_s3,
+                           .put = put,
+                           .read = read_blob,
+                           .file = no_file,
+                           .address = address,
+                           .remove = remove_blob,
+                           .list = list,
+                           .tidy = tidy};
     LedgeStatus status = ledge__s3_read(where, err, &s->s3);
     snprintf(s->base.folder, sizeof s->base.folder, "%.300s/ledge-registry-%ld",
              tmp && tmp[0] ? tmp : "/var/tmp", (long)getuid());
     if (!status && mkdir(s->base.folder, 0700) != 0 && errno != EEXIST)
         status =
             ledge__fail(err, LEDGE_ERROR_IO, s->base.folder, "cannot be made: %s", strerror(errno));
-    if (status) {
+    if (status)
         free(s);
-        return status;
-    }
-    ledge__blobs_sweep(s->base.folder);
-    *out = &s->base;
-    return LEDGE_OK;
+    else
+        *out = &s->base;
+    return status;
 }

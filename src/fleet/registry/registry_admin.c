@@ -120,8 +120,10 @@ static LedgeStatus run_gc(LedgeTask *t, LedgeStore *none, LedgeError *err)
     LEDGE_TRY(
         ledge__blobs_list(c->registry->options.store.blobs, before, note_stored, a->stored, err));
     LEDGE_TRY(do_rows(a, run_gc_rows, err));
-    if (!json_is_true(json_object_get(a->out, "dry_run")))
+    if (!json_is_true(json_object_get(a->out, "dry_run"))) {
         remove_files(a);
+        ledge__blobs_tidy(c->registry->options.store.blobs, before);
+    }
     return LEDGE_OK;
 }
 

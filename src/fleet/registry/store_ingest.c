@@ -501,12 +501,10 @@ LedgeStatus ledge__store_sample(LedgeStore *s, const char *device, bool may_enro
     LedgeDevice *d;
     LEDGE_TRY(ledge__fleet_device(s, device, may_enroll, err, &d));
     LEDGE_TRY(ledge__sql_run(s->db, err, LEDGE_Q_BLOB_ADD, "tii", sha256, length, s->now));
-    LEDGE_TRY(ledge__sql_run(s->db, err, LEDGE_Q_SAMPLE_ADD,
-                             "tiiiitttt"
-                             "ii",
-                             sha256, d->id, s->now, h->timestamp / 1000000, length, h->key,
-                             h->model, h->version, ledge__fleet_drift_name(h->drift),
-                             (int64_t)h->confidence_ppm, h->class_id));
+    LEDGE_TRY(ledge__sql_run(s->db, err, LEDGE_Q_SAMPLE_ADD, "tiiiittttii", sha256, d->id, s->now,
+                             h->timestamp / 1000000, length, h->key, h->model, h->version,
+                             ledge__fleet_drift_name(h->drift), (int64_t)h->confidence_ppm,
+                             h->class_id));
     *duplicate = !ledge__sql_changed(s->db);
     return LEDGE_OK;
 }

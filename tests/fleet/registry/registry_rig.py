@@ -218,6 +218,7 @@ class Bucket(http.server.BaseHTTPRequestHandler):
     """Keeps objects in memory, and does what `faults` say first: a code, "close" or "lie"."""
     protocol_version = "HTTP/1.1"
     objects, faults, asked, why, age, lists = {}, [], [], b"", 0, 0
+    uploads = {}  # in parts, begun and not ended: key by id
 
     def log_message(self, *_):
         pass
@@ -262,7 +263,12 @@ class Bucket(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         path, _, query = self.path.partition("?")
-        if path == "/bucket" and not self.fault():
+        if path == "/bucket" and "uploads=" in query:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - Bucket.age))
+            each = "".join(f"<Upload><Key>{k}</Key><UploadId>{i}</UploadId><Initiated>{stamp}</Initiated></Upload>"
+                           for i, k in Bucket.uploads.items())
+            self.answer(200, f"<ListMultipartUploadsResult>{each}</ListMultipartUploadsResult>".encode())
+        elif path == "/bucket" and not self.fault():
             Bucket.lists += 1
             self.list(urllib.parse.parse_qs(query))
         elif path != "/bucket" and not self.fault():
@@ -271,7 +277,12 @@ class Bucket(http.server.BaseHTTPRequestHandler):
 
     def do_DELETE(self):
         if not self.fault():
-            Bucket.objects.pop(self.path, None)
+            path, _, query = self.path.partition("?")
+            id_ = urllib.parse.parse_qs(query).get("uploadId", [None])[0]
+            if id_ and path == "/bucket/" + Bucket.uploads.get(id_, ""):
+                del Bucket.uploads[id_]
+            elif not id_:
+                Bucket.objects.pop(path, None)
             self.answer(204)
 
 

@@ -133,10 +133,13 @@ def strays(r, put):
     Bucket.objects.update(left)
     Bucket.objects.update(others)
     gone = lambda: sorted(x["sha256"] for x in json.loads(r.verb("gc", "--json"))["removed"])
+    part = "models/" + hashlib.sha256(b"in parts").hexdigest()
+    Bucket.uploads.update({"a+b/c": part, "d": part, "e": "theirs/" + part})
     Bucket.age = 80000
-    check("what is young may be an upload's", gone() == [])
+    check("what is young may be an upload's", gone() == [] and len(Bucket.uploads) == 3)
     Bucket.age, Bucket.lists = 90000, 0
     check("strays go", gone() == sorted(k[-64:] for k in left))
+    check("and parts of uploads that were cut", Bucket.uploads == {"e": "theirs/" + part}, Bucket.uploads)
     check("page by page", Bucket.lists > 3, Bucket.lists)
     check("and nothing else does", set(Bucket.objects) == ours | set(others), set(Bucket.objects) ^ (ours | set(others)))
     Bucket.faults[:] = [403]
