@@ -72,7 +72,7 @@ typedef struct Job {
     PruneBytes whole, made;
     json_t *layers, *barriers, *warnings;
     uint32_t *first; /* channels of each of the layers before the first stage; NULL: it is that */
-    int64_t weights, zeros; /* of methods that set weights to zero */
+    int64_t weights, zeros;     /* of methods that set weights to zero */
     size_t run_steps, skipping; /* of the result: all, and those that skip them */
     uint64_t in_bytes;
     double seconds;
@@ -526,13 +526,14 @@ const CliCommand cli_prune = {
     .name = "prune",
     .arguments = "MODEL",
     .summary = "make a model smaller and faster by removing channels, as standard ONNX",
-    .description = "Writes MODEL with whole channels removed from its layers: --method channels "
-                   "follows each channel\n"
-                   "through the graph and takes out those that matter least together with all that "
-                   "depend on\n"
-                   "them. --method magnitude sets the smallest weights to zero, 2:4 two of every "
-                   "four; they keep\n"
-                   "their place in the file, and are skipped where --block 16 makes them go together.",
+    .description =
+        "Writes MODEL with whole channels removed from its layers: --method channels "
+        "follows each channel\n"
+        "through the graph and takes out those that matter least together with all that "
+        "depend on\n"
+        "them. --method magnitude sets the smallest weights to zero, 2:4 two of every "
+        "four; they keep\n"
+        "their place in the file, and are skipped where --block 16 makes them go together.",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .run = run,

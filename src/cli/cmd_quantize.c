@@ -101,7 +101,8 @@ static int check_choices(const CliCommand *c, const Options *o, LedgeQuantOption
     static const char *const targets[] = {"cpu", "tensorrt", "npu"};
     static const char *const calibrators[] = {"minmax", "percentile", "entropy", "mse"};
     static const char *const formats[] = {"nbits", "onnx"};
-    const int mode = cli_choose(o->mode, 0, modes, 4), target = cli_choose(o->target, 0, targets, 3);
+    const int mode = cli_choose(o->mode, 0, modes, 4),
+              target = cli_choose(o->target, 0, targets, 3);
     const int calibrator = cli_choose(o->calibrator, LEDGE_CALIBRATE_MINMAX, calibrators, 4);
     const int format = cli_choose(o->format, 0, formats, 2);
     const int weights = cli_choose(o->weights, 0, (const char *const[]){"minmax", "mse"}, 2);
@@ -156,8 +157,8 @@ static int check_finetune(const CliCommand *c, Job *j)
     const Options *o = j->o;
     if (o->finetune.sets.n && j->q.mode != LEDGE_QUANT_STATIC)
         return cli_usage(c, "--finetune goes with --mode static");
-    if (o->finetune.sets.n && (o->more.mixed || o->more.compare || o->more.report ||
-                               j->more.adaptive))
+    if (o->finetune.sets.n &&
+        (o->more.mixed || o->more.compare || o->more.report || j->more.adaptive))
         return cli_usage(c, "--finetune does not go with --mixed, --rounding adaptive, "
                             "--compare-modes and --report");
     return quantize_finetune_check(c, &o->finetune, &j->finetune);
@@ -413,10 +414,10 @@ static json_t *job_json(const Job *j)
                   "warnings", j->warnings, "quantization", ledge__quant_record_json(j->quantizer));
     if (o)
         json_object_set_new(o, "finetune",
-                            j->finetune.done ? json_pack("{s:f, s:o}", "epochs",
-                                                         j->finetune.train.epochs, "loss",
-                                                         cli_json_real(j->finetune.last.loss))
-                                             : json_null());
+                            j->finetune.done
+                                ? json_pack("{s:f, s:o}", "epochs", j->finetune.train.epochs,
+                                            "loss", cli_json_real(j->finetune.last.loss))
+                                : json_null());
     if (o)
         json_object_set_new(o, "search", quantize_more_json(&j->more, j->quantizer));
     return o;
@@ -515,8 +516,7 @@ static int run(const CliCommand *c, int argc, char **argv)
     code = check(c, &o, &j.q);
     if (code == CLI_GO) {
         j.path = args.items[0];
-        j.more =
-            (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path};
+        j.more = (QuantizeMore){.o = &o.more, .q = &j.q, .path = j.path};
         code = quantize_more_check(c, &j.more, o.calibrate || o.dataset || o.inputs.n);
     }
     if (code == CLI_GO)
