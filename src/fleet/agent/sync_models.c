@@ -376,10 +376,11 @@ static LedgeStatus repair(Work *w, LedgeError *err)
         status = ledge__install_plan(r, w->t->arch, w->t->cpu, err, &plan);
     if (!status)
         status = ledge__install_fetch(&w->t->dir, &d, r, &plan, err);
-    if (!status)
-        status = ledge__install_repair(&w->t->dir, r, &plan, json, size, err);
     if (!status) {
         tell(w, "damaged", "warning", v->version, "files were damaged and are mended");
+        status = ledge__install_repair(&w->t->dir, r, &plan, json, size, err);
+    }
+    if (!status) {
         w->facts.running_is_damaged = false;
         w->t->result.changed = true;
     }

@@ -3,7 +3,8 @@
 
 Usage: test_registry_kill.py LEDGE SOURCE_ROOT [ROUNDS]. Devices send batches and files all the
 while; the server is killed with SIGKILL after a random time and started again. In the end every
-acknowledged batch is stored, none is stored twice, and every file that was acknowledged is whole."""
+acknowledged batch is stored, none is stored twice, every file that was acknowledged is whole, and gc finds those that
+nobody came to know of."""
 import hashlib
 import http.client
 import json
@@ -81,6 +82,14 @@ def main():
         check("batches were acknowledged", len(acknowledged) > ROUNDS, len(acknowledged))
         for hash_ in files:
             check("a file is whole", hashlib.sha256(r.fetch(hash_)).hexdigest() == hash_)
+        # A day later what was killed between a file and its row goes, and nothing else.
+        folder = os.path.join(r.folder, "blobs")
+        for d, _, names in os.walk(folder):
+            for f in names:
+                os.utime(os.path.join(d, f), (time.time() - 90000,) * 2)
+        strays = {x["sha256"] for x in json.loads(r.verb("gc", "--json"))["removed"]}
+        check("no acknowledged file goes", not strays & files, strays & files)
+        there = {f for _, _, names in os.walk(folder) for f in names}
         counted = sum(x["records"] for x in r.ask("GET", "/v1/admin/rollups").json["rollups"])
         check("the chain of the log is whole", "whole" in r.verb("audit", "--verify"))
         r.stop()
@@ -92,12 +101,13 @@ def main():
         check("nothing came of nothing", stored <= sent, len(stored - sent))
         check("each record is stored once", rows == len(stored) * RECORDS, (rows, len(stored)))
         check("and counted once", counted == rows, (counted, rows))
+        known = {row[0] for row in db.execute("SELECT sha256 FROM blobs")}
+        check("the files that are there are those that are known", there == known, there ^ known)
         db.close()
-        folder = os.path.join(r.folder, "blobs")
         half = [f for d, _, names in os.walk(folder) for f in names if "incoming" not in d
                 and hashlib.sha256(open(os.path.join(d, f), "rb").read()).hexdigest() != f]
         check("no half file has a name", not half, half)
-        print(f"{ROUNDS} kills, {len(acknowledged)} batches acknowledged, {said_twice} of them sent again, {len(files)} files")
+        print(f"{ROUNDS} kills, {len(acknowledged)} batches acknowledged, {said_twice} of them sent again, {len(files)} files, {len(strays)} strays")
     return finish()
 
 

@@ -27,14 +27,19 @@ def main():
         def simulate(seconds, *more):
             return json.loads(r.verb("simulate", "--json", "--devices", DEVICES, "--interval", 2, "--seconds", seconds,
                                      "--token-file", enroll, "--skew", 2000000000, *more))
-        first = simulate(4, "--loss", 0)
+        before = 0  # records of tries in which a slow machine did not come to every device
+        for seconds in (4, 12, 36):
+            first = simulate(seconds, "--loss", 0)
+            if first["versions"] == {"1.0.0": DEVICES}:
+                break
+            before += first["records"]
         check("every device polled and runs the champion", first["versions"] == {"1.0.0": DEVICES}, first)
         plan = r.path("plan.json")
         with open(plan, "w") as f:
             json.dump({"steps": [{"percent": 1}, {"percent": 100}],
                        "gates": {"min_samples": 20, "soak_s": 600}, "silent_s": 600}, f)
         r.verb("rollout", "start", "cls", "2.0.0", "--plan", plan, "--reason", "test")
-        second = simulate(12, "--bad", "2.0.0", "--loss", 20, "--restarts", 5)
+        second = simulate(3 * seconds, "--bad", "2.0.0", "--loss", 20, "--restarts", 5)
         check("no more than one in a hundred ever saw it", 1 <= second["saw_bad"] <= max(1, DEVICES // 100), second)
         check("it was rolled back by itself", r.ask("GET", "/v1/admin/rollouts/1").json["state"] == "rolled_back",
               r.ask("GET", "/v1/admin/rollouts/1").json)
@@ -44,7 +49,7 @@ def main():
         check("some had arrived all the same", second["duplicates"] > 0, second)
         check("in the end all was answered", second["waiting"] == 0, second)
         counted = r.ask("GET", "/v1/admin/overview").json["counts"]["records"]
-        check("every record is counted once", counted == first["records"] + second["records"], (counted, first, second))
+        check("every record is counted once", counted == before + first["records"] + second["records"], (counted, first, second))
         figures = sum(x["records"] for x in r.ask("GET", "/v1/admin/rollups").json["rollups"])
         check("in the figures too", figures == counted, (figures, counted))
     return finish()
