@@ -88,11 +88,7 @@ void ledge__guard_free(LedgeGuard *g)
 {
     if (!g)
         return;
-    pthread_mutex_lock(&g->lock);
-    g->stop = true;
-    pthread_cond_signal(&g->wake);
-    pthread_mutex_unlock(&g->lock);
-    pthread_join(g->thread, NULL);
+    ledge__wait_stop(&g->lock, &g->wake, &g->stop, g->thread);
     ledge__wait_end(&g->lock, &g->wake);
     free(g);
 }

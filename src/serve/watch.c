@@ -264,11 +264,7 @@ void ledge__watch_free(LedgeWatch *w, double patience)
 {
     if (!w)
         return;
-    pthread_mutex_lock(&w->lock);
-    w->stop = true;
-    pthread_cond_signal(&w->more);
-    pthread_mutex_unlock(&w->lock);
-    pthread_join(w->thread, NULL);
+    ledge__wait_stop(&w->lock, &w->more, &w->stop, w->thread);
     ledge__outbox_free(w->outbox, patience);
     release(w);
 }
