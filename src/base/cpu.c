@@ -500,6 +500,22 @@ void ledge__cpu_bind_fast(void)
         (void)sched_setaffinity(0, sizeof set, &set); /* a wish: the answer is right without */
 }
 
+int ledge__cpu_here(void)
+{
+    return sched_getcpu();
+}
+
+void ledge__cpu_leave(int core)
+{
+    cpu_set_t set, others;
+    if (core < 0 || sched_getcpu() != core || !allowed_cores(&set))
+        return;
+    others = set;
+    CPU_CLR(core, &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+        (void)sched_setaffinity(0, sizeof set, &set);
+}
+
 #else /* not Linux: wasm and the like */
 
 const char *ledge__cpu_model_name(void)
@@ -532,6 +548,16 @@ int ledge__cpu_cores(int *fast)
 
 void ledge__cpu_bind_fast(void)
 {
+}
+
+int ledge__cpu_here(void)
+{
+    return -1;
+}
+
+void ledge__cpu_leave(int core)
+{
+    (void)core;
 }
 
 #endif

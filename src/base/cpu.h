@@ -40,5 +40,10 @@ int ledge__cpu_allowed(void);
 int ledge__cpu_cores(int *fast);
 /* Keeps the calling thread on the fast clusters of a big.LITTLE machine; nothing elsewhere. */
 void ledge__cpu_bind_fast(void);
+/* The core that this thread runs on now; -1: that cannot be told. */
+int ledge__cpu_here(void);
+/* Moves the calling thread to another core if it runs on this one and may run on others; it may
+ * come back. */
+void ledge__cpu_leave(int core);
 
 #endif

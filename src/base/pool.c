@@ -118,6 +118,8 @@ struct LedgePool {
     pthread_mutex_t callers; /* held for the length of a loop */
     pthread_mutex_t park;
     pthread_cond_t work, done;
+    int64_t called; /* when sleepers were called last, and from which core; under `park` */
+    int caller_core;
 };
 
 /* Which pools this thread works for now, innermost first. */
@@ -237,23 +239,27 @@ static bool spin_for_work(LedgePool *p, uint32_t *seen, int64_t budget)
     return false;
 }
 
-/* Sleeps until there is a loop to enter (true) or the pool ends (false). `sleepers` goes up
- * before the gate is looked at again, and ledge__pool_run opens the gate before it looks at
- * `sleepers`; both sequentially consistent, so one of the two sees the other. */
-static bool park_for_work(LedgePool *p, uint32_t *seen)
+/* Sleeps until called, or until the pool ends; true: and entered a loop. *called becomes when that
+ * was. `sleepers` goes up before the gate is looked at again, and ledge__pool_run opens the gate
+ * before it looks at `sleepers`; both sequentially consistent, so one of the two sees the other. */
+static bool park_for_work(LedgePool *p, uint32_t *seen, int64_t *called)
 {
-    bool entered = false;
+    int core = -1;
     pthread_mutex_lock(&p->park);
     atomic_fetch_add(&p->sleepers, 1);
-    while (!atomic_load(&p->stop)) {
-        (void)atomic_load(&p->gate);
-        entered = enter(p, seen);
-        if (entered)
-            break;
+    (void)atomic_load(&p->gate);
+    bool entered = enter(p, seen);
+    if (!entered && !atomic_load(&p->stop)) {
         pthread_cond_wait(&p->work, &p->park);
+        *called = p->called;
+        core = p->caller_core;
+        entered = enter(p, seen);
     }
     atomic_fetch_sub(&p->sleepers, 1);
     pthread_mutex_unlock(&p->park);
+    /* Systems wake a thread on its caller's core when that is where it slept; both would take turns
+     * there for milliseconds. */
+    ledge__cpu_leave(core);
     return entered;
 }
 
@@ -262,23 +268,27 @@ static void *worker_main(void *arg)
     Worker *w = arg;
     LedgePool *p = w->pool;
     uint32_t seen = 0;
-    int64_t budget = SPIN_MAX_NS;
+    int64_t budget = SPIN_MAX_NS, spin = budget;
     if (p->bind_fast)
         ledge__cpu_bind_fast();
-    for (;;) {
+    while (!atomic_load(&p->stop)) {
+        const int64_t idle = now_ns();
+        int64_t called = 0;
+        const bool entered = spin_for_work(p, &seen, spin) || park_for_work(p, &seen, &called);
         /* Spins as long as may pay: fully where the last gap was one that spinning bridges, also
          * when it was slept through (else a budget once short could never grow again), and ever
          * shorter where gaps are long. */
-        const int64_t idle = now_ns();
-        if (!spin_for_work(p, &seen, budget) && !park_for_work(p, &seen))
-            return NULL;
-        if (now_ns() - idle < SPIN_MAX_NS)
+        if ((called ? called : now_ns()) - idle < SPIN_MAX_NS)
             budget = SPIN_MAX_NS;
         else if (budget > SPIN_MIN_NS)
             budget /= 2;
-        work(p, w->index);
-        leave(p);
+        spin = entered ? budget : SPIN_MAX_NS; /* woken too late for that loop: others follow it */
+        if (entered) {
+            work(p, w->index);
+            leave(p);
+        }
     }
+    return NULL;
 }
 
 /* ---- the caller ---- */
@@ -329,6 +339,8 @@ static void start(LedgePool *p, size_t count, size_t grain, LedgePoolFn fn, void
     atomic_store(&p->gate, (uint64_t)number << 32 | GATE_OPEN);
     if (atomic_load(&p->sleepers) > 0) {
         pthread_mutex_lock(&p->park);
+        p->called = now_ns();
+        p->caller_core = ledge__cpu_here();
         pthread_cond_broadcast(&p->work);
         pthread_mutex_unlock(&p->park);
     }
