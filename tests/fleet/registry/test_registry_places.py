@@ -43,7 +43,7 @@ def over_tls(r, method, path, body=None, token=None, shown=None):
     context = ssl.create_default_context(cafile=r.path("ca.pem"))
     if shown:
         context.load_cert_chain(r.path(shown + ".pem"), r.path(shown + ".key"))
-    c = http.client.HTTPSConnection("localhost", r.port, timeout=30, context=context)
+    c = http.client.HTTPSConnection("127.0.0.1", r.port, timeout=30, context=context)
     c.request(method, path, json.dumps(body) if body is not None else None,
               {"Authorization": f"Bearer {token}"} if token else {})
     return Answer(c.getresponse())
@@ -72,7 +72,7 @@ def tls():
             except (ssl.SSLError, OSError):
                 code = 401  # refused in the handshake
             check(f"not {name}'s", code == 401, code)
-        os.environ["LEDGE_REGISTRY"] = f"https://localhost:{r.port}"
+        os.environ["LEDGE_REGISTRY"] = f"https://127.0.0.1:{r.port}"
         out = subprocess.run([LEDGE, "registry", "list", "--ca", r.path("ca.pem")], capture_output=True, text=True,
                              env=dict(os.environ, LEDGE_REGISTRY_TOKEN=r.token))
         check("the command line too", out.returncode == 0, out.stderr)
