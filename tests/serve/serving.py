@@ -3,11 +3,13 @@ the test is ledge."""
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from children import stop
 
 LEDGE = os.path.abspath(sys.argv[1])
 checks = failures = 0
@@ -54,11 +56,7 @@ class Server:
         """Seconds that it took."""
         start = time.monotonic()
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(patience)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
+            if not stop(self.process, patience):
                 check("the server ends by itself", False)
         check("the server ends with 0", self.process.wait() == 0, self.said())
         return time.monotonic() - start

@@ -18,7 +18,7 @@ import urllib.parse
 import urllib.request
 
 import serving
-from serving import check
+from serving import check, stop
 
 LEDGE, ROOT = sys.argv[1:3]
 PACKAGING = os.path.join(ROOT, "packaging")
@@ -57,12 +57,7 @@ class Running:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        stop(self.process)
 
 
 def serve(port, *more):
