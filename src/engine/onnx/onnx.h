@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -228,6 +229,10 @@ typedef struct OnnxModel {
 
 /* What a compiled model (M.ledge) begins with, to be told from ONNX. */
 #define LEDGE_FILE_MAGIC "\x89LEDGE\r\n"
+static inline bool ledge__file_is_compiled(const void *bytes, size_t size)
+{
+    return size >= 8 && memcmp(bytes, LEDGE_FILE_MAGIC, 8) == 0;
+}
 
 /* Bounds on hostile input; documented in docs/formats.md. */
 #define ONNX_MAX_NESTING 32          /* subgraphs, types and messages inside each other */

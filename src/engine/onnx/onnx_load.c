@@ -30,7 +30,7 @@ static LedgeStatus read_model(OnnxModel *model, const void *bytes, size_t size, 
     r.folder = folder;
     if (size == 0)
         return ledge__fail(err, LEDGE_ERROR_FORMAT, NULL, "the file is empty");
-    if (size >= 8 && memcmp(bytes, LEDGE_FILE_MAGIC, 8) == 0)
+    if (ledge__file_is_compiled(bytes, size))
         return ledge__fail(err, LEDGE_ERROR_UNSUPPORTED, NULL,
                            "a compiled model is not changed; take the .onnx it came from and "
                            "compile what comes of that");

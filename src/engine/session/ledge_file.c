@@ -27,11 +27,6 @@ struct LedgeFile {
     _Atomic bool wrong;  /* one of them is not what it should be */
 };
 
-bool ledge__file_is_compiled(const void *bytes, size_t size)
-{
-    return size >= 8 && memcmp(bytes, LEDGE_FILE_MAGIC, 8) == 0;
-}
-
 static LedgeStatus damaged(LedgeError *err, const char *what)
 {
     return ledge__fail(err, LEDGE_ERROR_FORMAT, NULL,

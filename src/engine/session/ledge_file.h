@@ -44,7 +44,6 @@ typedef struct LedgeFileForm {
 /* What a file adds to a model: the constants' memory and the packed forms. */
 typedef struct LedgeFile LedgeFile;
 
-bool ledge__file_is_compiled(const void *bytes, size_t size);
 /* Checks a file and makes an OnnxModel over it, whose initializers lie in `bytes`; these must
  * outlive both. Threads go on checking the weights meanwhile: nothing may be computed from these
  * for good before ledge__file_verified. Statuses: FORMAT, MISMATCH (CPU, version), MEMORY. */
