@@ -192,27 +192,14 @@ static bool take_item(Making *m, uint64_t number, const void *bytes, size_t size
 
 /* How far batches have come. A process may have died between a batch and its cursor, so the names
  * of what waits count too. */
-static LedgeSpoolCursor reached(const LedgeAgentDir *d, const char *spool, const Item *items,
-                                size_t n)
+static LedgeSpoolCursor reached(LedgeSpoolCursor c, const char *spool, const Item *items, size_t n)
 {
-    char path[LEDGE_AGENT_PATH];
-    ledge__agent_path(d, path, "queue/%s", spool);
-    LedgeSpoolCursor c = ledge__spool_cursor(path);
     for (size_t i = 0; i < n; i++)
         if (strcmp(items[i].spool, spool) == 0) {
             c.record = items[i].last > c.record ? items[i].last : c.record;
             c.batch = items[i].batch > c.batch ? items[i].batch : c.batch;
         }
     return c;
-}
-
-/* The cursor follows names that it does not know yet: before they go, and so that the writer does
- * not count as lost what is in a batch. */
-static LedgeStatus catch_up(const char *folder, LedgeSpoolCursor to, LedgeError *err)
-{
-    const LedgeSpoolCursor c = ledge__spool_cursor(folder);
-    return c.record == to.record && c.batch == to.batch ? LEDGE_OK
-                                                        : ledge__spool_set_cursor(folder, to, err);
 }
 
 static LedgeStatus fill_from(Making *m, LedgeSpoolReader *r, bool partial, size_t files,
@@ -248,10 +235,13 @@ LedgeStatus ledge__dispatch_fill(const LedgeDispatch *o, const char *spool, bool
     if (!status) {
         ledge__agent_path(o->dir, path, "queue/%s", spool);
         const size_t n = list_items(o->dir, files, most);
-        const LedgeSpoolCursor c = reached(o->dir, spool, files, n);
+        const LedgeSpoolCursor told = ledge__spool_cursor(path), c = reached(told, spool, files, n);
         snprintf(m.item.spool, sizeof m.item.spool, "%s", spool);
         m.item.batch = c.batch;
-        status = catch_up(path, c, err);
+        /* The cursor follows names that it does not know yet: before they go, and so that the
+         * writer does not count as lost what is in a batch. */
+        if (c.record != told.record || c.batch != told.batch)
+            status = ledge__spool_set_cursor(path, c, err);
         if (!status)
             status = ledge__spool_read(path, c.record, true, err, &r);
         if (!status)
@@ -418,7 +408,8 @@ int64_t ledge__dispatch_waiting(const LedgeAgentDir *d)
         const void *bytes;
         size_t size;
         ledge__agent_path(d, path, "queue/%s", names[i]);
-        if (ledge__spool_read(path, reached(d, names[i], items, files).record, false, NULL, &r))
+        const LedgeSpoolCursor c = reached(ledge__spool_cursor(path), names[i], items, files);
+        if (ledge__spool_read(path, c.record, false, NULL, &r))
             continue;
         while (ledge__spool_read_next(r, &number, &bytes, &size))
             waiting++;
