@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "cli/registry_cli.h"
+#include "fleet/protocol/wire_names.h"
 #include "http/transfer.h"
 #include "image/file_bytes.h"
 #include "trust/certificate.h"
 
 #define ANSWER_MAX ((size_t)256 << 20)
-#define TOKEN_MAX  200 /* a registry takes no longer ones */
 
 static int read_token(RegistryClient *c)
 {
@@ -30,10 +30,11 @@ static int read_token(RegistryClient *c)
     }
     if (!c->token)
         return cli_fail_with(NULL, LEDGE_ERROR_MEMORY, "out of memory");
-    return strlen(c->token) > TOKEN_MAX || strpbrk(c->token, "\r\n")
-               ? cli_fail_with(
-                     c->token_file ? c->token_file : "LEDGE_REGISTRY_TOKEN", LEDGE_ERROR_ARGUMENT,
-                     "is no token of a registry: those are a line of up to 200 characters")
+    return strlen(c->token) > LEDGE_FLEET_TOKEN || strpbrk(c->token, "\r\n")
+               ? cli_fail_with(c->token_file ? c->token_file : "LEDGE_REGISTRY_TOKEN",
+                               LEDGE_ERROR_ARGUMENT,
+                               "is no token of a registry: those are a line of up to %d characters",
+                               LEDGE_FLEET_TOKEN)
                : CLI_GO;
 }
 
@@ -62,7 +63,7 @@ const char *registry_word(const char *word)
 static int perform(RegistryClient *c, LedgeTransfer *t, const char *path, bool follows,
                    RegistryAnswer *out)
 {
-    char url[2000], bearer[TOKEN_MAX + 32];
+    char url[2000], bearer[LEDGE_FLEET_TOKEN + 32];
     const char *server = c->server ? c->server : getenv("LEDGE_REGISTRY");
     LedgeText body = {0};
     if (!server)

@@ -20,6 +20,7 @@ enum {
     LEDGE_FLEET_SHA256 = 65,   /* 64 lower-case hexadecimal digits */
     LEDGE_FLEET_ETAG = 72,     /* without its quotation marks */
     LEDGE_FLEET_BATCH = 161,   /* a batch's id */
+    LEDGE_FLEET_TOKEN = 193,   /* most characters of a token */
     LEDGE_FLEET_REASON = 256,  /* one sentence */
     LEDGE_FLEET_WORD = 33,     /* arch, level, kind */
     LEDGE_FLEET_MODELS = 16,   /* that one device runs or is told of */

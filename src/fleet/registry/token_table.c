@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/error.h"
+#include "fleet/protocol/wire_names.h"
 #include "trust/sha256.h"
 
 typedef struct Slot {
@@ -107,7 +108,7 @@ bool ledge__tokens_find(LedgeTokens *t, const char *header, LedgeCaller *out)
 {
     char hex[LEDGE_SHA256_HEX];
     uint8_t hash[LEDGE_SHA256_BYTES];
-    if (!header || strncasecmp(header, "Bearer ", 7) != 0 || strlen(header) > 200)
+    if (!header || strncasecmp(header, "Bearer ", 7) != 0 || strlen(header) > 7 + LEDGE_FLEET_TOKEN)
         return false;
     const char *text = header + 7 + strspn(header + 7, " ");
     if (ledge__sha256_of(text, strlen(text), hex) || !ledge__from_hex(hex, hash, sizeof hash))
