@@ -31,8 +31,10 @@ static LedgeStatus open_timed(Timed *t, LedgeModel *m, int threads, LedgeError *
     LedgeTensorInfo *infos = calloc(ledge_model_input_count(m) + 1, sizeof *infos);
     LedgeStatus s =
         t->outputs && infos && cli_inputs_new(m, &t->inputs) ? LEDGE_OK : ledge__no_memory(err);
-    if (!s && cli_shapes_apply(m, &no_shapes, infos) == CLI_GO)
-        s = cli_inputs_fill(infos, 1, err, &t->inputs);
+    if (!s)
+        s = cli_shapes_apply(m, &no_shapes, infos) == CLI_GO
+                ? cli_inputs_fill(infos, 1, err, &t->inputs)
+                : LEDGE_ERROR_SHAPE;
     free(infos);
     return s;
 }

@@ -94,7 +94,7 @@ void ledge__gemm_serial(const LedgePanels *p, uint32_t mr, const float *a, size_
                         const float *b, const float *bias, float *c, size_t ldc, const float *r,
                         size_t ldr, const LedgeAct *act);
 
-/* Bytes that one thread's pointers take; border floats come on top of it. */
+/* Scratch of one of `threads`: its pointers, and border floats on top of them; 0: overflow. */
 size_t ledge__gemm_thread_bytes(size_t taps, size_t border_floats, int threads);
 void ledge__gemm_run(const LedgeGemmRun *g, LedgePool *pool);
 

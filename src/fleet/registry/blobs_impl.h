@@ -16,8 +16,8 @@ struct LedgeBlobs {
     LedgeStatus (*remove)(LedgeBlobs *b, const char *sha256, LedgeError *err);
     LedgeStatus (*list)(LedgeBlobs *b, int64_t before, LedgeBlobFound found, void *arg,
                         LedgeError *err);
-    void (*tidy)(LedgeBlobs *b,
-                 int64_t before); /* beside the folder; NULL: nothing is to be done */
+    /* Beside the folder; NULL: nothing is to be done. */
+    void (*tidy)(LedgeBlobs *b, int64_t before);
     char folder[400];
 };
 

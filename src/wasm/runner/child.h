@@ -9,4 +9,5 @@
  * stdout and stderr. *code: its exit status, 128 + N for signal N. Statuses: NOT_FOUND (no such
  * program), RUNTIME, MEMORY. */
 LedgeStatus ledge__child_run(const char *const *argv, LedgeError *err, LedgeText *said, int *code);
+
 #endif
