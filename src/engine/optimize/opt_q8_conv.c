@@ -1,6 +1,6 @@
-/* Conv of bytes by constant 8-bit weights becomes ledge.QConv: with clamps and QuantizeLinear
- * behind it where there are any, else with a float result. ledge.QConv works in NHWC: a
- * Transpose stands on either side until the layout pass takes it away. */
+/* Conv and ConvTranspose of bytes by constant 8-bit weights become ledge.QConv: with clamps and
+ * QuantizeLinear behind it where there are any, else with a float result. ledge.QConv works in
+ * NHWC: a Transpose stands on either side until the layout pass takes it away. */
 #include "engine/optimize/opt_layout.h"
 #include "engine/optimize/opt_q8.h"
 
@@ -9,25 +9,41 @@ typedef struct Match {
     LedgeQ8 x;
     LedgeQ8Weights w;
     LedgeValue *scale, *bias;
+    bool transposed;
+    LedgeQ8Up up;
 } Match;
+
+static bool is_conv(const LedgeNode *n)
+{
+    return n && (ledge__node_is(n, "Conv") || ledge__node_is(n, "ConvTranspose"));
+}
 
 /* Whether all can be had; makes the constants. */
 static LedgeStatus match(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, float y_scale, Match *m,
                          bool *ok)
 {
     const LedgeValue *w = ledge__node_in(n, 1);
-    *ok = ledge__node_is(n, "Conv") && n->n_out == 1 && n->out[0] && w &&
+    *ok = is_conv(n) && n->n_out == 1 && n->out[0] && w &&
           ledge__q8_read(ledge__node_in(n, 0), &m->x) && !ledge__value_is_constant(m->x.v) &&
           (m->x.v->t.rank == 4 || m->x.v->t.rank == 3) && w->t.rank == m->x.v->t.rank;
-    if (!*ok)
+    m->transposed = *ok && ledge__node_is(n, "ConvTranspose");
+    if (!*ok || (m->transposed && !ledge__q8_up(n, &m->up))) {
+        *ok = false;
         return LEDGE_OK;
+    }
     m->conv = n;
-    LEDGE_TRY(ledge__q8_weights(g, c, w, 0, w->t.dims[0], &m->w, ok));
+    const int32_t axis = m->transposed ? 1 : 0;
+    LEDGE_TRY(ledge__q8_weights(g, c, w, axis, w->t.dims[axis], &m->w, ok));
+    if (*ok && m->transposed && !ledge__q8_up_groups(g, &m->up, &m->w))
+        return ledge__no_memory(c->err);
     if (*ok)
         LEDGE_TRY(ledge__q8_scales(g, c, &m->w, m->x.scale, y_scale, &m->scale, ok));
     if (*ok)
-        LEDGE_TRY(ledge__q8_bias(g, c, ledge__node_in(n, 2), 1, &m->w, m->x.scale, w->t.dims[0],
-                                 &m->bias, ok));
+        LEDGE_TRY(ledge__q8_bias(g, c, ledge__node_in(n, 2), 1, &m->w, m->x.scale,
+                                 m->transposed ? m->up.own * m->up.group : w->t.dims[0], &m->bias,
+                                 ok));
+    if (*ok && m->transposed && !ledge__q8_up_constants(g, &m->up, &m->w, &m->scale, &m->bias))
+        return ledge__no_memory(c->err);
     return LEDGE_OK;
 }
 
@@ -65,7 +81,9 @@ static LedgeNode *output(LedgeGraph *g, const Match *m, LedgeValue *y, const Led
                          LedgeNode *before)
 {
     static const int64_t down[] = {0, 0, -1};
-    LedgeNode *t = ledge__opt_transpose(g, y, ledge__to_nchw, before);
+    if (m->transposed)
+        y = ledge__q8_up_spread(g, &m->up, y, before);
+    LedgeNode *t = y ? ledge__opt_transpose(g, y, ledge__to_nchw, before) : NULL;
     if (!t || m->x.v->t.rank == 4)
         return t;
     LedgeTensor flat = t->out[0]->t;
@@ -87,10 +105,16 @@ static LedgeNode *new_conv(LedgeGraph *g, const Match *m, const LedgeTensor *out
         like.dims[1] = 1;
         like.dims[2] = out->dims[2];
     }
+    if (m->transposed)
+        memcpy(like.dims + 1, m->up.out, sizeof m->up.out);
     LedgeValue *w = m->w.w->t.rank == 4 ? m->w.w : with_height(g, m->w.w);
     LedgeValue *x = input(g, m, before);
+    if (x && m->transposed)
+        x = ledge__q8_up_input(g, &m->up, x, before);
     LedgeNode *made = w && x ? ledge__opt_internal(g, "QConv", 6, &like, before) : NULL;
-    if (!made || !ledge__layout_conv_attrs(g, m->conv, made) ||
+    if (!made ||
+        !(m->transposed ? ledge__q8_up_attrs(g, &m->up, made)
+                        : ledge__layout_conv_attrs(g, m->conv, made)) ||
         !ledge__node_set_int(g, made, "x_zero", m->x.zero) ||
         (m->w.zero && !ledge__node_set_ints(g, made, "w_zero", m->w.zero, (size_t)m->w.n)))
         return NULL;
@@ -107,7 +131,7 @@ static LedgeStatus to_bytes(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *q, bool *c
     LedgeQ8Tail t;
     Match m;
     bool ok;
-    if (!ledge__q8_tail(q, &t) || !ledge__opt_made_only_by(t.x, "Conv"))
+    if (!ledge__q8_tail(q, &t) || !ledge__opt_single_use(t.x) || !is_conv(t.x->producer))
         return LEDGE_OK;
     LEDGE_TRY(match(g, c, t.x->producer, t.y.scale, &m, &ok));
     if (!ok)
@@ -152,7 +176,7 @@ LedgeStatus ledge__opt_q8_conv(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
     }
     for (LedgeNode *n = g->first, *next; n; n = next) {
         next = n->next;
-        if (ledge__node_is(n, "Conv"))
+        if (is_conv(n))
             LEDGE_TRY(to_float(g, c, n, changed));
     }
     return LEDGE_OK;
