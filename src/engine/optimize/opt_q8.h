@@ -94,6 +94,25 @@ LedgeValue *ledge__q8_up_input(LedgeGraph *g, const LedgeQ8Up *u, LedgeValue *x,
 LedgeValue *ledge__q8_up_spread(LedgeGraph *g, const LedgeQ8Up *u, LedgeValue *y,
                                 LedgeNode *before);
 
+/* ---- Conv over three dimensions as one over two: opt_q8_volume.c ---- */
+
+typedef struct LedgeQ8Volume {
+    int64_t taps, step, dilation, before, behind;         /* of the depth */
+    int64_t kernel[2], strides[2], dilations[2], pads[4]; /* of the convolution over two */
+    int64_t out[3];
+} LedgeQ8Volume;
+
+/* Of a Conv of rank 5 with known sizes and one group; false where it cannot be done so. */
+bool ledge__q8_volume(const LedgeNode *n, LedgeQ8Volume *u);
+/* (NULL or false: no memory) */
+LedgeValue *ledge__q8_volume_weights(LedgeGraph *g, const LedgeValue *w);
+bool ledge__q8_volume_attrs(LedgeGraph *g, const LedgeQ8Volume *u, LedgeNode *conv);
+/* NHWC input of the convolution from the NCDHW one, bytes whose zero point is `zero`; and back. */
+LedgeValue *ledge__q8_volume_input(LedgeGraph *g, const LedgeQ8Volume *u, LedgeValue *x,
+                                   int32_t zero, LedgeNode *before);
+LedgeNode *ledge__q8_volume_output(LedgeGraph *g, const LedgeQ8Volume *u, LedgeValue *y,
+                                   LedgeNode *before);
+
 /* ---- making (NULL: no memory) ---- */
 
 /* The constants that Quantize- and DequantizeLinear take. */
