@@ -35,6 +35,7 @@ static const Case cases[] = {
     {"ConvTranspose", "2,5,5,4", "5,1,3,2", 5, "strides=[1,2], pads=[1,0,0,1], group=5", true},
     {"ConvTranspose", "1,4,9", "4,3,4", 3, "strides=[2], pads=[1,1]", true},
     {"ConvTranspose", "2,4,9", "4,3,5", 3, "strides=[3], pads=[3,1], output_padding=[2]", true},
+    {"ConvTranspose", "1,4,5,4", "4,3,1,1", 3, "strides=[5,1]", false}, /* weights of zeros */
     {"ConvTranspose", "1,4,5,4", "4,3,3,3", 3, "strides=[2,2], output_shape=[10,8]", false},
     {"ConvTranspose", "1,4,5,4", "4,3,3,3", 3, "strides=[2,2], auto_pad=\"SAME_UPPER\"", false},
     {"ConvTranspose", "1,4,5,4", "4,3,3,3", 3, "strides=[2,2], dilations=[2,2]", false},

@@ -9,6 +9,7 @@
 
 enum {
     MOST_SIZE = 1 << 12, /* of filters, strides and pads: nothing overflows */
+    MOST_ZEROS = 4,      /* times as many weights in each direction, most of them zeros */
     MOST_COPIES = 64     /* of the input, for a depthwise one */
 };
 
@@ -55,7 +56,8 @@ static bool open_direction(const LedgeNode *n, int i, LedgeQ8Up *u)
     u->crop[i] = pad % s;
     u->crop[2 + i] = s * blocks - rest;
     u->out[i] = in + u->pads[i] + u->pads[2 + i] - reach + 1;
-    return in > 0 && u->pads[i] >= 0 && u->pads[2 + i] >= 0 && u->out[i] > 0;
+    return taps * s <= MOST_ZEROS * k && in > 0 && in < INT32_MAX && u->pads[i] >= 0 &&
+           u->pads[2 + i] >= 0 && u->out[i] > 0;
 }
 
 bool ledge__q8_up(const LedgeNode *n, LedgeQ8Up *u)
@@ -63,8 +65,9 @@ bool ledge__q8_up(const LedgeNode *n, LedgeQ8Up *u)
     const LedgeTensor *w = &n->in[1].value->t;
     u->group = ledge__node_int(n, "group", 1);
     if (ledge__node_attr(n, "output_shape") ||
-        strcmp(ledge__node_string(n, "auto_pad", "NOTSET"), "NOTSET") != 0 || w->dims[0] < 1 ||
-        w->dims[1] < 1 || u->group < 1 || w->dims[0] % u->group)
+        strcmp(ledge__node_string(n, "auto_pad", "NOTSET"), "NOTSET") != 0 ||
+        n->in[0].value->t.dims[0] >= INT32_MAX || w->dims[0] < 1 || w->dims[1] < 1 ||
+        u->group < 1 || w->dims[0] % u->group)
         return false;
     u->own = w->dims[1];
     u->depthwise = u->group == w->dims[0] && u->own == 1 && u->group > 1;

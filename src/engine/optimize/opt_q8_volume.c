@@ -3,7 +3,7 @@
  * [N × OD, H, W, KD × C]; sums are the same, so are the bytes. */
 #include "engine/optimize/opt_q8.h"
 
-enum { MOST_SIZE = 1 << 12, MOST_TAPS = 64 };
+enum { MOST_SIZE = 1 << 12, MOST_TAPS = 16 };
 
 /* Three numbers of attribute `name` from `first` on, `absent` where there is none. */
 static bool triple(const LedgeNode *n, const char *name, size_t first, int64_t absent,
@@ -23,14 +23,15 @@ bool ledge__q8_volume(const LedgeNode *n, LedgeQ8Volume *u)
 {
     const LedgeTensor *x = &n->in[0].value->t, *w = &n->in[1].value->t;
     int64_t s[3], d[3], begin[3], end[3], size[3];
-    if (ledge__node_int(n, "group", 1) != 1 || x->dims[1] < 1 || x->dims[1] != w->dims[1] ||
+    if (ledge__node_int(n, "group", 1) != 1 || x->dims[0] >= INT32_MAX || x->dims[1] < 1 ||
+        x->dims[1] != w->dims[1] ||
         strcmp(ledge__node_string(n, "auto_pad", "NOTSET"), "NOTSET") != 0 ||
         !triple(n, "strides", 0, 1, s) || !triple(n, "dilations", 0, 1, d) ||
         !triple(n, "pads", 0, 0, begin) || !triple(n, "pads", 3, 0, end))
         return false;
     for (int i = 0; i < 3; i++) {
         const int64_t k = w->dims[2 + i], in = x->dims[2 + i];
-        if (k < 1 || k > MOST_SIZE || in < 1)
+        if (k < 1 || k > MOST_SIZE || in < 1 || in >= INT32_MAX)
             return false;
         const int64_t room = in + begin[i] + end[i] - (k - 1) * d[i] - 1;
         size[i] = room < 0 ? 0 : room / s[i] + 1;
