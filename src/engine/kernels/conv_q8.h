@@ -21,9 +21,10 @@ typedef struct LedgeConvQ8Plan {
      * each pixel is multiplied by all three. Else 1. */
     uint32_t parts;
     LedgeConvPath path; /* POINTWISE, INDIRECT, RUNS or DEPTHWISE */
-    LedgeQ8Panels p;    /* of one group */
+    LedgeQ8Panels p;    /* of one group; packed weights depend on p.most too */
     const LedgeF32Kernels *act_kernels;
     uint32_t mr;
+    size_t line; /* output pixels of a row, where tiles keep to one; else 0 */
     int threads;
     size_t packed_bytes;  /* weights */
     size_t columns;       /* int32 or floats of packed init, b_zero, scale and fbias each */

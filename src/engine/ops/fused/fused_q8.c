@@ -235,7 +235,7 @@ LedgeStatus ledge__fused_q8_prepare(LedgeOpCtx *c, LedgeFusedQ8 *f, bool moving)
     PackArg arg = {f, c->in[f->in_w]->data};
     snprintf(key, sizeof(key),
              "q8 %s lanes=%u nv=%u step=%u group=%zu sn=%zu sk=%zu flip=%u zeros=%016llx",
-             ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->k->step, p->s.group,
+             ledge__conv_f32_path_name(p->path), p->k->lanes, p->p.most, p->k->step, p->s.group,
              f->sn, f->sk, f->flip, (unsigned long long)zeros_hash(f));
     LEDGE_TRY(c->host->packed(c, f->in_w, key, weights_bytes(f), pack_weights, &arg, &weights));
     use_weights(f, weights);
