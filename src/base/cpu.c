@@ -524,7 +524,7 @@ int ledge__cpu_elsewhere(void *attr)
     if (here < 0 || !allowed_cores(&set))
         return -1;
     CPU_CLR(here, &set);
-    if (CPU_COUNT(&set) > 0 && pthread_attr_setaffinity_np((pthread_attr_t *)attr, sizeof set, &set) == 0)
+    if (CPU_COUNT(&set) > 0 && pthread_attr_setaffinity_np(attr, sizeof set, &set) == 0)
         return here;
 #else
     (void)attr;
