@@ -123,6 +123,7 @@ complete -c ledge -n "__fish_seen_subcommand_from quantize" -l preprocess -r -d 
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l calibrator -r -d 'minmax (default), percentile, entropy or mse'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l percentile -r -d 'of the values that percentile keeps inside (99.99)'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l target -r -d 'cpu (default): uint8 activations; tensorrt, npu: int8 symmetric'
+complete -c ledge -n "__fish_seen_subcommand_from quantize" -l activations -r -d 'static: 8 (default), or 16 (opset 21), which run in float here'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l weights -r -d 'ranges of weights: minmax (default) or mse'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l exclude -r -d 'leave this node, or all of this operator, in float'
 complete -c ledge -n "__fish_seen_subcommand_from quantize" -l block -r -d 'int4: weights that share a scale: 16, 32 (default), 64, 128, 256'

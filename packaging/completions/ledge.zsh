@@ -156,6 +156,7 @@ quantize)
         '--calibrator=[minmax (default), percentile, entropy or mse]:value:_files' \
         '--percentile=[of the values that percentile keeps inside (99.99)]:value:_files' \
         '--target=[cpu (default)\: uint8 activations; tensorrt, npu\: int8 symmetric]:value:_files' \
+        '--activations=[static\: 8 (default), or 16 (opset 21), which run in float here]:value:_files' \
         '--weights=[ranges of weights\: minmax (default) or mse]:value:_files' \
         '--exclude=[leave this node, or all of this operator, in float]:value:_files' \
         '--block=[int4\: weights that share a scale\: 16, 32 (default), 64, 128, 256]:value:_files' \

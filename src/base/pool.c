@@ -389,20 +389,30 @@ void ledge__pool_end(LedgePool *pool)
 
 /* ---- making and ending ---- */
 
-/* Starts up to p->threads - 1 workers; gives how many did start. Signals stay with the
- * application's own threads. */
+/* What a worker is not sent: signals stay with the application's own threads, all but those that
+ * an instruction of the worker itself raises. Blocked, these would end the process past the
+ * application's handler. */
+static void blocked_signals(sigset_t *set)
+{
+    static const int own[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
+    sigfillset(set);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        sigdelset(set, own[i]);
+}
+
+/* Starts up to p->threads - 1 workers; gives how many did start. */
 static int start_workers(LedgePool *p)
 {
     pthread_attr_t attr;
-    sigset_t all, old;
+    sigset_t blocked, old;
     int n = 0;
     if (pthread_attr_init(&attr) != 0)
         return 0;
     (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
     /* Else systems may put a young thread behind its maker on one core, for milliseconds. */
     p->home = ledge__cpu_elsewhere(&attr);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    blocked_signals(&blocked);
+    pthread_sigmask(SIG_SETMASK, &blocked, &old);
     for (; n < p->threads - 1; n++) {
         Worker *w = &p->workers[n];
         w->pool = p;

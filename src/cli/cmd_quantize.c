@@ -21,7 +21,7 @@ enum { FEW_SAMPLES = 100, MOST_NAMED = 3 };
 
 typedef struct Options {
     bool json;
-    int64_t samples, block, threads;
+    int64_t samples, block, threads, activations;
     const char *out, *mode, *calibrate, *labels, *dataset, *preprocess, *calibrator, *percentile,
         *target, *weights, *format;
     CliList inputs, exclude;
@@ -49,6 +49,9 @@ static const CliOption options[] = {
      offsetof(Options, percentile), 0, 0},
     {"target", 0, CLI_TEXT, "T", "cpu (default): uint8 activations; tensorrt, npu: int8 symmetric",
      offsetof(Options, target), 0, 0},
+    {"activations", 0, CLI_INT, "BITS",
+     "static: 8 (default), or 16 (opset 21), which run in float here",
+     offsetof(Options, activations), 8, 16},
     {"weights", 0, CLI_TEXT, "W", "ranges of weights: minmax (default) or mse",
      offsetof(Options, weights), 0, 0},
     {"exclude", 'x', CLI_LIST, "NODE|OP", "leave this node, or all of this operator, in float",
@@ -118,6 +121,9 @@ static int check_choices(const CliCommand *c, const Options *o, LedgeQuantOption
         return cli_usage(c, "--weights takes minmax or mse");
     if (o->block & (o->block - 1))
         return cli_usage(c, "--block takes 16, 32, 64, 128 or 256");
+    if (o->activations != 8 && o->activations != 16)
+        return cli_usage(c, "--activations takes 8 or 16");
+    q->wide = o->activations == 16;
     q->mode = (LedgeQuantMode)mode;
     q->target = (LedgeQuantTarget)target;
     q->calibrator = (LedgeCalibrator)calibrator;
@@ -127,9 +133,28 @@ static int check_choices(const CliCommand *c, const Options *o, LedgeQuantOption
     return CLI_GO;
 }
 
+/* What 16 bits do not go with. */
+static int check_wide(const CliCommand *c, const Options *o, const LedgeQuantOptions *q)
+{
+    if (!q->wide)
+        return CLI_GO;
+    if (q->mode != LEDGE_QUANT_STATIC)
+        return cli_usage(c, "--activations 16 goes with --mode static");
+    if (q->target == LEDGE_QUANT_TENSORRT)
+        return cli_usage(c, "TensorRT has no activations of 16 bits: --target cpu or npu");
+    if (q->calibrator != LEDGE_CALIBRATE_MINMAX && q->calibrator != LEDGE_CALIBRATE_PERCENTILE)
+        return cli_usage(c, "--calibrator mse and entropy weigh ranges for 8 bits; with "
+                            "--activations 16 give minmax or percentile");
+    if (o->more.compare)
+        return cli_usage(c, "--compare-modes compares what has 8 bits: not with --activations 16");
+    return CLI_GO;
+}
+
 static int check(const CliCommand *c, const Options *o, LedgeQuantOptions *q)
 {
-    const int code = check_choices(c, o, q);
+    int code = check_choices(c, o, q);
+    if (code == CLI_GO)
+        code = check_wide(c, o, q);
     const int sources = !!o->calibrate + !!o->dataset + (!o->calibrate && o->inputs.n);
     if (code != CLI_GO)
         return code;
@@ -472,7 +497,8 @@ static int report(const Job *j)
            j->in_bytes ? (double)j->out_bytes / (double)j->in_bytes : 0);
     printf("%s", ledge__quant_mode_name(j->q.mode));
     if (j->q.mode == LEDGE_QUANT_STATIC)
-        printf(", calibrator %s", ledge__calibrator_name(j->q.calibrator));
+        printf("%s, calibrator %s", j->q.wide ? ", activations of 16 bits" : "",
+               ledge__calibrator_name(j->q.calibrator));
     if (j->quantizer->samples)
         printf(", %zu samples", j->quantizer->samples);
     printf(", %.1f s\n", j->seconds);
@@ -507,7 +533,7 @@ static int with_interrupts(Job *j)
 
 static int run(const CliCommand *c, int argc, char **argv)
 {
-    Options o = {.block = 32, .more.seed = 1, .finetune.batch = 64};
+    Options o = {.block = 32, .activations = 8, .more.seed = 1, .finetune.batch = 64};
     CliArgs args;
     Job j = {.o = &o};
     int code = cli_parse(c, argc, argv, 1, 1, &o, &args);

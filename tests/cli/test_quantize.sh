@@ -30,6 +30,13 @@ for calibrator in minmax percentile entropy mse; do
 done
 expect 0 quantize --json "$data/classifier.onnx" -o "$work/q.onnx" -i "picture=$work/picture.npy" --target tensorrt
 json 'o["quantization"]["target"] == "tensorrt"'
+json 'o["quantization"]["activations"] == 8'
+for target in cpu npu; do
+    expect 0 quantize --json "$data/classifier.onnx" -o "$work/wide.onnx" -d "$pictures" --activations 16 --target $target
+    json 'o["quantization"]["activations"] == 16 and o["layers_integer"] == 1'
+    expect 0 run --json "$work/wide.onnx" "$pictures/blue.png"
+    json "o['results'][0]['top'][0]['label'] == json.load(open('$work/float.json'))['results'][0]['top'][0]['label']"
+done
 expect 0 quantize --json "$data/classifier.onnx" -o "$work/q.onnx" -d "$work/picture.npy"
 expect 0 quantize --json "$data/classifier.onnx" -o "$work/q.onnx" -i "picture=$work/mixed.npy"
 json 'any("unlike each other" in w and "sample 2" in w for w in o["warnings"])'
@@ -48,7 +55,8 @@ err '-o OUT.onnx'
 expect 2 quantize "$data/classifier.onnx" -o "$work/n.onnx"
 err 'needs data'
 expect 2 quantize "$data/classifier.onnx" -o "$work/n.onnx" -d "$pictures" --dataset "cifar10:$work/cifar.bin"
-for bad in '--mode fast' '--calibrator best' '--percentile 20' '--percentile x' '--target gpu' \
+for bad in '--activations 12' '--activations 16 --mode weights' '--activations 16 --target tensorrt' \
+    '--activations 16 --calibrator mse' '--activations 16 --compare-modes' '--mode fast' '--calibrator best' '--percentile 20' '--percentile x' '--target gpu' \
     '--weights big' '--block 48' '--block 8' '--format q4'; do
     expect 2 quantize "$data/classifier.onnx" -o "$work/n.onnx" -d "$pictures" $bad
     no_out

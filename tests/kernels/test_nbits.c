@@ -15,6 +15,7 @@
 #include "base/cpu.h"
 #include "engine/kernels/nbits.h"
 #include "guard.h"
+#include "vex_vnni.h"
 
 typedef struct Weights {
     LedgeNbitsShape s;
@@ -141,7 +142,7 @@ static void reference(const Weights *w, const float *a, const Extras *e, double 
 
 static bool runs_here(const LedgeNbitsKernels *k)
 {
-    return (k->needs & ledge__cpu_flags_uncapped()) == k->needs;
+    return (k->needs & vex_vnni_cpu()) == k->needs;
 }
 
 static const size_t shapes[][4] = {/* rows, k, n, block */

@@ -369,8 +369,8 @@ static void damaged_baselines_are_refused(void **state)
         "{\"format\":1,\"samples\":1,\"confidence\":{\"mean\":1}}",
         "{\"format\":1,\"samples\":1,\"confidence\":{\"mean\":1,\"std\":-1}}",
         "{\"format\":1,\"samples\":1,\"confidence\":{\"mean\":1,\"std\":1,\"counts\":[1,2]}}",
-        "{\"format\":1,\"samples\":1,\"confidence\":{\"mean\":1,\"std\":1,\"counts\":[1,2,3],"
-        "\"edges\":[2,2]}}",
+        ("{\"format\":1,\"samples\":1,\"confidence\":{\"mean\":1,\"std\":1,\"counts\":[1,2,3],"
+         "\"edges\":[2,2]}}"),
         "{\"format\":1,\"samples\":1,\"features\":[{\"name\":\"\",\"mean\":1,\"std\":1}]}",
         "{\"format\":1,\"samples\":1,\"features\":[{\"mean\":1,\"std\":1}]}",
     };

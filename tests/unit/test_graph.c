@@ -46,6 +46,29 @@ static void build_keeps_order_types_and_attributes(void **state)
     test_model_free(t);
 }
 
+/* As ONNX Runtime's tools write int16 and 4 bits in models older than opset 21. */
+static void linear_operators_of_microsoft_are_onnx_own(void **state)
+{
+    (void)state;
+    TestModel *t = test_model_new(13);
+    static const float scale = 0.5f;
+    static const int16_t zero = 3;
+    test_input(t, "x", LEDGE_FLOAT, 2, two_by_four);
+    test_tensor(t, "s", LEDGE_FLOAT, 0, NULL, &scale);
+    test_tensor(t, "z", LEDGE_INT16, 0, NULL, &zero);
+    test_node(t, "QuantizeLinear", "x s z", "q")->domain = (LedgeStr){"com.microsoft", 13};
+    test_node(t, "DequantizeLinear", "q s z", "d")->domain = (LedgeStr){"com.microsoft", 13};
+    test_node(t, "Gelu", "d", "y")->domain = (LedgeStr){"com.microsoft", 13};
+    test_output(t, "y");
+    LedgeGraph *g = build(t, LEDGE_OK, NULL);
+    assert_string_equal(g->first->domain, "");
+    assert_string_equal(g->first->next->domain, "");
+    assert_int_equal(g->first->opset, 21);
+    assert_string_equal(g->last->domain, "com.microsoft");
+    ledge__graph_free(g);
+    test_model_free(t);
+}
+
 static void build_sorts_nodes_that_stand_in_the_wrong_order(void **state)
 {
     (void)state;
@@ -271,6 +294,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(build_keeps_order_types_and_attributes),
+        cmocka_unit_test(linear_operators_of_microsoft_are_onnx_own),
         cmocka_unit_test(build_sorts_nodes_that_stand_in_the_wrong_order),
         cmocka_unit_test(build_refuses_a_cycle_by_node_name),
         cmocka_unit_test(build_refuses_undefined_and_doubly_defined_names),

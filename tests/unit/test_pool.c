@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -344,6 +345,38 @@ static void failing_free(void *context, void *p)
     free(p);
 }
 
+typedef struct Masks {
+    _Atomic int workers, faults_blocked, others_open;
+} Masks;
+
+static void look_at_mask(void *arg, size_t begin, size_t end, int thread)
+{
+    Masks *m = arg;
+    sigset_t now;
+    (void)begin, (void)end;
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* so that workers get some */
+    if (thread == 0)
+        return;
+    pthread_sigmask(SIG_SETMASK, NULL, &now);
+    m->workers++;
+    m->faults_blocked += sigismember(&now, SIGILL) || sigismember(&now, SIGSEGV) ||
+                         sigismember(&now, SIGBUS) || sigismember(&now, SIGFPE);
+    m->others_open += !sigismember(&now, SIGTERM) || !sigismember(&now, SIGCHLD) ||
+                      !sigismember(&now, SIGPIPE);
+}
+
+static void workers_take_no_signals_but_their_own_faults(void **state)
+{
+    (void)state;
+    LedgePool *p = new_pool(3);
+    Masks m = {0};
+    ledge__pool_run(p, 60, 1, look_at_mask, &m);
+    ledge__pool_free(p);
+    assert_true(m.workers > 0);
+    assert_int_equal(m.faults_blocked, 0);
+    assert_int_equal(m.others_open, 0);
+}
+
 static void lack_of_memory_is_a_status(void **state)
 {
     const LedgeAllocator a = {failing_alloc, failing_free, NULL};
@@ -412,6 +445,7 @@ int main(void)
         cmocka_unit_test(child_of_fork_runs_without_workers),
 #endif
         cmocka_unit_test(idle_workers_burn_nothing),
+        cmocka_unit_test(workers_take_no_signals_but_their_own_faults),
         cmocka_unit_test(lack_of_memory_is_a_status),
 #if !defined(UNDER_TSAN) && !defined(UNDER_ASAN)
         cmocka_unit_test(lack_of_threads_leaves_fewer),

@@ -13,8 +13,20 @@
 #include "base/cpu.h"
 #include "base/hash.h"
 #include "ledge/ledge.h"
+#include "../kernels/vex_vnni.h"
 
 enum { BATCH = 3 };
+
+/* A session refuses a level that the CPU has not got; the linker puts this in place of the answer
+ * (--wrap), so that what a test stands in for counts as had. */
+uint32_t __real_ledge__cpu_flags_uncapped(void);
+uint32_t __wrap_ledge__cpu_flags_uncapped(void);
+static bool stand_in;
+
+uint32_t __wrap_ledge__cpu_flags_uncapped(void)
+{
+    return __real_ledge__cpu_flags_uncapped() | (stand_in ? LEDGE_CPU_AVXVNNI : 0);
+}
 
 static const struct {
     const char *name;
@@ -97,6 +109,7 @@ static const char *const levels[] = {"scalar",     "sse41", "avx2",    "avxvnni"
 static void every_level_gives_the_same_bytes(void **state)
 {
     (void)state;
+    stand_in = vex_vnni_emulated();
     const uint32_t here = ledge__cpu_flags_uncapped();
     int wrong = 0, ran = 0;
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
@@ -113,6 +126,9 @@ static void every_level_gives_the_same_bytes(void **state)
             ran++;
             ledge_model_free(m);
         }
+    if (stand_in)
+        assert_true(vex_vnni_count() > 1000); /* its kernels did run */
+    stand_in = false;
     assert_true(ran >= (int)(sizeof models / sizeof models[0]));
     assert_int_equal(wrong, 0);
 }

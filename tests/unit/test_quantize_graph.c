@@ -370,6 +370,37 @@ static void symmetric_targets_keep_relu(void **state)
     end(&c);
 }
 
+/* uint16 with a zero point, int16 without: 256 times the steps, so less noise. */
+static void activations_of_16_bits_lose_less(void **state)
+{
+    (void)state;
+    for (int target = 0; target < 2; target++) {
+        Case narrow, c;
+        LedgeQuantOptions o = static_cpu;
+        const int type = target ? LEDGE_INT16 : LEDGE_UINT16;
+        o.target = target ? LEDGE_QUANT_NPU : LEDGE_QUANT_CPU;
+        quantize(&narrow, residual_net(13), &o);
+        o.wide = true;
+        quantize(&c, residual_net(13), &o);
+        assert_int_equal(ledge__onnx_opset(c.built, ""), 21);
+        assert_int_equal(c.built->ir_version, 10);
+        for (size_t i = 0; i < c.built->graph.n_nodes; i++) {
+            const OnnxNode *n = &c.built->graph.nodes[i];
+            if (ledge__str_eq(n->op_type, "QuantizeLinear"))
+                assert_int_equal(initializer(c.built, n->inputs[2])->data_type, type);
+        }
+        for (uint32_t i = 0; i < c.q->n_tensors; i++) {
+            const LedgeQuantTensor *t = &c.q->tensors[i];
+            const float span = target ? 2 * fmaxf(-t->lo, t->hi) : t->hi - t->lo;
+            if (t->quantized)
+                assert_true(fabsf(t->scale * 65535 / span - 1) < 1e-4f);
+        }
+        assert_true(quality(&c) > quality(&narrow) + 3);
+        end(&narrow);
+        end(&c);
+    }
+}
+
 static void calibrators_all_answer_alike(void **state)
 {
     (void)state;
@@ -769,6 +800,7 @@ int main(void)
         cmocka_unit_test(excluded_nodes_stay_float_and_are_named),
         cmocka_unit_test(keeping_any_node_in_float_needs_no_new_observation),
         cmocka_unit_test(symmetric_targets_keep_relu),
+        cmocka_unit_test(activations_of_16_bits_lose_less),
         cmocka_unit_test(calibrators_all_answer_alike),
         cmocka_unit_test(other_modes_answer_alike),
         cmocka_unit_test(batch_normalization_tells_means_without_data),

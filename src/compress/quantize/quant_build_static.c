@@ -16,18 +16,24 @@ static const LedgeQuantTensor *tensor_of(const LedgeQuantBuild *b, const LedgeVa
 
 static LedgeType type_of(const LedgeQuantBuild *b)
 {
+    if (b->q->o.wide)
+        return b->q->symmetric ? LEDGE_INT16 : LEDGE_UINT16;
     return b->q->symmetric ? LEDGE_INT8 : LEDGE_UINT8;
 }
 
-static int32_t lowest(const LedgeQuantBuild *b)
+/* Element i of such a tensor. */
+static void put(const LedgeQuantBuild *b, void *data, int64_t i, int32_t v)
 {
-    return b->q->symmetric ? -128 : 0;
+    if (b->q->o.wide)
+        ((uint16_t *)data)[i] = (uint16_t)v;
+    else
+        ((uint8_t *)data)[i] = (uint8_t)v;
 }
 
 static int32_t quantize(const LedgeQuantBuild *b, const LedgeQuantTensor *t, double x)
 {
-    const double v = nearbyint(x / (double)t->scale) + t->zero, low = lowest(b);
-    return (int32_t)(v < low ? low : v > low + 255 ? low + 255 : v);
+    const double v = nearbyint(x / (double)t->scale) + t->zero;
+    return v < b->q->low ? b->q->low : v > b->q->high ? b->q->high : (int32_t)v;
 }
 
 /* Scale and zero point as initializers, one pair for all tied tensors. */
@@ -40,11 +46,11 @@ static LedgeStatus parameters(LedgeQuantBuild *b, const LedgeQuantTensor *t, Led
         const LedgeStr s = ledge__quant_str(b, "%s_s", name);
         const LedgeStr z = ledge__quant_str(b, "%s_z", name);
         float *scale_data = ledge__quant_add_tensor(b, s, LEDGE_FLOAT, 0, NULL);
-        int8_t *zero_data = ledge__quant_add_tensor(b, z, type_of(b), 0, NULL);
+        void *zero_data = ledge__quant_add_tensor(b, z, type_of(b), 0, NULL);
         if (!scale_data || !zero_data)
             return ledge__no_memory(b->err);
         *scale_data = t->scale;
-        *zero_data = (int8_t)(uint8_t)t->zero;
+        put(b, zero_data, 0, t->zero);
         b->scale_name[root] = s;
         b->zero_name[root] = z;
     }
@@ -87,11 +93,11 @@ static LedgeStatus add_constant(LedgeQuantBuild *b, const LedgeValue *v)
 {
     const LedgeStr name = ledge__quant_str(b, "%s_q", v->name);
     const int64_t n = ledge_tensor_count(&v->t);
-    uint8_t *data = ledge__quant_add_tensor(b, name, type_of(b), v->t.rank, v->t.dims);
+    void *data = ledge__quant_add_tensor(b, name, type_of(b), v->t.rank, v->t.dims);
     if (!data)
         return ledge__no_memory(b->err);
     for (int64_t i = 0; i < n; i++)
-        data[i] = (uint8_t)quantize(b, tensor_of(b, v), ledge__value_as_double(v, i));
+        put(b, data, i, quantize(b, tensor_of(b, v), ledge__value_as_double(v, i)));
     b->quantized_name[v->id] = name;
     return LEDGE_OK;
 }
@@ -105,8 +111,8 @@ LedgeStatus ledge__quant_build_inputs(LedgeQuantBuild *b)
         if (ledge__value_is_constant(t->value))
             LEDGE_TRY(add_constant(b, t->value));
         else if (t->value->is_input)
-            LEDGE_TRY(add_quantize(b, t->value,
-                                   (LedgeStr){t->value->name, strlen(t->value->name)}));
+            LEDGE_TRY(
+                add_quantize(b, t->value, (LedgeStr){t->value->name, strlen(t->value->name)}));
     }
     return LEDGE_OK;
 }
@@ -131,18 +137,18 @@ static LedgeStatus finish_output(LedgeQuantBuild *b, const LedgeValue *v, LedgeS
     return keeps_name(v) ? dequantize_as(b, v, (LedgeStr){v->name, strlen(v->name)}) : LEDGE_OK;
 }
 
-/* Whether clamping to 8 bits does what the activation would: both its bounds become the ends. */
+/* Whether clamping to the integers does what the activation would: its bounds become the ends. */
 static bool is_redundant(const LedgeQuantBuild *b, const LedgeNode *activation)
 {
     const LedgeQuantTensor *t = tensor_of(b, activation->out[0]);
     double lo, hi;
     if (!ledge__quant_bounds(activation, &lo, &hi))
         return false;
-    return (isinf(lo) || quantize(b, t, lo) == lowest(b)) &&
-           (isinf(hi) || quantize(b, t, hi) == lowest(b) + 255);
+    return (isinf(lo) || quantize(b, t, lo) == b->q->low) &&
+           (isinf(hi) || quantize(b, t, hi) == b->q->high);
 }
 
-/* Made by integers: only its 8 bits are there to read. */
+/* Made by integers: only they are there to read. */
 static bool is_integer_made(const LedgeQuantBuild *b, const LedgeValue *v)
 {
     const LedgeQuantNode *p = v->producer ? ledge__quantizer_node(b->q, v->producer) : NULL;
@@ -277,7 +283,7 @@ static LedgeStatus read_integers(LedgeQuantBuild *b, uint32_t index, OnnxNode *t
     return LEDGE_OK;
 }
 
-/* The Relu or Clip of an integer node, where 8 bits do not stand in for it: float, then
+/* The Relu or Clip of an integer node, where clamping does not stand in for it: float, then
  * quantized. */
 static LedgeStatus build_activation(LedgeQuantBuild *b, const LedgeNode *n, const OnnxNode *from)
 {

@@ -15,7 +15,6 @@ static LedgeTrainFake *append(LedgeQuantizer *q, LedgeTrainFake **fakes, size_t 
 static LedgeStatus add_activations(LedgeQuantizer *q, LedgeError *err, LedgeTrainFake **fakes,
                                    size_t *n)
 {
-    const int32_t low = q->symmetric ? -128 : 0;
     for (uint32_t i = 0; i < q->n_tensors; i++) {
         const LedgeQuantTensor *t = &q->tensors[i];
         if (!t->quantized || ledge__value_is_constant(t->value))
@@ -28,8 +27,8 @@ static LedgeStatus add_activations(LedgeQuantizer *q, LedgeError *err, LedgeTrai
                               .channels = 1,
                               .inner = 1,
                               .zero = t->zero,
-                              .low = low,
-                              .high = low + 255,
+                              .low = q->low,
+                              .high = q->high,
                               .group = t->tied};
     }
     return LEDGE_OK;
@@ -82,14 +81,13 @@ LedgeStatus ledge__quant_fakes(LedgeQuantizer *q, LedgeError *err, LedgeTrainFak
 /* Tied tensors and constants among them have the scale of their group. */
 static void set_group(LedgeQuantizer *q, uint32_t group, float scale)
 {
-    const float low = q->symmetric ? -128.0f : 0.0f;
     for (uint32_t i = 0; i < q->n_tensors; i++) {
         LedgeQuantTensor *t = &q->tensors[i];
         if (!t->quantized || t->tied != group)
             continue;
         t->scale = scale;
-        t->lo = (low - (float)t->zero) * scale;
-        t->hi = (low + 255 - (float)t->zero) * scale;
+        t->lo = (float)(q->low - t->zero) * scale;
+        t->hi = (float)(q->high - t->zero) * scale;
     }
 }
 

@@ -365,13 +365,13 @@ static float scale_of(double span, int levels)
 static void set_scale(const LedgeQuantizer *q, LedgeQuantTensor *t)
 {
     if (q->symmetric) {
-        t->scale = scale_of(fmax(-(double)t->lo, (double)t->hi), 127);
+        t->scale = scale_of(fmax(-(double)t->lo, (double)t->hi), q->high);
         t->zero = 0;
         return;
     }
-    t->scale = scale_of((double)t->hi - (double)t->lo, 255);
+    t->scale = scale_of((double)t->hi - (double)t->lo, q->high);
     const double zero = nearbyint(-(double)t->lo / (double)t->scale);
-    t->zero = zero < 0 ? 0 : zero > 255 ? 255 : (int32_t)zero;
+    t->zero = zero < 0 ? 0 : zero > q->high ? q->high : (int32_t)zero;
 }
 
 LedgeStatus ledge__quantizer_ranges(LedgeQuantizer *q, LedgeError *err)

@@ -84,6 +84,7 @@ json_t *ledge__quant_record_json(const LedgeQuantizer *q)
         if (q->o.calibrator == LEDGE_CALIBRATE_PERCENTILE)
             json_object_set_new(o, "percentile", json_real(q->o.percentile));
         json_object_set_new(o, "target", text(ledge__quant_target_name(q->o.target)));
+        json_object_set_new(o, "activations", json_integer(q->o.wide ? 16 : 8));
         json_object_set_new(o, "ranges", ranges_json(q));
     }
     if (q->o.mode == LEDGE_QUANT_INT4)

@@ -24,15 +24,16 @@ typedef enum LedgeQuantMode {
 } LedgeQuantMode;
 
 typedef enum LedgeQuantTarget {
-    LEDGE_QUANT_CPU,      /* uint8 activations with a zero point */
-    LEDGE_QUANT_TENSORRT, /* int8 symmetric ones */
+    LEDGE_QUANT_CPU,      /* unsigned activations with a zero point */
+    LEDGE_QUANT_TENSORRT, /* signed symmetric ones */
     LEDGE_QUANT_NPU       /* the same */
 } LedgeQuantTarget;
 
 typedef struct LedgeQuantOptions {
     LedgeQuantMode mode;
     LedgeQuantTarget target;
-    LedgeCalibrator calibrator;
+    bool wide; /* STATIC: activations of 16 bits, which asks for opset 21 */
+    LedgeCalibrator calibrator; /* `wide`: MINMAX or PERCENTILE, the others weigh 8 bits */
     double percentile;  /* of PERCENTILE, 50 < p <= 100 */
     bool weights_mse;   /* weight ranges by least squared error instead of the largest value */
     int block;          /* INT4: 16, 32, 64, 128 or 256 values share a scale */
@@ -83,7 +84,7 @@ typedef struct LedgeQuantLayer {
 
 typedef struct LedgeQuantTensor {
     LedgeValue *value;
-    bool quantized;          /* decided: exists as 8 bits */
+    bool quantized;          /* decided: exists as integers */
     uint32_t tied;           /* decided: id of the tensor whose range it shares, or its own */
     LedgeObserver *observer; /* NULL: never observed */
     /* Mean of each channel (axis 1) over all samples, of what a Conv or Gemm reads: sums of
@@ -95,7 +96,7 @@ typedef struct LedgeQuantTensor {
     float seen_lo, seen_hi;  /* what the calibrator chose for it alone */
     float lo, hi;            /* range, ties taken in; lo <= 0 <= hi */
     float scale;
-    int32_t zero;            /* zero point, of uint8 (CPU) or int8 */
+    int32_t zero;            /* zero point */
 } LedgeQuantTensor;
 
 typedef struct LedgeQuantizer {
@@ -109,7 +110,8 @@ typedef struct LedgeQuantizer {
     uint32_t n_nodes;
     LedgeQuantTensor *tensors; /* by LedgeValue.id */
     uint32_t n_tensors;
-    bool symmetric;         /* activations int8 without zero point */
+    bool symmetric;         /* activations signed, without zero point */
+    int32_t low, high;      /* their integers: of 8 bits, or 16 where options say `wide` */
     bool has_ranges;
     bool finetuned;         /* trained with rounding: biases stay as they are */
     size_t samples;         /* observed */

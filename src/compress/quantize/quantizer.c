@@ -149,7 +149,9 @@ static LedgeStatus needs_something(const LedgeQuantizer *q, LedgeError *err)
 
 static int needed_opset(const LedgeQuantOptions *o)
 {
-    return o->mode != LEDGE_QUANT_INT4 ? 13 : o->plain_onnx ? 21 : 7;
+    if (o->mode == LEDGE_QUANT_INT4)
+        return o->plain_onnx ? 21 : 7;
+    return o->mode == LEDGE_QUANT_STATIC && o->wide ? 21 : 13;
 }
 
 static LedgeStatus prepare_graph(LedgeQuantizer *q, LedgeError *err)
@@ -194,6 +196,9 @@ LedgeStatus ledge__quantizer_open(const char *path, const LedgeQuantOptions *o, 
     q->o = *o;
     q->allocator = a;
     q->symmetric = o->target != LEDGE_QUANT_CPU;
+    q->high = o->wide ? UINT16_MAX : UINT8_MAX;
+    q->low = q->symmetric ? -(q->high / 2) - 1 : 0;
+    q->high += q->low;
     q->arena = ledge__arena_new(a);
     const LedgeStatus s = q->arena ? open_all(q, path, err) : ledge__no_memory(err);
     if (s) {

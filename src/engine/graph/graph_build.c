@@ -248,6 +248,15 @@ static LedgeStatus give_first_output(GraphBuild *b, LedgeGraph *g, LedgeNode *n)
     return LEDGE_OK;
 }
 
+/* ONNX's own under another name, as ONNX Runtime's tools write them where the model's version of
+ * ONNX lacks a type (int16 and 4 bits before 21). */
+static bool is_linear_of_microsoft(const OnnxNode *n)
+{
+    return ledge__str_eq(n->domain, "com.microsoft") &&
+           (ledge__str_eq(n->op_type, "QuantizeLinear") ||
+            ledge__str_eq(n->op_type, "DequantizeLinear"));
+}
+
 static LedgeStatus add_node(GraphBuild *b, GraphScope *s, const GraphCall *call,
                             const OnnxNode *from, const OnnxOpset *opsets, size_t n_opsets)
 {
@@ -258,7 +267,8 @@ static LedgeStatus add_node(GraphBuild *b, GraphScope *s, const GraphCall *call,
     const OnnxFunction *f = find_function(b->model, from);
     if (f)
         return inline_function(b, s, call, f, from);
-    const bool plain = ledge__str_eq(from->domain, "ai.onnx");
+    const bool linear = is_linear_of_microsoft(from);
+    const bool plain = linear || ledge__str_eq(from->domain, "ai.onnx");
     const char *domain = plain ? "" : ledge__arena_strn(b->arena, from->domain.p, from->domain.n);
     const char *op_type = ledge__arena_strn(b->arena, from->op_type.p, from->op_type.n);
     const char *name = ledge__arena_strn(b->arena, from->name.p, from->name.n);
@@ -270,7 +280,7 @@ static LedgeStatus add_node(GraphBuild *b, GraphScope *s, const GraphCall *call,
                                    (uint32_t)from->n_outputs, NULL);
     if (!n)
         return ledge__no_memory(b->err);
-    n->opset = opset_of(opsets, n_opsets, from->domain);
+    n->opset = linear ? 21 : opset_of(opsets, n_opsets, from->domain);
     for (uint32_t i = 0; i < n->n_out; i++)
         if (from->outputs[i].n)
             ledge__node_set_output(n, i, ledge__scope_get(s, from->outputs[i]));

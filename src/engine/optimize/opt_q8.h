@@ -68,6 +68,51 @@ LedgeStatus ledge__q8_bias(LedgeGraph *g, LedgeOptCtx *c, const LedgeValue *v, d
                            const LedgeQ8Weights *w, float factor, int64_t channels,
                            LedgeValue **out, bool *ok);
 
+/* ---- ConvTranspose as a convolution whose outputs are blocks of pixels: opt_q8_up.c ---- */
+
+/* Pairs are of rows and columns; 1-D has one row. */
+typedef struct LedgeQ8Up {
+    int64_t group, own; /* `own`: output channels of a group */
+    int64_t kernel[2];  /* of the ConvTranspose */
+    int64_t block[2];   /* its strides: pixels of a block */
+    int64_t taps[2], dilations[2], pads[4], out[2]; /* of the convolution, which has stride 1 */
+    int64_t crop[4]; /* pixels too many in what it makes: above, left, below, right */
+    bool depthwise;  /* one channel a group; `group` and `own` then say one group of all */
+} LedgeQ8Up;
+
+/* Of a ConvTranspose of known sizes; false where it cannot be done so: output_shape, auto_pad,
+ * dilations with strides, pads beyond the filter. */
+bool ledge__q8_up(const LedgeNode *n, LedgeQ8Up *u);
+/* Scales and zero points along axis 1, which all groups share, one for each output channel. */
+bool ledge__q8_up_groups(LedgeGraph *g, const LedgeQ8Up *u, LedgeQ8Weights *w);
+/* Weights, scale and bias become those of the convolution. */
+bool ledge__q8_up_constants(LedgeGraph *g, const LedgeQ8Up *u, LedgeQ8Weights *w,
+                            LedgeValue **scale, LedgeValue **bias);
+/* The convolution's attributes, its input and the ConvTranspose's output from its own, NHWC. */
+bool ledge__q8_up_attrs(LedgeGraph *g, const LedgeQ8Up *u, LedgeNode *conv);
+LedgeValue *ledge__q8_up_input(LedgeGraph *g, const LedgeQ8Up *u, LedgeValue *x, LedgeNode *before);
+LedgeValue *ledge__q8_up_spread(LedgeGraph *g, const LedgeQ8Up *u, LedgeValue *y,
+                                LedgeNode *before);
+
+/* ---- Conv over three dimensions as one over two: opt_q8_volume.c ---- */
+
+typedef struct LedgeQ8Volume {
+    int64_t taps, step, dilation, before, behind;         /* of the depth */
+    int64_t kernel[2], strides[2], dilations[2], pads[4]; /* of the convolution over two */
+    int64_t out[3];
+} LedgeQ8Volume;
+
+/* Of a Conv of rank 5 with known sizes and one group; false where it cannot be done so. */
+bool ledge__q8_volume(const LedgeNode *n, LedgeQ8Volume *u);
+/* (NULL or false: no memory) */
+LedgeValue *ledge__q8_volume_weights(LedgeGraph *g, const LedgeValue *w);
+bool ledge__q8_volume_attrs(LedgeGraph *g, const LedgeQ8Volume *u, LedgeNode *conv);
+/* NHWC input of the convolution from the NCDHW one, bytes whose zero point is `zero`; and back. */
+LedgeValue *ledge__q8_volume_input(LedgeGraph *g, const LedgeQ8Volume *u, LedgeValue *x,
+                                   int32_t zero, LedgeNode *before);
+LedgeNode *ledge__q8_volume_output(LedgeGraph *g, const LedgeQ8Volume *u, LedgeValue *y,
+                                   LedgeNode *before);
+
 /* ---- making (NULL: no memory) ---- */
 
 /* The constants that Quantize- and DequantizeLinear take. */

@@ -1,6 +1,6 @@
-/* Conv of bytes by constant 8-bit weights becomes ledge.QConv: with clamps and QuantizeLinear
- * behind it where there are any, else with a float result. ledge.QConv works in NHWC: a
- * Transpose stands on either side until the layout pass takes it away. */
+/* Conv and ConvTranspose of bytes by constant 8-bit weights become ledge.QConv: with clamps and
+ * QuantizeLinear behind it where there are any, else with a float result. ledge.QConv works in
+ * NHWC: a Transpose stands on either side until the layout pass takes it away. */
 #include "engine/optimize/opt_layout.h"
 #include "engine/optimize/opt_q8.h"
 
@@ -9,26 +9,61 @@ typedef struct Match {
     LedgeQ8 x;
     LedgeQ8Weights w;
     LedgeValue *scale, *bias;
+    bool transposed, volume;
+    LedgeQ8Up up;
+    LedgeQ8Volume vol;
 } Match;
+
+static bool is_conv(const LedgeNode *n)
+{
+    return n && (ledge__node_is(n, "Conv") || ledge__node_is(n, "ConvTranspose"));
+}
+
+/* Whether the node's shapes and attributes are such as are served. */
+static bool open_node(LedgeNode *n, Match *m)
+{
+    const LedgeValue *w = ledge__node_in(n, 1);
+    if (!is_conv(n) || n->n_out != 1 || !n->out[0] || !w ||
+        !ledge__q8_read(ledge__node_in(n, 0), &m->x) || ledge__value_is_constant(m->x.v) ||
+        w->t.rank != m->x.v->t.rank || w->t.rank < 3 || w->t.rank > 5)
+        return false;
+    m->conv = n;
+    m->transposed = ledge__node_is(n, "ConvTranspose");
+    m->volume = w->t.rank == 5;
+    if (m->transposed)
+        return !m->volume && ledge__q8_up(n, &m->up);
+    return !m->volume || ledge__q8_volume(n, &m->vol);
+}
+
+/* Weights, scale and bias as the convolution over two dimensions takes them. */
+static LedgeStatus shape_constants(LedgeGraph *g, LedgeOptCtx *c, Match *m)
+{
+    if (m->transposed && !ledge__q8_up_constants(g, &m->up, &m->w, &m->scale, &m->bias))
+        return ledge__no_memory(c->err);
+    if (m->volume)
+        m->w.w = ledge__q8_volume_weights(g, m->w.w);
+    return m->w.w ? LEDGE_OK : ledge__no_memory(c->err);
+}
 
 /* Whether all can be had; makes the constants. */
 static LedgeStatus match(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *n, float y_scale, Match *m,
                          bool *ok)
 {
-    const LedgeValue *w = ledge__node_in(n, 1);
-    *ok = ledge__node_is(n, "Conv") && n->n_out == 1 && n->out[0] && w &&
-          ledge__q8_read(ledge__node_in(n, 0), &m->x) && !ledge__value_is_constant(m->x.v) &&
-          (m->x.v->t.rank == 4 || m->x.v->t.rank == 3) && w->t.rank == m->x.v->t.rank;
+    *ok = open_node(n, m);
     if (!*ok)
         return LEDGE_OK;
-    m->conv = n;
-    LEDGE_TRY(ledge__q8_weights(g, c, w, 0, w->t.dims[0], &m->w, ok));
+    const LedgeValue *w = n->in[1].value;
+    const int32_t axis = m->transposed ? 1 : 0;
+    LEDGE_TRY(ledge__q8_weights(g, c, w, axis, w->t.dims[axis], &m->w, ok));
+    if (*ok && m->transposed && !ledge__q8_up_groups(g, &m->up, &m->w))
+        return ledge__no_memory(c->err);
     if (*ok)
         LEDGE_TRY(ledge__q8_scales(g, c, &m->w, m->x.scale, y_scale, &m->scale, ok));
     if (*ok)
-        LEDGE_TRY(ledge__q8_bias(g, c, ledge__node_in(n, 2), 1, &m->w, m->x.scale, w->t.dims[0],
-                                 &m->bias, ok));
-    return LEDGE_OK;
+        LEDGE_TRY(ledge__q8_bias(g, c, ledge__node_in(n, 2), 1, &m->w, m->x.scale,
+                                 m->transposed ? m->up.own * m->up.group : w->t.dims[0], &m->bias,
+                                 ok));
+    return *ok ? shape_constants(g, c, m) : LEDGE_OK;
 }
 
 /* The same bytes as an image of height 1. */
@@ -46,6 +81,8 @@ static LedgeValue *input(LedgeGraph *g, const Match *m, LedgeNode *before)
 {
     static const int64_t up[] = {0, 0, 1, -1};
     LedgeValue *x = m->x.v;
+    if (m->volume)
+        return ledge__q8_volume_input(g, &m->vol, x, m->x.zero, before);
     if (x->t.rank == 3) {
         LedgeTensor like = x->t;
         like.rank = 4;
@@ -57,7 +94,8 @@ static LedgeValue *input(LedgeGraph *g, const Match *m, LedgeNode *before)
         x = r->out[0];
     }
     LedgeNode *t = ledge__opt_transpose(g, x, ledge__to_nhwc, before);
-    return t ? t->out[0] : NULL;
+    x = t ? t->out[0] : NULL;
+    return x && m->transposed ? ledge__q8_up_input(g, &m->up, x, before) : x;
 }
 
 /* The result in the order and shape of `like`, which the Conv or the QuantizeLinear gave. */
@@ -65,13 +103,24 @@ static LedgeNode *output(LedgeGraph *g, const Match *m, LedgeValue *y, const Led
                          LedgeNode *before)
 {
     static const int64_t down[] = {0, 0, -1};
-    LedgeNode *t = ledge__opt_transpose(g, y, ledge__to_nchw, before);
+    if (m->volume)
+        return ledge__q8_volume_output(g, &m->vol, y, before);
+    if (m->transposed)
+        y = ledge__q8_up_spread(g, &m->up, y, before);
+    LedgeNode *t = y ? ledge__opt_transpose(g, y, ledge__to_nchw, before) : NULL;
     if (!t || m->x.v->t.rank == 4)
         return t;
     LedgeTensor flat = t->out[0]->t;
     flat.rank = 3;
     flat.dims[2] = like->rank == 3 ? like->dims[2] : -1;
     return ledge__opt_reshape(g, t->out[0], down, 3, &flat, before);
+}
+
+static bool set_attrs(LedgeGraph *g, const Match *m, LedgeNode *made)
+{
+    return m->transposed ? ledge__q8_up_attrs(g, &m->up, made)
+           : m->volume   ? ledge__q8_volume_attrs(g, &m->vol, made)
+                         : ledge__layout_conv_attrs(g, m->conv, made);
 }
 
 static LedgeNode *new_conv(LedgeGraph *g, const Match *m, const LedgeTensor *out, LedgeType type,
@@ -87,11 +136,14 @@ static LedgeNode *new_conv(LedgeGraph *g, const Match *m, const LedgeTensor *out
         like.dims[1] = 1;
         like.dims[2] = out->dims[2];
     }
+    if (m->transposed || m->volume)
+        memcpy(like.dims + 1, m->volume ? m->vol.out + 1 : m->up.out, 2 * sizeof like.dims[0]);
+    if (m->volume)
+        like.dims[0] = m->x.v->t.dims[0] < 0 ? -1 : m->x.v->t.dims[0] * m->vol.out[0];
     LedgeValue *w = m->w.w->t.rank == 4 ? m->w.w : with_height(g, m->w.w);
     LedgeValue *x = input(g, m, before);
     LedgeNode *made = w && x ? ledge__opt_internal(g, "QConv", 6, &like, before) : NULL;
-    if (!made || !ledge__layout_conv_attrs(g, m->conv, made) ||
-        !ledge__node_set_int(g, made, "x_zero", m->x.zero) ||
+    if (!made || !set_attrs(g, m, made) || !ledge__node_set_int(g, made, "x_zero", m->x.zero) ||
         (m->w.zero && !ledge__node_set_ints(g, made, "w_zero", m->w.zero, (size_t)m->w.n)))
         return NULL;
     made->name = m->conv->name;
@@ -107,7 +159,7 @@ static LedgeStatus to_bytes(LedgeGraph *g, LedgeOptCtx *c, LedgeNode *q, bool *c
     LedgeQ8Tail t;
     Match m;
     bool ok;
-    if (!ledge__q8_tail(q, &t) || !ledge__opt_made_only_by(t.x, "Conv"))
+    if (!ledge__q8_tail(q, &t) || !ledge__opt_single_use(t.x) || !is_conv(t.x->producer))
         return LEDGE_OK;
     LEDGE_TRY(match(g, c, t.x->producer, t.y.scale, &m, &ok));
     if (!ok)
@@ -152,7 +204,7 @@ LedgeStatus ledge__opt_q8_conv(LedgeGraph *g, LedgeOptCtx *c, bool *changed)
     }
     for (LedgeNode *n = g->first, *next; n; n = next) {
         next = n->next;
-        if (ledge__node_is(n, "Conv"))
+        if (is_conv(n))
             LEDGE_TRY(to_float(g, c, n, changed));
     }
     return LEDGE_OK;
