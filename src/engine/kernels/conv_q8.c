@@ -336,7 +336,8 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *give
     const LedgeConvShape *s = &plan->s;
     LedgeConvQ8Args tamed = *given;
     const LedgeConvQ8Args *a = &tamed;
-    tamed.out.tame = ledge__q8_scales_tame(a->scale, plan->columns, &a->out);
+    tamed.out.tame =
+        a->out.tame || ledge__q8_scales_tame(a->scale, plan->columns, &a->out);
     if (ledge__pool_threads(pool) > plan->threads)
         pool = NULL; /* scratch was sized for fewer */
     if (plan->path == LEDGE_CONV_DEPTHWISE) {

@@ -65,6 +65,7 @@ void ledge__conv_q8_pack_floats(const LedgeConvQ8Plan *plan, const float *v, siz
 
 typedef struct LedgeConvQ8Args {
     const uint8_t *x;
+    size_t ring; /* depthwise: X holds so many rows, row y at y % ring; 0: the whole images */
     const int8_t *packed;
     const int32_t *init, *b_zero; /* b_zero NULL: weights have none */
     const float *scale, *fbias;   /* fbias: LEDGE_Q8_FLOAT only, NULL: none */
