@@ -516,6 +516,31 @@ void ledge__cpu_leave(int core)
         (void)sched_setaffinity(0, sizeof set, &set);
 }
 
+int ledge__cpu_elsewhere(void *attr)
+{
+#if defined(__GLIBC__)
+    cpu_set_t set;
+    const int here = sched_getcpu();
+    if (here < 0 || !allowed_cores(&set))
+        return -1;
+    CPU_CLR(here, &set);
+    if (CPU_COUNT(&set) > 0 && pthread_attr_setaffinity_np(attr, sizeof set, &set) == 0)
+        return here;
+#else
+    (void)attr;
+#endif
+    return -1;
+}
+
+void ledge__cpu_also(int core)
+{
+    cpu_set_t set;
+    if (core < 0 || !allowed_cores(&set))
+        return;
+    CPU_SET(core, &set);
+    (void)sched_setaffinity(0, sizeof set, &set);
+}
+
 #else /* not Linux: wasm and the like */
 
 const char *ledge__cpu_model_name(void)
@@ -556,6 +581,17 @@ int ledge__cpu_here(void)
 }
 
 void ledge__cpu_leave(int core)
+{
+    (void)core;
+}
+
+int ledge__cpu_elsewhere(void *attr)
+{
+    (void)attr;
+    return -1;
+}
+
+void ledge__cpu_also(int core)
 {
     (void)core;
 }

@@ -45,5 +45,10 @@ int ledge__cpu_here(void);
 /* Moves the calling thread to another core if it runs on this one and may run on others; it may
  * come back. */
 void ledge__cpu_leave(int core);
+/* Threads made with `attr`, a pthread_attr_t, begin on another core than the caller's, which is
+ * given: they call ledge__cpu_also with it to be allowed there too. -1: there is no other. */
+int ledge__cpu_elsewhere(void *attr);
+/* Allows the calling thread to run on this core as well; -1: changes nothing. */
+void ledge__cpu_also(int core);
 
 #endif

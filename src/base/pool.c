@@ -113,6 +113,7 @@ struct LedgePool {
     int threads;
     bool bind_fast;
     unsigned born; /* value of `forks` when made */
+    int home;      /* the core that workers did not begin on */
     const LedgeAllocator *a;
     Worker *workers;
     pthread_mutex_t callers; /* held for the length of a loop */
@@ -269,6 +270,7 @@ static void *worker_main(void *arg)
     LedgePool *p = w->pool;
     uint32_t seen = 0;
     int64_t budget = SPIN_MAX_NS, spin = budget;
+    ledge__cpu_also(p->home);
     if (p->bind_fast)
         ledge__cpu_bind_fast();
     while (!atomic_load(&p->stop)) {
@@ -407,6 +409,8 @@ static int start_workers(LedgePool *p)
     if (pthread_attr_init(&attr) != 0)
         return 0;
     (void)pthread_attr_setstacksize(&attr, STACK_BYTES);
+    /* Else systems may put a young thread behind its maker on one core, for milliseconds. */
+    p->home = ledge__cpu_elsewhere(&attr);
     blocked_signals(&blocked);
     pthread_sigmask(SIG_SETMASK, &blocked, &old);
     for (; n < p->threads - 1; n++) {

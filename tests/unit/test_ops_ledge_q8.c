@@ -1,5 +1,6 @@
 /* ledge.QConv and ledge.QGemm follow their definition, with weights that are constants or come
- * at run time alike, and refuse by name what does not fit. The kernels have tests of their own. */
+ * at run time alike; they and ledge.QInvertedBottleneck refuse by name what does not fit. The
+ * kernels have tests of their own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -241,6 +242,71 @@ static void qconv_refuses_what_does_not_fit(void **state)
     free(q);
 }
 
+/* ---- QInvertedBottleneck; the kernel's test has its bytes ---- */
+
+enum { BLOCK_IN = 11, BLOCK_R = 10 };
+
+/* From 3 to 6 channels and back over 5 × 4 pixels. */
+static OneOp block_op(LedgeTensor *in, unsigned constant)
+{
+    static uint8_t x[60], r[60];
+    static int8_t w1[18], wd[54], w2[18];
+    static const float scale = 0.01f;
+    const LedgeTensor all[BLOCK_IN] = {
+        shaped(LEDGE_UINT8, DIMS(1, 5, 4, 3), x),    shaped(LEDGE_INT8, DIMS(6, 3, 1, 1), w1),
+        NO_INPUT,                                    shaped(LEDGE_FLOAT, DIMS(1), &scale),
+        shaped(LEDGE_INT8, DIMS(6, 1, 3, 3), wd),    NO_INPUT,
+        shaped(LEDGE_FLOAT, DIMS(1), &scale),        shaped(LEDGE_INT8, DIMS(3, 6, 1, 1), w2),
+        NO_INPUT,                                    shaped(LEDGE_FLOAT, DIMS(1), &scale),
+        shaped(LEDGE_UINT8, DIMS(1, 5, 4, 3), r)};
+    for (int i = 0; i < BLOCK_IN; i++)
+        if (in[i].type == LEDGE_TYPE_NONE)
+            in[i] = all[i];
+    OneOp o = ledge_op("QInvertedBottleneck", BLOCK_IN, in, constant);
+    test_attr_ints(o.t, o.n, "pads", 4, (int64_t[]){1, 1, 1, 1});
+    test_attr_float(o.t, o.n, "y_scale", 1);
+    test_attr_float(o.t, o.n, "r_scale", 1);
+    return o;
+}
+
+static void qblock_refuses_what_does_not_fit(void **state)
+{
+    enum { CONSTANTS = (1 << BLOCK_R) - 2 };
+    static const char *const beyond[] = {"expand_x_zero", "dw_y_hi", "z_lo"};
+    static const int8_t w[3 * 6 * 9];
+    (void)state;
+    LedgeTensor in[BLOCK_IN] = {{0}};
+    OneOp o = block_op(in, CONSTANTS);
+    assert_int_equal(one_op_run(&o), LEDGE_OK);
+    one_op_end(&o);
+    for (size_t i = 0; i < sizeof(beyond) / sizeof(beyond[0]); i++) {
+        o = block_op(in, CONSTANTS);
+        test_attr_int(o.t, o.n, beyond[i], 256);
+        assert_int_equal(one_op_run(&o), LEDGE_ERROR_FORMAT);
+        assert_non_null(strstr(o.err.message, beyond[i]));
+        one_op_end(&o);
+    }
+    for (int way = 0; way < 2; way++) { /* bytes are what the next one reads */
+        o = block_op(in, CONSTANTS);
+        test_attr_int(o.t, o.n, way ? "dw_to_float" : "expand_to_float", 1);
+        one_op_refused(&o, LEDGE_ERROR_FORMAT);
+    }
+    for (int i = 3; i < BLOCK_R; i += 3) { /* a scale that is made at run time */
+        o = block_op(in, CONSTANTS & ~(1u << i));
+        one_op_refused(&o, LEDGE_ERROR_UNSUPPORTED);
+    }
+    static const int64_t wrong[][4] = {{7, 3, 1, 1}, {6, 2, 1, 1}, {3, 6, 3, 3}, {3, 5, 1, 1}};
+    for (size_t i = 0; i < 4; i++) {
+        LedgeTensor bad[BLOCK_IN] = {{0}};
+        bad[i < 2 ? 1 : 7] = shaped(LEDGE_INT8, 4, wrong[i], w);
+        o = block_op(bad, CONSTANTS);
+        one_op_refused(&o, LEDGE_ERROR_SHAPE);
+    }
+    LedgeTensor small[BLOCK_IN] = {[BLOCK_R] = shaped(LEDGE_UINT8, DIMS(1, 5, 4, 1), w)};
+    o = block_op(small, CONSTANTS);
+    one_op_refused(&o, LEDGE_ERROR_SHAPE);
+}
+
 /* ---- QGemm ---- */
 
 enum { BATCH = 3, ROWS = 7, K = 21, COLS = 19 };
@@ -391,6 +457,7 @@ int main(void)
         cmocka_unit_test(qconv_gives_floats),
         cmocka_unit_test(qconv_depthwise_takes_weight_zero_points),
         cmocka_unit_test(qconv_refuses_what_does_not_fit),
+        cmocka_unit_test(qblock_refuses_what_does_not_fit),
         cmocka_unit_test(qgemm_multiplies_by_a_constant),
         cmocka_unit_test(qgemm_multiplies_matrix_by_matrix),
         cmocka_unit_test(qgemm_gives_floats_with_a_residual),

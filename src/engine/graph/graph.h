@@ -144,6 +144,8 @@ bool ledge__node_set_ints(LedgeGraph *g, LedgeNode *n, const char *name, const i
 bool ledge__node_set_floats(LedgeGraph *g, LedgeNode *n, const char *name, const float *v,
                             size_t count);
 bool ledge__node_set_string(LedgeGraph *g, LedgeNode *n, const char *name, const char *v);
+/* As `from`, under this name. */
+bool ledge__node_copy_attr(LedgeGraph *g, LedgeNode *n, const char *name, const LedgeAttr *from);
 bool ledge__node_copy_attrs(LedgeGraph *g, LedgeNode *to, const LedgeNode *from);
 void ledge__node_drop_attr(LedgeNode *n, const char *name); /* absent is fine */
 

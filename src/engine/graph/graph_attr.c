@@ -158,16 +158,22 @@ void ledge__node_drop_attr(LedgeNode *n, const char *name)
     n->n_attrs = kept;
 }
 
+bool ledge__node_copy_attr(LedgeGraph *g, LedgeNode *n, const char *name, const LedgeAttr *from)
+{
+    LedgeAttr *a = attr_slot(g, n, name);
+    if (!a)
+        return false;
+    name = a->name;
+    *a = *from; /* arrays are never changed in place, so both may share them */
+    a->name = name;
+    return true;
+}
+
 bool ledge__node_copy_attrs(LedgeGraph *g, LedgeNode *to, const LedgeNode *from)
 {
-    for (size_t i = 0; i < from->n_attrs; i++) {
-        LedgeAttr *a = attr_slot(g, to, from->attrs[i].name);
-        if (!a)
+    for (size_t i = 0; i < from->n_attrs; i++)
+        if (!ledge__node_copy_attr(g, to, from->attrs[i].name, &from->attrs[i]))
             return false;
-        const char *name = a->name;
-        *a = from->attrs[i]; /* arrays are never changed in place, so both may share them */
-        a->name = name;
-    }
     return true;
 }
 

@@ -58,17 +58,38 @@ static const LedgeQ8Kernels *fitting(const LedgeQ8Kernels *best, size_t columns)
                : best;
 }
 
+static bool is_padded(const LedgeConvShape *s)
+{
+    return s->pt > 0 || s->pl > 0 || (s->oh - 1) * s->sh + (s->kh - 1) * s->dh >= s->h ||
+           (s->ow - 1) * s->sw + (s->kw - 1) * s->dw >= s->w;
+}
+
+/* Padding of zeros need not be multiplied, which tiles can leave out that keep to one row of the
+ * output: the most vectors of a panel with which such tiles are seven eighths full. 0: none. */
+static uint32_t line_vectors(const LedgeConvShape *s, const LedgeQ8Kernels *k)
+{
+    for (uint32_t nv = s->oh && s->ow && is_padded(s) ? k->nv : 0; nv > 0; nv--) {
+        const size_t mr = k->mr[nv - 1], tiles = (s->ow + mr - 1) / mr;
+        if (s->ow * 8 >= tiles * mr * 7)
+            return nv;
+    }
+    return 0;
+}
+
 static bool gemm_plan(LedgeConvQ8Plan *plan)
 {
     const LedgeConvShape *s = &plan->s;
     const size_t cg = s->c / s->group, mg = s->m / s->group;
     plan->k = fitting(plan->k, mg);
     const bool runs = plan->path == LEDGE_CONV_RUNS;
+    const uint32_t by_line =
+        plan->path == LEDGE_CONV_INDIRECT ? line_vectors(s, plan->k) : 0;
     size_t taps = s->kh, kc = cg, border;
     if (!ledge__mul(runs ? 1 : s->kw, taps, &taps) || !ledge__mul(runs ? s->kw : 1, kc, &kc) ||
-        !ledge__q8_panels_init(&plan->p, plan->k, mg, taps, kc) ||
+        !ledge__q8_panels_init(&plan->p, plan->k, by_line ? by_line : plan->k->nv, mg, taps, kc) ||
         !ledge__mul(runs ? plan->p.depth : 0, LEDGE_Q8_MR_MAX, &border))
         return false;
+    plan->line = by_line ? s->ow : 0;
     plan->mr = ledge__q8_panels_mr(&plan->p);
     const uint32_t nv = plan->p.base + (plan->p.wide > 0), low = nv >= 3 ? 6 : 4;
     if (plan->p.depth <= SHORT_SUM && plan->mr > low)
@@ -237,32 +258,88 @@ typedef struct RowsArg {
     const LedgeConvQ8Plan *plan;
     const uint8_t *x, *border, *end; /* end of x */
     size_t whole;                    /* kc rounded up to steps */
+    bool skips;                      /* what padding adds to a sum is 0 */
 } RowsArg;
 
-static bool pointwise_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
-                           const uint8_t **out, uint8_t *border, size_t *repeat)
+static bool pointwise_rows(const void *arg, LedgeQ8Rows *rows)
 {
     const RowsArg *a = arg;
     const size_t ld = a->plan->s.c;
-    const uint8_t *x = a->x + m0 * ld + group * a->plan->p.kc;
-    (void)border;
+    const uint32_t mr = rows->mr;
+    const uint8_t *x = a->x + rows->m0 * ld + rows->group * a->plan->p.kc;
     for (uint32_t i = 0; i < mr; i++)
-        out[i] = x + i * ld;
-    return a->whole <= (size_t)(a->end - (out[mr - 1] + (*repeat - 1) * mr * ld));
+        rows->at[i] = x + i * ld;
+    return a->whole <= (size_t)(a->end - (rows->at[mr - 1] + (rows->repeat - 1) * mr * ld));
 }
 
-static bool indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
-                          const uint8_t **out, uint8_t *border, size_t *repeat)
+/* The pixels of filter row ky, that reads `line` of the image (NULL: above or below it), for outputs
+ * of one row whose first filter begins at x0. */
+static void tap_row(const RowsArg *a, LedgeQ8Rows *rows, const uint8_t *line, size_t ky, size_t x0)
+{
+    const LedgeConvShape *s = &a->plan->s;
+    for (size_t kx = 0; kx < s->kw; kx++) {
+        const uint8_t **to = rows->at + rows->taps * rows->mr;
+        size_t x = x0 + kx * s->dw, inside = 0;
+        for (uint32_t i = 0; i < rows->mr; i++, x += s->sw) {
+            const bool in = line && x < s->w;
+            to[i] = in ? line + x * s->c : a->border;
+            inside += in;
+        }
+        if (inside == 0 && a->skips)
+            continue;
+        const bool one = inside + 1 == rows->mr;
+        rows->live[rows->taps++] = (LedgeQ8Tap){
+            .at = (uint32_t)(ky * s->kw + kx),
+            .rows = one && to[0] == a->border              ? LEDGE_Q8_NOT_FIRST
+                    : one && to[rows->mr - 1] == a->border ? LEDGE_Q8_NOT_LAST
+                                                           : LEDGE_Q8_ALL};
+    }
+}
+
+/* Tiles of one output row: what reads only padding of zeros is left out, and more tiles to the
+ * right follow where the image has all that they read. */
+static bool line_rows(const RowsArg *a, LedgeQ8Rows *rows)
+{
+    const LedgeConvShape *s = &a->plan->s;
+    const LedgePixel p = ledge__pixel_at(s, rows->m0);
+    const uint8_t *image = a->x + p.n * s->h * s->w * s->c + rows->group * a->plan->p.kc;
+    const size_t x0 = p.x * s->sw - s->pl;
+    const size_t last = x0 + (rows->mr - 1) * s->sw + (s->kw - 1) * s->dw; /* of the first tile */
+    size_t most = 1;
+    if (x0 < s->w && last < s->w)
+        most = (s->w - 1 - last) / (rows->mr * s->sw) + 1;
+    rows->repeat = rows->repeat < most ? rows->repeat : most;
+    rows->some = a->skips;
+    rows->taps = 0;
+    size_t bottom = 0;
+    for (size_t ky = 0; ky < s->kh; ky++) {
+        const size_t y = p.y * s->sh + ky * s->dh - s->pt; /* unsigned: wraps round above */
+        if (y < s->h) {
+            tap_row(a, rows, image + y * s->w * s->c, ky, x0);
+            bottom = y;
+        } else if (!a->skips) {
+            tap_row(a, rows, NULL, ky, x0);
+            rows->repeat = 1; /* the border is no wider than a row */
+        }
+    }
+    const size_t furthest = last + (rows->repeat - 1) * rows->mr * s->sw;
+    const size_t x = furthest < s->w ? furthest : s->w - 1;
+    return a->whole <= (size_t)(a->end - (image + (bottom * s->w + x) * s->c));
+}
+
+static bool indirect_rows(const void *arg, LedgeQ8Rows *rows)
 {
     const RowsArg *a = arg;
     const LedgeConvShape *s = &a->plan->s;
-    (void)border;
-    *repeat = 1;
-    LedgePixel p = ledge__pixel_at(s, m0);
+    if (a->plan->line)
+        return line_rows(a, rows);
+    const uint32_t mr = rows->mr;
+    rows->repeat = 1;
+    LedgePixel p = ledge__pixel_at(s, rows->m0);
     size_t room = a->whole; /* behind the row that is nearest to the end */
     for (uint32_t i = 0; i < mr; i++, ledge__pixel_next(s, &p)) {
-        const uint8_t **to = out + i;
-        const uint8_t *image = a->x + p.n * s->h * s->w * s->c + group * a->plan->p.kc;
+        const uint8_t **to = rows->at + i;
+        const uint8_t *image = a->x + p.n * s->h * s->w * s->c + rows->group * a->plan->p.kc;
         for (size_t ky = 0; ky < s->kh; ky++) {
             /* unsigned: above the image wraps round and fails the comparison too */
             const size_t y = p.y * s->sh + ky * s->dh - s->pt;
@@ -280,10 +357,11 @@ static bool indirect_rows(const void *arg, size_t group, size_t m0, uint32_t mr,
 
 /* All `mr` pixels in one output row with their filter rows inside the image: the usual case. More
  * tiles to the right of them may be so, too. */
-static bool run_rows_inside(const RowsArg *a, const LedgePixel *p, uint32_t mr, const uint8_t **out,
-                            size_t *repeat)
+static bool run_rows_inside(const RowsArg *a, const LedgePixel *p, LedgeQ8Rows *rows)
 {
     const LedgeConvShape *s = &a->plan->s;
+    const uint32_t mr = rows->mr;
+    const uint8_t **out = rows->at;
     const size_t x = p->x * s->sw - s->pl, step = s->sw * s->c;
     const size_t y0 = p->y * s->sh - s->pt, last = x + (mr - 1) * s->sw + s->kw;
     if (p->x + mr > s->ow || x >= s->w || last > s->w || y0 >= s->h)
@@ -294,30 +372,30 @@ static bool run_rows_inside(const RowsArg *a, const LedgePixel *p, uint32_t mr, 
             *out++ = image + i * step;
     const size_t by_output = (s->ow - p->x) / mr, by_image = (s->w - last) / (mr * s->sw) + 1;
     const size_t most = by_output < by_image ? by_output : by_image;
-    *repeat = *repeat < most ? *repeat : most;
+    rows->repeat = rows->repeat < most ? rows->repeat : most;
     return true;
 }
 
-static bool run_rows(const void *arg, size_t group, size_t m0, uint32_t mr, const uint8_t **out,
-                     uint8_t *border, size_t *repeat)
+static bool run_rows(const void *arg, LedgeQ8Rows *rows)
 {
     const RowsArg *a = arg;
     const LedgeConvShape *s = &a->plan->s;
-    (void)group;
-    LedgePixel p = ledge__pixel_at(s, m0);
+    const uint32_t mr = rows->mr;
+    uint8_t *border = rows->border;
+    LedgePixel p = ledge__pixel_at(s, rows->m0);
     /* only the last rows of the last image are near the end */
     const size_t line = s->w * s->c, below = p.y * s->sh + (s->kh - 1) * s->dh - s->pt + s->sh;
     const bool loose = s->n == 1 && below < s->h && a->whole <= line;
-    if (loose && run_rows_inside(a, &p, mr, out, repeat))
+    if (loose && run_rows_inside(a, &p, rows))
         return true;
-    *repeat = 1;
+    rows->repeat = 1;
     for (uint32_t i = 0; i < mr; i++, ledge__pixel_next(s, &p)) {
         const uint8_t *image = a->x + p.n * s->h * line;
         const size_t x = p.x * s->sw - s->pl;
         const bool inside = x < s->w && x + s->kw <= s->w;
         for (size_t ky = 0; ky < s->kh; ky++) {
             const size_t y = p.y * s->sh + ky * s->dh - s->pt;
-            const uint8_t **to = out + ky * mr + i;
+            const uint8_t **to = rows->at + ky * mr + i;
             if (y >= s->h) {
                 *to = a->border;
             } else if (inside) {
@@ -336,17 +414,23 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *give
     const LedgeConvShape *s = &plan->s;
     LedgeConvQ8Args tamed = *given;
     const LedgeConvQ8Args *a = &tamed;
-    tamed.out.tame = ledge__q8_scales_tame(a->scale, plan->columns, &a->out);
+    tamed.out.tame =
+        a->out.tame || ledge__q8_scales_tame(a->scale, plan->columns, &a->out);
     if (ledge__pool_threads(pool) > plan->threads)
         pool = NULL; /* scratch was sized for fewer */
     if (plan->path == LEDGE_CONV_DEPTHWISE) {
         ledge__conv_q8_dw_run(plan, a, pool);
         return;
     }
-    const RowsArg rows = {plan, a->x, a->border, a->x + s->n * s->h * s->w * s->c,
-                          ledge__round_up(plan->p.kc, plan->k->step)};
+    const size_t pixels = s->n * s->oh * s->ow;
+    const RowsArg rows = {.plan = plan, .x = a->x, .border = a->border,
+                          .end = a->x + s->n * s->h * s->w * s->c,
+                          .whole = ledge__round_up(plan->p.kc, plan->k->step),
+                          .skips = !a->b_zero && plan->border_bytes > 0 &&
+                                   a->border[0] == plan->k->flip};
     const LedgeQ8Run g = {.p = plan->p,
-                          .m = s->n * s->oh * s->ow,
+                          .m = pixels,
+                          .line = plan->line ? plan->line : pixels,
                           .groups = s->group,
                           .mr = plan->mr,
                           .rows = plan->path == LEDGE_CONV_POINTWISE ? pointwise_rows

@@ -21,9 +21,10 @@ typedef struct LedgeConvQ8Plan {
      * each pixel is multiplied by all three. Else 1. */
     uint32_t parts;
     LedgeConvPath path; /* POINTWISE, INDIRECT, RUNS or DEPTHWISE */
-    LedgeQ8Panels p;    /* of one group */
+    LedgeQ8Panels p;    /* of one group; packed weights depend on p.most too */
     const LedgeF32Kernels *act_kernels;
     uint32_t mr;
+    size_t line; /* output pixels of a row, where tiles keep to one; else 0 */
     int threads;
     size_t packed_bytes;  /* weights */
     size_t columns;       /* int32 or floats of packed init, b_zero, scale and fbias each */
@@ -65,6 +66,7 @@ void ledge__conv_q8_pack_floats(const LedgeConvQ8Plan *plan, const float *v, siz
 
 typedef struct LedgeConvQ8Args {
     const uint8_t *x;
+    size_t ring; /* depthwise: X holds so many rows, row y at y % ring; 0: the whole images */
     const int8_t *packed;
     const int32_t *init, *b_zero; /* b_zero NULL: weights have none */
     const float *scale, *fbias;   /* fbias: LEDGE_Q8_FLOAT only, NULL: none */

@@ -104,7 +104,8 @@ static void fill_row(const LedgeConvShape *s, const LedgeConvQ8Args *a, const ui
                      size_t y, const uint8_t **px)
 {
     const size_t count = row_pixels(s);
-    const uint8_t *row = y < s->h ? image + y * s->w * s->c : NULL;
+    const size_t at = a->ring ? y % a->ring : y;
+    const uint8_t *row = y < s->h ? image + at * s->w * s->c : NULL;
     size_t j = 0;
     for (; j < count && j < s->pl; j++)
         px[j] = a->border;

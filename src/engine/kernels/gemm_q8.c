@@ -16,15 +16,16 @@ enum {
     ITEMS_PER_THREAD = 4
 };
 
-bool ledge__q8_panels_init(LedgeQ8Panels *p, const LedgeQ8Kernels *k, size_t n, size_t taps,
-                           size_t kc)
+bool ledge__q8_panels_init(LedgeQ8Panels *p, const LedgeQ8Kernels *k, uint32_t most, size_t n,
+                           size_t taps, size_t kc)
 {
     size_t bytes;
     if (n > SIZE_MAX / 2 || kc > SIZE_MAX / 2)
         return false;
     const size_t vectors = (n + k->lanes - 1) / k->lanes;
-    *p = (LedgeQ8Panels){.k = k, .n = n, .columns = vectors * k->lanes, .taps = taps, .kc = kc};
-    p->count = (uint32_t)((vectors + k->nv - 1) / k->nv);
+    *p = (LedgeQ8Panels){.k = k, .n = n, .columns = vectors * k->lanes, .taps = taps, .kc = kc,
+                         .most = most};
+    p->count = (uint32_t)((vectors + most - 1) / most);
     p->base = p->count ? (uint32_t)(vectors / p->count) : 0;
     p->wide = p->count ? (uint32_t)(vectors % p->count) : 0;
     return ledge__mul(taps, ledge__round_up(kc, k->step), &p->depth) &&
@@ -121,7 +122,7 @@ void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, siz
 size_t ledge__gemm_q8_thread_bytes(size_t taps, size_t border, int threads)
 {
     size_t pointers, sum;
-    if (!ledge__mul(taps, LEDGE_Q8_MR_MAX * sizeof(uint8_t *), &pointers) ||
+    if (!ledge__mul(taps, LEDGE_Q8_MR_MAX * sizeof(uint8_t *) + sizeof(LedgeQ8Tap), &pointers) ||
         pointers > SIZE_MAX - LEDGE_ALIGN ||
         !ledge__add(ledge__round_up(pointers, LEDGE_ALIGN), border, &sum) || sum > SIZE_MAX / 2)
         return 0;
@@ -153,25 +154,18 @@ static uint32_t sum_bytes(const uint8_t *p, size_t n)
     return sum;
 }
 
-static void sum_rows(const uint8_t *const *rows, size_t taps, size_t kc, uint32_t mr, int32_t *sums)
+static void sum_rows(const LedgeQ8Rows *rows, size_t kc, int32_t *sums)
 {
-    for (uint32_t i = 0; i < mr; i++) {
+    for (uint32_t i = 0; i < rows->mr; i++) {
         uint32_t s = 0;
-        for (size_t t = 0; t < taps; t++)
-            s += sum_bytes(rows[t * mr + i], kc);
+        for (size_t t = 0; t < rows->taps; t++)
+            s += sum_bytes(rows->at[t * rows->mr + i], kc);
         sums[i] = (int32_t)s;
     }
 }
 
-/* `repeat` tiles whose pointers are ready. */
-typedef struct Rows {
-    const uint8_t *const *at;
-    size_t group, m0, kc, repeat;
-    uint32_t mr;
-} Rows;
-
-/* All panels of [p0, p1) for these tiles. */
-static void run_tiles(const LedgeQ8Run *g, const Rows *rows, size_t p0, size_t p1)
+/* All panels of [p0, p1) for these tiles, whose pointers are ready. */
+static void run_tiles(const LedgeQ8Run *g, const LedgeQ8Rows *rows, size_t p0, size_t p1)
 {
     const LedgeQ8Panels *p = &g->p;
     const size_t lanes = p->k->lanes, element = g->out->kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
@@ -179,11 +173,12 @@ static void run_tiles(const LedgeQ8Run *g, const Rows *rows, size_t p0, size_t p
     const size_t c = rows->m0 * g->ldc + rows->group * p->n;
     const size_t r = rows->m0 * g->ldr + rows->group * p->n;
     int32_t sums[LEDGE_Q8_MR_MAX];
-    LedgeQ8Tile t = {.a = rows->at, .taps = p->taps, .kc = rows->kc, .mr = rows->mr,
-                     .ldc = g->ldc, .ldr = g->ldr, .out = g->out, .row_sum = sums,
-                     .repeat = rows->repeat, .a_step = rows->mr * g->a_step};
+    LedgeQ8Tile t = {.a = rows->at, .taps = rows->taps, .kc = rows->kc, .mr = rows->mr,
+                     .live = rows->some ? rows->live : NULL, .ldc = g->ldc, .ldr = g->ldr,
+                     .out = g->out, .row_sum = sums, .repeat = rows->repeat,
+                     .a_step = rows->mr * g->a_step};
     if (g->b_zero)
-        sum_rows(rows->at, p->taps, p->kc, rows->mr, sums);
+        sum_rows(rows, p->kc, sums);
     for (size_t i = p0; i < p1; i++) {
         const size_t first = ledge__q8_panel_start(p, i) * lanes, at = columns + first;
         t.nv = ledge__q8_panel_nv(p, i);
@@ -207,47 +202,66 @@ static void run_tiles(const LedgeQ8Run *g, const Rows *rows, size_t p0, size_t p
 }
 
 /* `tiles` of rows.mr rows each, from row rows.m0 on. */
-static void run_strip(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, Rows rows,
+static void run_strip(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, LedgeQ8Rows rows,
                       size_t tiles)
 {
-    const uint8_t **at = (const uint8_t **)(void *)scratch;
     const size_t pointers = g->p.taps * LEDGE_Q8_MR_MAX * sizeof(uint8_t *);
-    uint8_t *border = (uint8_t *)scratch + ledge__round_up(pointers, LEDGE_ALIGN);
+    const size_t both = pointers + g->p.taps * sizeof(LedgeQ8Tap);
     const size_t near = NEAR_ROWS / (g->p.kc * rows.mr + 1), most = g->b_zero || !near ? 1 : near;
     const size_t padded = ledge__round_up(g->p.kc, g->p.k->step);
-    rows.at = at;
+    rows.at = (const uint8_t **)(void *)scratch;
+    rows.live = (LedgeQ8Tap *)(void *)(scratch + pointers);
+    rows.border = (uint8_t *)scratch + ledge__round_up(both, LEDGE_ALIGN);
     while (tiles > 0) {
         rows.repeat = tiles < most ? tiles : most;
-        const bool loose = g->rows(g->rows_arg, rows.group, rows.m0, rows.mr, at, border,
-                                   &rows.repeat);
-        rows.kc = loose ? padded : g->p.kc;
+        rows.taps = g->p.taps;
+        rows.some = false;
+        rows.kc = g->rows(g->rows_arg, &rows) ? padded : g->p.kc;
         run_tiles(g, &rows, p0, p1);
         rows.m0 += rows.mr * rows.repeat;
         tiles -= rows.repeat;
     }
 }
 
-/* Item = (block of panels, group, chunk of rows), in this order. Rows are dealt out evenly, so
- * that no tile is much smaller than the others: first those with one row more. */
+/* Tiles t0 … t1 - 1 of one line that begins at row m0. Rows are dealt out evenly, so that no tile
+ * is much smaller than the others: first those with one row more. */
+static void run_line(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, LedgeQ8Rows rows,
+                     size_t t0, size_t t1)
+{
+    const size_t tiles = (g->line + g->mr - 1) / g->mr;
+    const size_t share = g->line / tiles, more = g->line % tiles;
+    const size_t middle = t1 < more ? t1 : t0 > more ? t0 : more;
+    rows.m0 += t0 * share + (t0 < more ? t0 : more);
+    rows.mr = (uint32_t)share + 1;
+    run_strip(g, scratch, p0, p1, rows, middle - t0);
+    rows.m0 += (middle - t0) * rows.mr;
+    rows.mr = (uint32_t)share;
+    run_strip(g, scratch, p0, p1, rows, t1 - middle);
+}
+
+static size_t tiles_of(const LedgeQ8Run *g)
+{
+    return g->m / g->line * ((g->line + g->mr - 1) / g->mr);
+}
+
+/* Item = (block of panels, group, chunk of tiles), in this order. */
 static void run_items(void *arg, size_t begin, size_t end, int thread)
 {
     const Walk *w = arg;
     const LedgeQ8Run *g = w->g;
     char *scratch = (char *)g->scratch + (size_t)thread * g->thread_bytes;
-    const size_t tiles = (g->m + g->mr - 1) / g->mr;
-    const size_t share = g->m / tiles, more = g->m % tiles;
+    const size_t tiles = tiles_of(g), each = (g->line + g->mr - 1) / g->mr;
     for (size_t item = begin; item < end; item++) {
         const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
         const size_t p0 = item / w->chunks / g->groups * w->block;
         const size_t p1 = p0 + w->block < g->p.count ? p0 + w->block : g->p.count;
-        const size_t t0 = chunk * tiles / w->chunks, t1 = (chunk + 1) * tiles / w->chunks;
-        const size_t middle = t1 < more ? t1 : t0 > more ? t0 : more;
-        Rows rows = {.group = group, .m0 = t0 * share + (t0 < more ? t0 : more),
-                     .mr = (uint32_t)share + 1};
-        run_strip(g, scratch, p0, p1, rows, middle - t0);
-        rows.m0 += (middle - t0) * rows.mr;
-        rows.mr = (uint32_t)share;
-        run_strip(g, scratch, p0, p1, rows, t1 - middle);
+        const size_t t1 = (chunk + 1) * tiles / w->chunks;
+        for (size_t t = chunk * tiles / w->chunks; t < t1;) {
+            const size_t line = t / each, to = (line + 1) * each < t1 ? (line + 1) * each : t1;
+            const LedgeQ8Rows rows = {.group = group, .m0 = line * g->line};
+            run_line(g, scratch, p0, p1, rows, t - line * each, to - line * each);
+            t = to;
+        }
     }
 }
 
@@ -256,8 +270,8 @@ void ledge__gemm_q8_run(const LedgeQ8Run *g, LedgePool *pool)
     if (g->m == 0 || g->p.count == 0 || g->groups == 0)
         return;
     const size_t threads = (size_t)ledge__pool_threads(pool);
-    const size_t panel = g->p.depth * g->p.k->nv * g->p.k->lanes;
-    const size_t tiles = (g->m + g->mr - 1) / g->mr;
+    const size_t panel = g->p.depth * g->p.most * g->p.k->lanes;
+    const size_t tiles = tiles_of(g);
     Walk w = {.g = g, .block = panel > L2_BYTES || panel == 0 ? 1 : L2_BYTES / panel, .chunks = 1};
     if (w.block > g->p.count)
         w.block = g->p.count;

@@ -18,13 +18,14 @@ typedef struct LedgeQ8Panels {
     size_t columns; /* rounded up to whole vectors */
     size_t taps, kc;
     size_t depth;   /* bytes of a packed column: taps × kc rounded up to steps */
+    uint32_t most;  /* vectors of a panel */
     uint32_t count; /* panels */
     uint32_t base, wide;
 } LedgeQ8Panels;
 
-/* false: sizes overflow. */
-bool ledge__q8_panels_init(LedgeQ8Panels *p, const LedgeQ8Kernels *k, size_t n, size_t taps,
-                           size_t kc);
+/* Panels of at most `most` vectors, 1 to k->nv. false: sizes overflow. */
+bool ledge__q8_panels_init(LedgeQ8Panels *p, const LedgeQ8Kernels *k, uint32_t most, size_t n,
+                           size_t taps, size_t kc);
 /* Bytes of packed B. */
 static inline size_t ledge__q8_panels_bytes(const LedgeQ8Panels *p)
 {
@@ -49,17 +50,28 @@ void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, siz
 /* Whether all these scales leave a sum within an int32: that saves clamping every float. */
 bool ledge__q8_scales_tame(const float *scale, size_t n, const LedgeQ8Out *o);
 
-/* Row pointers of rows m0 … m0 + mr - 1, tap by tap (out[tap * mr + i]). `border` is this
- * thread's room for rows that must be put together. *repeat is how many tiles of mr rows are
- * wanted, one below the other, and becomes how many of them these pointers serve when all of them
- * advance by mr × a_step from one to the next. Gives whether all rows can be read up to whole
- * steps, whatever stands there. */
-typedef bool (*LedgeQ8RowsFn)(const void *arg, size_t group, size_t m0, uint32_t mr,
-                              const uint8_t **out, uint8_t *border, size_t *repeat);
+/* Tiles of rows m0 … m0 + mr - 1 and on, and where they are read. */
+typedef struct LedgeQ8Rows {
+    size_t group, m0;
+    uint32_t mr;
+    /* Wanted tiles, one below the other; becomes how many of them the pointers serve when all of
+     * these advance by mr × a_step from one to the next. */
+    size_t repeat;
+    const uint8_t **at; /* room for the pointers, tap by tap: at[tap * mr + i] */
+    size_t taps;        /* how many; preset to all */
+    LedgeQ8Tap *live;   /* room, all taps wide, for which of them */
+    bool some;          /* `live` was filled: taps that read only zeros are left out */
+    uint8_t *border;    /* this thread's room for rows that must be put together */
+    size_t kc;
+} LedgeQ8Rows;
+
+/* Fills `rows`. Gives whether all of them can be read up to whole steps, whatever stands there. */
+typedef bool (*LedgeQ8RowsFn)(const void *arg, LedgeQ8Rows *rows);
 
 typedef struct LedgeQ8Run {
     LedgeQ8Panels p;
     size_t m, groups;
+    size_t line; /* rows that tiles do not go across: m is a multiple; m itself: one line */
     uint32_t mr; /* rows of a tile, at most ledge__q8_panels_mr */
     LedgeQ8RowsFn rows;
     const void *rows_arg;

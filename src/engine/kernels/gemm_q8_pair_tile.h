@@ -33,9 +33,12 @@ static void TILE_NAME(const LedgeQ8Tile *t)
             VX_EACH(i, PAIRS) acc[i][v] = vq_pair_begin(x);
         }
         const uint8_t *const *rows = t->a;
+        const LedgeQ8Tap *live = t->live;
         for (size_t tap = t->taps; tap > 0; tap--, rows += TILE_MR) {
             const uint8_t *a[TILE_MR];
             VX_EACH(i, TILE_MR) a[i] = rows[i] + passed;
+            if (live)
+                b = t->b + live++->at * ((kc + 7) / 8 * PANEL);
             for (size_t k = 0; k < whole; k += 8, b += PANEL) {
                 if (ahead)
                     VX_EACH(v, (PANEL + 63) / 64) __builtin_prefetch(b + ahead + v * 64, 0, 2);

@@ -29,14 +29,22 @@ typedef struct LedgeQ8Out {
     bool tame; /* every scale is so small that no float exceeds an int32; drivers set it */
 } LedgeQ8Out;
 
+/* A filter tap of a tile that leaves out what reads nothing but padding of zeros. */
+typedef struct LedgeQ8Tap {
+    uint32_t at; /* its place among the packed taps */
+    enum { LEDGE_Q8_ALL, LEDGE_Q8_NOT_FIRST, LEDGE_Q8_NOT_LAST } rows; /* that count */
+} LedgeQ8Tap;
+
 /* One tile of mr rows by n columns, or `repeat` of them one below the other.
  *
  * `a` holds taps × mr row pointers, tap by tap; each row has kc readable bytes. `b` is a packed
  * panel: for each tap, for each `step` bytes of k (the last padded with zeros), nv vectors of
- * columns, one column's bytes after the other's. */
+ * columns, one column's bytes after the other's. With `live`, which of b's taps these are; rows
+ * that do not count are zeros for x, so that kernels may sum them all the same. */
 typedef struct LedgeQ8Tile {
     const uint8_t *const *a;
     size_t taps, kc;
+    const LedgeQ8Tap *live; /* of each tap; NULL: all of b's, in order */
     const int8_t *b;
     size_t ahead;           /* B is fetched into cache this many bytes ahead; 0: it is there */
     const int32_t *init;    /* nv vectors */

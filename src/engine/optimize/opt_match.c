@@ -178,6 +178,7 @@ static bool keeps_batch(const LedgeNode *n)
                                        "DepthToSpace",
                                        "SpaceToDepth",
                                        "QConv",
+                                       "QInvertedBottleneck",
                                        "QAveragePool",
                                        "QGlobalAveragePool",
                                        NULL};

@@ -8,22 +8,36 @@
 #include "base/hash.h"
 #include "engine/ops/fused/fused_act.h"
 
-static LedgeStatus byte(LedgeOpCtx *c, const char *name, int64_t absent, int32_t *out)
+/* An attribute's name with the prefix of its convolution. */
+typedef struct Name {
+    char text[32];
+} Name;
+
+static Name named(const LedgeFusedQ8 *f, const char *name)
 {
-    const int64_t v = ledge__node_int(c->node, name, absent);
+    Name n;
+    snprintf(n.text, sizeof(n.text), "%s%s", f->prefix ? f->prefix : "", name);
+    return n;
+}
+
+static LedgeStatus byte(LedgeOpCtx *c, const LedgeFusedQ8 *f, const char *name, int64_t absent,
+                        int32_t *out)
+{
+    const Name n = named(f, name);
+    const int64_t v = ledge__node_int(c->node, n.text, absent);
     if (v < 0 || v > 255)
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "attribute %s is %lld, must be 0 to 255",
-                              name, (long long)v);
+                              n.text, (long long)v);
     *out = (int32_t)v;
     return LEDGE_OK;
 }
 
-static LedgeStatus range(LedgeOpCtx *c, const char *zero, const char *lo, const char *hi,
-                         int32_t out[3])
+static LedgeStatus range(LedgeOpCtx *c, const LedgeFusedQ8 *f, const char *zero, const char *lo,
+                         const char *hi, int32_t out[3])
 {
-    LEDGE_TRY(byte(c, zero, 0, &out[0]));
-    LEDGE_TRY(byte(c, lo, 0, &out[1]));
-    LEDGE_TRY(byte(c, hi, 255, &out[2]));
+    LEDGE_TRY(byte(c, f, zero, 0, &out[0]));
+    LEDGE_TRY(byte(c, f, lo, 0, &out[1]));
+    LEDGE_TRY(byte(c, f, hi, 255, &out[2]));
     if (out[1] > out[2])
         return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "%s %d is above %s %d", lo, out[1], hi,
                               out[2]);
@@ -46,7 +60,7 @@ static LedgeStatus positive(LedgeOpCtx *c, const char *name, float *out)
 
 static LedgeStatus weight_zeros(LedgeOpCtx *c, const char *name, LedgeFusedQ8 *f)
 {
-    const LedgeAttr *a = ledge__node_attr(c->node, name);
+    const LedgeAttr *a = ledge__node_attr(c->node, named(f, name).text);
     f->w_zero = a && a->ints ? a->ints : a ? &a->i : NULL;
     f->w_zeros = a && a->ints ? a->count : 1;
     bool any = false;
@@ -66,20 +80,20 @@ LedgeStatus ledge__fused_q8_attrs(LedgeOpCtx *c, const char *x_zero, const char 
 {
     int32_t y[3], z[3];
     LedgeQ8Out *o = &f->out;
-    LEDGE_TRY(byte(c, x_zero, 0, &f->x_zero));
+    LEDGE_TRY(byte(c, f, x_zero, 0, &f->x_zero));
     LEDGE_TRY(weight_zeros(c, w_zero, f));
-    if (ledge__node_int(c->node, "to_float", 0) != 0) {
+    if (ledge__node_int(c->node, named(f, "to_float").text, 0) != 0) {
         LEDGE_TRY(ledge__fused_act(c, &f->act));
         *o = (LedgeQ8Out){.kind = LEDGE_Q8_FLOAT, .lo = f->act.lo, .hi = f->act.hi};
         return LEDGE_OK;
     }
-    LEDGE_TRY(range(c, "y_zero", "y_lo", "y_hi", y));
+    LEDGE_TRY(range(c, f, "y_zero", "y_lo", "y_hi", y));
     *o = (LedgeQ8Out){.kind = LEDGE_Q8_BYTES, .y_zero = y[0], .y_lo = y[1], .y_hi = y[2]};
     if (!residual)
         return LEDGE_OK;
     o->kind = LEDGE_Q8_SUM;
-    LEDGE_TRY(range(c, "z_zero", "z_lo", "z_hi", z));
-    LEDGE_TRY(byte(c, "r_zero", 0, &o->r_zero));
+    LEDGE_TRY(range(c, f, "z_zero", "z_lo", "z_hi", z));
+    LEDGE_TRY(byte(c, f, "r_zero", 0, &o->r_zero));
     o->z_zero = z[0];
     o->z_lo = z[1];
     o->z_hi = z[2];
@@ -235,7 +249,7 @@ LedgeStatus ledge__fused_q8_prepare(LedgeOpCtx *c, LedgeFusedQ8 *f, bool moving)
     PackArg arg = {f, c->in[f->in_w]->data};
     snprintf(key, sizeof(key),
              "q8 %s lanes=%u nv=%u step=%u group=%zu sn=%zu sk=%zu flip=%u zeros=%016llx",
-             ledge__conv_f32_path_name(p->path), p->k->lanes, p->k->nv, p->k->step, p->s.group,
+             ledge__conv_f32_path_name(p->path), p->k->lanes, p->p.most, p->k->step, p->s.group,
              f->sn, f->sk, f->flip, (unsigned long long)zeros_hash(f));
     LEDGE_TRY(c->host->packed(c, f->in_w, key, weights_bytes(f), pack_weights, &arg, &weights));
     use_weights(f, weights);

@@ -7,6 +7,7 @@
 #include "engine/kernels/conv_q8.h"
 
 typedef struct LedgeFusedQ8 {
+    const char *prefix; /* of attributes, where a node has several; NULL: none */
     LedgeConvQ8Plan plan;
     LedgeQ8Out out;
     LedgeAct act;

@@ -1,25 +1,52 @@
-/* ledge.InvertedBottleneck: pointwise convolution, depthwise convolution, pointwise convolution
- * over NHWC in one go; the wide tensor between them never exists.
+/* ledge.InvertedBottleneck and ledge.QInvertedBottleneck: pointwise convolution, depthwise
+ * convolution, pointwise convolution over NHWC in one go; the wide tensor between them never
+ * exists.
  *
- * Inputs: 0 X [N,H,W,C]; 1 W1 [E,C,1,1], 2 B1 [E]: the expansion (both omitted: E is C and there
+ * Inputs: 0 X [N,H,W,C]; 1 W1 [E,C,1,1], 2 B1 [E]: the expansion (all omitted: E is C and there
  * is none); 3 Wd [E,1,kH,kW], 4 Bd [E]; 5 W2 [M,E,1,1], 6 B2 [M]; 7 R, added before the last
- * activation, or omitted. Any bias may be omitted; weights and biases are constants. Output
+ * activation, or omitted. Any bias may be omitted; all weights and biases are constants. Output
  * [N,OH,OW,M]. Attributes: strides and pads of the depthwise convolution; activations as in
- * ledge__fused_act, and w_scale as of ledge.Conv, with the prefixes expand_, dw_ and none. */
+ * ledge__fused_act, and w_scale as of ledge.Conv, with the prefixes expand_, dw_ and none.
+ *
+ * In 8 bits a scale follows each bias, so that R is input 10; types, scales and attributes (with
+ * the same prefixes) are those of ledge.QConv. */
 #include "engine/kernels/block_f32.h"
+#include "engine/kernels/block_q8.h"
 #include "engine/ops/fused/fused_act.h"
+#include "engine/ops/fused/fused_q8.h"
 #include "engine/ops/fused/fused_weights.h"
 
-enum { IN_X, IN_W1, IN_B1, IN_WD, IN_BD, IN_W2, IN_B2, IN_R, IN_SLOTS };
+enum { IN_X, EXPAND = 0, DW, PROJECT, CONVS };
+
+/* Of which inputs and types the operator is. */
+typedef struct BlockForm {
+    uint32_t each; /* inputs of a convolution: weights, bias and, in 8 bits, scale */
+    LedgeType x, w, y;
+} BlockForm;
+
+static BlockForm form_of(const LedgeOpCtx *c)
+{
+    if (c->node->op_type[0] != 'Q')
+        return (BlockForm){2, LEDGE_FLOAT, LEDGE_FLOAT, LEDGE_FLOAT};
+    const bool to_float = ledge__node_int(c->node, "to_float", 0) != 0;
+    return (BlockForm){3, LEDGE_UINT8, LEDGE_INT8, to_float ? LEDGE_FLOAT : LEDGE_UINT8};
+}
+
+/* Input index of a convolution's weights; of CONVS: of R. */
+static uint32_t slot(const LedgeOpCtx *c, uint32_t conv)
+{
+    return 1 + conv * form_of(c).each;
+}
 
 typedef struct BlockDims {
     int64_t n, h, w, c, e, m, kh, kw, oh, ow;
     int64_t strides[2], pads[4];
 } BlockDims;
 
-static LedgeStatus weights_dims(LedgeOpCtx *c, uint32_t i, const int64_t **dims)
+static LedgeStatus weights_dims(LedgeOpCtx *c, uint32_t conv, const int64_t **dims)
 {
-    LEDGE_TRY(ledge__op_need(c, i, LEDGE_FLOAT));
+    const uint32_t i = slot(c, conv);
+    LEDGE_TRY(ledge__op_need(c, i, form_of(c).w));
     if (c->in[i]->rank != 4 || ledge_tensor_count(c->in[i]) <= 0)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "input %u must be weights of 4 dimensions", i);
     *dims = c->in[i]->dims;
@@ -42,14 +69,15 @@ static LedgeStatus out_size(LedgeOpCtx *c, int64_t in, int64_t pads, int64_t k, 
 static LedgeStatus block_dims(LedgeOpCtx *c, BlockDims *d)
 {
     const int64_t *wd = NULL, *w2 = NULL, *w1 = NULL;
-    if (c->n_in != IN_SLOTS)
-        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "the node has %u input slots, must have %d",
-                              c->n_in, IN_SLOTS);
-    LEDGE_TRY(ledge__op_need(c, IN_X, LEDGE_FLOAT));
-    LEDGE_TRY(weights_dims(c, IN_WD, &wd));
-    LEDGE_TRY(weights_dims(c, IN_W2, &w2));
-    if (c->in[IN_W1])
-        LEDGE_TRY(weights_dims(c, IN_W1, &w1));
+    const uint32_t slots = slot(c, CONVS) + 1;
+    if (c->n_in != slots)
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "the node has %u input slots, must have %u",
+                              c->n_in, slots);
+    LEDGE_TRY(ledge__op_need(c, IN_X, form_of(c).x));
+    LEDGE_TRY(weights_dims(c, DW, &wd));
+    LEDGE_TRY(weights_dims(c, PROJECT, &w2));
+    if (c->in[slot(c, EXPAND)])
+        LEDGE_TRY(weights_dims(c, EXPAND, &w1));
     LEDGE_TRY(ledge__fused_ints(c, "strides", 2, 1, 1, d->strides));
     LEDGE_TRY(ledge__fused_ints(c, "pads", 4, 0, 0, d->pads));
     const LedgeTensor *x = c->in[IN_X];
@@ -77,14 +105,14 @@ static LedgeStatus block_infer(LedgeOpCtx *c)
     BlockDims d;
     LEDGE_TRY(block_dims(c, &d));
     const int64_t dims[4] = {d.n, d.oh, d.ow, d.m};
-    ledge__op_set_out(c, 0, LEDGE_FLOAT, 4, dims);
+    ledge__op_set_out(c, 0, form_of(c).y, 4, dims);
     return LEDGE_OK;
 }
 
 static int64_t block_macs(const LedgeOpCtx *c)
 {
     const LedgeTensor *x = ledge__op_in(c, IN_X), *y = ledge__op_out(c, 0);
-    const LedgeTensor *wd = ledge__op_in(c, IN_WD), *w1 = ledge__op_in(c, IN_W1);
+    const LedgeTensor *wd = ledge__op_in(c, slot(c, DW)), *w1 = ledge__op_in(c, slot(c, EXPAND));
     if (!x || !y || !wd || x->rank != 4 || y->rank != 4 || wd->rank != 4)
         return 0;
     const int64_t e = wd->dims[0], out = y->dims[0] * y->dims[1] * y->dims[2];
@@ -97,10 +125,11 @@ typedef struct BlockState {
     LedgeBlockArgs args; /* all but x, r, y and scratch */
 } BlockState;
 
-/* Packs weights (input i) and bias (i + 1) of one of the three. */
-static LedgeStatus block_constants(LedgeOpCtx *c, uint32_t i, const char *scale,
+/* Packs weights and bias of one of the three. */
+static LedgeStatus block_constants(LedgeOpCtx *c, uint32_t conv, const char *scale,
                                    const LedgeConvPlan *p, LedgeConvArgs *a)
 {
+    const uint32_t i = slot(c, conv);
     const LedgeTensor *b = c->in[i + 1];
     if (b)
         LEDGE_TRY(ledge__op_need(c, i + 1, LEDGE_FLOAT));
@@ -120,14 +149,25 @@ static LedgeStatus block_constants(LedgeOpCtx *c, uint32_t i, const char *scale,
 
 static LedgeStatus block_residual(LedgeOpCtx *c, const BlockDims *d)
 {
-    const LedgeTensor *r = c->in[IN_R];
+    const LedgeTensor *r = c->in[slot(c, CONVS)];
     if (!r)
         return LEDGE_OK;
-    LEDGE_TRY(ledge__op_need(c, IN_R, LEDGE_FLOAT));
+    LEDGE_TRY(ledge__op_need(c, slot(c, CONVS), form_of(c).y));
     if (r->rank != 4 || r->dims[0] != d->n || r->dims[1] != d->oh || r->dims[2] != d->ow ||
         r->dims[3] != d->m)
         return ledge__op_fail(c, LEDGE_ERROR_SHAPE, "the residual's shape is not the output's");
     return LEDGE_OK;
+}
+
+/* The depthwise convolution. */
+static LedgeConvShape dw_shape(const BlockDims *d)
+{
+    return (LedgeConvShape){
+        .n = (size_t)d->n, .h = (size_t)d->h, .w = (size_t)d->w, .c = (size_t)d->e,
+        .oh = (size_t)d->oh, .ow = (size_t)d->ow, .m = (size_t)d->e, .ldc = (size_t)d->e,
+        .kh = (size_t)d->kh, .kw = (size_t)d->kw, .sh = (size_t)d->strides[0],
+        .sw = (size_t)d->strides[1], .dh = 1, .dw = 1, .pt = (size_t)d->pads[0],
+        .pl = (size_t)d->pads[1], .group = (size_t)d->e};
 }
 
 static LedgeStatus block_prepare(LedgeOpCtx *c)
@@ -140,23 +180,19 @@ static LedgeStatus block_prepare(LedgeOpCtx *c)
         return ledge__no_memory(c->err);
     memset(s, 0, sizeof(*s));
     c->state = s;
-    const LedgeConvShape dw = {
-        .n = (size_t)d.n, .h = (size_t)d.h, .w = (size_t)d.w, .c = (size_t)d.e,
-        .oh = (size_t)d.oh, .ow = (size_t)d.ow, .m = (size_t)d.e, .ldc = (size_t)d.e,
-        .kh = (size_t)d.kh, .kw = (size_t)d.kw, .sh = (size_t)d.strides[0],
-        .sw = (size_t)d.strides[1], .dh = 1, .dw = 1, .pt = (size_t)d.pads[0],
-        .pl = (size_t)d.pads[1], .group = (size_t)d.e};
-    if (!ledge__block_f32_plan(&dw, c->in[IN_W1] ? (size_t)d.c : 0, (size_t)d.m, c->cpu,
+    const LedgeConvShape dw = dw_shape(&d);
+    const bool expands = c->in[slot(c, EXPAND)] != NULL;
+    if (!ledge__block_f32_plan(&dw, expands ? (size_t)d.c : 0, (size_t)d.m, c->cpu,
                                ledge__pool_threads(c->pool), &s->plan))
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the block is too large");
     LedgeBlockArgs *a = &s->args;
     LEDGE_TRY(ledge__fused_act_of(c, "expand_", &a->expand.act));
     LEDGE_TRY(ledge__fused_act_of(c, "dw_", &a->dw.act));
     LEDGE_TRY(ledge__fused_act(c, &a->project.act));
-    if (c->in[IN_W1])
-        LEDGE_TRY(block_constants(c, IN_W1, "expand_w_scale", &s->plan.expand, &a->expand));
-    LEDGE_TRY(block_constants(c, IN_WD, "dw_w_scale", &s->plan.dw, &a->dw));
-    LEDGE_TRY(block_constants(c, IN_W2, "w_scale", &s->plan.project, &a->project));
+    if (expands)
+        LEDGE_TRY(block_constants(c, EXPAND, "expand_w_scale", &s->plan.expand, &a->expand));
+    LEDGE_TRY(block_constants(c, DW, "dw_w_scale", &s->plan.dw, &a->dw));
+    LEDGE_TRY(block_constants(c, PROJECT, "w_scale", &s->plan.project, &a->project));
     const size_t zeros = (s->plan.dw.zeros_floats + 1) * sizeof(float);
     float *z = ledge__op_alloc(c, zeros);
     if (!z)
@@ -172,7 +208,7 @@ static LedgeStatus block_run(LedgeOpCtx *c)
     const BlockState *s = c->state;
     LedgeBlockArgs a = s->args;
     a.expand.x = a.dw.x = c->in[IN_X]->data;
-    a.project.r = c->in[IN_R] ? c->in[IN_R]->data : NULL;
+    a.project.r = c->in[slot(c, CONVS)] ? c->in[slot(c, CONVS)]->data : NULL;
     a.project.ldr = s->plan.project.s.m;
     a.project.y = c->out[0]->data;
     a.scratch = c->scratch;
@@ -180,8 +216,83 @@ static LedgeStatus block_run(LedgeOpCtx *c)
     return LEDGE_OK;
 }
 
+/* ---- in 8 bits ---- */
+
+typedef struct QBlockState {
+    LedgeFusedQ8 f[CONVS]; /* of EXPAND nothing but where there is one */
+    LedgeBlockQ8Plan plan;
+} QBlockState;
+
+/* One of the three. */
+static LedgeStatus qblock_conv(LedgeOpCtx *c, uint32_t conv, const LedgeConvShape *shape,
+                               LedgeFusedQ8 *f)
+{
+    static const char *const prefix[CONVS] = {"expand_", "dw_", NULL};
+    const uint32_t i = slot(c, conv);
+    *f = (LedgeFusedQ8){.prefix = prefix[conv], .in_w = i, .in_bias = i + 1, .in_scale = i + 2};
+    LEDGE_TRY(ledge__fused_q8_attrs(c, "x_zero", "w_zero",
+                                    conv == PROJECT && c->in[slot(c, CONVS)], f));
+    if (conv != PROJECT && f->out.kind != LEDGE_Q8_BYTES)
+        return ledge__op_fail(c, LEDGE_ERROR_FORMAT, "only the last convolution may give floats");
+    if (!ledge__conv_q8_plan(shape, c->cpu, 1,
+                             conv == DW ? LEDGE_CONV_DEPTHWISE : LEDGE_CONV_POINTWISE,
+                             f->w_zero != NULL, &f->plan))
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the block is too large");
+    LEDGE_TRY(ledge__fused_q8_prepare(c, f, false));
+    if (!f->fixed)
+        return ledge__op_fail(c, LEDGE_ERROR_UNSUPPORTED, "weights and bias must be constants");
+    return LEDGE_OK;
+}
+
+static LedgeConvShape pointwise(int64_t n, int64_t h, int64_t w, int64_t c, int64_t m)
+{
+    return (LedgeConvShape){.n = (size_t)n, .h = (size_t)h, .w = (size_t)w, .c = (size_t)c,
+                            .oh = (size_t)h, .ow = (size_t)w, .m = (size_t)m, .ldc = (size_t)m,
+                            .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1, .group = 1};
+}
+
+static LedgeStatus qblock_prepare(LedgeOpCtx *c)
+{
+    BlockDims d;
+    LEDGE_TRY(block_dims(c, &d));
+    LEDGE_TRY(block_residual(c, &d));
+    QBlockState *s = ledge__op_alloc(c, sizeof(*s));
+    if (!s)
+        return ledge__no_memory(c->err);
+    c->state = s;
+    const bool expands = c->in[slot(c, EXPAND)] != NULL;
+    const LedgeConvShape shapes[CONVS] = {pointwise(d.n, d.h, d.w, d.c, d.e), dw_shape(&d),
+                                          pointwise(d.n, d.oh, d.ow, d.e, d.m)};
+    for (uint32_t i = expands ? EXPAND : DW; i < CONVS; i++)
+        LEDGE_TRY(qblock_conv(c, i, &shapes[i], &s->f[i]));
+    if (!ledge__block_q8_plan(expands ? &s->f[EXPAND].plan : NULL, &s->f[DW].plan,
+                              &s->f[PROJECT].plan, ledge__pool_threads(c->pool), &s->plan))
+        return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the block is too large");
+    c->scratch_bytes = s->plan.scratch_bytes;
+    return LEDGE_OK;
+}
+
+static LedgeStatus qblock_run(LedgeOpCtx *c)
+{
+    QBlockState *s = c->state;
+    const LedgeTensor *r = c->in[slot(c, CONVS)];
+    LedgeBlockQ8Args a = {.scratch = c->scratch};
+    if (s->plan.expand)
+        LEDGE_TRY(ledge__fused_q8_args(c, &s->f[EXPAND], NULL, &a.expand));
+    LEDGE_TRY(ledge__fused_q8_args(c, &s->f[DW], NULL, &a.dw));
+    LEDGE_TRY(ledge__fused_q8_args(c, &s->f[PROJECT], NULL, &a.project));
+    a.expand.x = a.dw.x = c->in[IN_X]->data;
+    a.project.r = r ? r->data : NULL;
+    a.project.ldr = s->plan.project->s.m;
+    a.project.y = c->out[0]->data;
+    ledge__block_q8_run(&s->plan, &a, c->pool);
+    return LEDGE_OK;
+}
+
 const LedgeOp ledge__ops_ledge_block[] = {
     {"ledge", "InvertedBottleneck", 1, 0, LEDGE_OP_ANY_ALIGN, block_infer, block_prepare, block_run,
      block_macs},
+    {"ledge", "QInvertedBottleneck", 1, 0, LEDGE_OP_ANY_ALIGN, block_infer, qblock_prepare,
+     qblock_run, block_macs},
     {0},
 };

@@ -243,7 +243,7 @@ static LedgeStatus constants(LedgeOpCtx *c, State *s)
     char key[96];
     const void *made;
     snprintf(key, sizeof(key), "integer %s %s lanes=%u nv=%u group=%zu flip=%u",
-             ledge__conv_f32_path_name(p->path), p->k->isa, p->k->lanes, p->k->nv, p->s.group,
+             ledge__conv_f32_path_name(p->path), p->k->isa, p->k->lanes, p->p.most, p->s.group,
              s->flip);
     LEDGE_TRY(c->host->packed(c, IN_B, key, p->packed_bytes, pack_b, c, &made));
     s->packed = made;
