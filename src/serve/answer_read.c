@@ -68,6 +68,13 @@ LedgeStatus ledge__asked_picture(LedgeAsked *a, LedgeError *err)
     if (!a->image.pixels)
         LEDGE_TRY(
             ledge__image_decode(NULL, "picture", a->work->body, a->work->size, err, &a->image));
+    if (a->work->model->pixels) {
+        ledge__free(NULL, a->pixels); /* of a lower rung */
+        a->pixels = NULL;
+        LEDGE_TRY(ledge__preprocess_bytes(pre, NULL, &a->image, err, t));
+        a->pixels = t->data;
+        return LEDGE_OK;
+    }
     *t = (LedgeTensor){.type = LEDGE_FLOAT, .rank = 4};
     LEDGE_TRY(ledge__preprocess_dims(pre, a->image.width, a->image.height, err, t->dims));
     t->bytes = (size_t)ledge_tensor_count(t) * sizeof(float);
