@@ -372,8 +372,8 @@ static void bytes_stand_for_the_same_numbers(void **state)
         const size_t half = (size_t)plane / 2;
         for (size_t i = 0; i < half; i++)
             assert_true(((float *)back.data)[half * (size_t)c + (k % 2 ? i * (size_t)c : i)] ==
-                        ((float *)floats.data)[half * (size_t)(k % 2 ? c : 1) +
-                                               (k % 2 ? i * (size_t)c : i)]);
+                        ((float *)floats
+                             .data)[half * (size_t)(k % 2 ? c : 1) + (k % 2 ? i * (size_t)c : i)]);
         done(&back);
         bytes.dims[3]++;
         assert_int_equal(ledge__preprocess_floats(&pre, NULL, &bytes, &err, &back),
