@@ -172,6 +172,14 @@ def pieces(s):
             c.sendall(part)
             time.sleep(0.05)
         check("JSON apart from tensors", answers_of(c, 1) == [want[1]])
+    # JSON that ends in the midst: nobody waits for the rest, and the next is read as ever.
+    for cut in (100, 40000, 90000, len(plain) - 1):
+        with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+            c.sendall(requests[0][:cut])
+            time.sleep(0.02)
+        with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+            c.sendall(requests[0])
+            check(f"after one that was cut at {cut}", answers_of(c, 1) == [want[0]])
     # Content-Length that is short: what is left over is no request.
     with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
         c.sendall(requests[0].replace(b"Content-Length: %d" % len(plain), b"Content-Length: %d" % (len(plain) - 10)))
