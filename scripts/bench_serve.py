@@ -16,12 +16,12 @@ import tempfile
 import time
 import urllib.request
 
-SHAPE = [1, 3, 224, 224]
+SHAPE, PICTURE = [1, 3, 224, 224], [1, 224, 224, 3]
 COUNT = 3 * 224 * 224
 
 
 def line(name, value, wanted="", good=True):
-    print(f"  {name:<58} {value:>16}   {wanted:<24} {'' if good else 'MISSED'}", flush=True)
+    print(f"  {name:<70} {value:>16}   {wanted:<24} {'' if good else 'MISSED'}", flush=True)
 
 
 class Server:
@@ -56,19 +56,30 @@ def request(server, count, body, path, *headers):
     return json.loads(done.stdout)
 
 
+def head_of(shape, datatype, size):
+    return json.dumps({"inputs": [{"name": "input", "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": size}}],
+                       "parameters": {"binary_data_output": True}}).encode()
+
+
 def bodies():
+    """Files of bodies; the bytes of JSON at the beginning of the binary ones."""
     random.seed(1)
     values = array.array("f", (random.uniform(-1, 1) for _ in range(COUNT)))
-    head = json.dumps({"inputs": [{"name": "input", "shape": SHAPE, "datatype": "FP32", "parameters": {"binary_data_size": 4 * COUNT}}],
-                       "parameters": {"binary_data_output": True}}).encode()
-    with open("binary", "wb") as f:
-        f.write(head + values.tobytes())
+    pixels = bytes(random.randrange(256) for _ in range(COUNT))
+    heads = {}
+    for name, head, data in (("floats", head_of(SHAPE, "FP32", 4 * COUNT), values.tobytes()),
+                             ("pixels", head_of(PICTURE, "UINT8", COUNT), pixels)):
+        heads[name] = len(head)
+        with open(name, "wb") as f:
+            f.write(head + data)
     for name, digits in (("json17", 17), ("json9", 9), ("json4", 4), ("json1", 1)):
         with open(name, "w") as f:
             f.write('{"inputs":[{"name":"input","shape":[1,3,224,224],"datatype":"FP32","data":[' + ",".join(f"{v:.{digits}g}" for v in values) + "]}]}")
+    with open("jsonpixels", "w") as f:
+        f.write('{"inputs":[{"name":"input","shape":[1,224,224,3],"datatype":"UINT8","data":[' + ",".join(map(str, pixels)) + "]}]}")
     with open("small", "wb") as f:
         f.write(struct.pack("<784f", *[0.5] * 784))
-    return len(head)
+    return heads
 
 
 def overhead(what, r, most):
@@ -78,47 +89,56 @@ def overhead(what, r, most):
     line("  and beyond a bare exchange of the same bytes", f"{all_of_it - bare:.0f}", f"(that takes {bare:.0f})")
 
 
-def overheads(head):
+def binary(server, count, body, name, head):
+    return request(server, count, body, f"/v2/models/{name}/infer", f"Inference-Header-Content-Length: {head}")
+
+
+def overheads(heads):
     with Server("m=q.onnx", "mnist=" + assets + "/models/mnist_cnn.onnx", "--workers", "1") as s:
-        for name, n in (("m", 60), ("mnist", 2000)):
-            r = request(s, n, "binary" if name == "m" else "small", f"/v2/models/{name}/infer", f"Inference-Header-Content-Length: {head if name == 'm' else 0}")
-            overhead(f"binary, {'1x3x224x224' if name == 'm' else '1x1x28x28'}", r, 60)
+        overhead("binary, 1x1x28x28", binary(s, 2000, "small", "mnist", 0), 60)
+        overhead("binary, 1x3x224x224 of FP32", binary(s, 60, "floats", "m", heads["floats"]), 60)
         for name in ("json17", "json9", "json4", "json1"):
-            r = request(s, 40, name, "/v2/models/m/infer")
-            overhead(f"JSON 1x3x224x224, {name[4:]} digits", r, 400)
+            overhead(f"JSON 1x3x224x224, {name[4:]} digits", request(s, 40, name, "/v2/models/m/infer"), 400)
+    with Server("m=q.onnx", "--pixels", "--workers", "1") as s:
+        overhead("binary, 1x224x224x3 of UINT8", binary(s, 60, "pixels", "m", heads["pixels"]), 60)
+        overhead("JSON 1x224x224x3 of UINT8", request(s, 40, "jsonpixels", "/v2/models/m/infer"), 400)
 
 
-def throughput(head):
-    cores = len(os.sched_getaffinity(0))
-    alone = json.loads(subprocess.run([program, "bench", "q.onnx", "--json", "-t", "1"], capture_output=True, text=True).stdout)
+def alone(*flags, sessions=1):
+    """Milliseconds of one run on one thread, of so many sessions side by side: median, mean."""
+    command = [program, "bench", "q.onnx", "--json", "-t", "1", "-n", "800", "--cold", "0", *flags]
+    side_by_side = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(sessions)]
+    got = [json.loads(p.communicate()[0])["milliseconds"] for p in side_by_side]
+    return (sum(g[k] for g in got) / sessions for k in ("p50", "avg"))
+
+
+def load(s, body, head, time):
     with open("post.lua", "w") as f:
-        f.write(f"""local f = io.open("binary", "rb"); wrk.body = f:read("*a"); f:close()
+        f.write(f"""local f = io.open("{body}", "rb"); wrk.body = f:read("*a"); f:close()
 wrk.method = "POST"; wrk.headers["Inference-Header-Content-Length"] = "{head}" """)
-    with Server("m=q.onnx") as s:
-        request(s, 20, "binary", "/v2/models/m/infer", f"Inference-Header-Content-Length: {head}")
-        for half in range(2):  # buffers grow at first; then they must not
-            before = s.memory()
-            out = subprocess.run(["wrk", "-t", "1", "-c", "32", "-d", f"{(seconds + 1) // 2}s", "--latency", "-s", "post.lua",
-                                  f"http://127.0.0.1:{s.port}/v2/models/m/infer"], capture_output=True, text=True).stdout
+    out = subprocess.run(["wrk", "-t", "1", "-c", "32", "-d", f"{time}s", "--latency", "-s", "post.lua",
+                          f"http://127.0.0.1:{s.port}/v2/models/m/infer"], capture_output=True, text=True).stdout
+    return float(out.split("Requests/sec:")[1].split()[0]), "Non-2xx" in out or "Socket errors" in out
+
+
+def throughput(body, head, *flags):
+    """Under wrk, which has the same cores; the bound is that of sessions without any server beside each other."""
+    cores = len(os.sched_getaffinity(0))
+    latency, _ = alone(*flags)
+    _, together = alone(*flags, sessions=cores)
+    with Server("m=q.onnx", *flags) as s:
+        binary(s, 20, body, "m", head)
+        first, wrong = load(s, body, head, (seconds + 1) // 2)  # buffers grow at first; then they must not
+        before = s.memory()
+        second, more_wrong = load(s, body, head, (seconds + 1) // 2)
         after = s.memory()
-    rate = float(out.split("Requests/sec:")[1].split()[0])
-    key = next(k for k in ("p50", "milliseconds_p50", "p50_ms") if k in flat(alone))
-    latency = flat(alone)[key] / 1e3
-    share = rate * latency / cores
-    line(f"wrk, 32 connections, {seconds} s: requests/s, share of cores / latency", f"{rate:.0f}, {share:.2f}", ">= 0.95", share >= 0.95)
-    errors = "Non-2xx" in out or "Socket errors" in out
-    line("errors", "some" if errors else "none", "none", not errors)
-    line("memory after the first and the second half in MB", f"{before / 1e6:.1f}, {after / 1e6:.1f}", "flat", after < before + 2e6)
-
-
-def flat(o, out=None):
-    out = {} if out is None else out
-    for k, v in o.items() if isinstance(o, dict) else enumerate(o) if isinstance(o, list) else ():
-        if isinstance(v, (dict, list)):
-            flat(v, out)
-        else:
-            out.setdefault(k, v)
-    return out
+    rate = (first + second) / 2
+    share = rate * latency / 1e3 / cores
+    what = "UINT8, 151 kB" if flags else "FP32, 602 kB"
+    line(f"wrk, 32 connections, {seconds} s, {what}: requests/s, of cores / latency", f"{rate:.0f}, {share:.2f}", ">= 0.95", share >= 0.95)
+    line(f"  {cores} sessions side by side without a server: the same", f"{1e3 * cores / together:.0f}, {latency / together:.2f}", "(the bound)")
+    line("  errors", "some" if wrong or more_wrong else "none", "none", not wrong and not more_wrong)
+    line("  memory after the first and the second half in MB", f"{before / 1e6:.1f}, {after / 1e6:.1f}", "flat", after < before + 2e6)
 
 
 def small():
@@ -140,10 +160,11 @@ if __name__ == "__main__":
         os.chdir(folder)
         subprocess.run([program, "quantize", assets + "/models/mobilenetv2_1.0_224.onnx", "-o", "q.onnx", "--calibrate", assets + "/images/imagenet",
                         "--preprocess", "tf", "--samples", "20"], check=True, capture_output=True)
-        head = bodies()
+        heads = bodies()
         small()
-        overheads(head)
+        overheads(heads)
         if shutil.which("wrk"):
-            throughput(head)
+            throughput("floats", heads["floats"])
+            throughput("pixels", heads["pixels"], "--pixels")
         else:
             print("  wrk is not installed: no throughput")

@@ -220,6 +220,7 @@ complete -c ledge -n "__fish_seen_subcommand_from serve" -l port -r -d 'port to 
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l repository -r -d 'also serve NAME.onnx and NAME/VERSION/model.onnx of it'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l workers -r -d 'requests answered side by side; 0 takes every fast core'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l threads -r -d 'threads of one request (1)'
+complete -c ledge -n "__fish_seen_subcommand_from serve" -l pixels -d 'inputs are bytes of pictures, which the models normalise'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l batch -r -d 'most requests answered in one run (1)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l delay -r -d 'milliseconds a batch may wait to fill (0)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l cache -r -d 'megabytes of answers that each model keeps (0: none)'

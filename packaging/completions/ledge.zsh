@@ -273,6 +273,7 @@ serve)
         '--repository=[also serve NAME.onnx and NAME/VERSION/model.onnx of it]:value:_files' \
         '--workers=[requests answered side by side; 0 takes every fast core]:value:_files' \
         '--threads=[threads of one request (1)]:value:_files' \
+        '--pixels[inputs are bytes of pictures, which the models normalise]' \
         '--batch=[most requests answered in one run (1)]:value:_files' \
         '--delay=[milliseconds a batch may wait to fill (0)]:value:_files' \
         '--cache=[megabytes of answers that each model keeps (0\: none)]:value:_files' \

@@ -542,6 +542,54 @@ static void store_value(LedgeJson *j, LedgeType type, void *out, size_t i)
             ledge__json_fault(j, "a number is out of range");
 }
 
+/* Whole numbers of up to 32 bits by way of doubles, which hold them exactly: some at a time, until
+ * one is not for the type. It is left, with all that were read with it, to the slow way, which
+ * finds the fault. */
+static size_t quick_integers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room)
+{
+    enum { SOME = 256 };
+    double v[SOME];
+    size_t n = 0, many = SOME;
+    while (many == SOME && n < room) {
+        const LedgeJson before = *j;
+        bool fits = true;
+        if (n > 0) {
+            if (j->p == j->end || *j->p != ',')
+                return n;
+            j->p++;
+        }
+        many = ledge__quick_numbers(j, nested, LEDGE_DOUBLE, v, room - n < SOME ? room - n : SOME,
+                                    ledge__cpu_flags());
+#define STORE(TYPE, c_type, low, high)                                                             \
+    case TYPE:                                                                                     \
+        for (size_t i = 0; i < many; i++) {                                                        \
+            const bool in = v[i] >= (double)(low) && v[i] <= (double)(high);                       \
+            const c_type whole = in ? (c_type)v[i] : 0;                                            \
+            fits &= in & ((double)whole == v[i]);                                                  \
+            ((c_type *)out)[n + i] = whole;                                                        \
+        }                                                                                          \
+        break;
+        switch (type) {
+            STORE(LEDGE_BOOL, uint8_t, 0, 1)
+            STORE(LEDGE_UINT8, uint8_t, 0, UINT8_MAX)
+            STORE(LEDGE_UINT16, uint16_t, 0, UINT16_MAX)
+            STORE(LEDGE_UINT32, uint32_t, 0, UINT32_MAX)
+            STORE(LEDGE_INT8, int8_t, INT8_MIN, INT8_MAX)
+            STORE(LEDGE_INT16, int16_t, INT16_MIN, INT16_MAX)
+            STORE(LEDGE_INT32, int32_t, INT32_MIN, INT32_MAX)
+        default:
+            return 0;
+        }
+#undef STORE
+        if (!fits || many == 0) {
+            *j = before;
+            return n;
+        }
+        n += many;
+    }
+    return n;
+}
+
 void ledge__json_numbers_begin(LedgeJson *j, LedgeJsonNumbers *a)
 {
     a->n = 0;
@@ -566,6 +614,10 @@ static void numbers_step(LedgeJson *j, LedgeJsonNumbers *a)
     size_t many = 0;
     if (j->p == j->end)
         ledge__json_fault(j, "an array does not end");
+    else if (a->type != LEDGE_FLOAT && a->type != LEDGE_DOUBLE && ledge_type_bits(a->type) <= 32)
+        many =
+            quick_integers(j, j->depth > a->base + 1, a->type,
+                           (char *)a->out + a->n * (ledge_type_bits(a->type) / 8), a->room - a->n);
     else if (a->type == LEDGE_FLOAT || a->type == LEDGE_DOUBLE)
         many = ledge__quick_numbers(j, j->depth > a->base + 1, a->type,
                                     (char *)a->out + a->n * (a->type == LEDGE_FLOAT ? 4 : 8),

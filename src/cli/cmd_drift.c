@@ -121,7 +121,7 @@ static int look_at(Watch *w, size_t i, float *features, LedgeDriftRecord *r)
                             .confidence = NAN,
                             .features = features,
                             .n_features = LEDGE_INPUT_FEATURE_COUNT};
-    if (s == LEDGE_OK && !ledge__input_features(&in, 0, features))
+    if (s == LEDGE_OK && !ledge__input_features(&in, 0, NULL, features))
         r->n_features = 0;
     ledge__free(NULL, in.data);
     if (s)

@@ -235,7 +235,7 @@ static int collect(Job *j, const LedgeTensor *input, const LedgeTensor *output)
                              LEDGE_INPUT_FEATURE_COUNT, names, ledge__allocator_or_default(NULL),
                              &err, &j->collector))
         return cli_fail(j->path, &err);
-    if (ledge__input_features(input, 0, features))
+    if (ledge__input_features(input, 0, NULL, features))
         r.n_features = LEDGE_INPUT_FEATURE_COUNT;
     if (scores) {
         double p;

@@ -17,6 +17,8 @@ static const CliOption options[] = {
      offsetof(ServeFlags, workers), 0, LEDGE_SERVE_WORKERS},
     {"threads", 't', CLI_INT, "N", "threads of one request (1)", offsetof(ServeFlags, threads), 1,
      1024},
+    {"pixels", 0, CLI_FLAG, NULL, "inputs are bytes of pictures, which the models normalise",
+     offsetof(ServeFlags, pixels), 0, 0},
     {"batch", 0, CLI_INT, "N", "most requests answered in one run (1)", offsetof(ServeFlags, batch),
      1, 64},
     {"delay", 0, CLI_TEXT, "MS", "milliseconds a batch may wait to fill (0)",

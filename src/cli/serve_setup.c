@@ -141,6 +141,7 @@ static int put_model_flags(const CliCommand *c, const ServeFlags *f, LedgeServed
         code = put_guest_flags(c, f, &o->guest);
     o->batch = f->batch >= 0 ? (uint32_t)f->batch : o->batch;
     o->threads = f->threads >= 0 ? (int)f->threads : o->threads;
+    o->pixels = o->pixels || f->pixels;
     o->drift = o->drift && !f->no_drift;
     return code;
 }

@@ -11,7 +11,7 @@
 
 /* As the flags were given: -1 and NULL where they were not. */
 typedef struct ServeFlags {
-    bool json, no_drift, alert_log, guest_beside;
+    bool json, no_drift, alert_log, guest_beside, pixels;
     int64_t port, workers, threads, queue, batch, connections, drain, telemetry_mb,
         samples_per_hour, guest_pages;
     const char *config, *host, *repository, *delay, *deadline, *body, *token, *certificate, *key,

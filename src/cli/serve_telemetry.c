@@ -23,12 +23,32 @@ static void hash_inputs(const LedgeServedSeen *s, char out[LEDGE_FLEET_SHA256])
         snprintf(out, LEDGE_FLEET_SHA256, "%016" PRIx64, h);
 }
 
+/* Inputs as the model's file has them: bytes of pictures become the floats that they stand for, in
+ * *floats, for the caller to free. false: no memory. */
+static bool put_inputs(const LedgeServedSeen *s, LedgeFieldContent *c, LedgeTensor *floats)
+{
+    const LedgeServed *m = s->model;
+    for (size_t i = 0; s->inputs && i < m->n_inputs && m->n_inputs <= LEDGE_FIELD_SAMPLE_INPUTS;
+         i++) {
+        c->inputs[c->n_inputs] = s->inputs[i];
+        snprintf(c->names[c->n_inputs++], LEDGE_FIELD_SAMPLE_NAME, "%s",
+                 ledge_model_input(m->model, i)->name);
+    }
+    if (!m->pixels || !c->n_inputs)
+        return true;
+    if (ledge__preprocess_floats(&m->pre, NULL, &s->inputs[0], NULL, floats))
+        return false;
+    c->inputs[0] = *floats;
+    return true;
+}
+
 /* What the sample says of the answer is what the record says. */
 static void offer(LedgeSampling *to, const LedgeServedSeen *s, const LedgeTelemetryRecord *r)
 {
     const LedgeServed *m = s->model;
     LedgeFieldHead head = {
         .confidence_ppm = r->confidence_ppm, .class_id = r->class_id, .drift = r->drift};
+    LedgeTensor floats = {.data = NULL};
     LedgeFieldContent *c = calloc(1, sizeof *c);
     char *pre = m->takes_pictures && ledge_model_metadata(m->model, LEDGE_PREPROCESS_KEY)
                     ? ledge__preprocess_to_json(&m->pre)
@@ -40,14 +60,10 @@ static void offer(LedgeSampling *to, const LedgeServedSeen *s, const LedgeTeleme
         c->picture_size = s->picture.n;
         if (pre && strlen(pre) < sizeof c->preprocess)
             strcpy(c->preprocess, pre);
-        for (size_t i = 0; s->inputs && i < m->n_inputs && m->n_inputs <= LEDGE_FIELD_SAMPLE_INPUTS;
-             i++) {
-            c->inputs[c->n_inputs] = s->inputs[i];
-            snprintf(c->names[c->n_inputs++], LEDGE_FIELD_SAMPLE_NAME, "%s",
-                     ledge_model_input(m->model, i)->name);
-        }
-        ledge__sampling_offer(to, &head, c);
+        if (put_inputs(s, c, &floats))
+            ledge__sampling_offer(to, &head, c);
     }
+    ledge__free(NULL, floats.data);
     free(pre);
     free(c);
 }

@@ -94,11 +94,25 @@ static inline uint8_t ledge__luma(const uint8_t *rgb)
 /* What to ask of the engine (LedgeModelOptions.pixels) so that the model takes what
  * ledge__preprocess_bytes gives, with the answers of ledge__preprocess_tensor. */
 void ledge__preprocess_pixels(const LedgePreprocess *pre, LedgePixels *out);
+/* The same for a model's only input, with *pre and *from as ledge__preprocess_for_model gives them:
+ * what LedgeModelOptions.pixels may answer. false: it takes no pictures, or leaves their channels
+ * open; *pre and *from say nothing then. */
+bool ledge__preprocess_ask(const LedgeModel *model, size_t input, const char *override,
+                           LedgePreprocess *pre, const char **from, LedgePixels *out);
+/* What the bytes of such pixels stand for, channel by channel of the model. */
+void ledge__preprocess_values(const LedgePreprocess *pre, float to[3][256]);
 /* The picture resized and cropped, as uint8 [1,H,W,C]; the channels stay in the picture's order.
  * The caller frees out->data. Statuses: SHAPE, LIMIT, MEMORY. */
 LEDGE_MUST_CHECK LedgeStatus ledge__preprocess_bytes(const LedgePreprocess *pre,
                                                      const LedgeAllocator *a,
                                                      const LedgeImage *image, LedgeError *err,
                                                      LedgeTensor *out);
+/* Such bytes, of any number of pictures, as the floats that they stand for, in the layout of the
+ * model's own input. The caller frees out->data. Statuses: SHAPE (not uint8 [N,H,W,C] of these
+ * channels), LIMIT, MEMORY. */
+LEDGE_MUST_CHECK LedgeStatus ledge__preprocess_floats(const LedgePreprocess *pre,
+                                                      const LedgeAllocator *a,
+                                                      const LedgeTensor *bytes, LedgeError *err,
+                                                      LedgeTensor *out);
 
 #endif

@@ -27,10 +27,19 @@ enum {
 };
 
 const char *ledge__input_feature_name(uint32_t feature);
+
+/* What the bytes of pictures stand for in a model that normalises them itself. */
+typedef struct LedgeInputPixels {
+    bool reversed;       /* the last byte of a pixel is the model's first channel */
+    float value[4][256]; /* in the order of the model's channels */
+} LedgeInputPixels;
+
 /* Features of item `item` of a float or uint8 tensor [N, ...]; [N, C, H, W] and [N, H, W, C] with
  * 1 to 4 channels are taken for pictures. At most 64 x 64 places of each channel are looked at.
- * Unknown ones are NAN. false: the tensor is of another type, empty, or has no such item. */
-bool ledge__input_features(const LedgeTensor *t, int64_t item,
+ * Unknown ones are NAN. pixels: the tensor is uint8 [N, H, W, C], whose features are those of the
+ * floats that its bytes stand for; NULL: it is what it is. false: the tensor is of another type,
+ * empty, or has no such item. */
+bool ledge__input_features(const LedgeTensor *t, int64_t item, const LedgeInputPixels *pixels,
                            float out[LEDGE_INPUT_FEATURE_COUNT]);
 
 #endif

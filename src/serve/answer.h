@@ -18,6 +18,7 @@ typedef struct LedgeAsked {
     LedgeTensor *inputs;
     size_t inputs_room;
     LedgeImage image;
+    void *pixels; /* of it, for a model that takes them */
     int64_t rows; /* of the first dimension */
     bool leads;   /* others may wait for this one's outputs */
     bool climbs;  /* to the next rung of its ladder */

@@ -19,6 +19,8 @@ static LedgeStatus read_raw(LedgeAsked *a, LedgeError *err)
 static LedgeStatus read_tensors(LedgeAsked *a, size_t limit, LedgeError *err)
 {
     LedgeWork *w = a->work;
+    if (w->reader)
+        ledge__read_ahead_end(w->reader, &w->ahead);
     return ledge__oip_read(w->body, w->size, w->json_bytes, limit, &w->ahead, a->arena, err,
                            a->request);
 }
@@ -68,6 +70,13 @@ LedgeStatus ledge__asked_picture(LedgeAsked *a, LedgeError *err)
     if (!a->image.pixels)
         LEDGE_TRY(
             ledge__image_decode(NULL, "picture", a->work->body, a->work->size, err, &a->image));
+    if (a->work->model->pixels) {
+        ledge__free(NULL, a->pixels); /* of a lower rung */
+        a->pixels = NULL;
+        LEDGE_TRY(ledge__preprocess_bytes(pre, NULL, &a->image, err, t));
+        a->pixels = t->data;
+        return LEDGE_OK;
+    }
     *t = (LedgeTensor){.type = LEDGE_FLOAT, .rank = 4};
     LEDGE_TRY(ledge__preprocess_dims(pre, a->image.width, a->image.height, err, t->dims));
     t->bytes = (size_t)ledge_tensor_count(t) * sizeof(float);

@@ -27,6 +27,7 @@ typedef struct Batch {
 static void asked_free(LedgeAsked *a)
 {
     ledge__image_free(&a->image);
+    ledge__free(NULL, a->pixels);
     ledge__cache_value_unref(a->value);
     free(a->block);
     ledge__oip_ahead_free(&a->ahead);

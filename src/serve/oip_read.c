@@ -121,7 +121,7 @@ static void begin_ahead(Reader *r, const LedgeTensor *t, size_t count, size_t by
                         const LedgeJson *j)
 {
     LedgeOipAhead *a = r->looking;
-    a->off = t->type != LEDGE_FLOAT && t->type != LEDGE_DOUBLE;
+    a->off = t->type == LEDGE_STRING || t->type == LEDGE_FLOAT16 || t->type == LEDGE_BFLOAT16;
     if (a->off)
         return;
     a->from = j->p;

@@ -280,6 +280,7 @@ static void read_threads(Reader *r, void *target)
         {"deadline_s", NUMBER, (BASE) + offsetof(LedgeServedOptions, deadline), 0.001, 1e6, 1,     \
          NULL},                                                                                    \
         {"threads", OTHER, (BASE), 0, 0, 0, read_threads},                                         \
+        {"pixels", BOOL, (BASE) + offsetof(LedgeServedOptions, pixels), 0, 0, 0, NULL},            \
         {"cache", OTHER, (BASE), 0, 0, 0, read_cache},                                             \
         {"drift", OTHER, (BASE), 0, 0, 0, read_drift},                                             \
     {                                                                                              \

@@ -10,7 +10,6 @@
 
 #include "base/scores.h"
 #include "base/timed_wait.h"
-#include "monitor/input_features.h"
 #include "serve/drift_keep.h"
 #include "trust/sha256.h"
 
@@ -66,6 +65,33 @@ static LedgeStatus open_cache(LedgeServed *m, LedgeError *err)
     return keepable ? ledge__cache_new(&o, err, &m->cache) : LEDGE_OK;
 }
 
+/* Answers the engine, which asks before it optimises. */
+static bool ask_for_pixels(void *arg, const LedgeModel *model, size_t input, LedgePixels *out)
+{
+    LedgeServed *m = arg;
+    if (!ledge__preprocess_ask(model, input, NULL, &m->pre, NULL, out))
+        return false;
+    m->takes_pictures = true;
+    return true;
+}
+
+/* After loading: refuses a model that was to take pixels and does not. */
+static LedgeStatus look_at_pixels(LedgeServed *m, LedgeError *err)
+{
+    if (!m->options.pixels)
+        return LEDGE_OK;
+    if (!m->takes_pictures)
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, m->name,
+                           "takes no pixels: these are for models whose only input is a picture "
+                           "[N,C,H,W] or [N,H,W,C] of float32 with 1 or 3 channels");
+    m->pixels = calloc(1, sizeof *m->pixels);
+    if (!m->pixels)
+        return ledge__no_memory(err);
+    m->pixels->reversed = m->pre.color == LEDGE_COLOR_BGR;
+    ledge__preprocess_values(&m->pre, m->pixels->value);
+    return LEDGE_OK;
+}
+
 static bool free_first(const LedgeTensorInfo *info)
 {
     return info->rank > 0 && info->dims[0] < 0;
@@ -85,8 +111,10 @@ static LedgeStatus look_at(LedgeServed *m, LedgeError *err)
     }
     for (size_t i = 0; i < m->n_inputs; i++)
         m->batches = m->batches && free_first(ledge_model_input(m->model, i));
-    m->takes_pictures = m->n_inputs == 1 && ledge__preprocess_for_model(m->model, 0, NULL, NULL,
-                                                                        &m->pre, NULL) == LEDGE_OK;
+    LEDGE_TRY(look_at_pixels(m, err));
+    m->takes_pictures =
+        m->pixels || (m->n_inputs == 1 && ledge__preprocess_for_model(m->model, 0, NULL, NULL,
+                                                                      &m->pre, NULL) == LEDGE_OK);
     LEDGE_TRY(ledge__labels_of_model(m->model, err, &m->labels));
     LEDGE_TRY(open_cache(m, err));
     return watch(m, err);
@@ -109,7 +137,6 @@ LedgeStatus ledge__served_load(const char *name, const char *version, const char
                                const LedgeServedOptions *options, LedgeError *err,
                                LedgeServed **out)
 {
-    const LedgeModelOptions how = {.cpu = options->cpu[0] ? options->cpu : NULL};
     if (!ledge__served_name_ok(name) || strlen(version) >= sizeof(*out)->version)
         return ledge__fail(err, LEDGE_ERROR_ARGUMENT, name,
                            "a model's name is made of up to 63 letters, digits, '_', '-' and '.'");
@@ -123,6 +150,9 @@ LedgeStatus ledge__served_load(const char *name, const char *version, const char
     strcpy(m->version, version);
     m->options = *options;
     find_release(m, path);
+    const LedgeModelOptions how = {.cpu = options->cpu[0] ? options->cpu : NULL,
+                                   .pixels = options->pixels ? ask_for_pixels : NULL,
+                                   .pixels_arg = m};
     uint64_t bytes;
     LedgeStatus s = ledge__sha256_file(path, err, m->hash, &bytes);
     if (s == LEDGE_OK)
@@ -156,6 +186,7 @@ void ledge__served_unref(LedgeServed *m)
     ledge__served_guest_free(m->guest);
     ledge__wait_end(&m->lock, &m->all_shown);
     free(m->output_names);
+    free(m->pixels);
     ledge__labels_free(&m->labels);
     free(m);
 }
@@ -186,7 +217,7 @@ static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inpu
         double p = NAN;
         LedgeDriftRecord r = {
             .time = (double)now.tv_sec, .latency = latency, .class_id = -1, .features = features};
-        if (inputs && m->n_inputs > 0 && ledge__input_features(&inputs[0], i, features))
+        if (inputs && m->n_inputs > 0 && ledge__input_features(&inputs[0], i, m->pixels, features))
             r.n_features = LEDGE_INPUT_FEATURE_COUNT;
         if (scores)
             ledge__scores_top(&outputs[0], i, 1, &r.class_id);

@@ -13,6 +13,7 @@
 #include "image/preprocess.h"
 #include "ledge/ledge.h"
 #include "monitor/drift.h"
+#include "monitor/input_features.h"
 #include "monitor/sketch.h"
 #include "serve/cache.h"
 #include "serve/served_guest.h"
@@ -34,6 +35,7 @@ typedef struct LedgeServedSeen {
 typedef struct LedgeServedOptions {
     char cpu[32]; /* as LedgeModelOptions.cpu; "": this CPU's */
     int threads;  /* of each session; worker i uses session i */
+    bool pixels;  /* the input is to be uint8 [N,H,W,C], which the model normalises itself */
     size_t arena_limit;
     uint32_t batch;     /* most requests of one run, 0 and 1: no batching */
     double delay;       /* seconds that a batch may wait to fill */
@@ -58,6 +60,7 @@ typedef struct LedgeServed {
     const char **output_names;
     bool takes_pictures;
     LedgePreprocess pre;
+    LedgeInputPixels *pixels; /* what bytes stand for; NULL: the input is the model's own */
     LedgeLabels labels;
     LedgeServedOptions options;
     LedgeSession *session[LEDGE_SERVE_WORKERS]; /* made when its worker first needs it */

@@ -15,7 +15,7 @@
 
 /* Bytes of a tensor for each byte of JSON that holds it, at most. */
 enum { TENSOR_PER_BODY = 4 };
-enum { LOOK = 8192 }; /* bytes that must have come before numbers are read ahead again */
+enum { LONG = 65536 }; /* bytes of a body that is worth a thread to read it as it comes in */
 
 static void set_defaults(LedgeServerOptions *o)
 {
@@ -194,19 +194,32 @@ static void check_headers(LedgeExchange *x, const char *method, const char *url)
         x->lead = (size_t)strtoull(json, NULL, 10) % LEDGE_ALIGN;
     if (!x->refused && length && !make_room(x, (size_t)strtoull(length, NULL, 10)))
         refuse(x, 503); /* known before, so that it is there at once */
-    x->comes_whole = !x->refused && x->room > 0 && !json && ends_in(url, "/infer");
+    x->comes_whole = !x->refused && x->room >= LONG && !json && ends_in(url, "/infer");
 }
 
-/* With nobody else to serve, numbers are read while further ones are on their way; else that is
- * left to the workers, who are many. */
+/* With nobody else to serve, numbers are read by a thread of their own while further ones are on
+ * their way; else that is left to the workers, who are many. */
 static void look_ahead(LedgeExchange *x)
 {
     LedgeWork *w = &x->work;
-    if (!x->comes_whole || w->size - x->looked < LOOK || atomic_load(&x->server->active) != 1)
-        return;
-    x->looked = w->size;
-    x->comes_whole = ledge__oip_ahead(&w->ahead, w->body, w->size, x->room,
-                                      TENSOR_PER_BODY * x->server->options.body_limit);
+    LedgeReadAhead *r = x->server->reader;
+    if (x->comes_whole && !w->reader && atomic_load(&x->server->active) == 1 &&
+        ledge__read_ahead_begin(r, &w->ahead, w->body, x->room))
+        w->reader = r;
+    if (w->reader)
+        ledge__read_ahead_more(r, &w->ahead, w->size);
+}
+
+/* Nothing was read ahead then. */
+static void forget_ahead(LedgeExchange *x)
+{
+    LedgeWork *w = &x->work;
+    if (w->reader)
+        ledge__read_ahead_end(w->reader, &w->ahead);
+    ledge__oip_ahead_free(&w->ahead);
+    w->ahead = (LedgeOipAhead){.tried = 0};
+    w->reader = NULL;
+    x->comes_whole = false;
 }
 
 static void take_body(LedgeExchange *x, const char *data, size_t size)
@@ -219,6 +232,7 @@ static void take_body(LedgeExchange *x, const char *data, size_t size)
         return;
     }
     if (w->size + size > x->room) { /* chunked: its length is not known before */
+        forget_ahead(x);
         if (!make_room(x, 2 * (w->size + size) + 4096)) {
             refuse(x, 503);
             return;
@@ -279,8 +293,8 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     ledge__served_unref(x->work.model);
     ledge__ladder_unref(x->work.ladder);
     ledge__text_free(&x->work.out);
+    forget_ahead(x);
     free(x->work.block);
-    ledge__oip_ahead_free(&x->work.ahead);
     ledge__guard_begin(x->server->guard, x->guarded, 0); /* of the next request */
     atomic_fetch_sub(&x->server->active, 1);
     free(x);
@@ -361,6 +375,8 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     if (status == LEDGE_OK)
         status = ledge__workers_new(&load, err, &s->loaders);
     if (status == LEDGE_OK)
+        status = ledge__read_ahead_new(work.tensor_limit, err, &s->reader);
+    if (status == LEDGE_OK)
         status = ledge__guard_new(s->options.idle, err, &s->guard);
     if (status == LEDGE_OK)
         status = ledge__watch_new(&s->options.watch, table, err, &s->watch);
@@ -417,6 +433,7 @@ void ledge__server_stop(LedgeServer *s, double patience)
     }
     ledge__workers_free(s->workers);
     ledge__workers_free(s->loaders);
+    ledge__read_ahead_free(s->reader);
     ledge__watch_free(s->watch, 2);
     ledge__resources_free(s->resources);
     pthread_mutex_destroy(&s->resources_lock);

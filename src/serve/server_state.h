@@ -19,6 +19,7 @@ struct LedgeServer {
     struct MHD_Daemon *daemon;
     LedgeWorkers *workers;
     LedgeWorkers *loaders; /* one thread, which loads models for clients */
+    LedgeReadAhead *reader;
     LedgeGuard *guard;
     double started;
     atomic_int active; /* requests that are not answered yet */
@@ -40,7 +41,6 @@ typedef struct LedgeExchange {
     size_t room;      /* of work.body */
     size_t lead;      /* bytes of JSON before binary tensors: these are to lie aligned */
     bool comes_whole; /* JSON of known length, which stays where it is: may be read ahead */
-    size_t looked;    /* bytes of the body that were there when it was last read ahead */
     bool refused;     /* too large, or without the token: the body is not kept */
     unsigned refusal;
     bool ready; /* a worker has answered it */

@@ -8,7 +8,7 @@
 #define LEDGE_SERVE_WORK_H
 
 #include "serve/ladder.h"
-#include "serve/oip.h"
+#include "serve/read_ahead.h"
 
 typedef enum LedgeWorkKind {
     LEDGE_WORK_INFER,    /* an Open Inference Protocol request */
@@ -37,7 +37,8 @@ typedef struct LedgeWork {
     char name[LEDGE_SERVE_NAME];
     char *body;
     void *block;              /* memory of `body`, which may begin behind its start */
-    LedgeOipAhead ahead;      /* what was read of it while it came in */
+    LedgeOipAhead ahead;      /* what was read of it while it came in, */
+    LedgeReadAhead *reader;   /* by this one, which may be at it still; NULL: nobody */
     size_t size, json_bytes;  /* json_bytes as in ledge__oip_read */
     size_t top;               /* classify: how many classes are wanted */
     double arrived, deadline; /* monotonic seconds; deadline INFINITY: none */

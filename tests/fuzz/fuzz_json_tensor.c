@@ -31,6 +31,27 @@ static void compare(const json_t *o, const double *v, size_t n, size_t *at)
     check(got == want);
 }
 
+/* Bytes and words are taken where all numbers are such, and are these. */
+static void whole_numbers(const char *text, size_t size, const double *v, size_t n)
+{
+    uint8_t bytes[ROOM];
+    int32_t words[ROOM];
+    bool all_bytes = true, all_words = true;
+    LedgeJson j, k;
+    ledge__json_begin(&j, text, size);
+    const size_t m = ledge__json_numbers(&j, LEDGE_UINT8, bytes, ROOM);
+    ledge__json_begin(&k, text, size);
+    const size_t l = ledge__json_numbers(&k, LEDGE_INT32, words, ROOM);
+    for (size_t i = 0; i < n; i++) {
+        all_bytes = all_bytes && v[i] >= 0 && v[i] <= UINT8_MAX && v[i] == floor(v[i]);
+        all_words = all_words && v[i] >= INT32_MIN && v[i] <= INT32_MAX && v[i] == floor(v[i]);
+    }
+    check(!j.bad == all_bytes && (j.bad || m == n));
+    check(!k.bad == all_words && (k.bad || l == n));
+    for (size_t i = 0; i < n; i++)
+        check((j.bad || bytes[i] == v[i]) && (k.bad || words[i] == v[i]));
+}
+
 static void whole_text(const char *text, size_t size)
 {
     double v[ROOM];
@@ -48,6 +69,7 @@ static void whole_text(const char *text, size_t size)
     check(j.bad || m == n);
     for (size_t i = 0; !j.bad && i < n; i++)
         check(narrow[i] == (float)v[i]);
+    whole_numbers(text, size, v, n);
     json_t *o = json_loadb(text, size, JSON_DECODE_INT_AS_REAL, NULL);
     if (o) { /* it refuses exponents that ours rounds to 0 */
         compare(o, v, n, &at);

@@ -360,6 +360,24 @@ static void bytes_stand_for_the_same_numbers(void **state)
             const float want = (float)((b * pixels.scale - pixels.mean[ch]) / pixels.std[ch]);
             assert_true(((float *)floats.data)[k % 2 ? i : ch * plane + p] == want);
         }
+        LedgeTensor back;
+        assert_int_equal(ledge__preprocess_floats(&pre, NULL, &bytes, &err, &back), LEDGE_OK);
+        assert_memory_equal(back.dims, floats.dims, 4 * sizeof *back.dims);
+        assert_memory_equal(back.data, floats.data, (size_t)plane * (size_t)c * sizeof(float));
+        done(&back);
+        bytes.dims[0] = 2; /* half as high each, read as two pictures */
+        bytes.dims[1] /= 2;
+        assert_int_equal(ledge__preprocess_floats(&pre, NULL, &bytes, &err, &back), LEDGE_OK);
+        assert_int_equal(back.dims[0], 2);
+        const size_t half = (size_t)plane / 2;
+        for (size_t i = 0; i < half; i++)
+            assert_true(((float *)back.data)[half * (size_t)c + (k % 2 ? i * (size_t)c : i)] ==
+                        ((float *)floats
+                             .data)[half * (size_t)(k % 2 ? c : 1) + (k % 2 ? i * (size_t)c : i)]);
+        done(&back);
+        bytes.dims[3]++;
+        assert_int_equal(ledge__preprocess_floats(&pre, NULL, &bytes, &err, &back),
+                         LEDGE_ERROR_SHAPE);
         done(&bytes);
         done(&floats);
     }

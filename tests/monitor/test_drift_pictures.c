@@ -46,7 +46,7 @@ static Seen look(Rig *rig, const LedgeImage *image, const LedgePreprocess *pre)
     LedgeTensor in = {0}, out = {0};
     assert_int_equal(ledge__preprocess_tensor(pre, NULL, image, NULL, &in), LEDGE_OK);
     assert_int_equal(ledge_session_run(rig->session, &in, 1, &out, 1, NULL), LEDGE_OK);
-    assert_true(ledge__input_features(&in, 0, s.features));
+    assert_true(ledge__input_features(&in, 0, NULL, s.features));
     const float *y = out.data;
     double sum = 0;
     int best = 0;

@@ -125,6 +125,57 @@ static void arrays_fill_tensors_of_every_type(void **state)
     assert_non_null(j.bad);
 }
 
+/* Long arrays are read in another way than short ones, and must be taken and refused alike. */
+static void long_arrays_of_integers_are_like_short_ones(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    static const struct {
+        LedgeType type;
+        int64_t low, high;
+    } types[] = {{LEDGE_BOOL, 0, 1},
+                 {LEDGE_UINT8, 0, UINT8_MAX},
+                 {LEDGE_INT8, INT8_MIN, INT8_MAX},
+                 {LEDGE_UINT16, 0, UINT16_MAX},
+                 {LEDGE_INT16, INT16_MIN, INT16_MAX},
+                 {LEDGE_UINT32, 0, UINT32_MAX},
+                 {LEDGE_INT32, INT32_MIN, INT32_MAX},
+                 {LEDGE_UINT64, 0, INT64_MAX},
+                 {LEDGE_INT64, INT64_MIN, INT64_MAX}};
+    static const char *const wrong[] = {"0.5", "300000000000000000000", "\"1\"", "01",
+                                        "-99999999999e9"};
+    static const char *const between[] = {",", ", ", " ,\n", "],["};
+    static char text[32 * N];
+    static uint64_t out[N], want[N];
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+        for (size_t k = 0; k < 4 * 6; k++) {
+            const char *comma = between[k % 4], *bad = k < 4 ? NULL : wrong[k / 4 - 1];
+            const size_t item = ledge_type_bits(types[t].type) / 8, at = (N - 1) * k / 24;
+            size_t n = (size_t)snprintf(text, sizeof text, "[[");
+            memset(want, 0, sizeof want);
+            for (size_t i = 0; i < N; i++) {
+                const int64_t v = i % 3 == 0   ? types[t].low
+                                  : i % 3 == 1 ? types[t].high
+                                               : types[t].low / 3 + (int64_t)(i % 2);
+                const char *bytes = (const char *)&v; /* the last ones, where the high come first */
+                memcpy((char *)want + i * item, *(const char *)&(int){1} ? bytes : bytes + 8 - item,
+                       item);
+                n += bad && i == at ? (size_t)snprintf(text + n, sizeof text - n, "%s", bad)
+                     : i % 97 == 5 && v < 1000 && v > -1000
+                         ? (size_t)snprintf(text + n, sizeof text - n, "%d.0", (int)v)
+                         : (size_t)snprintf(text + n, sizeof text - n, "%lld", (long long)v);
+                n += (size_t)snprintf(text + n, sizeof text - n, "%s", i + 1 < N ? comma : "]]");
+            }
+            LedgeJson j = begin(text);
+            const size_t got = ledge__json_numbers(&j, types[t].type, out, N);
+            assert_int_equal(j.bad == NULL, bad == NULL);
+            if (bad)
+                continue;
+            assert_int_equal(got, N);
+            assert_memory_equal(out, want, N * item);
+        }
+}
+
 static void strings_are_decoded(void **state)
 {
     (void)state;
@@ -615,6 +666,7 @@ int main(void)
         cmocka_unit_test(damage_among_many_numbers_is_refused),
         cmocka_unit_test(integers_are_exact),
         cmocka_unit_test(arrays_fill_tensors_of_every_type),
+        cmocka_unit_test(long_arrays_of_integers_are_like_short_ones),
         cmocka_unit_test(strings_are_decoded),
         cmocka_unit_test(objects_are_walked_and_skipped),
         cmocka_unit_test(damage_is_refused),

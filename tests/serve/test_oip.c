@@ -283,6 +283,12 @@ static void reading_ahead_changes_nothing(void **state)
         HEAD "[" TEN "," TEN ",1e39," TEN ALL "]}]}", /* out of range */
         HEAD "[" TEN "," TEN ",01," TEN ALL "]}]}",   /* no number */
         HEAD "[" TEN "," TEN ",true,false,nul]}]}",
+        "{\"inputs\":[{\"name\":\"a\",\"datatype\":\"INT8\",\"shape\":[9],\"data\":[1,-2,3,4.0,5,"
+        "6e0,"
+        "7,8,127]}]}",
+        "{\"inputs\":[{\"name\":\"a\",\"datatype\":\"UINT8\",\"shape\":[4],\"data\":[1,2,256,7]}]}",
+        "{\"inputs\":[{\"name\":\"a\",\"datatype\":\"BOOL\",\"shape\":[4],\"data\":[true,false,1,0]"
+        "}]}",
         HEAD "\"text\"}]}",
         HEAD "7}]}",
         HEAD,

@@ -17,7 +17,7 @@ import time
 import serving
 from serving import check, Server
 
-LEDGE, ROOT = sys.argv[1:3]
+LEDGE, ROOT = sys.argv[1], os.path.abspath(sys.argv[2])
 DATA = os.path.join(ROOT, "tests", "data", "onnx")
 CLASSIFIER, PAIR = os.path.join(DATA, "classifier.onnx"), os.path.join(DATA, "pair.onnx")
 def tensor(name, shape, data, datatype="FP32"):
@@ -172,6 +172,14 @@ def pieces(s):
             c.sendall(part)
             time.sleep(0.05)
         check("JSON apart from tensors", answers_of(c, 1) == [want[1]])
+    # JSON that ends in the midst: nobody waits for the rest, and the next is read as ever.
+    for cut in (100, 40000, 90000, len(plain) - 1):
+        with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+            c.sendall(requests[0][:cut])
+            time.sleep(0.02)
+        with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+            c.sendall(requests[0])
+            check(f"after one that was cut at {cut}", answers_of(c, 1) == [want[0]])
     # Content-Length that is short: what is left over is no request.
     with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
         c.sendall(requests[0].replace(b"Content-Length: %d" % len(plain), b"Content-Length: %d" % (len(plain) - 10)))
@@ -338,6 +346,46 @@ def configured(folder):
         check(f"refused: {bad}", done.returncode in (2, 3) and want in done.stderr, done.stderr)
 
 
+def pixels(folder, red):
+    """Models that take the bytes of pictures: metadata say so, and answers are those of the floats that the bytes stand for."""
+    n = 3
+    raw = bytes((37 * i * i + 11 * i) % 256 for i in range(n * 8 * 8 * 3))
+    floats = [raw[(k * 64 + i) * 3 + c] * 0.00392156862745098 for k in range(n) for c in range(3) for i in range(64)]
+    binary = json.dumps({"inputs": [{"name": "picture", "shape": [n, 8, 8, 3], "datatype": "UINT8", "parameters": {"binary_data_size": len(raw)}}]}).encode()
+    with Server(f"cls={CLASSIFIER}", "--batch", "4", "--cache", "1") as s:
+        want = s.json("POST", "/v2/models/cls/infer", {"inputs": [tensor("picture", [n, 3, 8, 8], floats)]})[1]["outputs"]
+        predictions = s.json("POST", "/v1/classify/cls", red)[1]["predictions"]
+        status, o = s.json("POST", "/v2/models/cls/infer", {"inputs": [tensor("picture", [n, 8, 8, 3], list(raw), "UINT8")]})
+        check("bytes where floats are wanted", status == 400 and "FP32" in o["error"], o)
+    path = os.path.join(folder, "pixels.json")
+    with open(path, "w") as f:
+        json.dump({"models": [{"name": "cls", "path": CLASSIFIER, "pixels": True, "cache": {"mb": 1}}, {"name": "pair", "path": PAIR},
+                              {"name": "big", "path": CLASSIFIER, "version": 2, "pixels": True}],
+                   "ladders": [{"name": "both", "models": ["cls", "big"], "threshold": 1}]}, f)
+    for arguments in ([f"cls={CLASSIFIER}", "--pixels", "--batch", "4"], ["--config", path]):
+        with Server(*arguments) as s:
+            status, o = s.json("GET", "/v2/models/cls")
+            check("metadata of pixels", o["inputs"] == [{"name": "picture", "datatype": "UINT8", "shape": [-1, 8, 8, 3]}], o)
+            for what, body, headers in (("JSON", json.dumps({"inputs": [tensor("picture", [n, 8, 8, 3], list(raw), "UINT8")]}).encode(), {}),
+                                        ("binary", binary + raw, {"Inference-Header-Content-Length": str(len(binary))})):
+                status, o = s.json("POST", "/v2/models/cls/infer", body, headers)
+                check(f"{what} pixels answer as floats", status == 200 and o["outputs"] == want, (o, want))
+            status, data, headers = s.ask("POST", "/v2/models/cls/infer", raw, {"Inference-Header-Content-Length": "0"})
+            out = struct.unpack("<12f", data[int(headers["Inference-Header-Content-Length"]):])
+            check("pixels alone", list(out) == [struct.unpack("f", struct.pack("f", v))[0] for v in want[0]["data"]], (out, want))
+            check("pictures are classified alike", s.json("POST", "/v1/classify/cls", red)[1]["predictions"] == predictions)
+            status, o = s.json("POST", "/v2/models/cls/infer", {"inputs": [tensor("picture", [n, 3, 8, 8], floats)]})
+            check("floats where bytes are wanted", status == 400 and "UINT8" in o["error"], o)
+            status, o = s.json("POST", "/v2/models/cls/infer", {"inputs": [tensor("picture", [n, 8, 8, 3], list(raw[:-1]) + [256], "UINT8")]})
+            check("no byte", status == 400, o)
+            if arguments[0] == "--config":
+                check("a neighbour keeps its floats", s.json("GET", "/v2/models/pair")[1]["inputs"][0]["datatype"] == "FP32")
+                status, o = s.json("POST", "/v1/classify/both", red)
+                check("a ladder of pixels", o["predictions"] == predictions and parameters(o)["ledge_model_used"] == "big", o)
+    done = subprocess.run([LEDGE, "serve", f"pair={PAIR}", "--pixels", "--port", "0"], capture_output=True, text=True, timeout=20)
+    check("a model without pictures", done.returncode == 2 and "takes no pixels" in done.stderr, (done.returncode, done.stderr))
+
+
 def guarded(folder):
     token = os.path.join(folder, "token")
     with open(token, "w") as f:
@@ -372,5 +420,6 @@ with tempfile.TemporaryDirectory() as work:
     cached(red)
     os.makedirs(os.path.join(work, "configured"))
     configured(os.path.join(work, "configured"))
+    pixels(work, red)
     guarded(work)
 serving.finish()

@@ -10,10 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/timed_wait.h"
 #include "base/scores.h"
+#include "image/preprocess.h"
 
 enum { MODELS = 16, INPUTS = 8, LOOK_S = 2, PATH = 1024, INPUT_MAX = 64 << 20 };
 
@@ -128,7 +130,7 @@ static void look(LedgeShadow *s)
 static void forget_inputs(LedgeShadow *s)
 {
     for (size_t i = 0; i < s->n_inputs; i++)
-        free(s->inputs[i].data);
+        ledge__free(NULL, s->inputs[i].data);
     s->n_inputs = 0;
 }
 
@@ -138,7 +140,7 @@ static bool copy_inputs(LedgeShadow *s, const LedgeTensor *inputs, size_t n)
         const size_t bytes = ledge_tensor_bytes(&inputs[i]);
         LedgeTensor copy = inputs[i];
         const bool fits = bytes <= INPUT_MAX && inputs[i].data && inputs[i].type != LEDGE_STRING;
-        copy.data = fits ? malloc(bytes + 1) : NULL;
+        copy.data = fits ? ledge__alloc(NULL, bytes + 1, 1) : NULL;
         if (!copy.data) {
             forget_inputs(s);
             return false;
@@ -166,6 +168,21 @@ void ledge__shadow_show(LedgeShadow *s, const char *model, const LedgeTensor *in
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Bytes of pictures become what the new version's own preprocessing makes of them, where it takes
+ * floats: the version that serves may normalise them itself. What cannot be stays. */
+static void to_floats(LedgeShadow *s, const LedgeModel *m)
+{
+    LedgePreprocess pre;
+    LedgeTensor floats;
+    if (s->n_inputs != 1 || s->inputs[0].type != LEDGE_UINT8 || ledge_model_input_count(m) != 1 ||
+        ledge_model_input(m, 0)->type != LEDGE_FLOAT ||
+        ledge__preprocess_for_model(m, 0, NULL, NULL, &pre, NULL) ||
+        ledge__preprocess_floats(&pre, NULL, &s->inputs[0], NULL, &floats))
+        return;
+    ledge__free(NULL, s->inputs[0].data);
+    s->inputs[0] = floats;
+}
+
 /* The thread's own: shades change only by it. */
 static void compare(LedgeShadow *s)
 {
@@ -177,6 +194,7 @@ static void compare(LedgeShadow *s)
             h = &s->shades[i];
     if (!h || !h->model || ledge_model_output_count(h->model) > INPUTS)
         return;
+    to_floats(s, h->model);
     const int64_t start = ledge__clock_us(CLOCK_MONOTONIC);
     /* A version that cannot take these inputs, or fails at them, does not agree. */
     if (ledge_session_run(h->session, s->inputs, s->n_inputs, out,
