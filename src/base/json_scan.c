@@ -494,6 +494,16 @@ void ledge__json_finish(LedgeJson *j)
 
 /* ---- arrays of numbers ---- */
 
+/* Integers that a double holds exactly, with their bounds. */
+#define SHORT_INTEGERS(X)                                                                          \
+    X(LEDGE_BOOL, uint8_t, 0, 1)                                                                   \
+    X(LEDGE_UINT8, uint8_t, 0, UINT8_MAX)                                                          \
+    X(LEDGE_UINT16, uint16_t, 0, UINT16_MAX)                                                       \
+    X(LEDGE_UINT32, uint32_t, 0, UINT32_MAX)                                                       \
+    X(LEDGE_INT8, int8_t, INT8_MIN, INT8_MAX)                                                      \
+    X(LEDGE_INT16, int16_t, INT16_MIN, INT16_MAX)                                                  \
+    X(LEDGE_INT32, int32_t, INT32_MIN, INT32_MAX)
+
 static bool store_integer(LedgeType type, void *out, size_t i, const Number *n, double v)
 {
     uint64_t u;
@@ -504,14 +514,8 @@ static bool store_integer(LedgeType type, void *out, size_t i, const Number *n, 
         ((c_type *)out)[i] = (c_type)u;                                                            \
         return true;
     switch (type) {
-        STORE(LEDGE_BOOL, uint8_t, 0, 1)
-        STORE(LEDGE_UINT8, uint8_t, 0, UINT8_MAX)
-        STORE(LEDGE_UINT16, uint16_t, 0, UINT16_MAX)
-        STORE(LEDGE_UINT32, uint32_t, 0, UINT32_MAX)
+        SHORT_INTEGERS(STORE)
         STORE(LEDGE_UINT64, uint64_t, 0, UINT64_MAX)
-        STORE(LEDGE_INT8, int8_t, INT8_MIN, INT8_MAX)
-        STORE(LEDGE_INT16, int16_t, INT16_MIN, INT16_MAX)
-        STORE(LEDGE_INT32, int32_t, INT32_MIN, INT32_MAX)
         STORE(LEDGE_INT64, int64_t, INT64_MIN, INT64_MAX)
     default:
         return false;
@@ -570,13 +574,7 @@ static size_t quick_integers(LedgeJson *j, bool nested, LedgeType type, void *ou
         }                                                                                          \
         break;
         switch (type) {
-            STORE(LEDGE_BOOL, uint8_t, 0, 1)
-            STORE(LEDGE_UINT8, uint8_t, 0, UINT8_MAX)
-            STORE(LEDGE_UINT16, uint16_t, 0, UINT16_MAX)
-            STORE(LEDGE_UINT32, uint32_t, 0, UINT32_MAX)
-            STORE(LEDGE_INT8, int8_t, INT8_MIN, INT8_MAX)
-            STORE(LEDGE_INT16, int16_t, INT16_MIN, INT16_MAX)
-            STORE(LEDGE_INT32, int32_t, INT32_MIN, INT32_MAX)
+            SHORT_INTEGERS(STORE)
         default:
             return 0;
         }

@@ -13,7 +13,9 @@ enum {
     L2_BYTES = 512 * 1024,  /* of packed B in a block: half of a usual L2 of 1 MiB */
     SMALL_WORK = 512 * 1024, /* multiply-adds too few to be shared out */
     NEAR_ROWS = 8 * 1024,    /* bytes of rows that stay in L1 while panels go by */
-    ITEMS_PER_THREAD = 4
+    ITEMS_PER_THREAD = 4,
+    /* of a thread's scratch for each tap: pointers to rows, and which tap it is */
+    TAP_BYTES = LEDGE_Q8_MR_MAX * sizeof(uint8_t *) + sizeof(LedgeQ8Tap)
 };
 
 bool ledge__q8_panels_init(LedgeQ8Panels *p, const LedgeQ8Kernels *k, uint32_t most, size_t n,
@@ -122,7 +124,7 @@ void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, siz
 size_t ledge__gemm_q8_thread_bytes(size_t taps, size_t border, int threads)
 {
     size_t pointers, sum;
-    if (!ledge__mul(taps, LEDGE_Q8_MR_MAX * sizeof(uint8_t *) + sizeof(LedgeQ8Tap), &pointers) ||
+    if (!ledge__mul(taps, TAP_BYTES, &pointers) ||
         pointers > SIZE_MAX - LEDGE_ALIGN ||
         !ledge__add(ledge__round_up(pointers, LEDGE_ALIGN), border, &sum) || sum > SIZE_MAX / 2)
         return 0;
@@ -205,13 +207,11 @@ static void run_tiles(const LedgeQ8Run *g, const LedgeQ8Rows *rows, size_t p0, s
 static void run_strip(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, LedgeQ8Rows rows,
                       size_t tiles)
 {
-    const size_t pointers = g->p.taps * LEDGE_Q8_MR_MAX * sizeof(uint8_t *);
-    const size_t both = pointers + g->p.taps * sizeof(LedgeQ8Tap);
     const size_t near = NEAR_ROWS / (g->p.kc * rows.mr + 1), most = g->b_zero || !near ? 1 : near;
     const size_t padded = ledge__round_up(g->p.kc, g->p.k->step);
     rows.at = (const uint8_t **)(void *)scratch;
-    rows.live = (LedgeQ8Tap *)(void *)(scratch + pointers);
-    rows.border = (uint8_t *)scratch + ledge__round_up(both, LEDGE_ALIGN);
+    rows.live = (LedgeQ8Tap *)(void *)(rows.at + g->p.taps * LEDGE_Q8_MR_MAX);
+    rows.border = (uint8_t *)scratch + ledge__round_up(g->p.taps * TAP_BYTES, LEDGE_ALIGN);
     while (tiles > 0) {
         rows.repeat = tiles < most ? tiles : most;
         rows.taps = g->p.taps;
@@ -223,12 +223,17 @@ static void run_strip(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, 
     }
 }
 
+static size_t tiles_of_line(const LedgeQ8Run *g)
+{
+    return (g->line + g->mr - 1) / g->mr;
+}
+
 /* Tiles t0 … t1 - 1 of one line that begins at row m0. Rows are dealt out evenly, so that no tile
  * is much smaller than the others: first those with one row more. */
 static void run_line(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, LedgeQ8Rows rows,
                      size_t t0, size_t t1)
 {
-    const size_t tiles = (g->line + g->mr - 1) / g->mr;
+    const size_t tiles = tiles_of_line(g);
     const size_t share = g->line / tiles, more = g->line % tiles;
     const size_t middle = t1 < more ? t1 : t0 > more ? t0 : more;
     rows.m0 += t0 * share + (t0 < more ? t0 : more);
@@ -241,7 +246,7 @@ static void run_line(const LedgeQ8Run *g, char *scratch, size_t p0, size_t p1, L
 
 static size_t tiles_of(const LedgeQ8Run *g)
 {
-    return g->m / g->line * ((g->line + g->mr - 1) / g->mr);
+    return g->m / g->line * tiles_of_line(g);
 }
 
 /* Item = (block of panels, group, chunk of tiles), in this order. */
@@ -250,7 +255,7 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     const Walk *w = arg;
     const LedgeQ8Run *g = w->g;
     char *scratch = (char *)g->scratch + (size_t)thread * g->thread_bytes;
-    const size_t tiles = tiles_of(g), each = (g->line + g->mr - 1) / g->mr;
+    const size_t tiles = tiles_of(g), each = tiles_of_line(g);
     for (size_t item = begin; item < end; item++) {
         const size_t chunk = item % w->chunks, group = item / w->chunks % g->groups;
         const size_t p0 = item / w->chunks / g->groups * w->block;

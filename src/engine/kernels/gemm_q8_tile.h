@@ -22,10 +22,6 @@
         __builtin_prefetch(b + ahead + v * 64, 0, 2);                                      \
         Q8_STEP(begin, end, a[i] + k);                                                     \
     }
-/* Whether tiles of this size have loops that leave out a row. */
-#ifndef Q8_PARTS
-#define Q8_PARTS(mr, nv) (VQ_LANES == 16 && ((nv) == 4 ? (mr) >= 5 : (nv) == 3 && (mr) >= 7))
-#endif
 
 static void TILE_NAME(const LedgeQ8Tile *t)
 {

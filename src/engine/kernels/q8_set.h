@@ -79,6 +79,9 @@ VX_INLINE uint8_t q8_sum_one(const LedgeQ8Out *o, float y, uint8_t r)
 #endif
 #endif
 
+/* Whether tiles of this size have loops that leave out a row. */
+#define Q8_PARTS(mr, nv) (VQ_LANES == 16 && ((nv) == 4 ? (mr) >= 5 : (nv) == 3 && (mr) >= 7))
+
 #include "engine/kernels/q8_out.h"
 
 #ifdef VQ_PAIRS /* two rows by two columns, eight bytes of k at once */

@@ -192,16 +192,8 @@ static LedgeValue *crop(LedgeGraph *g, const LedgeQ8Up *u, LedgeValue *x, LedgeN
         return x;
     like.dims[1] = ends[0] - c[0];
     like.dims[2] = ends[1] - c[1];
-    LedgeNode *n = ledge__opt_onnx(g, "Slice", 10, 4, &like, before);
-    LedgeValue *from = ledge__opt_ints(g, NULL, c, 2), *to = ledge__opt_ints(g, NULL, ends, 2);
-    LedgeValue *which = ledge__opt_ints(g, NULL, axes, 2);
-    if (!n || !from || !to || !which)
-        return NULL;
-    ledge__node_set_input(n, 0, x);
-    ledge__node_set_input(n, 1, from);
-    ledge__node_set_input(n, 2, to);
-    ledge__node_set_input(n, 3, which);
-    return n->out[0];
+    LedgeNode *n = ledge__opt_slice(g, x, axes, 2, c, ends, NULL, &like, before);
+    return n ? n->out[0] : NULL;
 }
 
 LedgeValue *ledge__q8_up_spread(LedgeGraph *g, const LedgeQ8Up *u, LedgeValue *y, LedgeNode *before)

@@ -99,20 +99,10 @@ static LedgeValue *slices(LedgeGraph *g, const LedgeQ8Volume *u, LedgeValue *x, 
                           LedgeNode *before)
 {
     const int64_t axis = 1, from = k * u->dilation, to = from + (u->out[0] - 1) * u->step + 1;
-    const int64_t numbers[] = {from, to, axis, u->step};
     LedgeTensor like = x->t;
     like.dims[1] = u->out[0];
-    LedgeNode *n = ledge__opt_onnx(g, "Slice", 10, 5, &like, before);
-    if (!n)
-        return NULL;
-    ledge__node_set_input(n, 0, x);
-    for (uint32_t i = 0; i < 4; i++) {
-        LedgeValue *v = ledge__opt_ints(g, NULL, &numbers[i], 1);
-        if (!v)
-            return NULL;
-        ledge__node_set_input(n, 1 + i, v);
-    }
-    return n->out[0];
+    LedgeNode *n = ledge__opt_slice(g, x, &axis, 1, &from, &to, &u->step, &like, before);
+    return n ? n->out[0] : NULL;
 }
 
 LedgeValue *ledge__q8_volume_input(LedgeGraph *g, const LedgeQ8Volume *u, LedgeValue *x,

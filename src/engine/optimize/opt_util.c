@@ -50,6 +50,25 @@ LedgeNode *ledge__opt_transpose(LedgeGraph *g, LedgeValue *x, const int32_t *per
     return n;
 }
 
+LedgeNode *ledge__opt_slice(LedgeGraph *g, LedgeValue *x, const int64_t *axes, int64_t n,
+                            const int64_t *from, const int64_t *to, const int64_t *steps,
+                            const LedgeTensor *like, LedgeNode *before)
+{
+    const int64_t *const lists[] = {from, to, axes, steps};
+    const uint32_t n_in = steps ? 5 : 4;
+    LedgeNode *s = ledge__opt_onnx(g, "Slice", 10, n_in, like, before);
+    if (!s)
+        return NULL;
+    ledge__node_set_input(s, 0, x);
+    for (uint32_t i = 1; i < n_in; i++) {
+        LedgeValue *v = ledge__opt_ints(g, NULL, lists[i - 1], n);
+        if (!v)
+            return NULL;
+        ledge__node_set_input(s, i, v);
+    }
+    return s;
+}
+
 LedgeNode *ledge__opt_reshape(LedgeGraph *g, LedgeValue *x, const int64_t *shape, int32_t rank,
                               const LedgeTensor *like, LedgeNode *before)
 {

@@ -32,6 +32,11 @@ LedgeNode *ledge__opt_onnx(LedgeGraph *g, const char *op_type, int since, uint32
 /* Transpose of `x` by `perm` (x's rank known) before `before`; the node. */
 LedgeNode *ledge__opt_transpose(LedgeGraph *g, LedgeValue *x, const int32_t *perm,
                                 LedgeNode *before);
+/* Slice of `x` before `before`, with result `like`: along each of n axes from `from` to before `to`,
+ * in `steps` (NULL: of 1). */
+LedgeNode *ledge__opt_slice(LedgeGraph *g, LedgeValue *x, const int64_t *axes, int64_t n,
+                            const int64_t *from, const int64_t *to, const int64_t *steps,
+                            const LedgeTensor *like, LedgeNode *before);
 /* Reshape of `x` to `shape` (0 and -1 as in ONNX), with result `like`. */
 LedgeNode *ledge__opt_reshape(LedgeGraph *g, LedgeValue *x, const int64_t *shape, int32_t rank,
                               const LedgeTensor *like, LedgeNode *before);
