@@ -12,133 +12,9 @@
 
 #include <cmocka.h>
 
-#include "compress/quantize/quantize.h"
-#include "model_maker.h"
-
-enum { SAMPLES = 12 };
-
-/* A float model in a file, quantized; both run. */
-typedef struct Case {
-    char path[64];
-    LedgeQuantizer *q;
-    LedgeArena *arena;
-    OnnxModel *built;
-    LedgeModel *model;
-    LedgeSession *session;
-    LedgeModel *parent;
-    LedgeSession *parent_session;
-} Case;
+#include "quantize_case.h"
 
 static const LedgeQuantOptions static_cpu = {.percentile = 99.99, .block = 32, .threads = 1};
-
-static void write_case(Case *c, TestModel *t)
-{
-    LedgeError err;
-    strcpy(c->path, "/tmp/ledge-quantize-XXXXXX");
-    const int fd = mkstemp(c->path);
-    assert_true(fd >= 0);
-    close(fd);
-    assert_int_equal(ledge__onnx_write_file(test_onnx(t), c->path, false, &err), LEDGE_OK);
-    test_model_free(t);
-}
-
-static LedgeTensor sample_of(const LedgeModel *m, size_t input, uint32_t seed, float *room)
-{
-    const LedgeTensorInfo *info = ledge_model_input(m, input);
-    LedgeTensor t = {.type = LEDGE_FLOAT, .rank = info->rank, .data = room};
-    for (int32_t d = 0; d < info->rank; d++)
-        t.dims[d] = info->dims[d] < 0 ? 1 : info->dims[d];
-    t.bytes = ledge_tensor_bytes(&t);
-    assert_true(t.bytes <= 4096 * sizeof(float));
-    test_fill(room, t.bytes / sizeof(float), seed);
-    return t;
-}
-
-static LedgeStatus observe(Case *c, LedgeError *err)
-{
-    static float room[2][4096];
-    for (uint32_t i = 0; i < SAMPLES; i++) {
-        LedgeTensor in[2];
-        const LedgeModel *m = ledge__quantizer_model(c->q);
-        const size_t n = ledge_model_input_count(m);
-        for (size_t k = 0; k < n; k++)
-            in[k] = sample_of(m, k, 100 + i + (uint32_t)k * 50, room[k]);
-        LEDGE_TRY(ledge__quantizer_observe(c->q, in, n, err, NULL));
-    }
-    return LEDGE_OK;
-}
-
-static LedgeStatus open_and_build(Case *c, const LedgeQuantOptions *o, LedgeError *err)
-{
-    LEDGE_TRY(ledge__quantizer_open(c->path, o, err, &c->q));
-    if (o->mode == LEDGE_QUANT_STATIC) {
-        LEDGE_TRY(ledge__quantizer_observe_start(c->q, err));
-        LEDGE_TRY(observe(c, err));
-        LEDGE_TRY(ledge__quantizer_ranges(c->q, err));
-    }
-    LEDGE_TRY(ledge__quantizer_correct_bias(c->q, err));
-    return ledge__quantizer_build(c->q, c->arena, err, &c->built);
-}
-
-static void quantize(Case *c, TestModel *t, const LedgeQuantOptions *o)
-{
-    LedgeError err = {0};
-    const LedgeSessionOptions one = {.threads = 1};
-    char out[80];
-    memset(c, 0, sizeof *c);
-    write_case(c, t);
-    c->arena = ledge__arena_new(ledge__allocator_or_default(NULL));
-    LedgeStatus s = open_and_build(c, o, &err);
-    if (s)
-        fail_msg("%s: %s", err.where, err.message);
-    snprintf(out, sizeof out, "%s.q", c->path);
-    assert_int_equal(ledge__onnx_write_file(c->built, out, false, &err), LEDGE_OK);
-    if (ledge_model_load(out, NULL, &err, &c->model) ||
-        ledge_session_create(c->model, &one, &err, &c->session))
-        fail_msg("%s: %s", err.where, err.message);
-    assert_int_equal(ledge_model_load(c->path, NULL, &err, &c->parent), LEDGE_OK);
-    assert_int_equal(ledge_session_create(c->parent, &one, &err, &c->parent_session), LEDGE_OK);
-    unlink(out);
-}
-
-static void end(Case *c)
-{
-    unlink(c->path);
-    ledge_session_free(c->session);
-    ledge_session_free(c->parent_session);
-    ledge_model_free(c->model);
-    ledge_model_free(c->parent);
-    ledge__quantizer_free(c->q);
-    ledge__arena_free(c->arena);
-}
-
-/* Signal to noise of the quantized answers, in dB, on a sample that was not calibrated on. */
-static double quality(Case *c)
-{
-    static float room[2][4096];
-    LedgeError err = {0};
-    double signal = 0, noise = 0;
-    for (uint32_t i = 0; i < 4; i++) {
-        LedgeTensor in[2], a[4] = {0}, b[4] = {0};
-        const size_t n = ledge_model_input_count(c->parent);
-        const size_t n_out = ledge_model_output_count(c->parent);
-        for (size_t k = 0; k < n; k++)
-            in[k] = sample_of(c->parent, k, 900 + i + (uint32_t)k * 50, room[k]);
-        assert_int_equal(ledge_session_run(c->parent_session, in, n, a, n_out, &err), LEDGE_OK);
-        if (ledge_session_run(c->session, in, n, b, n_out, &err))
-            fail_msg("%s: %s", err.where, err.message);
-        for (size_t o = 0; o < n_out; o++) {
-            const float *x = a[o].data, *y = b[o].data;
-            const int64_t count = ledge_tensor_count(&a[o]);
-            assert_int_equal(ledge_tensor_count(&b[o]), count);
-            for (int64_t k = 0; k < count; k++) {
-                signal += (double)x[k] * (double)x[k];
-                noise += (double)(x[k] - y[k]) * (double)(x[k] - y[k]);
-            }
-        }
-    }
-    return noise > 0 ? 10 * log10(signal / noise) : 200;
-}
 
 static size_t count_op(const OnnxModel *m, const char *op)
 {
@@ -211,20 +87,20 @@ static void residual_net_runs_on_integers(void **state)
 {
     Case c;
     (void)state;
-    quantize(&c, residual_net(13), &static_cpu);
+    case_quantize(&c, residual_net(13), &static_cpu);
     for (uint32_t i = 0; i < c.q->n_nodes; i++)
         assert_true(c.q->nodes[i].integer);
     assert_int_equal(count_op(c.built, "Relu"), 0); /* both are in ranges */
     assert_int_equal(count_op(c.built, "Conv"), 2);
-    assert_true(quality(&c) > 25);
-    end(&c);
+    assert_true(case_quality(&c) > 25);
+    case_end(&c);
 }
 
 static void every_dequantize_has_one_reader(void **state)
 {
     Case c;
     (void)state;
-    quantize(&c, residual_net(13), &static_cpu);
+    case_quantize(&c, residual_net(13), &static_cpu);
     const OnnxGraph *g = &c.built->graph;
     for (size_t i = 0; i < g->n_nodes; i++) {
         size_t readers = 0;
@@ -236,14 +112,14 @@ static void every_dequantize_has_one_reader(void **state)
                            ledge__str_eq(g->nodes[k].inputs[s], g->nodes[i].outputs[0].p);
         assert_int_equal(readers, 1);
     }
-    end(&c);
+    case_end(&c);
 }
 
 static void bias_is_int32_in_steps_of_both_scales(void **state)
 {
     Case c;
     (void)state;
-    quantize(&c, residual_net(13), &static_cpu);
+    case_quantize(&c, residual_net(13), &static_cpu);
     const OnnxGraph *g = &c.built->graph;
     size_t seen = 0;
     for (size_t i = 0; i < g->n_initializers; i++) {
@@ -254,7 +130,7 @@ static void bias_is_int32_in_steps_of_both_scales(void **state)
         assert_int_equal(t->n_dims, 1);
     }
     assert_int_equal(seen, 3); /* c1 got one from its normalisation */
-    end(&c);
+    case_end(&c);
 }
 
 /* One convolution with so many channels that a list of bias scales would count. */
@@ -283,11 +159,11 @@ static void scales_of_a_wide_bias_are_a_product(void **state)
 {
     Case c;
     (void)state;
-    quantize(&c, wide_net(), &static_cpu);
+    case_quantize(&c, wide_net(), &static_cpu);
     assert_int_equal(count_op(c.built, "Mul"), 1);
     assert_int_equal(floats_of(c.built, 20), 1); /* those of the weights */
-    assert_true(quality(&c) > 30);
-    end(&c);
+    assert_true(case_quality(&c) > 30);
+    case_end(&c);
 }
 
 static void compilers_get_the_scales_of_a_bias_as_a_list(void **state)
@@ -296,23 +172,23 @@ static void compilers_get_the_scales_of_a_bias_as_a_list(void **state)
     Case c;
     (void)state;
     o.target = LEDGE_QUANT_NPU;
-    quantize(&c, wide_net(), &o);
+    case_quantize(&c, wide_net(), &o);
     assert_int_equal(count_op(c.built, "Mul"), 0);
     assert_int_equal(floats_of(c.built, 20), 2);
-    assert_true(quality(&c) > 30);
-    end(&c);
+    assert_true(case_quality(&c) > 30);
+    case_end(&c);
 }
 
 static void moved_values_keep_their_scale(void **state)
 {
     Case c;
     (void)state;
-    quantize(&c, residual_net(13), &static_cpu);
+    case_quantize(&c, residual_net(13), &static_cpu);
     const LedgeQuantTensor *r1 = tensor_named(c.q, "r1"), *p1 = tensor_named(c.q, "p1");
     assert_true(r1->quantized && p1->quantized);
     assert_float_equal(r1->scale, p1->scale, 0);
     assert_int_equal(r1->tied, p1->tied);
-    end(&c);
+    case_end(&c);
 }
 
 static void excluded_nodes_stay_float_and_are_named(void **state)
@@ -323,22 +199,22 @@ static void excluded_nodes_stay_float_and_are_named(void **state)
     (void)state;
     o.exclude = exclude;
     o.n_exclude = 1;
-    quantize(&c, residual_net(13), &o);
+    case_quantize(&c, residual_net(13), &o);
     for (uint32_t i = 0; i < c.q->n_nodes; i++)
         if (strcmp(c.q->nodes[i].node->op_type, "Add") == 0) {
             assert_false(c.q->nodes[i].integer);
             assert_string_equal(c.q->nodes[i].why, "it was excluded");
         }
     assert_int_equal(count_op(c.built, "Relu"), 1);
-    assert_true(quality(&c) > 25);
-    end(&c);
+    assert_true(case_quality(&c) > 25);
+    case_end(&c);
 }
 
 static void keeping_any_node_in_float_needs_no_new_observation(void **state)
 {
     Case c;
     (void)state;
-    quantize(&c, residual_net(13), &static_cpu);
+    case_quantize(&c, residual_net(13), &static_cpu);
     for (uint32_t i = 0; i < c.q->n_nodes; i++) {
         LedgeError err;
         OnnxModel *m;
@@ -348,7 +224,7 @@ static void keeping_any_node_in_float_needs_no_new_observation(void **state)
         assert_int_equal(ledge__quantizer_build(c.q, c.arena, &err, &m), LEDGE_OK);
         c.q->nodes[i].keep_float = false;
     }
-    end(&c);
+    case_end(&c);
 }
 
 static void symmetric_targets_keep_relu(void **state)
@@ -357,7 +233,7 @@ static void symmetric_targets_keep_relu(void **state)
     LedgeQuantOptions o = static_cpu;
     (void)state;
     o.target = LEDGE_QUANT_TENSORRT;
-    quantize(&c, residual_net(13), &o);
+    case_quantize(&c, residual_net(13), &o);
     assert_int_equal(count_op(c.built, "Relu"), 2);
     for (uint32_t i = 0; i < c.q->n_tensors; i++)
         if (c.q->tensors[i].quantized)
@@ -366,8 +242,8 @@ static void symmetric_targets_keep_relu(void **state)
         assert_int_not_equal(c.built->graph.initializers[i].data_type, LEDGE_UINT8);
         assert_int_not_equal(c.built->graph.initializers[i].data_type, LEDGE_INT32);
     }
-    assert_true(quality(&c) > 20);
-    end(&c);
+    assert_true(case_quality(&c) > 20);
+    case_end(&c);
 }
 
 /* uint16 with a zero point, int16 without: 256 times the steps, so less noise. */
@@ -379,9 +255,9 @@ static void activations_of_16_bits_lose_less(void **state)
         LedgeQuantOptions o = static_cpu;
         const int type = target ? LEDGE_INT16 : LEDGE_UINT16;
         o.target = target ? LEDGE_QUANT_NPU : LEDGE_QUANT_CPU;
-        quantize(&narrow, residual_net(13), &o);
+        case_quantize(&narrow, residual_net(13), &o);
         o.wide = true;
-        quantize(&c, residual_net(13), &o);
+        case_quantize(&c, residual_net(13), &o);
         assert_int_equal(ledge__onnx_opset(c.built, ""), 21);
         assert_int_equal(c.built->ir_version, 10);
         for (size_t i = 0; i < c.built->graph.n_nodes; i++) {
@@ -395,9 +271,9 @@ static void activations_of_16_bits_lose_less(void **state)
             if (t->quantized)
                 assert_true(fabsf(t->scale * 65535 / span - 1) < 1e-4f);
         }
-        assert_true(quality(&c) > quality(&narrow) + 3);
-        end(&narrow);
-        end(&c);
+        assert_true(case_quality(&c) > case_quality(&narrow) + 3);
+        case_end(&narrow);
+        case_end(&c);
     }
 }
 
@@ -409,9 +285,9 @@ static void calibrators_all_answer_alike(void **state)
         LedgeQuantOptions o = static_cpu;
         o.calibrator = (LedgeCalibrator)how;
         o.weights_mse = how & 1;
-        quantize(&c, residual_net(13), &o);
-        assert_true(quality(&c) > 18);
-        end(&c);
+        case_quantize(&c, residual_net(13), &o);
+        assert_true(case_quality(&c) > 18);
+        case_end(&c);
     }
 }
 
@@ -430,9 +306,9 @@ static void other_modes_answer_alike(void **state)
         LedgeQuantOptions o = static_cpu;
         o.mode = modes[i].mode;
         o.plain_onnx = modes[i].plain;
-        quantize(&c, residual_net(13), &o);
-        assert_true(quality(&c) > modes[i].db);
-        end(&c);
+        case_quantize(&c, residual_net(13), &o);
+        assert_true(case_quality(&c) > modes[i].db);
+        case_end(&c);
     }
 }
 
@@ -456,7 +332,7 @@ static void batch_normalization_tells_means_without_data(void **state)
     float beta[8];
     (void)state;
     o.mode = LEDGE_QUANT_WEIGHTS;
-    quantize(&c, residual_net(13), &o);
+    case_quantize(&c, residual_net(13), &o);
     test_fill(beta, 8, 7);
     const LedgeQuantTensor *r1 = tensor_named(c.q, "r1");
     assert_int_equal(r1->n_means, 8);
@@ -467,7 +343,7 @@ static void batch_normalization_tells_means_without_data(void **state)
     for (uint32_t i = 0; i < c.q->n_nodes; i++)
         corrected += c.q->nodes[i].bias_shift != NULL;
     assert_int_equal(corrected, 2); /* not the first layer, whose input nobody knows */
-    end(&c);
+    case_end(&c);
 }
 
 /* With the biases corrected the mean of a layer's output is that of the float model. */
@@ -487,12 +363,12 @@ static void corrected_biases_keep_the_mean(void **state)
         conv(t, "p w", "y");
         test_output(t, "y");
         memset(&c, 0, sizeof c);
-        write_case(&c, t);
+        case_write(&c, t);
         c.arena = ledge__arena_new(ledge__allocator_or_default(NULL));
         o.mode = LEDGE_QUANT_WEIGHTS;
         assert_int_equal(ledge__quantizer_open(c.path, &o, &err, &c.q), LEDGE_OK);
         assert_int_equal(ledge__quantizer_observe_start(c.q, &err), LEDGE_OK);
-        LedgeTensor in = sample_of(ledge__quantizer_model(c.q), 0, 1, room);
+        LedgeTensor in = case_sample(ledge__quantizer_model(c.q), 0, 1, room);
         const LedgeTensor *want;
         assert_int_equal(ledge__quantizer_observe(c.q, &in, 1, &err, &want), LEDGE_OK);
         if (corrected)
@@ -513,7 +389,7 @@ static void corrected_biases_keep_the_mean(void **state)
                        (double)((float *)want->data)[m * 256 + k];
             off[corrected] += fabs(sum / 256);
         }
-        end(&c);
+        case_end(&c);
         ledge__free(a, bytes);
     }
     assert_true(off[0] > 1e-3);
@@ -552,10 +428,10 @@ static void products_answer_alike_in_all_modes(void **state)
         o.mode = modes[i].mode;
         o.block = 16;
         o.plain_onnx = true;
-        quantize(&c, matmul_net(), &o);
-        if (quality(&c) <= modes[i].db)
-            fail_msg("mode %d: %g dB", (int)modes[i].mode, quality(&c));
-        end(&c);
+        case_quantize(&c, matmul_net(), &o);
+        if (case_quality(&c) <= modes[i].db)
+            fail_msg("mode %d: %g dB", (int)modes[i].mode, case_quality(&c));
+        case_end(&c);
     }
 }
 
@@ -595,12 +471,12 @@ static void old_opsets_are_raised(void **state)
 {
     Case c;
     (void)state;
-    quantize(&c, old_net(), &static_cpu);
+    case_quantize(&c, old_net(), &static_cpu);
     assert_int_equal(ledge__onnx_opset(c.built, ""), 13);
     assert_int_equal(count_op(c.built, "Clip"), 0);
     assert_int_equal(count_op(c.built, "Upsample"), 0);
-    assert_true(quality(&c) > 15);
-    end(&c);
+    assert_true(case_quality(&c) > 15);
+    case_end(&c);
 }
 
 static void softmax_over_several_axes_is_refused_by_name(void **state)
@@ -616,11 +492,11 @@ static void softmax_over_several_axes_is_refused_by_name(void **state)
     test_node(t, "Reshape", "m shape", "r");
     test_attr_int(t, test_node(t, "Softmax", "r", "y"), "axis", 1);
     test_output(t, "y");
-    write_case(&c, t);
+    case_write(&c, t);
     assert_int_equal(ledge__quantizer_open(c.path, &static_cpu, &err, &c.q),
                      LEDGE_ERROR_UNSUPPORTED);
     assert_non_null(strstr(err.message, "Softmax"));
-    end(&c);
+    case_end(&c);
 }
 
 /* A channel without weights but with a bias, one of tiny weights, a tensor that is always 0. */
@@ -642,12 +518,12 @@ static void degenerate_channels_keep_their_values(void **state)
     test_node(t, "Add", "d nothing", "y");
     test_output(t, "c");
     test_output(t, "y");
-    quantize(&c, t, &static_cpu);
+    case_quantize(&c, t, &static_cpu);
     for (uint32_t i = 0; i < c.q->n_tensors; i++)
         if (c.q->tensors[i].quantized)
             assert_true(c.q->tensors[i].scale > 0 && isfinite(c.q->tensors[i].scale));
-    assert_true(quality(&c) > 25);
-    end(&c);
+    assert_true(case_quality(&c) > 25);
+    case_end(&c);
 }
 
 static void nan_is_refused_and_the_tensor_named(void **state)
@@ -662,15 +538,15 @@ static void nan_is_refused_and_the_tensor_named(void **state)
     test_node(t, "Log", "x", "l"); /* NaN below 0 */
     test_node(t, "MatMul", "l w", "y");
     test_output(t, "y");
-    write_case(&c, t);
+    case_write(&c, t);
     assert_int_equal(ledge__quantizer_open(c.path, &static_cpu, &err, &c.q), LEDGE_OK);
     assert_int_equal(ledge__quantizer_observe_start(c.q, &err), LEDGE_OK);
-    LedgeTensor in = sample_of(ledge__quantizer_model(c.q), 0, 1, room);
+    LedgeTensor in = case_sample(ledge__quantizer_model(c.q), 0, 1, room);
     room[0] = -1;
     assert_int_equal(ledge__quantizer_observe(c.q, &in, 1, &err, NULL), LEDGE_ERROR_RUNTIME);
     assert_string_equal(err.where, "l");
     assert_non_null(strstr(err.message, "NaN"));
-    end(&c);
+    case_end(&c);
 }
 
 static void ranges_want_a_sample(void **state)
@@ -679,12 +555,12 @@ static void ranges_want_a_sample(void **state)
     LedgeError err;
     OnnxModel *m;
     (void)state;
-    write_case(&c, residual_net(13));
+    case_write(&c, residual_net(13));
     c.arena = ledge__arena_new(ledge__allocator_or_default(NULL));
     assert_int_equal(ledge__quantizer_open(c.path, &static_cpu, &err, &c.q), LEDGE_OK);
     assert_int_equal(ledge__quantizer_build(c.q, c.arena, &err, &m), LEDGE_ERROR_ARGUMENT);
     assert_int_equal(ledge__quantizer_ranges(c.q, &err), LEDGE_ERROR_ARGUMENT);
-    end(&c);
+    case_end(&c);
 }
 
 static void metadata_is_kept_and_replaced(void **state)
@@ -696,7 +572,7 @@ static void metadata_is_kept_and_replaced(void **state)
     TestModel *t = residual_net(13);
     test_metadata(t, "ledge.labels", "a\nb");
     test_metadata(t, "old", "1");
-    quantize(&c, t, &static_cpu);
+    case_quantize(&c, t, &static_cpu);
     assert_int_equal(ledge__onnx_set_metadata(c.q->onnx, "old", "2", &err), LEDGE_OK);
     assert_int_equal(ledge__onnx_set_metadata(c.q->onnx, "new", "3", &err), LEDGE_OK);
     assert_int_equal(ledge__quantizer_build(c.q, c.arena, &err, &m), LEDGE_OK);
@@ -704,7 +580,7 @@ static void metadata_is_kept_and_replaced(void **state)
     assert_true(ledge__str_eq(m->metadata[0].key, "ledge.labels"));
     assert_true(ledge__str_eq(m->metadata[1].key, "old") &&
                 ledge__str_eq(m->metadata[1].value, "2"));
-    end(&c);
+    case_end(&c);
 }
 
 static void building_twice_gives_the_same_bytes(void **state)
@@ -716,7 +592,7 @@ static void building_twice_gives_the_same_bytes(void **state)
     size_t na, nb;
     const LedgeAllocator *alloc = ledge__allocator_or_default(NULL);
     (void)state;
-    quantize(&c, residual_net(13), &static_cpu);
+    case_quantize(&c, residual_net(13), &static_cpu);
     assert_int_equal(ledge__onnx_write_memory(c.built, alloc, &a, &na, &err), LEDGE_OK);
     assert_int_equal(ledge__quantizer_build(c.q, c.arena, &err, &m), LEDGE_OK);
     assert_int_equal(ledge__onnx_write_memory(m, alloc, &b, &nb, &err), LEDGE_OK);
@@ -724,21 +600,21 @@ static void building_twice_gives_the_same_bytes(void **state)
     assert_memory_equal(a, b, na);
     ledge__free(alloc, a);
     ledge__free(alloc, b);
-    end(&c);
+    case_end(&c);
 }
 
 static void float_weights_are_gone(void **state)
 {
     Case c;
     (void)state;
-    quantize(&c, residual_net(13), &static_cpu);
+    case_quantize(&c, residual_net(13), &static_cpu);
     for (size_t i = 0; i < c.built->graph.n_initializers; i++) {
         const OnnxTensor *t = &c.built->graph.initializers[i];
         if (t->data_type == LEDGE_FLOAT)
             assert_true(t->n_dims < 2);
     }
     assert_null(initializer(c.built, (LedgeStr){"wf", 2}));
-    end(&c);
+    case_end(&c);
 }
 
 /* ---- memory ---- */
@@ -773,11 +649,11 @@ static void lack_of_memory_is_an_error_everywhere(void **state)
     LedgeStatus s = LEDGE_ERROR_MEMORY;
     (void)state;
     o.allocator = &failing;
-    write_case(&c, residual_net(13));
+    case_write(&c, residual_net(13));
     for (size_t at = 0; s != LEDGE_OK && at < 5000; at++) {
         f = (Failing){0, at};
         c.arena = ledge__arena_new(&failing);
-        s = c.arena ? open_and_build(&c, &o, &err) : LEDGE_ERROR_MEMORY;
+        s = c.arena ? case_build(&c, &o, &err) : LEDGE_ERROR_MEMORY;
         ledge__quantizer_free(c.q);
         ledge__arena_free(c.arena);
         c.q = NULL;
@@ -785,7 +661,7 @@ static void lack_of_memory_is_an_error_everywhere(void **state)
         assert_true(s == LEDGE_OK || s == LEDGE_ERROR_MEMORY);
     }
     assert_int_equal(s, LEDGE_OK);
-    end(&c);
+    case_end(&c);
 }
 
 int main(void)
