@@ -12,7 +12,7 @@ enum {
     SHORT_SUM = 48 /* bytes of k so few that low tiles win: their ends hide behind the next */
 };
 
-static bool path_serves(const LedgeConvShape *s, LedgeConvPath path)
+static bool path_serves(const LedgeConvShape *s, LedgeConvPath path, const LedgeQ8Kernels *k)
 {
     switch (path) {
     case LEDGE_CONV_POINTWISE:
@@ -22,18 +22,20 @@ static bool path_serves(const LedgeConvShape *s, LedgeConvPath path)
         return s->group == 1 && s->dw == 1 && s->kw > 1;
     case LEDGE_CONV_DEPTHWISE:
         return s->group == s->c && s->m == s->c;
+    case LEDGE_CONV_WINOGRAD:
+        return ledge__conv_q8_wino_serves(s, k);
     default:
         return path == LEDGE_CONV_INDIRECT;
     }
 }
 
-static LedgeConvPath choose(const LedgeConvShape *s, bool b_zero)
+static LedgeConvPath choose(const LedgeConvShape *s, bool b_zero, const LedgeQ8Kernels *k)
 {
-    if (path_serves(s, LEDGE_CONV_DEPTHWISE) && s->c > 1 && !b_zero)
+    if (path_serves(s, LEDGE_CONV_DEPTHWISE, k) && s->c > 1 && !b_zero)
         return LEDGE_CONV_DEPTHWISE;
-    if (path_serves(s, LEDGE_CONV_POINTWISE))
+    if (path_serves(s, LEDGE_CONV_POINTWISE, k))
         return LEDGE_CONV_POINTWISE;
-    if (path_serves(s, LEDGE_CONV_RUNS) && s->c <= RUN_MAX / s->kw)
+    if (path_serves(s, LEDGE_CONV_RUNS, k) && s->c <= RUN_MAX / s->kw)
         return LEDGE_CONV_RUNS;
     return LEDGE_CONV_INDIRECT;
 }
@@ -109,10 +111,13 @@ bool ledge__conv_q8_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Led
     plan->k = ledge__q8_kernels(cpu);
     plan->act_kernels = ledge__f32_kernels(cpu);
     plan->threads = threads < 1 ? 1 : threads;
-    plan->path = force < LEDGE_CONV_PATHS && path_serves(s, force) ? force : choose(s, b_zero);
+    const bool forced = force < LEDGE_CONV_PATHS && path_serves(s, force, plan->k) &&
+                        !(force == LEDGE_CONV_WINOGRAD && b_zero);
+    plan->path = forced ? force : choose(s, b_zero, plan->k);
     plan->parts = b_zero && plan->path == LEDGE_CONV_DEPTHWISE ? 3 : 1;
-    const bool ok =
-        plan->path == LEDGE_CONV_DEPTHWISE ? ledge__conv_q8_dw_plan(plan) : gemm_plan(plan);
+    const bool ok = plan->path == LEDGE_CONV_DEPTHWISE  ? ledge__conv_q8_dw_plan(plan)
+                    : plan->path == LEDGE_CONV_WINOGRAD ? ledge__conv_q8_wino_plan(plan)
+                                                        : gemm_plan(plan);
     return ok && ledge__mul(plan->thread_bytes, (size_t)plan->threads, &plan->scratch_bytes) &&
            ledge__mul(plan->columns, sizeof(float), &bytes);
 }
@@ -123,6 +128,10 @@ void ledge__conv_q8_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *p
     const size_t cg = s->c / s->group, mg = s->m / s->group, spatial = s->kh * s->kw;
     if (plan->path == LEDGE_CONV_DEPTHWISE) {
         ledge__conv_q8_pack_zeros(plan, w, NULL, 1, packed);
+        return;
+    }
+    if (plan->path == LEDGE_CONV_WINOGRAD) {
+        ledge__conv_q8_wino_pack(plan, w, packed);
         return;
     }
     for (size_t g = 0; g < s->group; g++, packed += ledge__q8_panels_bytes(&plan->p)) {
@@ -210,7 +219,8 @@ void ledge__conv_q8_pack_init(const LedgeConvQ8Plan *plan, const int32_t *bias, 
 {
     const LedgeConvShape *s = &plan->s;
     const uint32_t each = (uint32_t)(s->c / s->group * s->kh * s->kw);
-    const uint32_t x = (uint32_t)x_zero, less = x - plan->k->flip;
+    const uint32_t flip = plan->path == LEDGE_CONV_WINOGRAD ? 0 : plan->k->flip;
+    const uint32_t x = (uint32_t)x_zero, less = x - flip;
     /* Row sums are of x as it is; where the packed weights are less their zeros already, what is
      * summed is x less the flip. */
     const uint32_t from = plan->parts > 1 ? less : x;
@@ -420,6 +430,10 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *give
         pool = NULL; /* scratch was sized for fewer */
     if (plan->path == LEDGE_CONV_DEPTHWISE) {
         ledge__conv_q8_dw_run(plan, a, pool);
+        return;
+    }
+    if (plan->path == LEDGE_CONV_WINOGRAD) {
+        ledge__conv_q8_wino_run(plan, a, pool);
         return;
     }
     const size_t pixels = s->n * s->oh * s->ow;

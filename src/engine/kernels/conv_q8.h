@@ -3,7 +3,8 @@
  * Steps: fill a LedgeConvShape, plan, allocate what the plan names, pack weights once and init
  * and scale as often as they change, run often. A run allocates nothing. A GEMM is a pointwise
  * convolution over rows × 1 pixels. Algorithms: pointwise (GEMM straight on the pixels),
- * indirect GEMM (pointers to pixels), runs (few channels: a filter row in one piece), depthwise. */
+ * indirect GEMM (pointers to pixels), runs (few channels: a filter row in one piece), depthwise,
+ * Winograd. */
 #ifndef LEDGE_KERNELS_CONV_Q8_H
 #define LEDGE_KERNELS_CONV_Q8_H
 
@@ -20,11 +21,12 @@ typedef struct LedgeConvQ8Plan {
     /* Depthwise weights with zero points: w - b_zero takes nine bits, which three int8 sum up to;
      * each pixel is multiplied by all three. Else 1. */
     uint32_t parts;
-    LedgeConvPath path; /* POINTWISE, INDIRECT, RUNS or DEPTHWISE */
+    LedgeConvPath path; /* POINTWISE, INDIRECT, RUNS, DEPTHWISE or WINOGRAD */
     LedgeQ8Panels p;    /* of one group; packed weights depend on p.most too */
     const LedgeF32Kernels *act_kernels;
     uint32_t mr;
     size_t line; /* output pixels of a row, where tiles keep to one; else 0 */
+    size_t blocks, tiles, shares; /* Winograd: of tiles, tiles of one, items that share its panels */
     int threads;
     size_t packed_bytes;  /* weights */
     size_t columns;       /* int32 or floats of packed init, b_zero, scale and fbias each */
@@ -34,10 +36,16 @@ typedef struct LedgeConvQ8Plan {
 } LedgeConvQ8Plan;
 
 /* `force` is a path, or LEDGE_CONV_PATHS to choose; a path that cannot serve the shape is
- * passed over. `b_zero`: weights have zero points other than 0; DEPTHWISE takes them only where it
+ * passed over. Only `force` gives Winograd, since that takes weights that
+ * ledge__conv_q8_wino_exact has seen and that have no zero points. `b_zero`: weights have zero points other than 0; DEPTHWISE takes them only where it
  * is forced, with weights packed by ledge__conv_q8_pack_zeros. false: sizes overflow. */
 bool ledge__conv_q8_plan(const LedgeConvShape *s, uint32_t cpu, int threads, LedgeConvPath force,
                          bool b_zero, LedgeConvQ8Plan *plan);
+
+/* Whether Winograd is exact for these weights of m filters, `each` bytes each: what a filter can
+ * sum up to leaves it the bits it needs. Where it is faster is said by ledge__conv_q8_wino_pays. */
+bool ledge__conv_q8_wino_exact(const int8_t *w, size_t m, size_t each);
+bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu, int threads);
 
 /* Weights in ONNX's order [m, c / group, kh, kw]. */
 void ledge__conv_q8_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed);
@@ -81,7 +89,11 @@ typedef struct LedgeConvQ8Args {
 
 void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool);
 
-/* Parts of the above in a file of their own. */
+/* Parts of the above in files of their own. */
+bool ledge__conv_q8_wino_serves(const LedgeConvShape *s, const LedgeQ8Kernels *k);
+bool ledge__conv_q8_wino_plan(LedgeConvQ8Plan *plan);
+void ledge__conv_q8_wino_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed);
+void ledge__conv_q8_wino_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool);
 bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan);
 void ledge__conv_q8_dw_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool);
 /* The channel that stands at `place` among packed init and scale; s.c or more: none. */

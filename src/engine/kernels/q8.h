@@ -81,6 +81,46 @@ typedef struct LedgeQ8DwTile {
     const LedgeQ8Out *out;
 } LedgeQ8DwTile;
 
+/* Winograd's F(4×4, 3×3) in integers: the transform of 36 pixels of c bytes to int16. */
+typedef struct LedgeQ8WinoIn {
+    const uint8_t *const *px; /* row by row */
+    size_t c;
+    int16_t *v; /* position q at v + q * ldv: c rounded up to 2 × lanes, zeros beyond c */
+    size_t ldv;
+} LedgeQ8WinoIn;
+
+#define LEDGE_Q8_WINO_ROWS 4 /* tiles that a product takes at once */
+
+/* The product at one position: C[rows][nv vectors] = A × B modulo 2^32. B holds, for every two of
+ * k, nv vectors of columns, one column's two int16 after the other's. */
+typedef struct LedgeQ8WinoMul {
+    const int16_t *a;
+    size_t lda, rows, pairs;
+    const int16_t *b;
+    size_t ahead; /* bytes that B is fetched ahead */
+    uint32_t nv;
+    int32_t *c;
+    size_t ldc;
+} LedgeQ8WinoMul;
+
+/* From the products of a tile to its h × w outputs of t.n channels: t's c, r, init, scale and
+ * fbias are those of its first pixel and channel; mr, nv and whatever tells of A and B are unused.
+ * Products of position q are at m + q * ldm. */
+typedef struct LedgeQ8WinoOut {
+    const int32_t *m;
+    size_t ldm;
+    uint32_t h, w;       /* 1 to 4 */
+    size_t c_row, r_row; /* elements from one row of the image to the next, of C and R */
+    LedgeQ8Tile t;
+} LedgeQ8WinoOut;
+
+typedef struct LedgeQ8Wino {
+    uint32_t nv; /* most vectors of a product; 0: the set has no Winograd */
+    void (*in)(const LedgeQ8WinoIn *t);
+    void (*mul)(const LedgeQ8WinoMul *t);
+    void (*out)(const LedgeQ8WinoOut *t);
+} LedgeQ8Wino;
+
 typedef struct LedgeQ8Kernels {
     const char *isa;
     uint32_t cpu;   /* flags that it needs */
@@ -91,6 +131,7 @@ typedef struct LedgeQ8Kernels {
     uint32_t flip;  /* 128 where x - 128 is what it multiplies: `init` then has 128 * sum w more */
     void (*gemm)(const LedgeQ8Tile *t);
     void (*dw)(const LedgeQ8DwTile *t);
+    LedgeQ8Wino wino;
 } LedgeQ8Kernels;
 
 #define LEDGE_Q8_MR_MAX 8 /* no set has more rows in a tile */

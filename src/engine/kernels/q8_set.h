@@ -129,3 +129,6 @@ void VQ_CAT2(ledge__gemm_q8_, VQ_ISA)(const LedgeQ8Tile *t)
 }
 
 #include "engine/kernels/dw_q8_tile.h"
+#ifdef VQ_WINO
+#include "engine/kernels/wino_q8_tile.h"
+#endif

@@ -280,6 +280,14 @@ static inline vqa vq_dot(vqa sum, vqx x, vqw w)
     sum.b = vpadalq_s16(sum.b, vmull_high_s8(x, w));
     return sum;
 }
+#define VQ_WINO 2
+static inline vqa vq_dot16(vqa sum, vqi x, vqi w)
+{
+    const int16x8_t a = vreinterpretq_s16_s32(x), b = vreinterpretq_s16_s32(w);
+    sum.a = vmlal_s16(sum.a, vget_low_s16(a), vget_low_s16(b));
+    sum.b = vmlal_high_s16(sum.b, a, b);
+    return sum;
+}
 static inline vqa vq_begin(vqi init)
 {
     const int32x4_t zero = vdupq_n_s32(0);

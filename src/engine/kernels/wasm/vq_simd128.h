@@ -181,6 +181,11 @@ static inline vqx vq_four(const uint8_t *p)
 {
     return vq_split(wasm_v128_load32_splat(p));
 }
+#define VQ_WINO 2
+static inline vqa vq_dot16(vqa sum, vqi x, vqi w)
+{
+    return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(x, w));
+}
 static inline vqa vq_dot(vqa sum, vqx x, vqw w)
 {
     sum = wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(x.even, w.even));

@@ -229,9 +229,22 @@ static inline void vq_interleave(const vqb r[4], vqx x[4])
     vq_fours(r, x);
 }
 
+#ifdef VQ_VNNI16 /* pairs of int16 */
+#define VQ_WINO 2
+static inline vqa vq_dot16(vqa sum, vqi x, vqi w)
+{
+    return VQ_VNNI16(sum, x, w);
+}
+#endif
+
 #else
 
 #define VQ_ISA avx2
+#define VQ_WINO 2
+static inline vqa vq_dot16(vqa sum, vqi x, vqi w)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(x, w));
+}
 typedef struct vqx {
     __m256i even, odd; /* int16 */
 } vqx;

@@ -238,6 +238,12 @@ static inline vqa vq_dot(vqa sum, vqx x, vqw w)
 {
     return _mm512_dpbusd_epi32(sum, x, w);
 }
+/* Pairs of int16. */
+#define VQ_WINO 4
+static inline vqa vq_dot16(vqa sum, vqi x, vqi w)
+{
+    return _mm512_dpwssd_epi32(sum, x, w);
+}
 static inline void vq_interleave(const vqb r[4], vqx x[4])
 {
     vq_fours(r, x);

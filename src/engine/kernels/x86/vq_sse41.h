@@ -173,6 +173,11 @@ static inline vqx vq_four(const uint8_t *p)
     memcpy(&x, p, sizeof(x));
     return vq_split(_mm_set1_epi32(x));
 }
+#define VQ_WINO 2
+static inline vqa vq_dot16(vqa sum, vqi x, vqi w)
+{
+    return _mm_add_epi32(sum, _mm_madd_epi16(x, w));
+}
 static inline vqa vq_dot(vqa sum, vqx x, vqw w)
 {
     sum = _mm_add_epi32(sum, _mm_madd_epi16(x.even, w.even));

@@ -1,0 +1,305 @@
+/* Winograd F(4×4, 3×3) of 8-bit convolution, exact in integers: a quarter of the multiplications,
+ * of int16. Blocks of 4×4 output tiles go through input transform, 36 small products and output
+ * transform while they stay in cache; blocks are the items of the thread pool. See wino_q8_tile.h. */
+#include "engine/kernels/conv_q8.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/cpu.h"
+
+enum {
+    POSITIONS = 36,
+    BLOCK_BYTES = 256 * 1024, /* of transformed bytes and products */
+    CACHED = 1024 * 1024,     /* packed weights that stay in the L2 cache */
+    MOST_PACKED = 5 * 1024 * 1024, /* eight times what they are to other algorithms */
+    PAD = 16,                 /* int32: keeps the 36 positions out of one cache set */
+    /* What a filter sums up to, of bytes up to 255: six bits less than an int32 */
+    MOST_WEIGHTS = (1 << 25) / 255,
+    GROUP = 8 /* columns whose weights are transformed at once */
+};
+
+static size_t tile_count(const LedgeConvShape *s)
+{
+    return s->n * ((s->oh + 3) / 4) * ((s->ow + 3) / 4);
+}
+
+bool ledge__conv_q8_wino_serves(const LedgeConvShape *s, const LedgeQ8Kernels *k)
+{
+    return k->wino.nv > 0 && s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 &&
+           s->dw == 1 && s->group == 1 && s->c > 0 && s->m > 0;
+}
+
+/* Measured on Zen 4: a transformed value costs about as much as 15 multiply-adds of bytes, which are
+ * twice as fast as those of int16 where there are products of four bytes. */
+bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu, int threads)
+{
+    const LedgeQ8Kernels *k = ledge__q8_kernels(cpu);
+    const double c = (double)s->c, m = (double)s->m, tiles = (double)tile_count(s);
+    const double twice = k->cpu & (LEDGE_CPU_AVX512VNNI | LEDGE_CPU_AVXVNNI) ? 2 : 1;
+    const double direct = (double)s->n * (double)s->oh * (double)s->ow * 9 * c * m;
+    const double values = tiles * POSITIONS;
+    return ledge__conv_q8_wino_serves(s, k) && c >= 16 && m >= 16 &&
+           tiles >= threads * LEDGE_Q8_WINO_ROWS &&
+           POSITIONS * c * m * sizeof(int16_t) <= MOST_PACKED &&
+           values * (c * m * twice + 15 * (c + m)) < 0.9 * direct;
+}
+
+bool ledge__conv_q8_wino_exact(const int8_t *w, size_t m, size_t each)
+{
+    for (size_t i = 0; i < m; i++, w += each) {
+        size_t above = 0, below = 0;
+        for (size_t j = 0; j < each; j++) {
+            above += (size_t)(w[j] > 0 ? w[j] : 0);
+            below += (size_t)(w[j] < 0 ? -w[j] : 0);
+        }
+        if (above > MOST_WEIGHTS || below > MOST_WEIGHTS)
+            return false;
+    }
+    return true;
+}
+
+/* int16 of a pixel's channels, whole vectors. */
+static size_t channels(const LedgeConvQ8Plan *plan)
+{
+    return ledge__round_up(plan->s.c, plan->k->lanes * (size_t)2);
+}
+
+static size_t in_stride(const LedgeConvQ8Plan *plan)
+{
+    return plan->tiles * channels(plan) + PAD * 2;
+}
+
+static size_t out_columns(const LedgeConvQ8Plan *plan)
+{
+    return (plan->p.base + (plan->p.wide > 0)) * plan->k->lanes;
+}
+
+static size_t out_stride(const LedgeConvQ8Plan *plan)
+{
+    return plan->tiles * out_columns(plan) + PAD;
+}
+
+/* Groups of tiles that a product takes at once, over all images. */
+static size_t group_count(const LedgeConvShape *s)
+{
+    return (tile_count(s) + LEDGE_Q8_WINO_ROWS - 1) / LEDGE_Q8_WINO_ROWS;
+}
+
+/* The first tile of a block: groups are dealt out evenly. */
+static size_t block_start(const LedgeConvQ8Plan *plan, size_t block)
+{
+    return block * group_count(&plan->s) / plan->blocks * LEDGE_Q8_WINO_ROWS;
+}
+
+/* Blocks that fit into cache, as many for each thread. Weights that do not are read but once: each
+ * thread takes some of the panels, and makes the transformed bytes for itself. */
+static void choose_blocks(LedgeConvQ8Plan *plan)
+{
+    const size_t threads = (size_t)plan->threads, groups = group_count(&plan->s);
+    const size_t each = LEDGE_Q8_WINO_ROWS * POSITIONS *
+                        (channels(plan) * sizeof(int16_t) + out_columns(plan) * sizeof(int32_t));
+    const bool cached = ledge__q8_panels_bytes(&plan->p) <= CACHED;
+    const size_t most = each > BLOCK_BYTES / 2 ? 1 : (cached ? 1 : 2) * BLOCK_BYTES / each;
+    plan->blocks = groups ? (groups + most - 1) / most : 1;
+    plan->shares = !cached || groups < threads ? threads : 1;
+    if (plan->shares > plan->p.count)
+        plan->shares = plan->p.count;
+    if (plan->shares == 1 && groups >= threads)
+        plan->blocks = ledge__round_up(plan->blocks, threads);
+    if (plan->blocks > groups && groups)
+        plan->blocks = groups;
+    plan->tiles = (groups + plan->blocks - 1) / plan->blocks * LEDGE_Q8_WINO_ROWS;
+}
+
+bool ledge__conv_q8_wino_plan(LedgeConvQ8Plan *plan)
+{
+    const LedgeConvShape *s = &plan->s;
+    size_t bytes;
+    if (!ledge__mul(s->c, 2, &bytes) ||
+        !ledge__q8_panels_init(&plan->p, plan->k, plan->k->wino.nv, s->m, POSITIONS, bytes))
+        return false;
+    choose_blocks(plan);
+    plan->columns = plan->p.columns;
+    plan->packed_bytes = ledge__q8_panels_bytes(&plan->p);
+    plan->border_bytes = s->c;
+    bytes = POSITIONS * (in_stride(plan) * sizeof(int16_t) + out_stride(plan) * sizeof(int32_t));
+    plan->thread_bytes = ledge__thread_stride(bytes, plan->threads);
+    return true;
+}
+
+typedef int16_t Short __attribute__((vector_size(GROUP * 2)));
+
+/* o = G g, the rows times 24, -6, -6, 24, 24 and 6 of the usual ones. */
+static inline void transform(const Short g[3], Short o[6])
+{
+    const Short middle = g[1] + g[1], sum = g[0] + g[2], far = g[0] + (g[2] << 2);
+    o[0] = g[0] * 6;
+    o[1] = sum + g[1];
+    o[2] = sum - g[1];
+    o[3] = far + middle;
+    o[4] = far - middle;
+    o[5] = g[2] * 6;
+}
+
+/* One channel of `cols` columns, whose 9 weights are `each` bytes apart. */
+static void transform_weights(const int8_t *w, size_t each, size_t cols, Short u[POSITIONS])
+{
+    Short half[6][3];
+    for (int x = 0; x < 3; x++) {
+        Short g[3], o[6];
+        for (int y = 0; y < 3; y++) {
+            int16_t row[GROUP] = {0};
+            for (size_t j = 0; j < cols; j++)
+                row[j] = w[j * each + (size_t)(y * 3 + x)];
+            memcpy(&g[y], row, sizeof(row));
+        }
+        transform(g, o);
+        for (int i = 0; i < 6; i++)
+            half[i][x] = o[i];
+    }
+    for (int i = 0; i < 6; i++)
+        transform(half[i], u + i * 6);
+}
+
+void ledge__conv_q8_wino_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed)
+{
+    const LedgeQ8Panels *p = &plan->p;
+    const size_t c = plan->s.c, lanes = p->k->lanes, each = c * 9, pairs = (c + 1) / 2;
+    for (size_t i = 0; i < p->count; i++) {
+        const size_t first = ledge__q8_panel_start(p, i) * lanes;
+        const size_t width = ledge__q8_panel_nv(p, i) * lanes;
+        char *const to = (char *)packed + first * p->depth;
+        for (size_t j = 0; j < width; j += GROUP) {
+            const size_t at = first + j, left = p->n > at ? p->n - at : 0;
+            const size_t group = width - j < GROUP ? width - j : GROUP;
+            const size_t cols = left < group ? left : group;
+            for (size_t k = 0; k < pairs; k++) {
+                Short u[2][POSITIONS] = {{{0}}};
+                for (size_t h = 0; h < 2 && k * 2 + h < c; h++)
+                    transform_weights(w + at * each + (k * 2 + h) * 9, each, cols, u[h]);
+                for (size_t q = 0; q < POSITIONS; q++) {
+                    const Short pair[2] = {
+                        __builtin_shufflevector(u[0][q], u[1][q], 0, 8, 1, 9, 2, 10, 3, 11),
+                        __builtin_shufflevector(u[0][q], u[1][q], 4, 12, 5, 13, 6, 14, 7, 15)};
+                    memcpy(to + ((q * pairs + k) * width + j) * 4, pair, group * 4);
+                }
+            }
+        }
+    }
+}
+
+typedef struct WinoWalk {
+    const LedgeConvQ8Plan *plan;
+    const LedgeConvQ8Args *a;
+} WinoWalk;
+
+/* A 4×4 tile of the output: image n, first row y and column x. */
+typedef struct WinoTile {
+    size_t n, y, x;
+} WinoTile;
+
+static WinoTile tile_at(const LedgeConvShape *s, size_t t)
+{
+    const size_t across = (s->ow + 3) / 4, down = (s->oh + 3) / 4;
+    return (WinoTile){t / across / down, t / across % down * 4, t % across * 4};
+}
+
+static void tile_in(const WinoWalk *w, size_t t, int16_t *v)
+{
+    const LedgeConvShape *s = &w->plan->s;
+    const WinoTile tile = tile_at(s, t);
+    const uint8_t *px[POSITIONS];
+    const uint8_t *image = w->a->x + tile.n * s->h * s->w * s->c;
+    for (size_t i = 0; i < 6; i++)
+        for (size_t j = 0; j < 6; j++) {
+            const size_t y = tile.y + i - s->pt, x = tile.x + j - s->pl; /* may wrap round */
+            px[i * 6 + j] = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : w->a->border;
+        }
+    const LedgeQ8WinoIn in = {px, s->c, v, in_stride(w->plan)};
+    w->plan->k->wino.in(&in);
+}
+
+/* The products of one panel, `count` tiles. */
+static void multiply(const LedgeConvQ8Plan *plan, const int16_t *v, const int16_t *b, uint32_t nv,
+                     int32_t *m, size_t count)
+{
+    const size_t pairs = (plan->s.c + 1) / 2, step = pairs * nv * plan->k->lanes * 2;
+    LedgeQ8WinoMul t = {.a = v, .lda = channels(plan), .rows = count, .pairs = pairs, .b = b,
+                        .ahead = step * sizeof(*b), .nv = nv, .c = m, .ldc = out_columns(plan)};
+    for (size_t q = 0; q < POSITIONS; q++) {
+        plan->k->wino.mul(&t);
+        t.a += in_stride(plan);
+        t.b += step;
+        t.c += out_stride(plan);
+    }
+}
+
+/* `t0` … t0 + count - 1 of the panel that begins at channel `first`. */
+static void tiles_out(const WinoWalk *w, size_t first, uint32_t nv, const int32_t *m, size_t t0,
+                      size_t count)
+{
+    const LedgeConvQ8Plan *plan = w->plan;
+    const LedgeConvShape *s = &plan->s;
+    const LedgeConvQ8Args *a = w->a;
+    const size_t element = a->out.kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
+    const size_t width = nv * plan->k->lanes, n = s->m - first < width ? s->m - first : width;
+    for (size_t i = 0; i < count; i++) {
+        const WinoTile tile = tile_at(s, t0 + i);
+        const size_t pixel = (tile.n * s->oh + tile.y) * s->ow + tile.x;
+        const LedgeQ8WinoOut out = {
+            .m = m + i * out_columns(plan),
+            .ldm = out_stride(plan),
+            .h = (uint32_t)(s->oh - tile.y < 4 ? s->oh - tile.y : 4),
+            .w = (uint32_t)(s->ow - tile.x < 4 ? s->ow - tile.x : 4),
+            .c_row = s->ow * s->ldc,
+            .r_row = s->ow * a->ldr,
+            .t = {.init = a->init + first,
+                  .scale = a->scale + first,
+                  .fbias = a->fbias ? a->fbias + first : NULL,
+                  .c = (char *)a->y + (pixel * s->ldc + first) * element,
+                  .ldc = s->ldc,
+                  .r = a->r ? (const char *)a->r + (pixel * a->ldr + first) * element : NULL,
+                  .ldr = a->ldr,
+                  .out = &a->out,
+                  .n = (uint32_t)n}};
+        plan->k->wino.out(&out);
+        if (a->out.kind == LEDGE_Q8_FLOAT && a->act.kind != LEDGE_ACT_CLAMP)
+            for (uint32_t y = 0; y < out.h; y++)
+                ledge__act_f32(plan->act_kernels, (float *)out.t.c + y * out.c_row, out.w, s->ldc,
+                               n, &a->act);
+    }
+}
+
+/* Item = (block, share of the panels). */
+static void run_items(void *arg, size_t begin, size_t end, int thread)
+{
+    const WinoWalk *w = arg;
+    const LedgeConvQ8Plan *plan = w->plan;
+    const LedgeQ8Panels *p = &plan->p;
+    const size_t tiles = tile_count(&plan->s);
+    int32_t *m = (int32_t *)(void *)((char *)w->a->scratch + (size_t)thread * plan->thread_bytes);
+    int16_t *v = (int16_t *)(void *)(m + POSITIONS * out_stride(plan));
+    for (size_t item = begin; item < end; item++) {
+        const size_t block = item / plan->shares, share = item % plan->shares;
+        const size_t t0 = block_start(plan, block), next = block_start(plan, block + 1);
+        const size_t count = (next < tiles ? next : tiles) - t0;
+        const size_t p1 = (share + 1) * p->count / plan->shares;
+        for (size_t t = 0; t < count; t++)
+            tile_in(w, t0 + t, v + t * channels(plan));
+        for (size_t i = share * p->count / plan->shares; i < p1; i++) {
+            const size_t first = ledge__q8_panel_start(p, i) * p->k->lanes;
+            const uint32_t nv = ledge__q8_panel_nv(p, i);
+            multiply(plan, v, (const int16_t *)(const void *)(w->a->packed + first * p->depth), nv,
+                     m, count);
+            tiles_out(w, first, nv, m, t0, count);
+        }
+    }
+}
+
+void ledge__conv_q8_wino_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool)
+{
+    WinoWalk w = {plan, a};
+    if (tile_count(&plan->s) > 0)
+        ledge__pool_run(pool, plan->blocks * plan->shares, 1, run_items, &w);
+}
