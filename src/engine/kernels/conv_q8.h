@@ -45,7 +45,7 @@ bool ledge__conv_q8_plan(const LedgeConvShape *s, uint32_t cpu, int threads, Led
 /* Whether Winograd is exact for these weights of m filters, `each` bytes each: what a filter can
  * sum up to leaves it the bits it needs. Where it is faster is said by ledge__conv_q8_wino_pays. */
 bool ledge__conv_q8_wino_exact(const int8_t *w, size_t m, size_t each);
-bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu, int threads);
+bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu);
 
 /* Weights in ONNX's order [m, c / group, kh, kw]. */
 void ledge__conv_q8_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed);

@@ -32,7 +32,7 @@ bool ledge__conv_q8_wino_serves(const LedgeConvShape *s, const LedgeQ8Kernels *k
 
 /* Measured on Zen 4: a transformed value costs about as much as 15 multiply-adds of bytes, which are
  * twice as fast as those of int16 where there are products of four bytes. */
-bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu, int threads)
+bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu)
 {
     const LedgeQ8Kernels *k = ledge__q8_kernels(cpu);
     const double c = (double)s->c, m = (double)s->m, tiles = (double)tile_count(s);
@@ -40,7 +40,7 @@ bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu, int threads
     const double direct = (double)s->n * (double)s->oh * (double)s->ow * 9 * c * m;
     const double values = tiles * POSITIONS;
     return ledge__conv_q8_wino_serves(s, k) && c >= 16 && m >= 16 &&
-           tiles >= threads * LEDGE_Q8_WINO_ROWS &&
+           tiles >= 2 * LEDGE_Q8_WINO_ROWS && /* there are two threads to serve */
            POSITIONS * c * m * sizeof(int16_t) <= MOST_PACKED &&
            values * (c * m * twice + 15 * (c + m)) < 0.9 * direct;
 }

@@ -1,6 +1,7 @@
 /* Conv and ConvTranspose of bytes by constant 8-bit weights become ledge.QConv: with clamps and
  * QuantizeLinear behind it where there are any, else with a float result. ledge.QConv works in
  * NHWC: a Transpose stands on either side until the layout pass takes it away. */
+#include "engine/kernels/conv_q8.h"
 #include "engine/optimize/opt_layout.h"
 #include "engine/optimize/opt_q8.h"
 
@@ -123,6 +124,17 @@ static bool set_attrs(LedgeGraph *g, const Match *m, LedgeNode *made)
                          : ledge__layout_conv_attrs(g, m->conv, made);
 }
 
+/* A 3×3 convolution says of its weights, while they are here, whether kernels may take Winograd. */
+static bool set_small_sums(LedgeGraph *g, const LedgeQ8Weights *weights, LedgeNode *made)
+{
+    const LedgeTensor *w = &weights->w->t;
+    if (w->rank != 4 || w->dims[2] != 3 || w->dims[3] != 3 || weights->zero)
+        return true;
+    const size_t each = (size_t)w->dims[1] * 9;
+    return !ledge__conv_q8_wino_exact(w->data, (size_t)w->dims[0], each) ||
+           ledge__node_set_int(g, made, "small_sums", 1);
+}
+
 static LedgeNode *new_conv(LedgeGraph *g, const Match *m, const LedgeTensor *out, LedgeType type,
                            LedgeNode *before)
 {
@@ -144,7 +156,8 @@ static LedgeNode *new_conv(LedgeGraph *g, const Match *m, const LedgeTensor *out
     LedgeValue *x = input(g, m, before);
     LedgeNode *made = w && x ? ledge__opt_internal(g, "QConv", 6, &like, before) : NULL;
     if (!made || !set_attrs(g, m, made) || !ledge__node_set_int(g, made, "x_zero", m->x.zero) ||
-        (m->w.zero && !ledge__node_set_ints(g, made, "w_zero", m->w.zero, (size_t)m->w.n)))
+        (m->w.zero && !ledge__node_set_ints(g, made, "w_zero", m->w.zero, (size_t)m->w.n)) ||
+        !set_small_sums(g, &m->w, made))
         return NULL;
     made->name = m->conv->name;
     ledge__node_set_input(made, 0, x);

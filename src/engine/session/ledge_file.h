@@ -11,7 +11,7 @@
 
 #define LEDGE_FILE_FORMAT 2u
 /* Rises whenever a packed form or an internal operator changes its meaning. */
-#define LEDGE_FILE_PACKING 3u
+#define LEDGE_FILE_PACKING 4u
 #define LEDGE_FILE_PAGE 4096u
 
 typedef struct LedgeFilePart {

@@ -4,8 +4,8 @@
  * omitted; 3 scale float [M] or [1], x's times w's over y's; 4 R uint8, summed after requantising,
  * [N,OH,OW,M], or omitted; 5 dest or omitted. Output uint8 [N,OH,OW,M], or float with to_float
  * (R is then float too). Attributes: those of ledge.Conv for shapes (strides, dilations, pads,
- * auto_pad, group, out_channels, out_offset), x_zero, w_zero (one or M), y_zero, y_lo, y_hi; with
- * R y_scale, r_scale (each over z's), r_zero, z_zero, z_lo, z_hi; with to_float those of
+ * auto_pad, group, out_channels, out_offset), x_zero, w_zero (one or M), y_zero, y_lo, y_hi;
+ * small_sums (weights for which ledge__conv_q8_wino_exact holds); with R y_scale, r_scale (each over z's), r_zero, z_zero, z_lo, z_hi; with to_float those of
  * ledge__fused_act. See kernels/q8.h for the arithmetic. The node has six slots whether or not
  * they are used, since dest must be the last. */
 #include "engine/ops/fused/conv_dims.h"
@@ -40,6 +40,17 @@ typedef struct QConvState {
     size_t offset, r_offset, ldr;
 } QConvState;
 
+static LedgeConvPath choose(const LedgeOpCtx *c, const LedgeConvShape *s, const QConvState *q)
+{
+    if (s->group == s->c && s->c == s->m && s->c > 1)
+        return LEDGE_CONV_DEPTHWISE;
+    const bool fixed = c->in_constant[IN_W] && c->in_constant[IN_SCALE] &&
+                       (!ledge__op_in(c, IN_B) || c->in_constant[IN_B]);
+    const bool exact = ledge__node_int(c->node, "small_sums", 0) != 0 && !q->f.w_zero;
+    return fixed && exact && ledge__conv_q8_wino_pays(s, c->cpu) ? LEDGE_CONV_WINOGRAD
+                                                                 : LEDGE_CONV_PATHS;
+}
+
 static LedgeStatus qconv_prepare(LedgeOpCtx *c)
 {
     LedgeConvDims d;
@@ -57,9 +68,7 @@ static LedgeStatus qconv_prepare(LedgeOpCtx *c)
         LEDGE_TRY(ledge__conv_residual(c, &d, r, &s->ldr, &s->r_offset));
     }
     const LedgeConvShape shape = ledge__conv_shape(&d);
-    const bool depthwise = d.group == d.c && d.c == d.m && d.c > 1;
-    if (!ledge__conv_q8_plan(&shape, c->cpu, ledge__pool_threads(c->pool),
-                             depthwise ? LEDGE_CONV_DEPTHWISE : LEDGE_CONV_PATHS,
+    if (!ledge__conv_q8_plan(&shape, c->cpu, ledge__pool_threads(c->pool), choose(c, &shape, s),
                              s->f.w_zero != NULL, &s->f.plan))
         return ledge__op_fail(c, LEDGE_ERROR_LIMIT, "the convolution is too large");
     return ledge__fused_q8_prepare(c, &s->f, false);
