@@ -3,8 +3,8 @@
  *
  * Bytes become int16 by Bᵀ d B, at most 17,340 in magnitude; weights were made int16 too, with the
  * denominators left out. What is left of them is in Aᵀ: its rows are 24, 12, 6 and 6 times the
- * usual ones, so that sums are multiples of 2^2 × 9 to 2^6 × 9, modulo 2^32. Times the inverse of 9
- * and shifted they are exact where what a filter can sum up to has six bits to spare. */
+ * usual ones, so that sums are 2^2 × 9 to 2^6 × 9 times what they are to be, modulo 2^32. Times the
+ * inverse of 9 and shifted they are exact where what a filter can sum up to has six bits to spare. */
 
 typedef int16_t vqs __attribute__((vector_size(VQ_BYTES)));
 typedef uint32_t vqu __attribute__((vector_size(VQ_BYTES)));
@@ -44,11 +44,10 @@ VX_INLINE void wino_in_vector(const LedgeQ8WinoIn *t, size_t c, size_t n, const 
         VX_EACH(i, 6) rows[i][j] = o[i];
     }
     int16_t *v = t->v + c;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 6; i++, v += 6 * t->ldv) {
         vqs o[6];
         wino_bt(rows[i], o);
-        for (int j = 0; j < 6; j++, v += t->ldv)
-            memcpy(v, &o[j], sizeof(o[j]));
+        VX_EACH(j, 6) memcpy(v + (size_t)j * t->ldv, &o[j], sizeof(o[j]));
     }
 }
 
@@ -130,8 +129,12 @@ VX_INLINE void wino_at(const vqu *m, vqu *o)
 /* The sums of a vector of channels at every pixel of a tile. */
 VX_INLINE void wino_sums(const LedgeQ8WinoOut *t, size_t c, vqi *sums)
 {
-    static const int halvings[4] = {3, 2, 1, 1};
-    const uint32_t ninth = 0x38e38e39u; /* times 9 is 1 */
+    /* The inverse of 9 times what makes each 2^6: rows and columns hold 2^3, 2^2, 2 and 2. */
+#define NINTH(i, j) (0x38e38e39u << (i) << (j))
+#define NINTHS(i)   {NINTH(i, 0), NINTH(i, 1), NINTH(i, 2), NINTH(i, 2)}
+    static const uint32_t ninths[4][4] = {NINTHS(0), NINTHS(1), NINTHS(2), NINTHS(2)};
+#undef NINTHS
+#undef NINTH
     vqu rows[4][6];
     for (int j = 0; j < 6; j++) {
         vqu m[6], o[4];
@@ -145,8 +148,7 @@ VX_INLINE void wino_sums(const LedgeQ8WinoOut *t, size_t c, vqi *sums)
         vqu o[4];
         wino_at(rows[i], o);
         VX_EACH(j, 4)
-        sums[i * 4 + j] = (vqi)((vqu)((vqn)(o[j] * ninth) >> (halvings[i] + halvings[j])) +
-                                (vqu)init);
+        sums[i * 4 + j] = (vqi)((vqu)((vqn)(o[j] * ninths[i][j]) >> 6) + (vqu)init);
     }
 }
 
