@@ -10,14 +10,11 @@ typedef int16_t vqs __attribute__((vector_size(VQ_BYTES)));
 typedef uint32_t vqu __attribute__((vector_size(VQ_BYTES)));
 typedef int32_t vqn __attribute__((vector_size(VQ_BYTES)));
 
-VX_INLINE vqs wino_bytes(const uint8_t *p, size_t n, const bool full)
+VX_INLINE vqs wino_bytes(const uint8_t *p)
 {
     typedef uint8_t Half __attribute__((vector_size(VQ_BYTES / 2)));
-    Half x = {0};
-    if (full)
-        memcpy(&x, p, sizeof(x));
-    else
-        memcpy(&x, p, n);
+    Half x;
+    memcpy(&x, p, sizeof(x));
     return __builtin_convertvector(x, vqs);
 }
 
@@ -34,20 +31,20 @@ VX_INLINE void wino_bt(const vqs *d, vqs *o)
     o[5] = (d[5] - d[3]) - (e << 1);
 }
 
-VX_INLINE void wino_in_vector(const LedgeQ8WinoIn *t, size_t c, size_t n, const bool full)
+/* VQ_BYTES / 2 channels from `c` on. */
+static void wino_in_vector(const uint8_t *const *px, size_t c, int16_t *v, size_t ldv)
 {
     vqs rows[6][6];
     for (int j = 0; j < 6; j++) {
         vqs d[6], o[6];
-        VX_EACH(i, 6) d[i] = wino_bytes(t->px[i * 6 + j] + c, n, full);
+        VX_EACH(i, 6) d[i] = wino_bytes(px[i * 6 + j] + c);
         wino_bt(d, o);
         VX_EACH(i, 6) rows[i][j] = o[i];
     }
-    int16_t *v = t->v + c;
-    for (int i = 0; i < 6; i++, v += 6 * t->ldv) {
+    for (int i = 0; i < 6; i++, v += 6 * ldv) {
         vqs o[6];
         wino_bt(rows[i], o);
-        VX_EACH(j, 6) memcpy(v + (size_t)j * t->ldv, &o[j], sizeof(o[j]));
+        VX_EACH(j, 6) memcpy(v + (size_t)j * ldv, &o[j], sizeof(o[j]));
     }
 }
 
@@ -56,9 +53,16 @@ void VQ_CAT2(ledge__wino_in_q8_, VQ_ISA)(const LedgeQ8WinoIn *t)
 {
     size_t c = 0;
     for (; c + VQ_BYTES / 2 <= t->c; c += VQ_BYTES / 2)
-        wino_in_vector(t, c, VQ_BYTES / 2, true);
-    if (c < t->c)
-        wino_in_vector(t, c, t->c - c, false);
+        wino_in_vector(t->px, c, t->v + c, t->ldv);
+    if (c == t->c)
+        return;
+    uint8_t last[36][VQ_BYTES / 2] = {{0}};
+    const uint8_t *px[36];
+    for (int i = 0; i < 36; i++) {
+        memcpy(last[i], t->px[i] + c, t->c - c);
+        px[i] = last[i];
+    }
+    wino_in_vector(px, 0, t->v + c, t->ldv);
 }
 
 /* Four rows from each of first … first + 3, the last row again for those past the end. */
