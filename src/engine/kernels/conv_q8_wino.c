@@ -30,19 +30,19 @@ bool ledge__conv_q8_wino_serves(const LedgeConvShape *s, const LedgeQ8Kernels *k
            s->dw == 1 && s->group == 1 && s->c > 0 && s->m > 0;
 }
 
-/* Measured on Zen 4: a transformed value costs about as much as 15 multiply-adds of bytes, which are
- * twice as fast as those of int16 where there are products of four bytes. */
+/* In multiply-adds of bytes, measured on Zen 4: those of int16 cost two where there are products of
+ * four bytes, and what a transformed value costs is told by `value`. */
 bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu)
 {
     const LedgeQ8Kernels *k = ledge__q8_kernels(cpu);
+    const bool fours = k->cpu & (LEDGE_CPU_AVX512VNNI | LEDGE_CPU_AVXVNNI);
     const double c = (double)s->c, m = (double)s->m, tiles = (double)tile_count(s);
-    const double twice = k->cpu & (LEDGE_CPU_AVX512VNNI | LEDGE_CPU_AVXVNNI) ? 2 : 1;
     const double direct = (double)s->n * (double)s->oh * (double)s->ow * 9 * c * m;
-    const double values = tiles * POSITIONS;
-    return ledge__conv_q8_wino_serves(s, k) && c >= 16 && m >= 16 &&
+    const double product = fours ? 2 : 1, value = fours ? 24 : 15;
+    return ledge__conv_q8_wino_serves(s, k) && s->c >= 2 * k->lanes && s->m >= k->lanes &&
            tiles >= 2 * LEDGE_Q8_WINO_ROWS && /* there are two threads to serve */
            POSITIONS * c * m * sizeof(int16_t) <= MOST_PACKED &&
-           values * (c * m * twice + 15 * (c + m)) < 0.9 * direct;
+           tiles * POSITIONS * (c * m * product + value * (c + m)) < 0.9 * direct;
 }
 
 bool ledge__conv_q8_wino_exact(const int8_t *w, size_t m, size_t each)
