@@ -18,7 +18,7 @@ static const Shape shapes[] = {
     {13, 11, 3, 32, 3, 2, 1}, {12, 12, 3, 20, 7, 2, 1}, {10, 9, 19, 33, 3, 1, 1},
     {7, 7, 12, 20, 3, 2, 4},  {9, 16, 32, 32, 3, 1, 32}, {11, 19, 37, 37, 3, 2, 37},
     {9, 9, 19, 19, 5, 1, 19}, {9, 17, 16, 16, 5, 2, 16}, {6, 6, 140, 140, 3, 3, 140},
-    {1, 3, 4100, 9, 1, 1, 1},
+    {1, 3, 4100, 9, 1, 1, 1}, {14, 13, 70, 41, 3, 1, 1}, {9, 6, 33, 130, 3, 1, 1},
 };
 
 static void *filled(size_t bytes, uint32_t seed)
@@ -35,7 +35,8 @@ static void *filled(size_t bytes, uint32_t seed)
 }
 
 /* Output of one set; the caller frees. */
-static void *run(uint32_t cpu, const Shape *q, LedgeQ8Kind kind, bool b_zero, size_t *bytes)
+static void *run(uint32_t cpu, LedgeConvPath force, const Shape *q, LedgeQ8Kind kind, bool b_zero,
+                 size_t *bytes)
 {
     const size_t pad = q->k / 2, oh = (q->h + 2 * pad - q->k) / q->stride + 1;
     const size_t ow = (q->w + 2 * pad - q->k) / q->stride + 1, each = q->c / q->group * q->k * q->k;
@@ -44,7 +45,7 @@ static void *run(uint32_t cpu, const Shape *q, LedgeQ8Kind kind, bool b_zero, si
                               .sw = q->stride, .dh = 1, .dw = 1, .pt = pad, .pl = pad,
                               .group = q->group};
     LedgeConvQ8Plan plan;
-    if (!ledge__conv_q8_plan(&s, cpu, 1, LEDGE_CONV_PATHS, b_zero, &plan))
+    if (!ledge__conv_q8_plan(&s, cpu, 1, force, b_zero, &plan))
         exit(1);
     const size_t count = oh * ow * q->m;
     *bytes = count * (kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1);
@@ -96,16 +97,19 @@ int main(void)
         for (size_t n = 0; n < sizeof(shapes) / sizeof(shapes[0]) * 6; n++) {
             const Shape *q = &shapes[n / 6];
             size_t bytes;
-            void *want = run(0, q, n % 3, n / 3 % 2, &bytes);
-            void *got = run(k->cpu, q, n % 3, n / 3 % 2, &bytes);
-            if (memcmp(want, got, bytes) != 0) {
-                printf("differs: %zux%zux%zu -> %zu, %zux%zu/%zu, kind %zu\n", q->h, q->w, q->c,
-                       q->m, q->k, q->k, q->stride, n % 3);
-                return 1;
+            void *want = run(0, LEDGE_CONV_PATHS, q, n % 3, n / 3 % 2, &bytes);
+            for (int wino = 0; wino < 2; wino++) { /* passed over where it does not serve */
+                void *got = run(k->cpu, wino ? LEDGE_CONV_WINOGRAD : LEDGE_CONV_PATHS, q, n % 3,
+                                n / 3 % 2, &bytes);
+                if (memcmp(want, got, bytes) != 0) {
+                    printf("differs: %zux%zux%zu -> %zu, %zux%zu/%zu, kind %zu, winograd %d\n",
+                           q->h, q->w, q->c, q->m, q->k, q->k, q->stride, n % 3, wino);
+                    return 1;
+                }
+                agreed += bytes;
+                free(got);
             }
-            agreed += bytes;
             free(want);
-            free(got);
         }
     }
     printf("%zu bytes agree with the scalar kernels\n", agreed);

@@ -109,6 +109,18 @@ def line():
     return n.model(["N", 4, 61], d)
 
 
+def residual():
+    """Blocks of two 3x3 convolutions, as many channels as Winograd is for."""
+    n = Net()
+    x = n.op("Relu", n.conv("x", 3, 48, (3, 3), strides=[2, 2]))
+    for _ in range(2):
+        h = n.op("Relu", n.conv(x, 48, 48, (3, 3)))
+        x = n.op("Relu", n.op("Add", x, n.conv(h, 48, 48, (3, 3))))
+    x = n.op("Flatten", n.op("GlobalAveragePool", n.conv(x, 48, 50, (3, 3), pads=[0, 1, 0, 1])))
+    y = n.op("Gemm", x, n.weights(11, 50), n.const((rng.standard_normal(11)).astype(F)), transB=1)
+    return n.model(["N", 3, 48, 45], y)
+
+
 def attention():
     """Products of two tensors; Softmax stays in float."""
     n = Net()
@@ -182,6 +194,9 @@ for net, a, w, per_channel, form in ((mobile, U8, S8, True, QDQ), (mobile, S8, S
                       "axis" if per_channel else "whole", form.name.lower()))
     case(label, quantized(net(), os.path.join(OUT, "q.onnx"), a, w, per_channel, form))
 case("line_u16_qdq", quantized(line(), os.path.join(OUT, "q.onnx"), QuantType.QUInt16, S8, False, QDQ))
+
+# Made after all the others, which so stay as they were.
+quantized(residual(), os.path.join(MODELS, "residual_u8s8.onnx"), U8, S8, True, QDQ)
 
 archive = os.path.join(HERE, "q8_ort.tar.zst")
 if os.path.exists(archive):

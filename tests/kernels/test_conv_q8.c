@@ -331,11 +331,14 @@ static void extremes(uint32_t cpu, LedgePool *pool)
     const QCase deep = {1, 7, 1, 4100, 70, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 128, 0, 255};
     const QCase image = {1, 5, 6, 70, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 255, 0, 0, 255};
     const QCase dw = {1, 5, 6, 70, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 70, 0, 0, 128, 0, 255};
+    /* as much as Winograd's sums hold */
+    const QCase most = {1, 5, 6, 114, 34, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 255};
     for (Fill fill = HIGHEST; fill <= LOWEST; fill++)
         for (LedgeQ8Kind kind = 0; kind <= LEDGE_Q8_FLOAT; kind++) {
             check_case(&deep, cpu, LEDGE_CONV_PATHS, kind, false, fill, pool);
             check_case(&deep, cpu, LEDGE_CONV_PATHS, kind, true, fill, pool);
             check_case(&image, cpu, LEDGE_CONV_PATHS, kind, false, fill, pool);
+            check_case(&most, cpu, LEDGE_CONV_WINOGRAD, kind, false, fill, pool);
             check_case(&dw, cpu, LEDGE_CONV_PATHS, kind, false, fill, pool);
             check_case(&dw, cpu, LEDGE_CONV_DEPTHWISE, kind, true, fill, pool);
         }
@@ -368,6 +371,50 @@ static void large_layers_equal_the_definition(void **state)
     assert_int_equal(ledge__pool_new(NULL, 2, &pool), LEDGE_OK);
     each_set(large, pool);
     ledge__pool_free(pool);
+}
+
+/* Tiles and channels around what is taken at once, weights that do not fit into a cache, images
+ * of several tiles and of parts of one. */
+static void winograd(uint32_t cpu, LedgePool *pool)
+{
+    static const QCase layers[] = {
+        {1, 7, 5, 256, 260, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 255},
+        {1, 15, 22, 33, 65, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 7, 128, 9, 9, 200},
+        {3, 9, 6, 47, 50, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 255, 255, 0, 255},
+        {2, 4, 13, 64, 15, 3, 3, 1, 1, 1, 1, 2, 2, 2, 2, 1, 0, 3, 0, 0, 255},
+        {1, 3, 3, 31, 100, 3, 3, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 77, 0, 255},
+    };
+    for (size_t q = 0; q < sizeof(layers) / sizeof(layers[0]); q++)
+        for (LedgeQ8Kind kind = 0; kind <= (q ? LEDGE_Q8_FLOAT : LEDGE_Q8_BYTES); kind++)
+            check_case(&layers[q], cpu, LEDGE_CONV_WINOGRAD, kind, false, RANDOM, pool);
+}
+
+static void winograd_equals_the_definition(void **state)
+{
+    LedgePool *pool;
+    (void)state;
+    each_set(winograd, NULL);
+    assert_int_equal(ledge__pool_new(NULL, 2, &pool), LEDGE_OK);
+    each_set(winograd, pool);
+    ledge__pool_free(pool);
+}
+
+static void winograd_is_exact_up_to_25_bits(void **state)
+{
+    static int8_t w[2][1200];
+    (void)state;
+    memset(w[1], 127, 1036);
+    w[1][1100] = 14; /* 255 times the sum is 2^25 less 2 */
+    memset(w[0], -128, 1028);
+    w[0][1100] = -2;
+    assert_true(ledge__conv_q8_wino_exact(w[0], 2, 1200));
+    w[1][1100]++;
+    assert_false(ledge__conv_q8_wino_exact(w[0], 2, 1200));
+    w[1][1100]--;
+    w[0][1100]--;
+    assert_false(ledge__conv_q8_wino_exact(w[0], 2, 1200));
+    w[0][1100] = 127; /* what is above zero does not add to what is below */
+    assert_true(ledge__conv_q8_wino_exact(w[0], 2, 1200));
 }
 
 static void a_transposed_matrix_packs_alike(void **state)
@@ -428,6 +475,8 @@ int main(void)
         cmocka_unit_test(depthwise_sizes_equal_the_definition),
         cmocka_unit_test(extremes_do_not_saturate),
         cmocka_unit_test(large_layers_equal_the_definition),
+        cmocka_unit_test(winograd_equals_the_definition),
+        cmocka_unit_test(winograd_is_exact_up_to_25_bits),
         cmocka_unit_test(a_transposed_matrix_packs_alike),
         cmocka_unit_test(sizes_that_overflow_are_refused),
     };

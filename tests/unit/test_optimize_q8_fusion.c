@@ -321,10 +321,39 @@ static void pad_before_conv_becomes_its_padding(void **state)
                      "%0:uint8[1,6,6,4] = Transpose(x) {perm=[0,2,3,1]}\n"
                      "%1:uint8[1,6,6,4] = ledge.QConv(%0, w, _, %2, _, _) {kernel_shape=[3,3], "
                      "strides=[1,1], dilations=[1,1], group=1, pads=[1,0,1,2], x_zero=120, "
-                     "y_zero=100}\n"
+                     "small_sums=1, y_zero=100}\n"
                      "q:uint8[1,4,6,6] = Transpose(%1) {perm=[0,3,1,2]}\n"
                      "output q\n");
     assert_outputs_within(before, 1);
+}
+
+/* A filter of 9 × 116 weights `w`. */
+static void assert_small_sums(int w, const char *attr)
+{
+    char before[8192], after[1024];
+    size_t n = (size_t)snprintf(before, sizeof(before),
+                                NUMBERS "input x u8[1,116,6,6]\nconst w i8[1,116,3,3] = ");
+    for (int i = 0; i < 9 * 116; i++)
+        n += (size_t)snprintf(before + n, sizeof(before) - n, "%d,", w);
+    snprintf(before + n, sizeof(before) - n,
+             "\nd = DequantizeLinear(x, s, z)\nwd = DequantizeLinear(w, s2)\nc = Conv(d, wd)\n"
+             "q = QuantizeLinear(c, s2, z2)\noutput q\n");
+    snprintf(after, sizeof(after),
+             "%%0:uint8[1,6,6,116] = Transpose(x) {perm=[0,2,3,1]}\n"
+             "%%1:uint8[1,4,4,1] = ledge.QConv(%%0, w, _, %%2, _, _) {kernel_shape=[3,3], "
+             "strides=[1,1], dilations=[1,1], group=1, pads=[0,0,0,0], x_zero=120, %sy_zero=100}\n"
+             "q:uint8[1,1,4,4] = Transpose(%%1) {perm=[0,3,1,2]}\noutput q\n",
+             attr);
+    assert_pass("q8_conv", before, after);
+}
+
+static void conv_says_whether_filters_sum_up_to_little(void **state)
+{
+    (void)state;
+    assert_small_sums(126, "small_sums=1, ");
+    assert_small_sums(127, "");
+    assert_small_sums(-126, "small_sums=1, ");
+    assert_small_sums(-127, "");
 }
 
 static void gemm_takes_bias_and_factors(void **state)
@@ -469,6 +498,7 @@ int main(void)
         cmocka_unit_test(relu_of_bytes_becomes_bounds),
         cmocka_unit_test(concat_of_convs_is_written_in_place),
         cmocka_unit_test(pad_before_conv_becomes_its_padding),
+        cmocka_unit_test(conv_says_whether_filters_sum_up_to_little),
         cmocka_unit_test(gemm_takes_bias_and_factors),
         cmocka_unit_test(matmul_takes_the_bias_behind_it),
         cmocka_unit_test(matmul_of_two_tensors),

@@ -35,6 +35,7 @@ static const struct {
     {"line_u8s8", 0xd14133d819a002e9u},   {"mixed_s8s8", 0xec125313f5d4e1feu},
     {"mixed_u8s8", 0xf018d40c0aa34eafu},  {"mobile_s8s8", 0x0de35314ddf7346fu},
     {"mobile_u8s8", 0x2bf2c3eaeea2af8eu}, {"mobile_u8u8", 0xdbb0292a6e00094du},
+    {"residual_u8s8", 0x335090271f9d428au},
 };
 
 static void must(LedgeStatus s, const LedgeError *err)

@@ -11,16 +11,6 @@
  * saves memory. */
 enum { WIDE_FLOATS = 128 * 1024, WIDE_BYTES = 256 * 1024 };
 
-static bool all_are(const LedgeNode *n, const char *name, int64_t value)
-{
-    size_t count;
-    const int64_t *v = ledge__node_ints(n, name, &count);
-    for (size_t i = 0; v && i < count; i++)
-        if (v[i] != value)
-            return false;
-    return true;
-}
-
 /* Attributes that the pass looks at itself, then those that a block keeps of each of the three. */
 static const char *const shape_attrs[] = {"kernel_shape", "strides", "dilations", "pads", "group"};
 static const char *const own_attrs[] = {
@@ -75,7 +65,7 @@ static bool is_plain(const Form *f, const LedgeNode *n)
     }
     return ledge__node_is_ledge(n, f->conv) && n->in[0].value && w && w->t.type == f->w &&
            w->t.rank == 4 && !ledge__node_in(n, 2 + f->each) && has_known_attrs(n) &&
-           all_are(n, "dilations", 1);
+           ledge__opt_all_are(n, "dilations", 1);
 }
 
 static bool is_pointwise(const Form *f, const LedgeNode *n)
@@ -84,7 +74,7 @@ static bool is_pointwise(const Form *f, const LedgeNode *n)
         return false;
     const int64_t *d = n->in[1].value->t.dims;
     return d[2] == 1 && d[3] == 1 && ledge__node_int(n, "group", 1) == 1 &&
-           all_are(n, "strides", 1) && all_are(n, "pads", 0);
+           ledge__opt_all_are(n, "strides", 1) && ledge__opt_all_are(n, "pads", 0);
 }
 
 static bool is_depthwise(const Form *f, const LedgeNode *n)

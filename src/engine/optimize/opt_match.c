@@ -15,6 +15,16 @@ LedgeNode *ledge__opt_made_only_by(const LedgeValue *v, const char *op_type)
     return ledge__opt_single_use(v) ? ledge__opt_made_by(v, op_type) : NULL;
 }
 
+bool ledge__opt_all_are(const LedgeNode *n, const char *name, int64_t value)
+{
+    size_t count;
+    const int64_t *v = ledge__node_ints(n, name, &count);
+    for (size_t i = 0; v && i < count; i++)
+        if (v[i] != value)
+            return false;
+    return true;
+}
+
 LedgeNode *ledge__opt_made_only_by_ledge(const LedgeValue *v, const char *op_type)
 {
     return ledge__opt_single_use(v) && v->producer && v->producer->out[0] == v &&

@@ -130,20 +130,8 @@ static bool clip_is_noop(const LedgeNode *n)
 /* A 1x1 window with stride 1 and no padding. */
 static bool pool_is_noop(const LedgeNode *n)
 {
-    static const struct {
-        const char *name;
-        int64_t neutral;
-    } lists[] = {{"kernel_shape", 1}, {"strides", 1}, {"pads", 0}};
-    if (n->n_out > 1 && n->out[1])
-        return false;
-    for (int l = 0; l < 3; l++) {
-        size_t count;
-        const int64_t *v = ledge__node_ints(n, lists[l].name, &count);
-        for (size_t i = 0; i < count; i++)
-            if (v[i] != lists[l].neutral)
-                return false;
-    }
-    return true;
+    return (n->n_out < 2 || !n->out[1]) && ledge__opt_all_are(n, "kernel_shape", 1) &&
+           ledge__opt_all_are(n, "strides", 1) && ledge__opt_all_are(n, "pads", 0);
 }
 
 static const struct {

@@ -124,11 +124,13 @@ static bool set_attrs(LedgeGraph *g, const Match *m, LedgeNode *made)
                          : ledge__layout_conv_attrs(g, m->conv, made);
 }
 
-/* A 3×3 convolution says of its weights, while they are here, whether kernels may take Winograd. */
+/* While the weights are here, a convolution that Winograd serves says whether it is exact. */
 static bool set_small_sums(LedgeGraph *g, const LedgeQ8Weights *weights, LedgeNode *made)
 {
     const LedgeTensor *w = &weights->w->t;
-    if (w->rank != 4 || w->dims[2] != 3 || w->dims[3] != 3 || weights->zero)
+    if (w->rank != 4 || w->dims[2] != 3 || w->dims[3] != 3 || weights->zero ||
+        ledge__node_int(made, "group", 1) != 1 || !ledge__opt_all_are(made, "strides", 1) ||
+        !ledge__opt_all_are(made, "dilations", 1))
         return true;
     const size_t each = (size_t)w->dims[1] * 9;
     return !ledge__conv_q8_wino_exact(w->data, (size_t)w->dims[0], each) ||

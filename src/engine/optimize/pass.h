@@ -63,6 +63,8 @@ LedgeNode *ledge__opt_made_by(const LedgeValue *v, const char *op_type);
 /* The same, and `v` has no other reader and is no graph output. */
 LedgeNode *ledge__opt_made_only_by(const LedgeValue *v, const char *op_type);
 LedgeNode *ledge__opt_made_only_by_ledge(const LedgeValue *v, const char *op_type);
+/* Whether every number of the attribute is `value`; so it is where there is none. */
+bool ledge__opt_all_are(const LedgeNode *n, const char *name, int64_t value);
 static inline bool ledge__opt_single_use(const LedgeValue *v)
 {
     return v && v->n_uses == 1 && v->n_outputs == 0;
