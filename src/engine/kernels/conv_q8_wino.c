@@ -10,10 +10,10 @@
 
 enum {
     POSITIONS = 36,
-    BLOCK_BYTES = 256 * 1024, /* of transformed bytes and products */
-    CACHED = 1024 * 1024,     /* packed weights that stay in the L2 cache */
+    BLOCK_BYTES = 256 * 1024,      /* of transformed bytes and products */
+    CACHED = 1024 * 1024,          /* packed weights that stay in the L2 cache */
     MOST_PACKED = 5 * 1024 * 1024, /* eight times what they are to other algorithms */
-    PAD = 16,                 /* int32: keeps the 36 positions out of one cache set */
+    PAD = 16,                      /* int32: keeps the 36 positions out of one cache set */
     /* What a filter sums up to, of bytes up to 255: six bits less than an int32 */
     MOST_WEIGHTS = (1 << 25) / 255,
     GROUP = 8 /* columns whose weights are transformed at once */
@@ -45,14 +45,42 @@ bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu)
            tiles * POSITIONS * (c * m * product + value * (c + m)) < 0.9 * direct;
 }
 
+typedef int16_t Short __attribute__((vector_size(GROUP * 2)));
+
+/* The sum of what is above 0 among n weights, and of what is below. */
+static void sum_signs(const int8_t *w, size_t n, size_t *above, size_t *below)
+{
+    typedef int8_t Eight __attribute__((vector_size(GROUP)));
+    enum { STEPS = INT16_MAX / 128 };
+    while (n > 0) {
+        Short up = {0}, down = {0};
+        for (size_t i = 0; n > 0 && i < STEPS; i++) {
+            const size_t now = n < GROUP ? n : GROUP;
+            Eight eight = {0};
+            if (now == GROUP) /* a load, not a call */
+                memcpy(&eight, w, GROUP);
+            else
+                memcpy(&eight, w, now);
+            const Short x = __builtin_convertvector(eight, Short);
+            up += x & (x > 0);
+            down -= x & (x < 0);
+            w += now;
+            n -= now;
+        }
+        for (int i = 0; i < GROUP; i++) {
+            *above += (size_t)up[i];
+            *below += (size_t)down[i];
+        }
+    }
+}
+
 bool ledge__conv_q8_wino_exact(const int8_t *w, size_t m, size_t each)
 {
+    if (each <= MOST_WEIGHTS / 128)
+        return true;
     for (size_t i = 0; i < m; i++, w += each) {
         size_t above = 0, below = 0;
-        for (size_t j = 0; j < each; j++) {
-            above += (size_t)(w[j] > 0 ? w[j] : 0);
-            below += (size_t)(w[j] < 0 ? -w[j] : 0);
-        }
+        sum_signs(w, each, &above, &below);
         if (above > MOST_WEIGHTS || below > MOST_WEIGHTS)
             return false;
     }
@@ -128,8 +156,6 @@ bool ledge__conv_q8_wino_plan(LedgeConvQ8Plan *plan)
     return true;
 }
 
-typedef int16_t Short __attribute__((vector_size(GROUP * 2)));
-
 /* o = G g, the rows times 24, -6, -6, 24, 24 and 6 of the usual ones. */
 static inline void transform(const Short g[3], Short o[6])
 {
@@ -162,6 +188,23 @@ static void transform_weights(const int8_t *w, size_t each, size_t cols, Short u
         transform(half[i], u + i * 6);
 }
 
+/* Two channels of GROUP columns, of which `cols` have weights: `to` is at the first position, whose
+ * next is `position` bytes on. */
+static void pack_pair(const int8_t *w, size_t each, size_t count, size_t cols, char *to,
+                      size_t position, size_t bytes)
+{
+    Short u[2][POSITIONS];
+    memset(u, 0, sizeof(u));
+    for (size_t h = 0; h < count; h++)
+        transform_weights(w + h * 9, each, cols, u[h]);
+    for (size_t q = 0; q < POSITIONS; q++, to += position) {
+        const Short pair[2] = {
+            __builtin_shufflevector(u[0][q], u[1][q], 0, 8, 1, 9, 2, 10, 3, 11),
+            __builtin_shufflevector(u[0][q], u[1][q], 4, 12, 5, 13, 6, 14, 7, 15)};
+        memcpy(to, pair, bytes);
+    }
+}
+
 void ledge__conv_q8_wino_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed)
 {
     const LedgeQ8Panels *p = &plan->p;
@@ -169,23 +212,14 @@ void ledge__conv_q8_wino_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8
     for (size_t i = 0; i < p->count; i++) {
         const size_t first = ledge__q8_panel_start(p, i) * lanes;
         const size_t width = ledge__q8_panel_nv(p, i) * lanes;
-        char *const to = (char *)packed + first * p->depth;
-        for (size_t j = 0; j < width; j += GROUP) {
-            const size_t at = first + j, left = p->n > at ? p->n - at : 0;
-            const size_t group = width - j < GROUP ? width - j : GROUP;
-            const size_t cols = left < group ? left : group;
-            for (size_t k = 0; k < pairs; k++) {
-                Short u[2][POSITIONS] = {{{0}}};
-                for (size_t h = 0; h < 2 && k * 2 + h < c; h++)
-                    transform_weights(w + at * each + (k * 2 + h) * 9, each, cols, u[h]);
-                for (size_t q = 0; q < POSITIONS; q++) {
-                    const Short pair[2] = {
-                        __builtin_shufflevector(u[0][q], u[1][q], 0, 8, 1, 9, 2, 10, 3, 11),
-                        __builtin_shufflevector(u[0][q], u[1][q], 4, 12, 5, 13, 6, 14, 7, 15)};
-                    memcpy(to + ((q * pairs + k) * width + j) * 4, pair, group * 4);
-                }
+        char *to = (char *)packed + first * p->depth;
+        for (size_t k = 0; k < pairs; k++, to += width * 4)
+            for (size_t j = 0; j < width; j += GROUP) {
+                const size_t at = first + j, left = p->n > at ? p->n - at : 0;
+                const size_t group = width - j < GROUP ? width - j : GROUP;
+                pack_pair(w + at * each + k * 18, each, c - k * 2 < 2 ? 1 : 2,
+                          left < group ? left : group, to + j * 4, pairs * width * 4, group * 4);
             }
-        }
     }
 }
 
