@@ -1,6 +1,6 @@
 /* Arrays of plain numbers: commas are found 64 bytes at a time, so that a number's place does not
  * wait for the one before it to be read; digits become values eight at a time, without a branch for
- * each. Where there is AVX-512, json_quick_avx512.c reads runs of them. */
+ * each. Where there are wide vectors, json_quick_lanes.h reads runs of them. */
 #include "base/json_quick.h"
 
 #include <float.h>
@@ -443,18 +443,17 @@ static size_t one_by_one(LedgeJson *j, bool nested, LedgeType type, void *out, s
                                : read_numbers(j, nested, LEDGE_DOUBLE, out, room);
 }
 
-#ifdef __x86_64__
-
-/* Eight at once where that goes, and where it does not, a few by themselves; many, where it did not
+/* Some at once where that goes, and where it does not, a few by themselves; many, where it did not
  * go at all. */
-static size_t by_eights(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room)
+static size_t by_lanes(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room,
+                       LedgeQuickLanes *lanes)
 {
     enum { FEW = 8, MANY = 512 };
     const size_t each = type == LEDGE_FLOAT ? sizeof(float) : sizeof(double);
     size_t n = 0, some, others;
     do {
         const char *p = j->p + (n > 0); /* behind the comma */
-        some = ledge__quick_numbers_avx512(&p, j->end, type, (char *)out + n * each, room - n);
+        some = lanes(&p, j->end, type, (char *)out + n * each, room - n);
         n += some;
         const size_t left = room - n, most = some ? FEW : MANY;
         const char *last = p - 1;
@@ -468,16 +467,22 @@ static size_t by_eights(LedgeJson *j, bool nested, LedgeType type, void *out, si
     return n;
 }
 
+static LedgeQuickLanes *lanes_of(uint32_t cpu)
+{
+#ifdef __x86_64__
+    if (cpu & LEDGE_CPU_AVX512)
+        return ledge__quick_numbers_avx512;
+    if (cpu & LEDGE_CPU_AVX2)
+        return ledge__quick_numbers_avx2;
 #endif
+    (void)cpu;
+    return NULL;
+}
 
 size_t ledge__quick_numbers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room,
                             uint32_t cpu)
 {
-#ifdef __x86_64__
-    if (cpu & LEDGE_CPU_AVX512)
-        return by_eights(j, nested, type, out, room);
-#else
-    (void)cpu;
-#endif
-    return one_by_one(j, nested, type, out, room);
+    LedgeQuickLanes *lanes = lanes_of(cpu);
+    return lanes ? by_lanes(j, nested, type, out, room, lanes)
+                 : one_by_one(j, nested, type, out, room);
 }

@@ -13,10 +13,11 @@
 size_t ledge__quick_numbers(LedgeJson *j, bool nested, LedgeType type, void *out, size_t room,
                             uint32_t cpu);
 
-/* Numbers from *p on, where one is, as long as eight more are without exponents, in one array, and
+/* Numbers from *p on, where one is, as long as some more are without exponents, in one array, and
  * followed by a comma each, and short, or to be singles. Leaves *p behind the last one's comma. */
-size_t ledge__quick_numbers_avx512(const char **p, const char *end, LedgeType type, void *out,
-                                   size_t room);
+typedef size_t LedgeQuickLanes(const char **p, const char *end, LedgeType type, void *out,
+                               size_t room);
+LedgeQuickLanes ledge__quick_numbers_avx512, ledge__quick_numbers_avx2;
 
 /* The double nearest to digits * 10^exponent, ties to even. false: not for such numbers. */
 bool ledge__quick_nearest(uint64_t digits, int64_t exponent, double *out);

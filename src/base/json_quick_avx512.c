@@ -3,7 +3,8 @@
  * the masks of commas, points and digits are worked on in words of 64 bits, 16 bits a number.
  * Digits stand to the left of 16 places, with zeros behind: such an integer is a double exactly,
  * and one division by a power of ten, exact as well, gives the nearest double. Of longer numbers
- * that become singles the first 14 digits do, but where a later one could matter. */
+ * that become singles the first 14 digits do, but where a later one could matter. Numbers of up to
+ * eight characters need half of that: one register, words of 8 bits a number, 8 places. */
 #include "base/json_quick.h"
 
 #include <immintrin.h>
@@ -189,28 +190,120 @@ static inline bool singles_of_cut(const Eight *e, __m256 *out)
     return _mm256_cmp_ps_mask(v, w, _CMP_NEQ_UQ) == 0;
 }
 
+/* ---- eight characters each ---- */
+
+#define EVERY(bits) (UINT64_C(0x0101010101010101) * (bits))
+
+/* In each byte, all bits below the lowest that is set, or all eight; *lowest becomes that one. */
+static inline uint64_t below_lowest_of_8(uint64_t set, uint64_t *lowest)
+{
+    const uint64_t some = set | EVERY(0x80), with_it = some ^ (some - EVERY(1));
+    const uint64_t below = (with_it ^ EVERY(1)) >> 1;
+    *lowest = (with_it ^ below) & set;
+    return with_it ^ *lowest;
+}
+
+static inline __m128i two_of_8(const char *p, const int32_t *at)
+{
+    const __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)(p + at[0]));
+    return _mm_castpd_si128(
+        _mm_loadh_pd(_mm_castsi128_pd(low), (const double *)(const void *)(p + at[1])));
+}
+
+static inline __m512i eight_of_8(const char *p, const int32_t *at)
+{
+    return _mm512_inserti64x4(
+        _mm512_castsi256_si512(_mm256_set_m128i(two_of_8(p, at + 2), two_of_8(p, at))),
+        _mm256_set_m128i(two_of_8(p, at + 6), two_of_8(p, at + 4)), 1);
+}
+
+/* Bits for those with more characters than `most` and a comma. */
+static inline uint64_t longer(const int32_t *at, int most)
+{
+    const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)at);
+    const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(at + 1));
+    return _mm256_cmpgt_epi32_mask(_mm256_sub_epi32(b, a), _mm256_set1_epi32(most));
+}
+
+/* As find_parts, of all eight. gap: bytes from a number to the next. */
+static ALWAYS_INLINE bool find_brief(const char *p, const int32_t *at, int gap, Four *out)
+{
+    const __m512i t = eight_of_8(p, at), v = digits_of(t);
+    const uint64_t commas = commas_in(t);
+    const uint64_t points = _mm512_cmpeq_epi8_mask(t, _mm512_set1_epi8('.'));
+    const uint64_t minus = _mm512_cmpeq_epi8_mask(t, _mm512_set1_epi8('-')) & EVERY(1);
+    uint64_t end, stop;
+    const uint64_t inside = below_lowest_of_8(commas, &end);
+    const uint64_t below = below_lowest_of_8(points | commas, &stop);
+    const uint64_t point = stop & points, behind = point << 1;
+    const uint64_t first = EVERY(1) + minus, keep = inside ^ minus ^ point;
+    const uint64_t leading = (below & first << 1) >> 1;
+    out->text = t;
+    out->keep = keep;
+    out->below = below;
+    return (longer(at, 8 + gap) | (point & EVERY(0x80)) | (first ^ (first & below)) |
+            (behind ^ (behind & inside)) | _mm512_mask_testn_epi8_mask(leading, v, v) |
+            _mm512_mask_cmpgt_epu8_mask(keep, v, _mm512_set1_epi8(9))) == 0;
+}
+
+static inline __m512d brief_values(const Four *f)
+{
+    const __m512d by = _mm512_setr_pd(1e0, 1e7, 1e6, 1e5, 1e4, 1e3, 1e2, 1e1); /* first: of 8 */
+    const __m512i digits = _mm512_maskz_mov_epi8(f->keep, digits_of(f->text));
+    __m512i v = _mm512_mask_mov_epi8(_mm512_srli_epi64(digits, 8), f->below, digits);
+    v = _mm512_madd_epi16(_mm512_maddubs_epi16(v, _mm512_set1_epi16(1 << 8 | 10)),
+                          _mm512_set1_epi32(1 << 16 | 100));
+    v = _mm512_add_epi64(_mm512_mul_epu32(v, _mm512_set1_epi64(10000)), _mm512_srli_epi64(v, 32));
+    const __m512d d =
+        _mm512_div_pd(_mm512_cvtepi64_pd(v), _mm512_permutexvar_pd(count_below(f), by));
+    const __m512i sign = _mm512_slli_epi64(f->text, 59); /* as in with_signs */
+    return _mm512_castsi512_pd(_mm512_or_si512(
+        _mm512_castpd_si512(d), _mm512_andnot_si512(sign, _mm512_set1_epi64(INT64_MIN))));
+}
+
+/* ---- spans ---- */
+
 /* What is to be read: commas are where at[1] and on say. */
 typedef struct Span {
     const char *p; /* where numbers begin behind at[] */
     size_t most;
+    int gap; /* bytes from a number to the next */
+    LedgeType type;
     int32_t at[1 + SPAN + 16]; /* commas are stored 16 at a time */
 } Span;
 
-/* Whole groups; returns how many numbers. The next group is found before the one at hand is worked
- * out: that is a long way with few at once. */
-static size_t read_short(const Span *s, LedgeType type, void *out)
+static ALWAYS_INLINE void store(const Span *s, size_t i, __m512d v, void *out)
 {
-    size_t n = 0;
-    Eight now, next;
-    bool more = GROUP <= s->most && find_eight(s->p, s->at, false, &next);
+    if (s->type == LEDGE_FLOAT)
+        _mm256_storeu_ps((float *)out + i, _mm512_cvtpd_ps(v));
+    else
+        _mm512_storeu_pd((double *)out + i, v);
+}
+
+/* Whole groups from number n on; where the first of others begins. */
+static __attribute__((noinline)) size_t read_brief(const Span *s, size_t n, void *out)
+{
+    Four now, next;
+    bool more = n + GROUP <= s->most && find_brief(s->p, s->at + n, s->gap, &next);
     while (more) {
         now = next;
-        more = n + 2 * GROUP <= s->most && find_eight(s->p, s->at + n + GROUP, false, &next);
-        const __m512d v = values(&now);
-        if (type == LEDGE_FLOAT)
-            _mm256_storeu_ps((float *)out + n, _mm512_cvtpd_ps(v));
-        else
-            _mm512_storeu_pd((double *)out + n, v);
+        more = n + 2 * GROUP <= s->most && find_brief(s->p, s->at + n + GROUP, s->gap, &next);
+        store(s, n, brief_values(&now), out);
+        n += GROUP;
+    }
+    return n;
+}
+
+/* The same. The next group is found before the one at hand is worked out: that is a long way with
+ * few at once. */
+static __attribute__((noinline)) size_t read_short(const Span *s, size_t n, size_t most, void *out)
+{
+    Eight now, next;
+    bool more = n + GROUP <= most && find_eight(s->p, s->at + n, false, &next);
+    while (more) {
+        now = next;
+        more = n + 2 * GROUP <= most && find_eight(s->p, s->at + n + GROUP, false, &next);
+        store(s, n, values(&now), out);
         n += GROUP;
     }
     return n;
@@ -229,25 +322,38 @@ static size_t read_long(const Span *s, float *out)
     return n;
 }
 
+/* All that are about as long as the first one; among brief ones a group that is not. */
+static size_t read_span(const Span *s, void *out)
+{
+    const int first = s->at[1] - s->at[0] - s->gap;
+    size_t n = 0, before;
+    do {
+        before = n;
+        if (first <= 8)
+            n = read_brief(s, n, out);
+        if (first <= SHORT)
+            n = read_short(s, n, first <= 8 && n + GROUP < s->most ? n + GROUP : s->most, out);
+    } while (n > before);
+    return n == 0 && s->type == LEDGE_FLOAT ? read_long(s, out) : n;
+}
+
 size_t ledge__quick_numbers_avx512(const char **p, const char *end, LedgeType type, void *out,
                                    size_t room)
 {
     const size_t each = type == LEDGE_FLOAT ? sizeof(float) : sizeof(double);
     size_t n = 0, some = 1;
     Span s;
+    s.type = type;
     while (some && end - *p > 2 * BLOCK) {
-        char *to = (char *)out + n * each;
-        const bool brief = begins_short(*p), spaced = **p == ' ';
-        if (!brief && type != LEDGE_FLOAT)
+        if (type != LEDGE_FLOAT && !begins_short(*p))
             break;
         const size_t left = (size_t)(end - *p) - BLOCK; /* windows reach 33 bytes beyond a span */
         const size_t size = left < SPAN ? left / BLOCK * BLOCK : SPAN;
-        const size_t commas = list_commas(*p, size, spaced, s.at);
-        s.p = *p + 1 + spaced;
+        s.gap = 1 + (**p == ' ');
+        s.p = *p + s.gap;
+        const size_t commas = list_commas(*p, size, s.gap == 2, s.at);
         s.most = commas < room - n ? commas : room - n;
-        some = brief ? read_short(&s, type, to) : 0;
-        if (!some && type == LEDGE_FLOAT)
-            some = read_long(&s, (float *)to);
+        some = s.most < GROUP ? 0 : read_span(&s, (char *)out + n * each);
         *p += s.at[some] + 1;
         n += some;
     }

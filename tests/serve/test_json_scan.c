@@ -494,45 +494,112 @@ static size_t read_by(const char *text, size_t size, LedgeType type, uint32_t cp
     return n;
 }
 
+enum { ROWS = 60, ROOM = ROWS * 80 };
+
+/* All ways that this CPU has read the same out of a text; how many numbers. */
+static size_t check_levels(const char *text, size_t size, LedgeType type, size_t room)
+{
+    static const uint32_t levels[] = {LEDGE_CPU_AVX2, LEDGE_CPU_AVX512};
+    static double got[ROOM], want[ROOM];
+    memset(want, 0, sizeof want);
+    const size_t n = read_by(text, size, type, 0, want, room);
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        if (!(ledge__cpu_flags() & levels[i]))
+            continue;
+        memset(got, 0, sizeof got);
+        const size_t many = read_by(text, size, type, levels[i], got, room);
+        if (n != many || memcmp(got, want, sizeof got) != 0)
+            fail_msg("%zu numbers, not %zu: %.*s", many, n, (int)size, text);
+    }
+    return n;
+}
+
 /* Which way reads numbers depends on the CPU; what comes of it must not. */
 static void every_cpu_reads_the_same_numbers(void **state)
 {
     (void)state;
-    enum { ROWS = 60, ROOM = ROWS * 80 };
     static char text[ROOM * 48];
-    static double got[ROOM], want[ROOM];
     size_t read = 0;
     for (int round = 0; round < 1200; round++) {
         const size_t size = put_rows(text, round % 3 ? 3 : ROWS, round % 2);
         const LedgeType type = round % 4 < 2 ? LEDGE_FLOAT : LEDGE_DOUBLE;
         const size_t room = round % 5 ? ROOM : next_random() % 200;
-        memset(got, 0, sizeof got);
-        memset(want, 0, sizeof want);
-        const size_t n = read_by(text, size, type, 0, want, room);
-        const size_t many = read_by(text, size, type, ledge__cpu_flags(), got, room);
-        if (n != many || memcmp(got, want, sizeof got) != 0)
-            fail_msg("%zu numbers, not %zu: %s", many, n, text);
-        read += n;
+        read += check_levels(text, size, type, room);
     }
     assert_true(read > 500000);
+}
+
+/* Texts by number: the empty one, those of one character, of two, and so on. */
+static const char alphabet[] = "-.019e, ";
+
+static size_t put_text(char *to, unsigned code)
+{
+    const unsigned letters = sizeof alphabet - 1;
+    size_t n = 0;
+    for (; code > 0; code = (code - 1) / letters)
+        to[n++] = alphabet[(code - 1) % letters];
+    return n;
+}
+
+/* A row of plain numbers, in which `odd` takes the place of some, or the middle of them. */
+static void check_among(const char *plain, const char *odd, unsigned place, bool inside,
+                        LedgeType type)
+{
+    enum { N = 48 };
+    static char text[2 * AROUND + N * 48];
+    const unsigned half = inside ? (unsigned)strlen(plain) / 2 : 0;
+    char *at = text + AROUND;
+    memset(text, ' ', AROUND);
+    for (unsigned i = 0; i < N; i++)
+        if (i % 16 == place % 16)
+            at += sprintf(at, "%.*s%s%s,", (int)half, plain, odd, half ? plain + half : "");
+        else
+            at += sprintf(at, "%s,", plain);
+    at += sprintf(at, "7]");
+    memset(at, ' ', AROUND);
+    (void)check_levels(text, (size_t)(at - text) + AROUND, type, ROOM);
+}
+
+/* Whatever stands between two commas, in any lane: all ways take it, or leave it to the slow one.
+ */
+static void every_cpu_takes_the_same_texts(void **state)
+{
+    (void)state;
+    enum { CODES = 37449 }; /* up to five characters of eight */
+    static const char *const rows[] = {"-0.25", "0.0312345678", "3.1415926535897932384"};
+    char odd[64];
+    for (unsigned code = 0; code < CODES; code++) {
+        odd[put_text(odd, code)] = '\0';
+        check_among(rows[code % 3], odd, code / 3, code % 2 == 0,
+                    code % 5 < 3 ? LEDGE_FLOAT : LEDGE_DOUBLE);
+    }
+    for (unsigned size = 1; size < 24; size++) /* a point anywhere, and at the end */
+        for (unsigned point = 0; point <= size; point++)
+            for (unsigned k = 0; k < 12; k++) {
+                const bool minus = k / 3 % 2;
+                sprintf(odd, "%s%.*s.%.*s", minus ? "-" : "", (int)point,
+                        "271828182845904523536028", (int)(size - point),
+                        "314159265358979323846264");
+                check_among(rows[k % 3], odd, size + k, false, k < 6 ? LEDGE_FLOAT : LEDGE_DOUBLE);
+            }
 }
 
 /* A text that comes in two pieces, cut at any of its bytes. */
 static void numbers_in_pieces_are_the_same(void **state)
 {
     (void)state;
-    enum { ROOM = 8 * 80 };
-    static char rows[ROOM * 48];
-    static float want[ROOM], got[ROOM];
+    enum { PLACES = 8 * 80 };
+    static char rows[PLACES * 48];
+    static float want[PLACES], got[PLACES];
     for (int round = 0; round < 20; round++) {
         rows[0] = rows[1] = '[';
         const size_t size = 2 + put_rows(rows + 2, 8, false);
         LedgeJson j;
         ledge__json_begin(&j, rows, size);
-        const size_t n = ledge__json_numbers(&j, LEDGE_FLOAT, want, ROOM);
+        const size_t n = ledge__json_numbers(&j, LEDGE_FLOAT, want, PLACES);
         assert_null(j.bad);
         for (size_t cut = 1; cut < size; cut++) {
-            LedgeJsonNumbers a = {.type = LEDGE_FLOAT, .out = got, .room = ROOM};
+            LedgeJsonNumbers a = {.type = LEDGE_FLOAT, .out = got, .room = PLACES};
             memset(got, 0, sizeof got);
             ledge__json_begin(&j, rows, cut);
             ledge__json_numbers_begin(&j, &a);
@@ -660,6 +727,7 @@ int main(void)
         cmocka_unit_test(numbers_are_the_nearest_doubles),
         cmocka_unit_test(numbers_of_every_form_are_the_nearest),
         cmocka_unit_test(every_cpu_reads_the_same_numbers),
+        cmocka_unit_test(every_cpu_takes_the_same_texts),
         cmocka_unit_test(numbers_in_pieces_are_the_same),
         cmocka_unit_test(middles_are_rounded_right),
         cmocka_unit_test(long_digits_are_not_cut),
