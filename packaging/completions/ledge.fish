@@ -234,6 +234,7 @@ complete -c ledge -n "__fish_seen_subcommand_from serve" -l queue -r -d 'request
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l deadline -r -d 'seconds that a request may wait (30)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l body -r -d 'largest request in megabytes (64)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l connections -r -d 'most connections at a time (1000)'
+complete -c ledge -n "__fish_seen_subcommand_from serve" -l shared-memory -r -d 'take tensors in shared memory whose key begins with PREFIX (\'/\': any)'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l token-file -r -d 'bearer token that every POST must carry'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l tls-cert -r -d 'certificate chain in PEM, for HTTPS'
 complete -c ledge -n "__fish_seen_subcommand_from serve" -l tls-key -r -d 'its private key in PEM'

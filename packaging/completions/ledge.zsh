@@ -287,6 +287,7 @@ serve)
         '--deadline=[seconds that a request may wait (30)]:value:_files' \
         '--body=[largest request in megabytes (64)]:value:_files' \
         '--connections=[most connections at a time (1000)]:value:_files' \
+        '--shared-memory=[take tensors in shared memory whose key begins with PREFIX ('\''/'\''\: any)]:value:_files' \
         '--token-file=[bearer token that every POST must carry]:value:_files' \
         '--tls-cert=[certificate chain in PEM, for HTTPS]:value:_files' \
         '--tls-key=[its private key in PEM]:value:_files' \

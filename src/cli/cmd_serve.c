@@ -44,6 +44,9 @@ static const CliOption options[] = {
     {"body", 0, CLI_TEXT, "MB", "largest request in megabytes (64)", offsetof(ServeFlags, body), 0,
      0},
     CLI_OPTION_CONNECTIONS(ServeFlags, "1000"),
+    {"shared-memory", 0, CLI_TEXT, "PREFIX",
+     "take tensors in shared memory whose key begins with PREFIX ('/': any)",
+     offsetof(ServeFlags, shared_memory), 0, 0},
     {"token-file", 0, CLI_TEXT, "FILE", "bearer token that every POST must carry",
      offsetof(ServeFlags, token), 0, 0},
     CLI_OPTION_TLS_CERT(ServeFlags),
@@ -170,8 +173,8 @@ static bool needs_start(const LedgeServeConfig *a, const LedgeServeConfig *b)
            a->body_mb != b->body_mb || a->idle != b->idle ||
            strcmp(a->repository, b->repository) != 0 ||
            strcmp(a->certificate, b->certificate) != 0 || strcmp(a->key, b->key) != 0 ||
-           strcmp(a->state, b->state) != 0 || a->watch != b->watch ||
-           memcmp(&a->alerts, &b->alerts, sizeof a->alerts) != 0 ||
+           strcmp(a->state, b->state) != 0 || strcmp(a->shared_memory, b->shared_memory) != 0 ||
+           a->watch != b->watch || memcmp(&a->alerts, &b->alerts, sizeof a->alerts) != 0 ||
            memcmp(&a->samples, &b->samples, sizeof a->samples) != 0;
 }
 

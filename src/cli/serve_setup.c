@@ -97,6 +97,7 @@ static int put_texts(const CliCommand *c, const ServeFlags *f, LedgeServeConfig 
         size_t size;
     } all[] = {
         {"host", f->host, g->host, sizeof g->host},
+        {"shared-memory", f->shared_memory, g->shared_memory, sizeof g->shared_memory},
         {"repository", f->repository, g->repository, sizeof g->repository},
         {"token-file", f->token, g->token_file, sizeof g->token_file},
         {"tls-cert", f->certificate, g->certificate, sizeof g->certificate},
@@ -245,7 +246,8 @@ int serve_setup_options(ServeSetup *s, LedgeServerOptions *out)
                                 .idle = (uint32_t)c->idle,
                                 .token = s->token,
                                 .certificate = s->certificate,
-                                .key = s->key};
+                                .key = s->key,
+                                .shared_memory = or_null(c->shared_memory)};
     return watch_options(s, &out->watch);
 }
 

@@ -17,7 +17,7 @@ typedef struct ServeFlags {
     const char *config, *host, *repository, *delay, *deadline, *body, *token, *certificate, *key,
         *cpu, *cache, *cache_ttl, *state, *telemetry, *shadow, *watch, *webhook, *alertmanager,
         *exec, *alert_token, *overflow, *samples, *sample_key, *sample_below, *samples_mb, *guest,
-        *guest_key, *guest_time;
+        *guest_key, *guest_time, *shared_memory;
 } ServeFlags;
 
 typedef struct ServeSetup {

@@ -21,8 +21,13 @@ static LedgeStatus read_tensors(LedgeAsked *a, size_t limit, LedgeError *err)
     LedgeWork *w = a->work;
     if (w->reader)
         ledge__read_ahead_end(w->reader, &w->ahead);
-    return ledge__oip_read(w->body, w->size, w->json_bytes, limit, &w->ahead, a->arena, err,
-                           a->request);
+    LEDGE_TRY(ledge__oip_read(w->body, w->size, w->json_bytes, limit, &w->ahead, a->arena, err,
+                              a->request));
+    if (!a->request->shares)
+        return LEDGE_OK;
+    if (!w->regions)
+        return ledge__fail(err, LEDGE_ERROR_ARGUMENT, "request", "%s", w->no_regions);
+    return ledge__oip_fetch(a->request, w->regions, limit, a->arena, err);
 }
 
 LedgeStatus ledge__asked_read(LedgeAsked *a, size_t tensor_limit, LedgeError *err)

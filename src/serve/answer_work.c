@@ -30,6 +30,7 @@ static void asked_free(LedgeAsked *a)
     ledge__free(NULL, a->pixels);
     ledge__cache_value_unref(a->value);
     free(a->block);
+    ledge__oip_release(a->request);
     ledge__oip_ahead_free(&a->ahead);
     ledge__arena_free(a->arena); /* it holds `a` too */
 }

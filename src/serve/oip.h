@@ -8,17 +8,27 @@
 #include "base/json_scan.h"
 #include "ledge/ledge.h"
 #include "serve/json_write.h"
+#include "serve/shared_memory.h"
 
 enum { LEDGE_OIP_TENSORS = 64, LEDGE_OIP_NAME = 128 };
 
+/* Where a tensor lies, or is to be written, in a region of shared memory. */
+typedef struct LedgeOipShared {
+    char region[LEDGE_REGION_NAME];
+    uint64_t offset, bytes;
+    LedgeRegion *held; /* of an output, from ledge__oip_fetch on */
+} LedgeOipShared;
+
 typedef struct LedgeOipInput {
     char name[LEDGE_OIP_NAME];
-    LedgeTensor tensor; /* data lies in the body or in the request's arena */
+    LedgeTensor tensor;     /* data lies in the body or in the request's arena */
+    LedgeOipShared *shared; /* NULL: the data came with the request */
 } LedgeOipInput;
 
 typedef struct LedgeOipOutput {
     char name[LEDGE_OIP_NAME];
     bool binary;
+    LedgeOipShared *shared; /* NULL: it goes into the answer */
 } LedgeOipOutput;
 
 typedef struct LedgeOipRequest {
@@ -28,6 +38,8 @@ typedef struct LedgeOipRequest {
     LedgeOipOutput output[LEDGE_OIP_TENSORS];
     bool binary_default; /* for outputs that say nothing of it */
     double timeout;      /* seconds, from parameters.timeout in microseconds; 0: none */
+    bool shares;         /* some tensors are in shared memory */
+    void *fetched;       /* copies of those inputs */
 } LedgeOipRequest;
 
 /* What was read of a body's first array of numbers while the body came in. Begins as zeros. */
@@ -54,6 +66,20 @@ void ledge__oip_ahead_free(LedgeOipAhead *a);
 LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t limit,
                             const LedgeOipAhead *ahead, LedgeArena *arena, LedgeError *err,
                             LedgeOipRequest *out);
+/* The bytes of one input, at a place of our own that outlives it: aligned, checked, made a tensor.
+ * said: the parameter that gave their number, for messages. */
+LedgeStatus ledge__oip_take(LedgeOipInput *in, char *p, uint64_t size, const char *said,
+                            size_t limit, LedgeArena *arena, LedgeError *err);
+/* Copies the inputs that lie in shared memory, of `limit` bytes together at most, and takes hold of
+ * the regions of outputs. Statuses: those of ledge__oip_read and of ledge__region_find and _read.
+ */
+LedgeStatus ledge__oip_fetch(LedgeOipRequest *r, LedgeRegions *regions, size_t limit,
+                             LedgeArena *arena, LedgeError *err);
+/* The body of a request to register a region, whose name stands elsewhere. Statuses: FORMAT,
+ * LIMIT. */
+LedgeStatus ledge__oip_read_region(const char *body, size_t size, LedgeError *err,
+                                   LedgeRegionInfo *out);
+void ledge__oip_release(LedgeOipRequest *r); /* what fetch took; NULL is legal */
 /* A body that is nothing but the bytes of the only input (header value 0). */
 LedgeStatus ledge__oip_read_raw(char *body, size_t size, const LedgeTensorInfo *input,
                                 LedgeError *err, LedgeOipRequest *out);
@@ -78,8 +104,9 @@ typedef struct LedgeOipAnswer {
     const char *parameters; /* members of a JSON object without the braces; NULL: none */
 } LedgeOipAnswer;
 
-/* Writes the answer; *json_bytes is the size of its JSON, or 0 when no binary tensors follow.
- * Statuses: NOT_FOUND (an output that the model lacks), TYPE, MEMORY. */
+/* Writes the answer, and into shared memory what is to go there; *json_bytes is the size of its
+ * JSON, or 0 when no binary tensors follow. Statuses: NOT_FOUND (an output that the model lacks),
+ * TYPE, MEMORY, SHAPE (too large for the place that was named), those of ledge__region_write. */
 LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, LedgeError *err,
                              LedgeText *out, size_t *json_bytes);
 /* {"error":"…"} */

@@ -38,12 +38,19 @@ typedef struct Reader {
     LedgeOipAhead *looking; /* instead of reading: for an array to read ahead */
 } Reader;
 
+/* A place in shared memory, as it is being read. */
+typedef struct Place {
+    LedgeOipShared at;
+    bool has_region, has_size, has_offset;
+} Place;
+
 /* One entry of "inputs", as it is being read. */
 typedef struct Entry {
     LedgeOipInput *in;
     bool has_name, has_type, has_shape, has_data, filled;
     LedgeJson data; /* where the data begin, when they came before type or shape */
     int64_t binary; /* bytes of its blob, -1: none */
+    Place place;
 } Entry;
 
 static LedgeStatus fail(Reader *r, LedgeStatus s, const char *where, const char *what)
@@ -84,15 +91,17 @@ static void read_shape(Reader *r, Entry *e)
 }
 
 /* Elements and bytes of the tensor, within the limit. */
-static LedgeStatus measure(Reader *r, const LedgeOipInput *in, size_t *count, size_t *bytes)
+static LedgeStatus measure(const LedgeOipInput *in, size_t limit, LedgeError *err, size_t *count,
+                           size_t *bytes)
 {
     const LedgeTensor *t = &in->tensor;
     *count = 1;
     for (int32_t i = 0; i < t->rank; i++)
         if (!ledge__mul(*count, (size_t)t->dims[i], count))
-            return fail(r, LEDGE_ERROR_LIMIT, in->name, "the shape is beyond all bounds");
-    if (!ledge__mul(*count, ledge_type_bits(t->type) / 8, bytes) || *bytes > r->limit)
-        return fail(r, LEDGE_ERROR_LIMIT, in->name, "the tensor is larger than this server takes");
+            return ledge__fail(err, LEDGE_ERROR_LIMIT, in->name, "the shape is beyond all bounds");
+    if (!ledge__mul(*count, ledge_type_bits(t->type) / 8, bytes) || *bytes > limit)
+        return ledge__fail(err, LEDGE_ERROR_LIMIT, in->name,
+                           "the tensor is larger than this server takes");
     return LEDGE_OK;
 }
 
@@ -161,7 +170,8 @@ static void fill(Reader *r, Entry *e, LedgeJson *j)
 {
     LedgeTensor *t = &e->in->tensor;
     size_t count, bytes, got;
-    if (measure(r, e->in, &count, &bytes))
+    r->status = measure(e->in, r->limit, r->err, &count, &bytes);
+    if (r->status)
         return;
     /* Two bytes of JSON hold at most one number: a shape cannot ask for more than was sent. */
     if (count > (size_t)(r->end - j->p) / 2 + 1) {
@@ -203,6 +213,48 @@ static void read_data(Reader *r, Entry *e)
     }
 }
 
+/* Whether the key is one of a place in shared memory; its value is read then. */
+static bool read_place(Reader *r, const char *key, Place *p)
+{
+    int64_t n = 0;
+    if (strcmp(key, "shared_memory_region") == 0) {
+        ledge__json_string(&r->j, p->at.region, sizeof p->at.region);
+        p->has_region = true;
+    } else if (strcmp(key, "shared_memory_byte_size") == 0) {
+        p->at.bytes = (uint64_t)(n = ledge__json_integer(&r->j));
+        p->has_size = true;
+    } else if (strcmp(key, "shared_memory_offset") == 0) {
+        p->at.offset = (uint64_t)(n = ledge__json_integer(&r->j));
+        p->has_offset = true;
+    } else {
+        return false;
+    }
+    if (n < 0)
+        ledge__json_fault(&r->j, "a place in shared memory below 0");
+    return true;
+}
+
+/* The place, kept for when the request is complete; NULL: there is none, or it is wrong. */
+static LedgeOipShared *keep_place(Reader *r, const Place *p, const char *name)
+{
+    if ((!p->has_region && !p->has_size && !p->has_offset) || r->j.bad || r->looking)
+        return NULL;
+    LedgeOipShared *s = ledge__arena_alloc(r->arena, 1, sizeof *s);
+    if (!p->has_region || !p->has_size) {
+        fail(r, LEDGE_ERROR_FORMAT, name,
+             "a tensor in shared memory needs \"shared_memory_region\" and "
+             "\"shared_memory_byte_size\"");
+        return NULL;
+    }
+    if (!s) {
+        fail(r, LEDGE_ERROR_MEMORY, name, "out of memory");
+        return NULL;
+    }
+    *s = p->at;
+    r->r->shares = true;
+    return s;
+}
+
 static void read_input_parameters(Reader *r, Entry *e)
 {
     char key[32];
@@ -212,7 +264,7 @@ static void read_input_parameters(Reader *r, Entry *e)
             e->binary = ledge__json_integer(&r->j);
             if (e->binary < 0)
                 ledge__json_fault(&r->j, "binary_data_size below 0");
-        } else {
+        } else if (!read_place(r, key, &e->place)) {
             ledge__json_skip(&r->j);
         }
     }
@@ -246,35 +298,40 @@ LedgeStatus ledge__oip_split_strings(const char *name, const char *p, size_t siz
     return LEDGE_OK;
 }
 
+LedgeStatus ledge__oip_take(LedgeOipInput *in, char *p, uint64_t size, const char *said,
+                            size_t limit, LedgeArena *arena, LedgeError *err)
+{
+    LedgeTensor *t = &in->tensor;
+    size_t count, bytes;
+    LEDGE_TRY(measure(in, limit, err, &count, &bytes));
+    if (t->type == LEDGE_STRING)
+        return ledge__oip_split_strings(in->name, p, (size_t)size, count, arena, err, t);
+    if (size != bytes)
+        return ledge__fail(err, LEDGE_ERROR_SHAPE, in->name,
+                           "%s is not what shape and datatype need", said);
+    t->data = p;
+    t->bytes = bytes;
+    if ((uintptr_t)p % LEDGE_ALIGN != 0) { /* kernels load whole vectors */
+        t->data = ledge__arena_aligned(arena, bytes ? bytes : 1);
+        if (!t->data)
+            return ledge__no_memory(err);
+        memcpy(t->data, p, bytes);
+    }
+    if (t->type == LEDGE_BOOL)
+        for (size_t i = 0; i < bytes; i++)
+            ((uint8_t *)t->data)[i] = ((uint8_t *)t->data)[i] != 0;
+    return LEDGE_OK;
+}
+
 static LedgeStatus take_blob(Reader *r, Entry *e)
 {
-    LedgeOipInput *in = e->in;
-    size_t count, bytes;
-    if (measure(r, in, &count, &bytes))
-        return r->status;
     if ((uint64_t)e->binary > r->blob_bytes - r->blob_at)
-        return fail(r, LEDGE_ERROR_FORMAT, in->name,
+        return fail(r, LEDGE_ERROR_FORMAT, e->in->name,
                     "binary_data_size is more than what follows the JSON");
     char *p = r->blobs + r->blob_at;
     r->blob_at += (size_t)e->binary;
-    if (in->tensor.type == LEDGE_STRING)
-        return r->status = ledge__oip_split_strings(in->name, p, (size_t)e->binary, count, r->arena,
-                                                    r->err, &in->tensor);
-    if ((size_t)e->binary != bytes)
-        return fail(r, LEDGE_ERROR_SHAPE, in->name,
-                    "binary_data_size is not what shape and datatype need");
-    in->tensor.data = p;
-    in->tensor.bytes = bytes;
-    if ((uintptr_t)p % LEDGE_ALIGN != 0) { /* kernels load whole vectors */
-        in->tensor.data = ledge__arena_aligned(r->arena, bytes ? bytes : 1);
-        if (!in->tensor.data)
-            return fail(r, LEDGE_ERROR_MEMORY, in->name, "out of memory");
-        memcpy(in->tensor.data, p, bytes);
-    }
-    if (in->tensor.type == LEDGE_BOOL)
-        for (size_t i = 0; i < bytes; i++)
-            ((uint8_t *)in->tensor.data)[i] = ((uint8_t *)in->tensor.data)[i] != 0;
-    return LEDGE_OK;
+    return r->status = ledge__oip_take(e->in, p, (uint64_t)e->binary, "binary_data_size", r->limit,
+                                       r->arena, r->err);
 }
 
 static void finish_input(Reader *r, Entry *e)
@@ -289,13 +346,18 @@ static void finish_input(Reader *r, Entry *e)
     if (!e->has_name || !e->has_type || !e->has_shape) {
         fail(r, LEDGE_ERROR_FORMAT, e->has_name ? e->in->name : WHERE,
              "an input needs \"name\", \"datatype\" and \"shape\"");
-    } else if (e->has_data == (e->binary >= 0)) {
+        return;
+    }
+    e->in->shared = keep_place(r, &e->place, e->in->name);
+    if (r->status)
+        return;
+    if (e->has_data + (e->binary >= 0) + (e->in->shared != NULL) != 1) {
         fail(r, LEDGE_ERROR_FORMAT, e->in->name,
-             "an input needs either \"data\" or a \"binary_data_size\" with the bytes behind the "
-             "JSON");
+             "an input needs either \"data\", or a \"binary_data_size\" with the bytes behind the "
+             "JSON, or a place in shared memory");
     } else if (e->binary >= 0) {
         (void)take_blob(r, e);
-    } else if (!e->filled) {
+    } else if (e->has_data && !e->filled) {
         fill(r, e, &e->data);
         if (e->data.bad) {
             r->j.bad = e->data.bad;
@@ -334,9 +396,22 @@ static void read_input(Reader *r)
     r->r->n_inputs++;
 }
 
+static void read_output_parameters(Reader *r, LedgeOipOutput *out, Place *place)
+{
+    char key[32];
+    ledge__json_object(&r->j);
+    while (ledge__json_member(&r->j, key, sizeof key)) {
+        if (strcmp(key, "binary_data") == 0)
+            out->binary = ledge__json_bool(&r->j);
+        else if (!read_place(r, key, place))
+            ledge__json_skip(&r->j);
+    }
+}
+
 static void read_output(Reader *r)
 {
     char key[32];
+    Place place = {.has_size = false};
     if (r->r->n_outputs == LEDGE_OIP_TENSORS) {
         ledge__json_fault(&r->j, "more than 64 outputs");
         return;
@@ -345,22 +420,16 @@ static void read_output(Reader *r)
     *out = (LedgeOipOutput){.binary = r->r->binary_default};
     ledge__json_object(&r->j);
     while (ledge__json_member(&r->j, key, sizeof key)) {
-        if (strcmp(key, "name") == 0) {
+        if (strcmp(key, "name") == 0)
             ledge__json_string(&r->j, out->name, sizeof out->name);
-        } else if (strcmp(key, "parameters") == 0) {
-            ledge__json_object(&r->j);
-            while (ledge__json_member(&r->j, key, sizeof key)) {
-                if (strcmp(key, "binary_data") == 0)
-                    out->binary = ledge__json_bool(&r->j);
-                else
-                    ledge__json_skip(&r->j);
-            }
-        } else {
+        else if (strcmp(key, "parameters") == 0)
+            read_output_parameters(r, out, &place);
+        else
             ledge__json_skip(&r->j);
-        }
     }
     if (!r->j.bad && !out->name[0])
         ledge__json_fault(&r->j, "an output without a name");
+    out->shared = keep_place(r, &place, out->name);
 }
 
 static void read_parameters(Reader *r)
@@ -410,7 +479,7 @@ static void read_request(Reader *r)
         return;
     r->j = outputs; /* now that binary_data_output is known */
     ledge__json_array(&r->j);
-    while (ledge__json_element(&r->j))
+    while (r->status == LEDGE_OK && ledge__json_element(&r->j))
         read_output(r);
 }
 
@@ -433,7 +502,8 @@ LedgeStatus ledge__oip_read(char *body, size_t size, size_t json_bytes, size_t l
                 .ahead = ahead};
     out->id[0] = '\0';
     out->n_inputs = out->n_outputs = 0;
-    out->binary_default = false;
+    out->binary_default = out->shares = false;
+    out->fetched = NULL;
     out->timeout = 0;
     ledge__json_begin(&r.j, body, json);
     read_request(&r);

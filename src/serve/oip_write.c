@@ -94,7 +94,25 @@ static void put_blob(LedgeText *b, const LedgeTensor *t)
     }
 }
 
-static void put_output(LedgeText *b, const char *name, const LedgeTensor *t, bool binary)
+typedef struct Wanted {
+    size_t output; /* of the model */
+    bool binary;
+    const LedgeOipShared *shared; /* where it goes instead of into the answer; NULL: nowhere */
+} Wanted;
+
+static void put_place(LedgeText *b, const LedgeOipShared *s, const LedgeTensor *t)
+{
+    put_key(b, "shared_memory_region");
+    ledge__json_put_text(b, s->region);
+    ledge__text_add(b, ",\"shared_memory_byte_size\":");
+    ledge__json_put_unsigned(b, blob_bytes(t));
+    if (s->offset) {
+        ledge__text_add(b, ",\"shared_memory_offset\":");
+        ledge__json_put_unsigned(b, s->offset);
+    }
+}
+
+static void put_output(LedgeText *b, const char *name, const LedgeTensor *t, const Wanted *w)
 {
     ledge__text_put(b, "{", 1);
     put_key(b, "name");
@@ -111,20 +129,20 @@ static void put_output(LedgeText *b, const char *name, const LedgeTensor *t, boo
         ledge__json_put_integer(b, t->dims[i]);
     }
     ledge__text_put(b, "],", 2);
-    if (binary) {
-        ledge__text_add(b, "\"parameters\":{\"binary_data_size\":");
-        ledge__json_put_integer(b, (int64_t)blob_bytes(t));
+    if (w->shared || w->binary) {
+        ledge__text_add(b, "\"parameters\":{");
+        if (w->shared) {
+            put_place(b, w->shared, t);
+        } else {
+            put_key(b, "binary_data_size");
+            ledge__json_put_unsigned(b, blob_bytes(t));
+        }
         ledge__text_put(b, "}", 1);
     } else {
         put_data(b, t);
     }
     ledge__text_put(b, "}", 1);
 }
-
-typedef struct Wanted {
-    size_t output; /* of the model */
-    bool binary;
-} Wanted;
 
 static LedgeStatus choose(const LedgeOipRequest *r, const LedgeOipAnswer *a, LedgeError *err,
                           Wanted *wanted, size_t *n)
@@ -141,17 +159,37 @@ static LedgeStatus choose(const LedgeOipRequest *r, const LedgeOipAnswer *a, Led
         if (k == a->n_outputs)
             return ledge__fail(err, LEDGE_ERROR_NOT_FOUND, a->model,
                                "the model has no output \"%s\"", r->output[i].name);
-        wanted[i] = (Wanted){k, r->n_outputs ? r->output[i].binary : r->binary_default};
+        Wanted *w = &wanted[i];
+        *w = (Wanted){k, r->n_outputs ? r->output[i].binary : r->binary_default, NULL};
+        if (r->n_outputs && r->output[i].shared)
+            *w = (Wanted){k, false, r->output[i].shared};
         const LedgeType type = a->outputs[k].type;
         if (!ledge__oip_datatype(type))
             return ledge__fail(err, LEDGE_ERROR_TYPE, a->names[k],
                                "the protocol has no datatype for %s", ledge_type_name(type));
-        if ((type == LEDGE_FLOAT16 || type == LEDGE_BFLOAT16) && !wanted[i].binary)
+        if ((type == LEDGE_FLOAT16 || type == LEDGE_BFLOAT16) && !w->binary && !w->shared)
             return ledge__fail(err, LEDGE_ERROR_TYPE, a->names[k],
                                "%s comes as binary data only; ask for it with binary_data",
                                ledge__oip_datatype(type));
+        if (w->shared && blob_bytes(&a->outputs[k]) > w->shared->bytes)
+            return ledge__fail(err, LEDGE_ERROR_SHAPE, a->names[k],
+                               "the output has %llu bytes, more than its shared_memory_byte_size",
+                               (unsigned long long)blob_bytes(&a->outputs[k]));
     }
     return LEDGE_OK;
+}
+
+static LedgeStatus share(const LedgeOipShared *s, const LedgeTensor *t, LedgeError *err)
+{
+    LedgeText bytes = {0};
+    if (t->type != LEDGE_STRING)
+        return ledge__region_write(s->held, s->offset, t->data, (size_t)blob_bytes(t), err);
+    put_blob(&bytes, t);
+    const LedgeStatus status = bytes.failed
+                                   ? ledge__no_memory(err)
+                                   : ledge__region_write(s->held, s->offset, bytes.p, bytes.n, err);
+    ledge__text_free(&bytes);
+    return status;
 }
 
 LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, LedgeError *err,
@@ -161,6 +199,9 @@ LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, 
     size_t n;
     bool binary = false;
     LEDGE_TRY(choose(r, a, err, wanted, &n));
+    for (size_t i = 0; i < n; i++)
+        if (wanted[i].shared)
+            LEDGE_TRY(share(wanted[i].shared, &a->outputs[wanted[i].output], err));
     ledge__text_put(out, "{", 1);
     put_key(out, "model_name");
     ledge__json_put_text(out, a->model);
@@ -181,8 +222,7 @@ LedgeStatus ledge__oip_write(const LedgeOipRequest *r, const LedgeOipAnswer *a, 
     for (size_t i = 0; i < n; i++) {
         if (i)
             ledge__text_put(out, ",", 1);
-        put_output(out, a->names[wanted[i].output], &a->outputs[wanted[i].output],
-                   wanted[i].binary);
+        put_output(out, a->names[wanted[i].output], &a->outputs[wanted[i].output], &wanted[i]);
         binary |= wanted[i].binary;
     }
     ledge__text_add(out, "]}");

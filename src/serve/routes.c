@@ -87,7 +87,8 @@ static enum MHD_Result send_server(LedgeExchange *x)
     LedgeText b = {0};
     ledge__text_add(&b, "{\"name\":\"ledge\",\"version\":");
     ledge__json_put_text(&b, ledge_version());
-    ledge__text_add(&b, ",\"extensions\":[\"binary_tensor_data\",\"model_repository\"]}");
+    ledge__text_add(&b, ",\"extensions\":[\"binary_tensor_data\",\"model_repository\"");
+    ledge__text_add(&b, x->server->regions ? ",\"system_shared_memory\"]}" : "]}");
     return send_json(x, &b);
 }
 
@@ -268,6 +269,7 @@ static enum MHD_Result infer(LedgeExchange *x, const char *name, const char *ver
     if (type && strcmp(type, "identity") != 0)
         return ledge__send_error(x, 415, "compressed bodies are not taken");
     x->work.json_bytes = SIZE_MAX;
+    x->work.regions = ledge__server_regions(x, &x->work.no_regions);
     if (header) {
         const unsigned long long v = strtoull(header, &end, 10);
         if (end == header || *end || header[0] == '-' || v >= SIZE_MAX)
@@ -292,6 +294,40 @@ static enum MHD_Result classify(LedgeExchange *x, const char *name, const char *
 }
 
 /* ---- the table ---- */
+
+static enum MHD_Result send_no_path(LedgeExchange *x)
+{
+    return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
+}
+
+/* .../systemsharedmemory and its sibling, whose paths are alike. */
+static enum MHD_Result shared_memory(LedgeExchange *x, const Path *p, bool get)
+{
+    const bool one = p->n == 5 && strcmp(p->part[2], "region") == 0;
+    const char *name = one ? p->part[3] : NULL, *what = p->part[p->n - 1];
+    LedgeSharedAsk ask;
+    if (!one && p->n != 3)
+        return send_no_path(x);
+    if (get && strcmp(what, "status") == 0)
+        ask = LEDGE_SHARED_STATUS;
+    else if (!get && one && strcmp(what, "register") == 0)
+        ask = LEDGE_SHARED_REGISTER;
+    else if (!get && strcmp(what, "unregister") == 0)
+        ask = LEDGE_SHARED_UNREGISTER;
+    else
+        return send_no_path(x);
+    if (p->part[1][0] == 'c')
+        return ledge__send_error(x, 400,
+                                 "this server has no CUDA shared memory; use systemsharedmemory");
+    return ledge__server_shared(x, ask, name);
+}
+
+static bool is_shared_memory(const Path *p)
+{
+    return p->n >= 3 && strcmp(p->part[0], "v2") == 0 &&
+           (strcmp(p->part[1], "systemsharedmemory") == 0 ||
+            strcmp(p->part[1], "cudasharedmemory") == 0);
+}
 
 static enum MHD_Result get(LedgeExchange *x, const Path *p)
 {
@@ -326,7 +362,7 @@ static enum MHD_Result get(LedgeExchange *x, const Path *p)
     }
     if (p->n == 0)
         return ledge__send_page(x);
-    return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
+    return is_shared_memory(p) ? shared_memory(x, p, true) : send_no_path(x);
 }
 
 static enum MHD_Result post(LedgeExchange *x, const Path *p)
@@ -345,14 +381,14 @@ static enum MHD_Result post(LedgeExchange *x, const Path *p)
         return load(x, p->part[3]);
     if (is(p, "/v2/repository/models/*/unload"))
         return unload(x, p->part[3]);
-    return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
+    return is_shared_memory(p) ? shared_memory(x, p, false) : send_no_path(x);
 }
 
 enum MHD_Result ledge__route(LedgeExchange *x, const char *method, const char *url)
 {
     Path p;
     if (!cut(url, &p))
-        return ledge__send_error(x, 404, "no such path; docs/protocol.md lists them");
+        return send_no_path(x);
     if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
         return get(x, &p);
     if (strcmp(method, "POST") == 0)

@@ -484,6 +484,7 @@ static void read_root(Reader *r)
         {"token_file", PATH, FIELD(token_file), 0, 0, 0, NULL},
         {"state", PATH, FIELD(state), 0, 0, 0, NULL},
         {"repository", PATH, FIELD(repository), 0, 0, 0, NULL},
+        {"shared_memory", TEXT, FIELD(shared_memory), 0, LEDGE_REGION_KEY, 0, NULL},
         {"cpu", TEXT, FIELD(defaults.cpu), 0, sizeof((LedgeServedOptions *)0)->cpu, 0, NULL},
         {"tls", OTHER, 0, 0, 0, 0, read_tls},
         {"defaults", OTHER, 0, 0, 0, 0, read_defaults},

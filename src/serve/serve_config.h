@@ -6,6 +6,7 @@
 #define LEDGE_SERVE_SERVE_CONFIG_H
 
 #include "serve/ladder.h"
+#include "serve/shared_memory.h"
 
 enum { LEDGE_CONFIG_PATH = 512, LEDGE_CONFIG_MODELS = 256, LEDGE_CONFIG_LADDERS = 32 };
 #define LEDGE_CONFIG_MAX ((size_t)1 << 20) /* bytes of the file */
@@ -40,6 +41,7 @@ typedef struct LedgeServeConfig {
     int64_t workers, queue, connections;
     double deadline, body_mb, idle, watch, drain; /* 0: not said; drain -1 */
     char repository[LEDGE_CONFIG_PATH], token_file[LEDGE_CONFIG_PATH];
+    char shared_memory[LEDGE_REGION_KEY]; /* what keys begin with; "": off */
     char certificate[LEDGE_CONFIG_PATH], key[LEDGE_CONFIG_PATH], state[LEDGE_CONFIG_PATH];
     LedgeServedOptions defaults;
     LedgeModelConfig *models;

@@ -376,6 +376,8 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
         status = ledge__workers_new(&load, err, &s->loaders);
     if (status == LEDGE_OK)
         status = ledge__read_ahead_new(work.tensor_limit, err, &s->reader);
+    if (status == LEDGE_OK && options->shared_memory)
+        status = ledge__regions_new(options->shared_memory, err, &s->regions);
     if (status == LEDGE_OK)
         status = ledge__guard_new(s->options.idle, err, &s->guard);
     if (status == LEDGE_OK)
@@ -434,6 +436,7 @@ void ledge__server_stop(LedgeServer *s, double patience)
     ledge__workers_free(s->workers);
     ledge__workers_free(s->loaders);
     ledge__read_ahead_free(s->reader);
+    ledge__regions_free(s->regions);
     ledge__watch_free(s->watch, 2);
     ledge__resources_free(s->resources);
     pthread_mutex_destroy(&s->resources_lock);

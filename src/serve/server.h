@@ -20,6 +20,7 @@ typedef struct LedgeServerOptions {
     uint32_t idle;                 /* seconds until a silent connection is closed, 0: 30 */
     const char *token;             /* bearer token that POSTs must carry, NULL: none */
     const char *certificate, *key; /* PEM texts for TLS, or NULL */
+    const char *shared_memory;     /* what keys of shared memory begin with, NULL: it is off */
     LedgeWatchOptions watch;       /* alerts and kept state */
 } LedgeServerOptions;
 

@@ -20,6 +20,7 @@ struct LedgeServer {
     LedgeWorkers *workers;
     LedgeWorkers *loaders; /* one thread, which loads models for clients */
     LedgeReadAhead *reader;
+    LedgeRegions *regions; /* of shared memory; NULL: off */
     LedgeGuard *guard;
     double started;
     atomic_int active; /* requests that are not answered yet */
@@ -56,6 +57,16 @@ enum MHD_Result ledge__send(LedgeExchange *x, unsigned code, const char *type, L
 enum MHD_Result ledge__send_static(LedgeExchange *x, const char *type, const void *bytes,
                                    size_t size, const char *extra, const char *value);
 enum MHD_Result ledge__send_error(LedgeExchange *x, unsigned code, const char *message);
+/* server_shared.c: the server's regions, if this client may use them; NULL: no, and why. */
+LedgeRegions *ledge__server_regions(const LedgeExchange *x, const char **why);
+typedef enum LedgeSharedAsk {
+    LEDGE_SHARED_STATUS,
+    LEDGE_SHARED_REGISTER,
+    LEDGE_SHARED_UNREGISTER
+} LedgeSharedAsk;
+/* name: of a region; NULL: all of them. */
+enum MHD_Result ledge__server_shared(LedgeExchange *x, LedgeSharedAsk ask, const char *name);
+bool ledge__is_loopback(const struct sockaddr *a); /* NULL: no */
 /* server_metrics.c: the text for Prometheus; server_status.c: the same and drift as JSON. */
 void ledge__server_metrics(LedgeServer *s, LedgeText *out);
 void ledge__server_status(LedgeServer *s, LedgeText *out);

@@ -40,6 +40,8 @@ typedef struct LedgeWork {
     LedgeOipAhead ahead;      /* what was read of it while it came in, */
     LedgeReadAhead *reader;   /* by this one, which may be at it still; NULL: nobody */
     size_t size, json_bytes;  /* json_bytes as in ledge__oip_read */
+    LedgeRegions *regions;    /* of shared memory that it may use; NULL: none, */
+    const char *no_regions;   /* for that reason */
     size_t top;               /* classify: how many classes are wanted */
     double arrived, deadline; /* monotonic seconds; deadline INFINITY: none */
     void *owner;              /* the transport's */

@@ -1,13 +1,18 @@
 /* Fuzz target of Open Inference Protocol requests: JSON with binary tensors behind it.
  *
  * The first two bytes are Inference-Header-Content-Length (65535: no such header), the rest is the
- * body. Any bytes: no tensor lies outside body and arena, a refusal has a sentence, and what was
- * understood comes out the same when it is written as binary tensors and read again, or when it
- * comes in pieces that are read ahead. */
+ * body. A region of shared memory is registered as "r". Any bytes: no tensor lies outside body,
+ * arena and copies of the region, nothing is written beyond the region, a refusal has a sentence,
+ * and what was understood comes out the same when it is written as binary tensors and read again,
+ * or when it comes in pieces that are read ahead. */
 #include <stdbool.h>
 #include <stdint.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "fuzz_input.h"
@@ -16,6 +21,55 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define LIMIT ((size_t)1 << 16)
+
+/* Its object has no name any more once it is registered. */
+static LedgeRegions *regions(void)
+{
+    static LedgeRegions *all;
+    LedgeRegionInfo info = {.name = "r", .offset = 5, .bytes = 1000};
+    if (all)
+        return all;
+    snprintf(info.key, sizeof info.key, "/ledge-fuzz-%ld", (long)getpid());
+    const int fd = shm_open(info.key, O_RDWR | O_CREAT | O_EXCL, 0600);
+    check(fd >= 0 && ftruncate(fd, 2000) == 0 && close(fd) == 0);
+    check(ledge__regions_new("ledge-fuzz-", NULL, &all) == LEDGE_OK);
+    check(ledge__regions_add(all, &info, NULL) == LEDGE_OK && shm_unlink(info.key) == 0);
+    return all;
+}
+
+/* The first input as every output that is asked for. */
+static void write_outputs(const LedgeOipRequest *r)
+{
+    const char *names[LEDGE_OIP_TENSORS];
+    LedgeTensor tensors[LEDGE_OIP_TENSORS];
+    LedgeError err = {0};
+    LedgeText text = {0};
+    size_t json_bytes;
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        names[i] = r->output[i].name;
+        tensors[i] = r->input[0].tensor;
+    }
+    const LedgeOipAnswer a = {.model = "m",
+                              .version = "1",
+                              .id = "",
+                              .names = names,
+                              .outputs = tensors,
+                              .n_outputs = r->n_outputs};
+    const LedgeStatus s = ledge__oip_write(r, &a, &err, &text, &json_bytes);
+    check(s == err.status && (s == LEDGE_OK || err.message[0]));
+    ledge__text_free(&text);
+}
+
+/* The same bytes as the body of a request to register. */
+static void read_region(const char *body, size_t size)
+{
+    LedgeRegionInfo info;
+    LedgeError err = {0};
+    const LedgeStatus s = ledge__oip_read_region(body, size, &err, &info);
+    check(s == err.status && (s == LEDGE_OK || err.message[0]));
+    check(s != LEDGE_OK || (info.key[0] && strlen(info.key) < sizeof info.key &&
+                            info.offset <= INT64_MAX && info.bytes <= INT64_MAX));
+}
 
 static bool same_strings(const LedgeTensor *a, const LedgeTensor *b, size_t n)
 {
@@ -103,7 +157,10 @@ static void read_in_pieces(const uint8_t *data, size_t size, const LedgeOipReque
           strcmp(again.where, err->where) == 0);
     check(s != LEDGE_OK || other.n_inputs == r->n_inputs);
     for (size_t i = 0; s == LEDGE_OK && i < r->n_inputs; i++)
-        same_tensor(&r->input[i].tensor, &other.input[i].tensor);
+        check(!r->input[i].shared == !other.input[i].shared);
+    for (size_t i = 0; s == LEDGE_OK && i < r->n_inputs; i++)
+        if (!r->input[i].shared)
+            same_tensor(&r->input[i].tensor, &other.input[i].tensor);
     ledge__arena_free(arena);
     ledge__oip_ahead_free(&ahead);
     free(body);
@@ -120,13 +177,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *body = malloc(size - 1);
     check(arena && body);
     memcpy(body, data + 2, size - 2);
-    const LedgeStatus s = ledge__oip_read(body, size - 2, header == 65535 ? SIZE_MAX : header,
-                                          LIMIT, NULL, arena, &err, &request);
+    read_region(body, size - 2);
+    request.shares = false; /* of the bytes before */
+    LedgeStatus s = ledge__oip_read(body, size - 2, header == 65535 ? SIZE_MAX : header, LIMIT,
+                                    NULL, arena, &err, &request);
     check(s == err.status && (s == LEDGE_OK || err.message[0]));
     if (header == 65535)
         read_in_pieces(data + 2, size - 2, &request, &err);
-    if (s == LEDGE_OK)
+    if (s == LEDGE_OK && request.shares)
+        s = ledge__oip_fetch(&request, regions(), LIMIT, arena, &err);
+    check(s == err.status && (s == LEDGE_OK || err.message[0]));
+    if (s == LEDGE_OK) {
         write_back(&request);
+        if (request.n_outputs)
+            write_outputs(&request);
+    }
+    ledge__oip_release(&request);
     ledge__arena_free(arena);
     free(body);
     return 0;
