@@ -1,4 +1,4 @@
-/* Numbers of an array some at a time: the part that does not depend on the vector unit, which the
+/* Template: numbers of an array some at a time, the part that does not depend on the vector unit, which the
  * file of each one includes behind its own words (json_quick_avx2.c).
  *
  * Commas of a kilobyte are listed first. Then each number has a lane of 64 bits in every register:
