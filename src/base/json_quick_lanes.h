@@ -1,5 +1,5 @@
-/* Template: numbers of an array some at a time, the part that does not depend on the vector unit, which the
- * file of each one includes behind its own words (json_quick_avx2.c).
+/* Template: numbers of an array some at a time, the part that does not depend on the vector unit,
+ * which the file of each one includes behind its own words (json_quick_avx2.c).
  *
  * Commas of a kilobyte are listed first. Then each number has a lane of 64 bits in every register:
  * `head` holds its first eight characters, `tail` the next ones. Masks have all bits of a byte set

@@ -218,6 +218,9 @@ static double layer_seconds_q8(const Layer *l, uint32_t cpu, LedgePool *pool, Le
     const LedgeConvShape s = shape_of(l);
     const size_t out = s.oh * s.ow * s.m;
     LedgeConvQ8Plan plan;
+    const bool chosen = force == LEDGE_CONV_PATHS && ledge__conv_q8_wino_pays(&s, cpu);
+    if (chosen) /* as an operator does; the weights are small enough at random */
+        force = LEDGE_CONV_WINOGRAD;
     if (!ledge__conv_q8_plan(&s, cpu, ledge__pool_threads(pool), force, false, &plan))
         exit(1);
     *path = plan.path;

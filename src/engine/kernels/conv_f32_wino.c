@@ -7,18 +7,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "engine/kernels/conv_wino.h"
 
 enum {
-    WINO_POSITIONS = 36,
     WINO_BLOCK_FLOATS = 192 * 1024, /* of transformed input and output in a block */
     WINO_MIN_TILES = 12,            /* fewer, and the weights are streamed too often */
     WINO_PAD = 16 /* keeps the 36 positions of a channel out of one cache set */
 };
-
-static size_t tile_count(const LedgeConvShape *s)
-{
-    return s->n * ((s->oh + 3) / 4) * ((s->ow + 3) / 4);
-}
 
 static size_t in_stride(const LedgeConvPlan *plan)
 {
@@ -42,8 +37,8 @@ bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan, uint32_t cpu)
     plan->mr = ledge__panels_mr(&plan->p);
     plan->bias_floats = ledge__panels_columns(&plan->p);
     plan->zeros_floats = s->c > 64 ? s->c : 64; /* also the bias of the products */
-    const size_t tiles = tile_count(s);
-    if (!ledge__add(s->c, s->m, &channels) || !ledge__mul(channels, WINO_POSITIONS, &floats))
+    const size_t tiles = ledge__wino_tiles(s);
+    if (!ledge__add(s->c, s->m, &channels) || !ledge__mul(channels, LEDGE_WINO_POSITIONS, &floats))
         return false;
     size_t block = floats ? WINO_BLOCK_FLOATS / floats : 1;
     block = block < WINO_MIN_TILES ? WINO_MIN_TILES : block;
@@ -54,16 +49,16 @@ bool ledge__conv_f32_wino_plan(LedgeConvPlan *plan, uint32_t cpu)
     const size_t blocks = ledge__round_up((tiles + block - 1) / block, (size_t)plan->threads);
     plan->tiles = blocks ? (tiles + blocks - 1) / blocks : 1;
     if (!ledge__mul(floats, plan->tiles, &floats) ||
-        !ledge__add(floats, 2 * WINO_POSITIONS * WINO_PAD, &floats) ||
+        !ledge__add(floats, 2 * LEDGE_WINO_POSITIONS * WINO_PAD, &floats) ||
         !ledge__mul(floats, sizeof(float), &bytes) || bytes > SIZE_MAX / 2)
         return false;
     plan->thread_bytes = ledge__thread_stride(bytes, plan->threads);
     const size_t panels = ledge__panels_floats(&plan->p);
-    return panels > 0 && ledge__mul(panels, WINO_POSITIONS, &plan->packed_floats);
+    return panels > 0 && ledge__mul(panels, LEDGE_WINO_POSITIONS, &plan->packed_floats);
 }
 
 /* u = G g Gᵀ in double precision, rounded once. */
-static void transform_weights(const char *g, float u[WINO_POSITIONS])
+static void transform_weights(const char *g, float u[LEDGE_WINO_POSITIONS])
 {
     static const double m[6][3] = {{1.0 / 4, 0, 0},
                                    {-1.0 / 6, -1.0 / 6, -1.0 / 6},
@@ -93,10 +88,10 @@ void ledge__conv_f32_wino_pack(const LedgeConvPlan *plan, const void *w, float *
         const size_t width = ledge__panel_nv(p, i) * lanes;
         for (size_t j = 0; j < width && first + j < p->n; j++)
             for (size_t k = 0; k < c; k++) {
-                float u[WINO_POSITIONS];
+                float u[LEDGE_WINO_POSITIONS];
                 transform_weights((const char *)w + ((first + j) * c + k) * 9 * sizeof(float), u);
                 float *to = packed + first * c + k * width + j;
-                for (size_t q = 0; q < WINO_POSITIONS; q++)
+                for (size_t q = 0; q < LEDGE_WINO_POSITIONS; q++)
                     to[q * position] = u[q];
             }
     }
@@ -107,28 +102,13 @@ typedef struct WinoWalk {
     const LedgeConvArgs *a;
 } WinoWalk;
 
-/* A 4×4 tile of the output: image n, first row y and column x. */
-typedef struct WinoTile {
-    size_t n, y, x;
-} WinoTile;
-
-static WinoTile tile_at(const LedgeConvShape *s, size_t t)
-{
-    const size_t across = (s->ow + 3) / 4, down = (s->oh + 3) / 4;
-    return (WinoTile){t / across / down, t / across % down * 4, t % across * 4};
-}
-
 static void tile_in(const WinoWalk *w, size_t t, float *v)
 {
     const LedgeConvShape *s = &w->plan->s;
-    const WinoTile tile = tile_at(s, t);
-    const float *px[WINO_POSITIONS];
-    const float *image = w->a->x + tile.n * s->h * s->w * s->c;
-    for (size_t i = 0; i < 6; i++)
-        for (size_t j = 0; j < 6; j++) {
-            const size_t y = tile.y + i - s->pt, x = tile.x + j - s->pl; /* may wrap round */
-            px[i * 6 + j] = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : w->a->zeros;
-        }
+    const LedgeWinoTile tile = ledge__wino_tile_at(s, t);
+    const void *px[LEDGE_WINO_POSITIONS];
+    ledge__wino_pixels(s, &tile, w->a->x + tile.n * s->h * s->w * s->c, s->c * sizeof(float),
+                       w->a->zeros, px);
     const LedgeWinoIn in = {px, v, in_stride(w->plan), s->c};
     w->plan->in->wino_in(&in);
 }
@@ -137,7 +117,7 @@ static void tile_out(const WinoWalk *w, size_t t, const float *m)
 {
     const LedgeConvShape *s = &w->plan->s;
     const LedgeConvArgs *a = w->a;
-    const WinoTile tile = tile_at(s, t);
+    const LedgeWinoTile tile = ledge__wino_tile_at(s, t);
     const size_t pixel = (tile.n * s->oh + tile.y) * s->ow + tile.x;
     const LedgeWinoOut out = {.m = m,
                               .ldm = out_stride(w->plan),
@@ -149,8 +129,8 @@ static void tile_out(const WinoWalk *w, size_t t, const float *m)
                               .r = a->r ? a->r + pixel * a->ldr : NULL,
                               .ldr_row = s->ow * a->ldr,
                               .ldr = a->ldr,
-                              .h = (uint32_t)(s->oh - tile.y < 4 ? s->oh - tile.y : 4),
-                              .w = (uint32_t)(s->ow - tile.x < 4 ? s->ow - tile.x : 4),
+                              .h = tile.h,
+                              .w = tile.w,
                               .lo = a->act.lo,
                               .hi = a->act.hi};
     w->plan->k->wino_out(&out);
@@ -169,7 +149,7 @@ static void multiply(const WinoWalk *w, const float *v, float *m, size_t count)
     LedgeGemmTile t = {.a = rows, .taps = 1, .kc = c, .bias = w->a->zeros, .ldc = plan->s.m,
                        .lo = -INFINITY, .hi = INFINITY};
     const float *u = w->a->packed;
-    for (size_t q = 0; q < WINO_POSITIONS; q++, v += in_stride(plan), m += out_stride(plan))
+    for (size_t q = 0; q < LEDGE_WINO_POSITIONS; q++, v += in_stride(plan), m += out_stride(plan))
         for (size_t i = 0; i < p->count; i++) {
             const size_t first = ledge__panel_start(p, i) * lanes;
             t.nv = ledge__panel_nv(p, i);
@@ -192,9 +172,9 @@ static void run_blocks(void *arg, size_t begin, size_t end, int thread)
 {
     const WinoWalk *w = arg;
     const LedgeConvPlan *plan = w->plan;
-    const size_t tiles = tile_count(&plan->s);
+    const size_t tiles = ledge__wino_tiles(&plan->s);
     float *v = (float *)(void *)((char *)w->a->scratch + (size_t)thread * plan->thread_bytes);
-    float *m = v + WINO_POSITIONS * in_stride(plan);
+    float *m = v + LEDGE_WINO_POSITIONS * in_stride(plan);
     for (size_t b = begin; b < end; b++) {
         const size_t t0 = b * plan->tiles;
         const size_t count = tiles - t0 < plan->tiles ? tiles - t0 : plan->tiles;
@@ -208,7 +188,7 @@ static void run_blocks(void *arg, size_t begin, size_t end, int thread)
 
 void ledge__conv_f32_wino_run(const LedgeConvPlan *plan, const LedgeConvArgs *a, LedgePool *pool)
 {
-    const size_t tiles = tile_count(&plan->s);
+    const size_t tiles = ledge__wino_tiles(&plan->s);
     if (tiles == 0 || plan->s.m == 0)
         return;
     WinoWalk w = {plan, a};

@@ -7,9 +7,9 @@
 
 #include "base/alloc.h"
 #include "base/cpu.h"
+#include "engine/kernels/conv_wino.h"
 
 enum {
-    POSITIONS = 36,
     BLOCK_BYTES = 256 * 1024,      /* of transformed bytes and products */
     CACHED = 1024 * 1024,          /* packed weights that stay in the L2 cache */
     MOST_PACKED = 5 * 1024 * 1024, /* eight times what they are to other algorithms */
@@ -18,11 +18,6 @@ enum {
     MOST_WEIGHTS = (1 << 25) / 255,
     GROUP = 8 /* columns whose weights are transformed at once */
 };
-
-static size_t tile_count(const LedgeConvShape *s)
-{
-    return s->n * ((s->oh + 3) / 4) * ((s->ow + 3) / 4);
-}
 
 bool ledge__conv_q8_wino_serves(const LedgeConvShape *s, const LedgeQ8Kernels *k)
 {
@@ -36,13 +31,13 @@ bool ledge__conv_q8_wino_pays(const LedgeConvShape *s, uint32_t cpu)
 {
     const LedgeQ8Kernels *k = ledge__q8_kernels(cpu);
     const bool fours = k->cpu & (LEDGE_CPU_AVX512VNNI | LEDGE_CPU_AVXVNNI);
-    const double c = (double)s->c, m = (double)s->m, tiles = (double)tile_count(s);
+    const double c = (double)s->c, m = (double)s->m, tiles = (double)ledge__wino_tiles(s);
     const double direct = (double)s->n * (double)s->oh * (double)s->ow * 9 * c * m;
     const double product = fours ? 2 : 1, value = fours ? 24 : 15;
     return ledge__conv_q8_wino_serves(s, k) && s->c >= 2 * k->lanes && s->m >= k->lanes &&
            tiles >= 2 * LEDGE_Q8_WINO_ROWS && /* there are two threads to serve */
-           POSITIONS * c * m * sizeof(int16_t) <= MOST_PACKED &&
-           tiles * POSITIONS * (c * m * product + value * (c + m)) < 0.9 * direct;
+           LEDGE_WINO_POSITIONS * c * m * sizeof(int16_t) <= MOST_PACKED &&
+           tiles * LEDGE_WINO_POSITIONS * (c * m * product + value * (c + m)) < 0.9 * direct;
 }
 
 typedef int16_t Short __attribute__((vector_size(GROUP * 2)));
@@ -111,7 +106,7 @@ static size_t out_stride(const LedgeConvQ8Plan *plan)
 /* Groups of tiles that a product takes at once, over all images. */
 static size_t group_count(const LedgeConvShape *s)
 {
-    return (tile_count(s) + LEDGE_Q8_WINO_ROWS - 1) / LEDGE_Q8_WINO_ROWS;
+    return (ledge__wino_tiles(s) + LEDGE_Q8_WINO_ROWS - 1) / LEDGE_Q8_WINO_ROWS;
 }
 
 /* The first tile of a block: groups are dealt out evenly. */
@@ -125,7 +120,7 @@ static size_t block_start(const LedgeConvQ8Plan *plan, size_t block)
 static void choose_blocks(LedgeConvQ8Plan *plan)
 {
     const size_t threads = (size_t)plan->threads, groups = group_count(&plan->s);
-    const size_t each = LEDGE_Q8_WINO_ROWS * POSITIONS *
+    const size_t each = LEDGE_Q8_WINO_ROWS * LEDGE_WINO_POSITIONS *
                         (channels(plan) * sizeof(int16_t) + out_columns(plan) * sizeof(int32_t));
     const bool cached = ledge__q8_panels_bytes(&plan->p) <= CACHED;
     const size_t most = each > BLOCK_BYTES / 2 ? 1 : (cached ? 1 : 2) * BLOCK_BYTES / each;
@@ -145,13 +140,13 @@ bool ledge__conv_q8_wino_plan(LedgeConvQ8Plan *plan)
     const LedgeConvShape *s = &plan->s;
     size_t bytes;
     if (!ledge__mul(s->c, 2, &bytes) ||
-        !ledge__q8_panels_init(&plan->p, plan->k, plan->k->wino.nv, s->m, POSITIONS, bytes))
+        !ledge__q8_panels_init(&plan->p, plan->k, plan->k->wino.nv, s->m, LEDGE_WINO_POSITIONS, bytes))
         return false;
     choose_blocks(plan);
     plan->columns = plan->p.columns;
     plan->packed_bytes = ledge__q8_panels_bytes(&plan->p);
     plan->border_bytes = s->c;
-    bytes = POSITIONS * (in_stride(plan) * sizeof(int16_t) + out_stride(plan) * sizeof(int32_t));
+    bytes = LEDGE_WINO_POSITIONS * (in_stride(plan) * sizeof(int16_t) + out_stride(plan) * sizeof(int32_t));
     plan->thread_bytes = ledge__thread_stride(bytes, plan->threads);
     return true;
 }
@@ -169,7 +164,7 @@ static inline void transform(const Short g[3], Short o[6])
 }
 
 /* One channel of `cols` columns, whose 9 weights are `each` bytes apart. */
-static void transform_weights(const int8_t *w, size_t each, size_t cols, Short u[POSITIONS])
+static void transform_weights(const int8_t *w, size_t each, size_t cols, Short u[LEDGE_WINO_POSITIONS])
 {
     Short half[6][3];
     for (int x = 0; x < 3; x++) {
@@ -193,11 +188,11 @@ static void transform_weights(const int8_t *w, size_t each, size_t cols, Short u
 static void pack_pair(const int8_t *w, size_t each, size_t count, size_t cols, char *to,
                       size_t position, size_t bytes)
 {
-    Short u[2][POSITIONS];
+    Short u[2][LEDGE_WINO_POSITIONS];
     memset(u, 0, sizeof(u));
     for (size_t h = 0; h < count; h++)
         transform_weights(w + h * 9, each, cols, u[h]);
-    for (size_t q = 0; q < POSITIONS; q++, to += position) {
+    for (size_t q = 0; q < LEDGE_WINO_POSITIONS; q++, to += position) {
         const Short pair[2] = {
             __builtin_shufflevector(u[0][q], u[1][q], 0, 8, 1, 9, 2, 10, 3, 11),
             __builtin_shufflevector(u[0][q], u[1][q], 4, 12, 5, 13, 6, 14, 7, 15)};
@@ -228,28 +223,12 @@ typedef struct WinoWalk {
     const LedgeConvQ8Args *a;
 } WinoWalk;
 
-/* A 4×4 tile of the output: image n, first row y and column x. */
-typedef struct WinoTile {
-    size_t n, y, x;
-} WinoTile;
-
-static WinoTile tile_at(const LedgeConvShape *s, size_t t)
-{
-    const size_t across = (s->ow + 3) / 4, down = (s->oh + 3) / 4;
-    return (WinoTile){t / across / down, t / across % down * 4, t % across * 4};
-}
-
 static void tile_in(const WinoWalk *w, size_t t, int16_t *v)
 {
     const LedgeConvShape *s = &w->plan->s;
-    const WinoTile tile = tile_at(s, t);
-    const uint8_t *px[POSITIONS];
-    const uint8_t *image = w->a->x + tile.n * s->h * s->w * s->c;
-    for (size_t i = 0; i < 6; i++)
-        for (size_t j = 0; j < 6; j++) {
-            const size_t y = tile.y + i - s->pt, x = tile.x + j - s->pl; /* may wrap round */
-            px[i * 6 + j] = y < s->h && x < s->w ? image + (y * s->w + x) * s->c : w->a->border;
-        }
+    const LedgeWinoTile tile = ledge__wino_tile_at(s, t);
+    const void *px[LEDGE_WINO_POSITIONS];
+    ledge__wino_pixels(s, &tile, w->a->x + tile.n * s->h * s->w * s->c, s->c, w->a->border, px);
     const LedgeQ8WinoIn in = {px, s->c, v, in_stride(w->plan)};
     w->plan->k->wino.in(&in);
 }
@@ -261,7 +240,7 @@ static void multiply(const LedgeConvQ8Plan *plan, const int16_t *v, const int16_
     const size_t pairs = (plan->s.c + 1) / 2, step = pairs * nv * plan->k->lanes * 2;
     LedgeQ8WinoMul t = {.a = v, .lda = channels(plan), .rows = count, .pairs = pairs, .b = b,
                         .ahead = step * sizeof(*b), .nv = nv, .c = m, .ldc = out_columns(plan)};
-    for (size_t q = 0; q < POSITIONS; q++) {
+    for (size_t q = 0; q < LEDGE_WINO_POSITIONS; q++) {
         plan->k->wino.mul(&t);
         t.a += in_stride(plan);
         t.b += step;
@@ -279,13 +258,13 @@ static void tiles_out(const WinoWalk *w, size_t first, uint32_t nv, const int32_
     const size_t element = a->out.kind == LEDGE_Q8_FLOAT ? sizeof(float) : 1;
     const size_t width = nv * plan->k->lanes, n = s->m - first < width ? s->m - first : width;
     for (size_t i = 0; i < count; i++) {
-        const WinoTile tile = tile_at(s, t0 + i);
+        const LedgeWinoTile tile = ledge__wino_tile_at(s, t0 + i);
         const size_t pixel = (tile.n * s->oh + tile.y) * s->ow + tile.x;
         const LedgeQ8WinoOut out = {
             .m = m + i * out_columns(plan),
             .ldm = out_stride(plan),
-            .h = (uint32_t)(s->oh - tile.y < 4 ? s->oh - tile.y : 4),
-            .w = (uint32_t)(s->ow - tile.x < 4 ? s->ow - tile.x : 4),
+            .h = tile.h,
+            .w = tile.w,
             .c_row = s->ow * s->ldc,
             .r_row = s->ow * a->ldr,
             .t = {.init = a->init + first,
@@ -311,9 +290,9 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     const WinoWalk *w = arg;
     const LedgeConvQ8Plan *plan = w->plan;
     const LedgeQ8Panels *p = &plan->p;
-    const size_t tiles = tile_count(&plan->s);
+    const size_t tiles = ledge__wino_tiles(&plan->s);
     int32_t *m = (int32_t *)(void *)((char *)w->a->scratch + (size_t)thread * plan->thread_bytes);
-    int16_t *v = (int16_t *)(void *)(m + POSITIONS * out_stride(plan));
+    int16_t *v = (int16_t *)(void *)(m + LEDGE_WINO_POSITIONS * out_stride(plan));
     for (size_t item = begin; item < end; item++) {
         const size_t block = item / plan->shares, share = item % plan->shares;
         const size_t t0 = block_start(plan, block), next = block_start(plan, block + 1);
@@ -334,6 +313,6 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
 void ledge__conv_q8_wino_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool)
 {
     WinoWalk w = {plan, a};
-    if (tile_count(&plan->s) > 0)
+    if (ledge__wino_tiles(&plan->s) > 0)
         ledge__pool_run(pool, plan->blocks * plan->shares, 1, run_items, &w);
 }

@@ -112,7 +112,7 @@ typedef struct LedgePlanesTile {
 /* Winograd F(4×4, 3×3), input side: 6×6 pixels (pointers, zeros where padding is) of c
  * channels to 36 positions; position p goes to v[p * ldv + channel]. */
 typedef struct LedgeWinoIn {
-    const float *const *px;
+    const void *const *px;
     float *v;
     size_t ldv, c;
 } LedgeWinoIn;

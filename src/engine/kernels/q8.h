@@ -83,7 +83,7 @@ typedef struct LedgeQ8DwTile {
 
 /* Winograd's F(4×4, 3×3) in integers: the transform of 36 pixels of c bytes to int16. */
 typedef struct LedgeQ8WinoIn {
-    const uint8_t *const *px; /* row by row */
+    const void *const *px; /* row by row */
     size_t c;
     int16_t *v; /* position q at v + q * ldv: c rounded up to 2 × lanes, zeros beyond c */
     size_t ldv;

@@ -34,9 +34,12 @@ VX_INLINE void wino_in_vector(const LedgeWinoIn *t, size_t c, size_t n, const bo
 {
     vf rows[6][6];
     for (int i = 0; i < 6; i++) {
-        const float *const *px = t->px + i * 6;
         vf d[6];
-        VX_EACH(j, 6) d[j] = full ? vf_load(px[j] + c) : vf_load_n(px[j] + c, n);
+        VX_EACH(j, 6)
+        {
+            const float *px = (const float *)t->px[i * 6 + j] + c;
+            d[j] = full ? vf_load(px) : vf_load_n(px, n);
+        }
         wino_bt(d[0], d[1], d[2], d[3], d[4], d[5], rows[i]);
     }
     for (int j = 0; j < 6; j++) {

@@ -32,12 +32,12 @@ VX_INLINE void wino_bt(const vqs *d, vqs *o)
 }
 
 /* VQ_BYTES / 2 channels from `c` on. */
-static void wino_in_vector(const uint8_t *const *px, size_t c, int16_t *v, size_t ldv)
+static void wino_in_vector(const void *const *px, size_t c, int16_t *v, size_t ldv)
 {
     vqs rows[6][6];
     for (int j = 0; j < 6; j++) {
         vqs d[6], o[6];
-        VX_EACH(i, 6) d[i] = wino_bytes(px[i * 6 + j] + c);
+        VX_EACH(i, 6) d[i] = wino_bytes((const uint8_t *)px[i * 6 + j] + c);
         wino_bt(d, o);
         VX_EACH(i, 6) rows[i][j] = o[i];
     }
@@ -57,9 +57,9 @@ void VQ_CAT2(ledge__wino_in_q8_, VQ_ISA)(const LedgeQ8WinoIn *t)
     if (c == t->c)
         return;
     uint8_t last[36][VQ_BYTES / 2] = {{0}};
-    const uint8_t *px[36];
+    const void *px[36];
     for (int i = 0; i < 36; i++) {
-        memcpy(last[i], t->px[i] + c, t->c - c);
+        memcpy(last[i], (const uint8_t *)t->px[i] + c, t->c - c);
         px[i] = last[i];
     }
     wino_in_vector(px, 0, t->v + c, t->ldv);
