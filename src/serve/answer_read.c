@@ -20,7 +20,7 @@ static LedgeStatus read_tensors(LedgeAsked *a, size_t limit, LedgeError *err)
 {
     LedgeWork *w = a->work;
     if (w->reader)
-        ledge__read_ahead_end(w->reader, &w->ahead, true);
+        ledge__read_ahead_end(w->reader, &w->ahead);
     return ledge__oip_read(w->body, w->size, w->json_bytes, limit, &w->ahead, a->arena, err,
                            a->request);
 }

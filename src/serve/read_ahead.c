@@ -262,7 +262,7 @@ void ledge__read_ahead_help(LedgeReadAhead *r, const LedgeOipAhead *to)
     pthread_mutex_unlock(&r->lock);
 }
 
-void ledge__read_ahead_end(LedgeReadAhead *r, const LedgeOipAhead *to, bool wanted)
+static void end_it(LedgeReadAhead *r, const LedgeOipAhead *to, bool wanted)
 {
     pthread_mutex_lock(&r->lock);
     while (r->to == to) {
@@ -276,4 +276,14 @@ void ledge__read_ahead_end(LedgeReadAhead *r, const LedgeOipAhead *to, bool want
         pthread_cond_wait(&r->done, &r->lock);
     }
     pthread_mutex_unlock(&r->lock);
+}
+
+void ledge__read_ahead_end(LedgeReadAhead *r, const LedgeOipAhead *to)
+{
+    end_it(r, to, true);
+}
+
+void ledge__read_ahead_drop(LedgeReadAhead *r, const LedgeOipAhead *to)
+{
+    end_it(r, to, false);
 }

@@ -21,8 +21,9 @@ bool ledge__read_ahead_begin(LedgeReadAhead *r, LedgeOipAhead *to, char *body, s
 void ledge__read_ahead_more(LedgeReadAhead *r, const LedgeOipAhead *to, size_t have);
 /* Reads some of what is there; for a thread that would otherwise wait, and not for long. */
 void ledge__read_ahead_help(LedgeReadAhead *r, const LedgeOipAhead *to);
-/* *to is the caller's again. wanted: all that is there is read before, with the caller's help; the
- * body is whole then, as a rule. Does nothing for another's. */
-void ledge__read_ahead_end(LedgeReadAhead *r, const LedgeOipAhead *to, bool wanted);
+/* Reads all that is there, with the caller's help; *to is the caller's again. Nothing for
+ * another's. drop: the same, but nothing more is read. */
+void ledge__read_ahead_end(LedgeReadAhead *r, const LedgeOipAhead *to);
+void ledge__read_ahead_drop(LedgeReadAhead *r, const LedgeOipAhead *to);
 
 #endif

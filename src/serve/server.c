@@ -215,7 +215,7 @@ static void forget_ahead(LedgeExchange *x)
 {
     LedgeWork *w = &x->work;
     if (w->reader)
-        ledge__read_ahead_end(w->reader, &w->ahead, false);
+        ledge__read_ahead_drop(w->reader, &w->ahead);
     ledge__oip_ahead_free(&w->ahead);
     w->ahead = (LedgeOipAhead){.tried = 0};
     w->reader = NULL;

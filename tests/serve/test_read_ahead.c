@@ -65,7 +65,7 @@ static bool send_and_compare(LedgeReadAhead *r, const LedgeText *t, size_t most,
     }
     if (next_random(random) % 2)
         ledge__read_ahead_help(r, &ahead);
-    ledge__read_ahead_end(r, &ahead, true);
+    ledge__read_ahead_end(r, &ahead);
     const LedgeStatus s = ledge__oip_read(one, t->n, SIZE_MAX, LIMIT, NULL, arena, &err_a, &a);
     assert_int_equal(ledge__oip_read(other, t->n, SIZE_MAX, LIMIT, &ahead, arena, &err_b, &b), s);
     assert_string_equal(err_b.message, err_a.message);
@@ -157,13 +157,18 @@ static void one_body_at_a_time(void **state)
     assert_true(ledge__read_ahead_begin(r, &first, t.p, t.n));
     assert_false(ledge__read_ahead_begin(r, &second, t.p, t.n));
     ledge__read_ahead_more(r, &second, t.n); /* nobody's */
-    ledge__read_ahead_end(r, &second, true);
+    ledge__read_ahead_end(r, &second);
     assert_null(second.numbers.out);
     ledge__read_ahead_more(r, &first, t.n / 2); /* the rest never comes */
-    ledge__read_ahead_end(r, &first, true);
+    ledge__read_ahead_end(r, &first);
     assert_true(first.numbers.n > 0 && first.numbers.n < COUNT);
     assert_true(ledge__read_ahead_begin(r, &second, t.p, t.n));
-    ledge__read_ahead_end(r, &second, true);
+    ledge__read_ahead_more(r, &second, t.n);
+    ledge__read_ahead_drop(r, &second); /* whatever there is of it */
+    ledge__read_ahead_drop(r, &second);
+    ledge__oip_ahead_free(&second);
+    assert_true(ledge__read_ahead_begin(r, &second, t.p, t.n));
+    ledge__read_ahead_end(r, &second);
     ledge__read_ahead_free(r);
     ledge__oip_ahead_free(&first);
     ledge__oip_ahead_free(&second);
