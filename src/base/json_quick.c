@@ -376,6 +376,30 @@ static inline uint64_t commas_of(const char *p)
     return found;
 }
 
+size_t ledge__json_commas(const char *p, size_t size)
+{
+    size_t n = 0, i = 0;
+#ifdef __x86_64__
+    const __m128i comma = _mm_set1_epi8(','), zero = _mm_setzero_si128();
+    while (size - i >= BLOCK) { /* counted in bytes, which hold 255 at most */
+        const size_t until = i + (size - i < 255 * 16 ? (size - i) / 16 * 16 : 255 * 16);
+        __m128i sum = zero;
+        for (; i < until; i += 16)
+            sum = _mm_sub_epi8(
+                sum,
+                _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + i)), comma));
+        sum = _mm_sad_epu8(sum, zero);
+        n += (size_t)(_mm_cvtsi128_si32(sum) + _mm_extract_epi16(sum, 4));
+    }
+#else
+    for (; size - i >= BLOCK; i += BLOCK)
+        n += (size_t)__builtin_popcountll(commas_of(p + i));
+#endif
+    for (; i < size; i++)
+        n += p[i] == ',';
+    return n;
+}
+
 /* ---- arrays ---- */
 
 /* The number at *p, which is not so plain; a comma is at `end`, NULL: none is near. Leaves *done

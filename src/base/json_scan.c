@@ -645,6 +645,16 @@ void ledge__json_numbers_end(LedgeJson *j, LedgeJsonNumbers *a)
         numbers_step(j, a);
 }
 
+bool ledge__json_numbers_between(const char *p, const char *end, const char *have, LedgeType type,
+                                 void *out, size_t at, size_t n)
+{
+    LedgeJson j = {.start = p, .p = p, .end = have, .depth = 1, .first = true};
+    LedgeJsonNumbers a = {.type = type, .out = out, .room = at + n, .n = at};
+    while (!j.bad && j.depth == 1 && a.n < a.room)
+        numbers_step(&j, &a);
+    return !j.bad && j.depth == 1 && j.p == end;
+}
+
 size_t ledge__json_numbers(LedgeJson *j, LedgeType type, void *out, size_t room)
 {
     LedgeJsonNumbers a = {.type = type, .out = out, .room = room};

@@ -75,6 +75,13 @@ void ledge__json_numbers_begin(LedgeJson *j, LedgeJsonNumbers *a);
 void ledge__json_numbers_ahead(LedgeJson *j, LedgeJsonNumbers *a);
 void ledge__json_numbers_end(LedgeJson *j, LedgeJsonNumbers *a);
 
+/* Pieces of such an array, for several threads. Commas among bytes; and the n numbers, and nothing
+ * else, from p to the comma at `end` into places `at` and on of `out`: false, where that is not
+ * what there is. have: how far bytes may be looked at. */
+size_t ledge__json_commas(const char *p, size_t size);
+bool ledge__json_numbers_between(const char *p, const char *end, const char *have, LedgeType type,
+                                 void *out, size_t at, size_t n);
+
 /* Sets the fault; the first one stays. */
 void ledge__json_fault(LedgeJson *j, const char *what);
 /* LEDGE_OK, or FORMAT with the fault and its byte offset. */

@@ -1,12 +1,34 @@
-/* The thread that reads ahead. */
+/* The thread that reads ahead, and the pieces of an array that it shares with whoever waits for it.
+ *
+ * Where the array begins is found by ledge__oip_ahead, which also reads its first numbers. From
+ * there on pieces are cut: each begins behind a comma and ends before one, and commas say how many
+ * numbers it holds and where they go. So two threads read at once. A piece that is anything but
+ * numbers between commas (an array of arrays, the end of it all) ends this: from there on the
+ * thread alone goes on, in order. */
 #include "serve/read_ahead.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/timed_wait.h"
 
-enum { STEP = 32768 }; /* bytes that are worth a wake-up */
+enum {
+    STEP = 32768,  /* bytes that are worth a wake-up */
+    PIECE = 16384, /* bytes that are read in one go */
+    HEAD = 4096,   /* within these most arrays begin */
+    HELP = 192     /* pieces that whoever has other things to do may be kept with: about 1 ms */
+};
+
+/* How a body is read just now. */
+typedef enum Way { FIND, PIECES, IN_ORDER } Way;
+
+typedef struct Piece {
+    const char *p, *end; /* from behind a comma to the next piece's */
+    const char *have;
+    size_t at, n; /* which numbers these are */
+} Piece;
 
 struct LedgeReadAhead {
     pthread_t thread;
@@ -14,36 +36,131 @@ struct LedgeReadAhead {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t more, done;
     bool stop, asleep;
-    LedgeOipAhead *to; /* NULL: nothing is to be read; the thread's own while it reads */
+    LedgeOipAhead *to; /* NULL: nothing is to be read; where `alone`, that thread's own */
     char *body;
-    size_t whole, have, seen; /* seen: what the thread has been through */
+    size_t whole, have;
+    size_t told, seen; /* of `have`: at the last wake-up; when something was last read in order */
+    Way way;
+    bool alone;       /* a thread is at what has no pieces */
+    unsigned busy;    /* threads that read a piece */
+    bool spoilt;      /* one was no piece: none after `next` counts */
+    const char *next; /* where the next piece is cut, */
+    size_t next_at;   /* and its first number */
 };
 
-static bool has_work(const LedgeReadAhead *r)
+/* ---- pieces ---- */
+
+/* Lock held. false: there is no whole piece. */
+static bool cut(LedgeReadAhead *r, Piece *out)
 {
-    return r->to && r->seen < r->have;
+    const char *p = r->next, *have = r->body + r->have;
+    const char *end = p + PIECE;
+    if (end > have) { /* the last one ends with the array */
+        const char *close = r->have == r->whole ? memchr(p, ']', (size_t)(have - p)) : NULL;
+        if (!close)
+            return false;
+        end = close;
+    }
+    end = memrchr(p, ',', (size_t)(end - p));
+    const size_t n = end ? ledge__json_commas(p, (size_t)(end - p)) + 1 : 0;
+    if (!end || n > r->to->numbers.room - r->next_at)
+        return false;
+    *out = (Piece){p, end, have, r->next_at, n};
+    r->next = end + 1;
+    r->next_at += n;
+    return true;
 }
+
+/* Lock held, nobody is busy: the rest goes on behind the last number before the next piece. */
+static void settle(LedgeReadAhead *r)
+{
+    LedgeOipAhead *a = r->to;
+    if (r->way != PIECES)
+        return;
+    a->j.p = r->next - 1;
+    a->numbers.n = r->next_at;
+    r->way = IN_ORDER;
+}
+
+/* Lock held, and given up meanwhile. */
+static void read_piece(LedgeReadAhead *r, const Piece *piece)
+{
+    const LedgeJsonNumbers a = r->to->numbers;
+    r->busy++;
+    pthread_mutex_unlock(&r->lock);
+    const bool good = ledge__json_numbers_between(piece->p, piece->end, piece->have, a.type, a.out,
+                                                  piece->at, piece->n);
+    pthread_mutex_lock(&r->lock);
+    r->busy--;
+    if (!good && piece->p < r->next) { /* others may still be busy behind it */
+        r->spoilt = true;
+        r->next = piece->p;
+        r->next_at = piece->at;
+    }
+    if (r->busy == 0)
+        pthread_cond_broadcast(&r->done);
+}
+
+/* ---- the rest ---- */
+
+/* Lock held, and given up meanwhile: finds the array, or reads it in order. */
+static void read_alone(LedgeReadAhead *r)
+{
+    LedgeOipAhead *to = r->to;
+    const bool head = r->way == FIND && r->seen == 0 && r->have > HEAD;
+    const size_t have = head ? HEAD : r->have;
+    r->alone = true;
+    pthread_mutex_unlock(&r->lock);
+    const bool goes_on = ledge__oip_ahead(to, r->body, have, r->whole, r->limit);
+    pthread_mutex_lock(&r->lock);
+    r->alone = false;
+    r->seen = have;
+    if (r->way == FIND && to->numbers.out && to->j.p < r->body + have && *to->j.p == ',') {
+        r->way = PIECES;
+        r->spoilt = false;
+        r->next = to->j.p + 1;
+        r->next_at = to->numbers.n;
+    } else if (!goes_on && !head) {
+        r->to = NULL;
+    }
+    pthread_cond_broadcast(&r->done);
+}
+
+/* Lock held. Does a bit of what there is to do; false: there is nothing. */
+static bool do_some(LedgeReadAhead *r)
+{
+    Piece piece;
+    if (!r->to || r->alone)
+        return false;
+    if (r->way == PIECES && !r->spoilt) {
+        if (cut(r, &piece)) {
+            read_piece(r, &piece);
+            return true;
+        }
+        if (r->have < r->whole)
+            return false;
+    }
+    if (r->busy)
+        return false;
+    settle(r);
+    if (r->seen >= r->have)
+        return false;
+    read_alone(r);
+    return true;
+}
+
+/* ---- the thread ---- */
 
 static void *read_on(void *arg)
 {
     LedgeReadAhead *r = arg;
     pthread_mutex_lock(&r->lock);
     while (!r->stop) {
-        if (!has_work(r)) {
-            r->asleep = true;
-            pthread_cond_wait(&r->more, &r->lock);
-            r->asleep = false;
+        if (do_some(r))
             continue;
-        }
-        LedgeOipAhead *to = r->to;
-        const size_t have = r->have;
-        pthread_mutex_unlock(&r->lock);
-        const bool goes_on = ledge__oip_ahead(to, r->body, have, r->whole, r->limit);
-        pthread_mutex_lock(&r->lock);
-        r->seen = have;
-        if (!goes_on)
-            r->to = NULL;
-        pthread_cond_signal(&r->done);
+        r->asleep = true;
+        pthread_cond_wait(&r->more, &r->lock);
+        r->asleep = false;
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;
@@ -78,6 +195,8 @@ void ledge__read_ahead_free(LedgeReadAhead *r)
     free(r);
 }
 
+/* ---- its users ---- */
+
 bool ledge__read_ahead_begin(LedgeReadAhead *r, LedgeOipAhead *to, char *body, size_t whole)
 {
     pthread_mutex_lock(&r->lock);
@@ -86,7 +205,8 @@ bool ledge__read_ahead_begin(LedgeReadAhead *r, LedgeOipAhead *to, char *body, s
         r->to = to;
         r->body = body;
         r->whole = whole;
-        r->have = r->seen = 0;
+        r->have = r->told = r->seen = 0;
+        r->way = FIND;
     }
     pthread_mutex_unlock(&r->lock);
     return is_free;
@@ -94,21 +214,76 @@ bool ledge__read_ahead_begin(LedgeReadAhead *r, LedgeOipAhead *to, char *body, s
 
 void ledge__read_ahead_more(LedgeReadAhead *r, const LedgeOipAhead *to, size_t have)
 {
+    bool wake = false;
     pthread_mutex_lock(&r->lock);
-    if (r->to == to && (have - r->seen >= STEP || have == r->whole)) {
+    if (r->to == to) {
         r->have = have;
-        if (r->asleep)
-            pthread_cond_signal(&r->more);
+        wake = r->asleep && (have - r->told >= STEP || have == r->whole);
+        if (wake)
+            r->told = have;
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (wake)
+        pthread_cond_signal(&r->more);
+}
+
+/* A thread that was woken while all cores were busy may wait for the caller's, though another is
+ * idle by now: it is put there. */
+static void move_away(pthread_t thread)
+{
+#ifdef __linux__
+    cpu_set_t all, others;
+    const int here = sched_getcpu();
+    if (here < 0 || pthread_getaffinity_np(thread, sizeof all, &all) != 0)
+        return;
+    others = all;
+    CPU_CLR(here, &others);
+    if (CPU_COUNT(&others) > 0 && pthread_setaffinity_np(thread, sizeof others, &others) == 0)
+        (void)pthread_setaffinity_np(thread, sizeof all, &all);
+#else
+    (void)thread;
+#endif
+}
+
+void ledge__read_ahead_help(LedgeReadAhead *r, const LedgeOipAhead *to)
+{
+    Piece piece;
+    pthread_mutex_lock(&r->lock);
+    const bool stuck = r->to == to && r->asleep && r->told > 0;
+    pthread_mutex_unlock(&r->lock);
+    if (stuck)
+        move_away(r->thread);
+    pthread_mutex_lock(&r->lock);
+    if (r->to == to && r->way == FIND && r->seen == 0 && !r->alone)
+        read_alone(r);
+    for (int i = 0; i < HELP && r->to == to && r->way == PIECES && !r->spoilt && cut(r, &piece);
+         i++)
+        read_piece(r, &piece);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void end_it(LedgeReadAhead *r, const LedgeOipAhead *to, bool wanted)
+{
+    pthread_mutex_lock(&r->lock);
+    while (r->to == to) {
+        if (wanted && do_some(r))
+            continue;
+        if (!r->busy && !r->alone) {
+            settle(r);
+            r->to = NULL;
+            break;
+        }
+        pthread_cond_wait(&r->done, &r->lock);
     }
     pthread_mutex_unlock(&r->lock);
 }
 
 void ledge__read_ahead_end(LedgeReadAhead *r, const LedgeOipAhead *to)
 {
-    pthread_mutex_lock(&r->lock);
-    while (r->to == to && has_work(r))
-        pthread_cond_wait(&r->done, &r->lock);
-    if (r->to == to)
-        r->to = NULL;
-    pthread_mutex_unlock(&r->lock);
+    end_it(r, to, true);
+}
+
+void ledge__read_ahead_drop(LedgeReadAhead *r, const LedgeOipAhead *to)
+{
+    end_it(r, to, false);
 }

@@ -1,5 +1,5 @@
-/* Reads the numbers of a JSON body while it comes in, beside the thread that receives it: receiving
- * and reading take about as long, and so the request is read when it has come.
+/* Reads the numbers of a JSON body while it comes in, beside the thread that receives it; whoever
+ * then waits for them reads too.
  *
  * One thread and one body at a time: with many requests the workers read, who are many. */
 #ifndef LEDGE_SERVE_READ_AHEAD_H
@@ -19,7 +19,11 @@ void ledge__read_ahead_free(LedgeReadAhead *r);
 bool ledge__read_ahead_begin(LedgeReadAhead *r, LedgeOipAhead *to, char *body, size_t whole);
 /* `have` bytes are there now. Does nothing for a body that is not read, or no more. */
 void ledge__read_ahead_more(LedgeReadAhead *r, const LedgeOipAhead *to, size_t have);
-/* Waits until what is there has been read; *to is the caller's again. Nothing for another's. */
+/* Reads some of what is there; for a thread that would otherwise wait, and not for long. */
+void ledge__read_ahead_help(LedgeReadAhead *r, const LedgeOipAhead *to);
+/* Reads all that is there, with the caller's help; *to is the caller's again. Nothing for
+ * another's. drop: the same, but nothing more is read. */
 void ledge__read_ahead_end(LedgeReadAhead *r, const LedgeOipAhead *to);
+void ledge__read_ahead_drop(LedgeReadAhead *r, const LedgeOipAhead *to);
 
 #endif

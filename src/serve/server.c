@@ -215,7 +215,7 @@ static void forget_ahead(LedgeExchange *x)
 {
     LedgeWork *w = &x->work;
     if (w->reader)
-        ledge__read_ahead_end(w->reader, &w->ahead);
+        ledge__read_ahead_drop(w->reader, &w->ahead);
     ledge__oip_ahead_free(&w->ahead);
     w->ahead = (LedgeOipAhead){.tried = 0};
     w->reader = NULL;
@@ -278,6 +278,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
         return send_answer(x);
     if (x->refused)
         return send_refusal(x);
+    /* The body is whole. A worker that is woken now may get the reader's core, and wait for it. */
+    if (x->work.reader)
+        ledge__read_ahead_help(x->work.reader, &x->work.ahead);
     return ledge__route(x, method, url);
 }
 

@@ -52,6 +52,25 @@ static void whole_numbers(const char *text, size_t size, const double *v, size_t
         check((j.bad || bytes[i] == v[i]) && (k.bad || words[i] == v[i]));
 }
 
+/* Pieces between commas hold what the whole, which gave v, has there; until one is no such piece.
+ */
+static void in_pieces(const char *text, size_t size, const double *v, size_t n)
+{
+    double out[ROOM];
+    const char *p = memchr(text, '[', size), *end;
+    for (size_t at = 0, step = 1; p++ && at < ROOM; at += step, step = step % 37 + 9, p = end) {
+        end = p - 1;
+        for (size_t i = 0; end && i < step; i++)
+            end = memchr(end + 1, ',', (size_t)(text + size - end) - 1);
+        if (!end || step > ROOM - at)
+            break;
+        check(ledge__json_commas(p, (size_t)(end - p)) == step - 1);
+        if (!ledge__json_numbers_between(p, end, text + size, LEDGE_DOUBLE, out, at, step))
+            break;
+        check(at + step <= n && memcmp(out + at, v + at, step * sizeof *v) == 0);
+    }
+}
+
 static void whole_text(const char *text, size_t size)
 {
     double v[ROOM];
@@ -61,6 +80,11 @@ static void whole_text(const char *text, size_t size)
     const size_t n = ledge__json_numbers(&j, LEDGE_DOUBLE, v, ROOM);
     ledge__json_finish(&j);
     check(n <= ROOM);
+    size_t blanks = 0;
+    while (blanks < size && strchr(" \t\r\n", text[blanks]) && text[blanks])
+        blanks++;
+    if (blanks < size && text[blanks] == '[')
+        in_pieces(text + blanks, size - blanks, v, n);
     if (j.bad)
         return;
     float narrow[ROOM];

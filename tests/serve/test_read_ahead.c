@@ -63,6 +63,8 @@ static bool send_and_compare(LedgeReadAhead *r, const LedgeText *t, size_t most,
         have += n;
         ledge__read_ahead_more(r, &ahead, have);
     }
+    if (next_random(random) % 2)
+        ledge__read_ahead_help(r, &ahead);
     ledge__read_ahead_end(r, &ahead);
     const LedgeStatus s = ledge__oip_read(one, t->n, SIZE_MAX, LIMIT, NULL, arena, &err_a, &a);
     assert_int_equal(ledge__oip_read(other, t->n, SIZE_MAX, LIMIT, &ahead, arena, &err_b, &b), s);
@@ -94,6 +96,58 @@ static void bodies_in_pieces_are_read_on_their_way(void **state)
     ledge__read_ahead_free(r);
 }
 
+/* Whatever stands in the middle of it: brackets, damage, the end with other things behind. */
+static void what_is_no_row_of_numbers_is_read_alike(void **state)
+{
+    (void)state;
+    static const char *const odd[] = {"],[",  "]",  "[",     "x",     " , ",        ",,",
+                                      "-",    "\"", "\\",    "true,", "1e999",      "]]]]",
+                                      "]},{", "],", "],\"b", "\n \t", "0000000000", ":"};
+    LedgeReadAhead *r = new_reader();
+    uint32_t random = 3;
+    for (int i = 0; i < 120; i++) {
+        LedgeText t = body_of(i % 3 ? "FP32" : "UINT16", i % 7 ? "7" : "7, 8, 9");
+        const char *what = odd[next_random(&random) % (sizeof odd / sizeof *odd)];
+        const size_t n = i % 8 ? strlen(what) : 0, first = 70;
+        const size_t places[] = {next_random(&random) % (t.n - first - 20) + first, 4090, 16384,
+                                 t.n - 20, 40000};
+        memcpy(t.p + places[i % 5], what, n);
+        (void)send_and_compare(r, &t, i % 2 ? 50000 : 1000000, &random);
+        ledge__text_free(&t);
+    }
+    ledge__read_ahead_free(r);
+}
+
+/* Rows of rows go in order, and are all read. */
+static void arrays_of_arrays_are_read_on_their_way(void **state)
+{
+    (void)state;
+    LedgeReadAhead *r = new_reader();
+    uint32_t random = 5;
+    for (int row = 8; row <= COUNT; row *= 5) {
+        LedgeText t = body_of("FP32", "7");
+        int commas = 0;
+        char *data = strstr(t.p, "\"data\":[");
+        assert_non_null(data);
+        LedgeText nested = {0};
+        ledge__text_put(&nested, t.p, (size_t)(data + 8 - t.p));
+        ledge__text_add(&nested, "[");
+        for (const char *p = data + 8; p < t.p + t.n; p++) {
+            if (*p == ',' && ++commas % row == 0)
+                ledge__text_add(&nested, "],[");
+            else if (*p == ']' && p[1] == '}')
+                ledge__text_add(&nested, "]]"), commas = -COUNT;
+            else
+                ledge__text_put(&nested, p, 1);
+        }
+        assert_false(nested.failed);
+        assert_true(send_and_compare(r, &nested, 50000, &random));
+        ledge__text_free(&nested);
+        ledge__text_free(&t);
+    }
+    ledge__read_ahead_free(r);
+}
+
 static void one_body_at_a_time(void **state)
 {
     (void)state;
@@ -109,6 +163,11 @@ static void one_body_at_a_time(void **state)
     ledge__read_ahead_end(r, &first);
     assert_true(first.numbers.n > 0 && first.numbers.n < COUNT);
     assert_true(ledge__read_ahead_begin(r, &second, t.p, t.n));
+    ledge__read_ahead_more(r, &second, t.n);
+    ledge__read_ahead_drop(r, &second); /* whatever there is of it */
+    ledge__read_ahead_drop(r, &second);
+    ledge__oip_ahead_free(&second);
+    assert_true(ledge__read_ahead_begin(r, &second, t.p, t.n));
     ledge__read_ahead_end(r, &second);
     ledge__read_ahead_free(r);
     ledge__oip_ahead_free(&first);
@@ -120,6 +179,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_in_pieces_are_read_on_their_way),
+        cmocka_unit_test(what_is_no_row_of_numbers_is_read_alike),
+        cmocka_unit_test(arrays_of_arrays_are_read_on_their_way),
         cmocka_unit_test(one_body_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
