@@ -18,9 +18,22 @@ typedef struct Batch {
     int worker;
     LedgeArena *arena; /* of inputs that are put together, and of outputs */
     LedgeAsked *todo, **last;
+    bool here;       /* in the thread that sends the answer too: the rest waits until it has */
+    LedgeRest *rest; /* that which waits */
     uint32_t n;
     LedgeAsked *asked[MOST];
 } Batch;
+
+/* What is done about an answer once it is on its way. */
+struct LedgeRest {
+    LedgeServed *model; /* outlasts the work */
+    LedgeAsked *asked;
+    LedgeArena *arena; /* of the outputs */
+    const LedgeTensor *out;
+    double latency;
+    LedgeStr picture;
+    bool watch;
+};
 
 /* ---- ends ---- */
 
@@ -144,23 +157,55 @@ static bool wants_more(LedgeAsked *a, const LedgeTensor *out)
     return true;
 }
 
+static void show(const LedgeRest *r)
+{
+    ledge__served_show(r->model, r->latency, r->asked->inputs[0].data ? r->asked->inputs : NULL,
+                       r->picture, r->out, r->watch);
+    ledge__served_unref(r->model);
+}
+
+/* Bytes of its inputs, as a measure of the work; 0: there is none. */
+static size_t bytes_of(const LedgeAsked *a)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < a->work->model->n_inputs; i++) {
+        if (a->inputs[i].type == LEDGE_STRING)
+            return 0;
+        bytes += a->inputs[i].bytes;
+    }
+    return bytes;
+}
+
 /* Statistics; with `written`, the answer goes back first: the client need not wait for them. Higher
- * rungs see the hard requests alone, which are not like any baseline. */
-static void record(Batch *b, LedgeAsked *a, const LedgeTensor *out, uint32_t rung, bool written)
+ * rungs see the hard requests alone, which are not like any baseline. true: the request is needed
+ * for what is done later. */
+static bool record(Batch *b, LedgeAsked *a, const LedgeTensor *out, uint32_t rung, bool written)
 {
     LedgeWork *w = a->work;
-    LedgeServed *m = ledge__served_ref(w->model); /* outlasts the work */
-    const double latency = a->value ? NAN : w->ran;
-    const LedgeStr picture = {w->kind == LEDGE_WORK_CLASSIFY ? w->body : NULL, w->size};
-    ledge__served_count(m, latency);
+    LedgeRest r = {.model = ledge__served_ref(w->model),
+                   .asked = a,
+                   .arena = b->arena,
+                   .out = out,
+                   .latency = a->value ? NAN : w->ran,
+                   .picture = {w->kind == LEDGE_WORK_CLASSIFY ? w->body : NULL, w->size},
+                   .watch = rung == 0};
+    b->rest = b->here && written ? ledge__arena_alloc(a->arena, 1, sizeof r) : NULL;
+    if (!a->value)
+        atomic_store(&r.model->quick_bytes,
+                     w->ran <= LEDGE_QUICK && w->batch == 1 ? bytes_of(a) : 0);
+    if (!b->rest)
+        ledge__served_count(r.model, r.latency);
     if (written) {
         a->block = w->block; /* inputs and picture lie there */
         a->ahead = w->ahead;
         w->block = w->ahead.numbers.out = NULL;
         b->o->ready(w);
     }
-    ledge__served_show(m, latency, a->inputs[0].data ? a->inputs : NULL, picture, out, rung == 0);
-    ledge__served_unref(m);
+    if (b->rest)
+        *b->rest = r;
+    else
+        show(&r);
+    return b->rest != NULL;
 }
 
 static void arrived(Batch *b, LedgeAsked *a, const LedgeTensor *out)
@@ -170,17 +215,17 @@ static void arrived(Batch *b, LedgeAsked *a, const LedgeTensor *out)
     if (a->leads)
         land(b, a, out);
     if (wants_more(a, out)) {
-        record(b, a, out, rung, false);
+        (void)record(b, a, out, rung, false);
         a->climbs = true;
         later(b, a);
         return;
     }
     a->work->end = LEDGE_WORK_DONE;
     const LedgeStatus s = ledge__asked_write(a, out, &err);
-    record(b, a, out, rung, s == LEDGE_OK);
+    const bool needed = record(b, a, out, rung, s == LEDGE_OK);
     if (s != LEDGE_OK)
         refuse_status(b, a, s, &err);
-    else
+    else if (!needed)
         asked_free(a);
 }
 
@@ -397,11 +442,13 @@ static LedgeAsked *new_asked(LedgeWork *w)
 static bool read_one(Batch *b, LedgeAsked *a)
 {
     LedgeError err = {0};
-    const LedgeWork *w = a->work;
+    LedgeWork *w = a->work;
     LedgeStatus s = LEDGE_OK;
+    const bool read = w->begun != NULL;
+    w->begun = NULL;
     if (w->deadline < ledge__now())
         snprintf(err.message, sizeof err.message, "the request waited past its deadline");
-    else
+    else if (!read)
         s = ledge__asked_read(a, b->o->tensor_limit, &err);
     if (s == LEDGE_OK && !err.message[0] && a->request->timeout > 0 &&
         w->arrived + a->request->timeout < ledge__now())
@@ -423,7 +470,7 @@ void ledge__infer(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint
     b.last = &b.todo;
     b.arena = ledge__arena_new(ledge__allocator_or_default(NULL));
     for (uint32_t i = 0; i < n; i++) {
-        LedgeAsked *a = b.arena ? new_asked(works[i]) : NULL;
+        LedgeAsked *a = !b.arena ? NULL : works[i]->begun ? works[i]->begun : new_asked(works[i]);
         if (!a) {
             (void)!ledge__no_memory(&err);
             fail_work(works[i], LEDGE_WORK_FAILED, &err);
@@ -444,4 +491,45 @@ void ledge__infer(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint
     }
     ledge__arena_free(b.arena);
     ledge__served_unref(m);
+}
+
+/* ---- without a worker ---- */
+
+bool ledge__infer_here(const LedgeWorkOptions *o, LedgeWork *work, LedgeRest **rest)
+{
+    const LedgeServed *m = work->model;
+    const size_t quick = atomic_load(&m->quick_bytes);
+    Batch b = {.o = o, .worker = LEDGE_SERVE_WORKERS, .here = true};
+    *rest = NULL;
+    if (quick == 0 || work->kind == LEDGE_WORK_CLASSIFY || work->ladder || m->cache || m->guest)
+        return false;
+    b.arena = ledge__arena_new(ledge__allocator_or_default(NULL));
+    LedgeAsked *a = b.arena ? new_asked(work) : NULL;
+    const bool more = a && read_one(&b, a);
+    if (more && bytes_of(a) <= quick)
+        run_alone(&b, a);
+    else if (more)
+        work->begun = a; /* who knows how long it takes */
+    *rest = b.rest;
+    if (!b.rest)
+        ledge__arena_free(b.arena);
+    return a && !work->begun;
+}
+
+void ledge__infer_forget(LedgeWork *work)
+{
+    if (work->begun)
+        asked_free(work->begun);
+    work->begun = NULL;
+}
+
+void ledge__infer_rest(LedgeRest *rest)
+{
+    if (!rest)
+        return;
+    LedgeArena *arena = rest->arena;
+    ledge__served_count(rest->model, rest->latency);
+    show(rest);
+    asked_free(rest->asked); /* it holds `rest` too */
+    ledge__arena_free(arena);
 }

@@ -194,6 +194,15 @@ static enum MHD_Result send_index(LedgeExchange *x)
     return send_json(x, &index.b);
 }
 
+/* One client and one request: nobody waits while the network's thread answers it, at most
+ * LEDGE_QUICK as far as is known, and two threads need not be woken. */
+static bool answer_here(LedgeExchange *x)
+{
+    LedgeServer *s = x->server;
+    return s->open == 1 && atomic_load(&s->active) == 1 &&
+           ledge__infer_here(&s->work, &x->work, &x->rest);
+}
+
 /* Hands the work over; past the bound of the queue it is refused by the same way as a worker's
  * answer. */
 static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
@@ -203,7 +212,7 @@ static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
     w->arrived = ledge__now();
     ledge__guard_pause(x->server->guard, x->guarded);
     MHD_suspend_connection(x->connection); /* before a worker can resume it */
-    if (ledge__workers_push(workers, w))
+    if ((w->kind != LEDGE_WORK_LOAD && answer_here(x)) || ledge__workers_push(workers, w))
         return MHD_YES;
     ledge__oip_write_error("too many requests wait already; try again", &w->out);
     w->end = LEDGE_WORK_LATE;

@@ -178,7 +178,7 @@ void ledge__served_unref(LedgeServed *m)
 {
     if (!m || atomic_fetch_sub(&m->refs, 1) != 1)
         return;
-    for (int i = 0; i < LEDGE_SERVE_WORKERS; i++)
+    for (int i = 0; i <= LEDGE_SERVE_WORKERS; i++)
         ledge_session_free(m->session[i]);
     ledge_model_free(m->model);
     ledge__drift_free(m->drift);

@@ -19,6 +19,7 @@
 #include "serve/served_guest.h"
 
 enum { LEDGE_SERVE_NAME = 64, LEDGE_SERVE_WORKERS = 256 };
+#define LEDGE_QUICK 0.005 /* seconds in a model that the network may wait */
 
 /* One request that a model answered or failed at. */
 typedef struct LedgeServedSeen {
@@ -63,11 +64,13 @@ typedef struct LedgeServed {
     LedgeInputPixels *pixels; /* what bytes stand for; NULL: the input is the model's own */
     LedgeLabels labels;
     LedgeServedOptions options;
-    LedgeSession *session[LEDGE_SERVE_WORKERS]; /* made when its worker first needs it */
-    LedgeCache *cache;                          /* NULL: off */
-    LedgeServedGuest *guest;                    /* NULL: none */
-    bool batches;         /* all inputs and outputs have a free first dimension */
-    pthread_mutex_t lock; /* of what follows */
+    LedgeSession *session[LEDGE_SERVE_WORKERS + 1]; /* made when its worker first needs it; the
+                                                     * last is the network thread's */
+    atomic_size_t quick_bytes; /* of inputs that took LEDGE_QUICK or less; 0: none lately */
+    LedgeCache *cache;         /* NULL: off */
+    LedgeServedGuest *guest;   /* NULL: none */
+    bool batches;              /* all inputs and outputs have a free first dimension */
+    pthread_mutex_t lock;      /* of what follows */
     uint64_t answered, failed;
     uint64_t shown; /* of those that are answered */
     pthread_cond_t all_shown;

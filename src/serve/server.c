@@ -293,6 +293,8 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     (void)code;
     if (!x)
         return;
+    ledge__infer_rest(x->rest);
+    ledge__infer_forget(&x->work);
     ledge__served_unref(x->work.model);
     ledge__ladder_unref(x->work.ladder);
     ledge__text_free(&x->work.out);
@@ -310,11 +312,13 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
     LedgeServer *s = arg;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (what == MHD_CONNECTION_NOTIFY_STARTED && info) {
-        *context = ledge__guard_add(s->guard, info->connect_fd);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = info ? ledge__guard_add(s->guard, info->connect_fd) : NULL;
+        s->open++;
     } else if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
         ledge__guard_remove(s->guard, *context);
         *context = NULL;
+        s->open--;
     }
 }
 
@@ -367,6 +371,7 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
                                    .tensor_limit = TENSOR_PER_BODY * s->options.body_limit,
                                    .answer = ledge__infer,
                                    .ready = answer_is_ready};
+    s->work = work;
     const LedgeWorkOptions load = {
         .workers = 1, .queue = 16, .answer = ledge__load, .ready = answer_is_ready};
     LedgeStatus status =

@@ -19,11 +19,13 @@ struct LedgeServer {
     struct MHD_Daemon *daemon;
     LedgeWorkers *workers;
     LedgeWorkers *loaders; /* one thread, which loads models for clients */
+    LedgeWorkOptions work; /* the workers' */
     LedgeReadAhead *reader;
     LedgeRegions *regions; /* of shared memory; NULL: off */
     LedgeGuard *guard;
     double started;
     atomic_int active; /* requests that are not answered yet */
+    int open;          /* connections; the network's thread's alone */
     atomic_bool draining;
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
     pthread_mutex_t token_lock;
@@ -44,7 +46,8 @@ typedef struct LedgeExchange {
     bool comes_whole; /* JSON of known length, which stays where it is: may be read ahead */
     bool refused;     /* too large, or without the token: the body is not kept */
     unsigned refusal;
-    bool ready; /* a worker has answered it */
+    bool ready;      /* a worker has answered it, */
+    LedgeRest *rest; /* or the network's thread itself, with this left to do */
 } LedgeExchange;
 
 /* routes.c: answers the request, or hands it to the workers. */

@@ -44,6 +44,7 @@ typedef struct LedgeWork {
     const char *no_regions;   /* for that reason */
     size_t top;               /* classify: how many classes are wanted */
     double arrived, deadline; /* monotonic seconds; deadline INFINITY: none */
+    struct LedgeAsked *begun; /* it has been read already; NULL: not yet */
     void *owner;              /* the transport's */
     /* The answer */
     LedgeWorkEnd end;
@@ -76,6 +77,16 @@ void ledge__workers_free(LedgeWorkers *w);
 
 /* answer_work.c and answer_load.c: what `answer` may be. */
 void ledge__infer(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint32_t n);
+/* Answers it in the caller's own thread, if its model was quick the last time: for a client that is
+ * alone, whose request need not go to a worker and back. true: it is answered, `ready` was called,
+ * and *rest (NULL: nothing) is to be done once the answer is on its way. false: it is for the
+ * workers. The caller is one thread, with a session of its own. */
+typedef struct LedgeRest LedgeRest;
+bool ledge__infer_here(const LedgeWorkOptions *o, LedgeWork *work, LedgeRest **rest);
+/* What was read of a work that no worker took. */
+void ledge__infer_forget(LedgeWork *work);
+/* Statistics and drift; before the work is freed. NULL is legal. */
+void ledge__infer_rest(LedgeRest *rest);
 void ledge__load(const LedgeWorkOptions *o, int worker, LedgeWork **works, uint32_t n);
 
 #endif

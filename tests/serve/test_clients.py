@@ -64,6 +64,57 @@ def triton(port):
         check("triton: load", c.is_model_ready("cls"))
 
 
+def triton_shared(port):
+    """Its own module of shared memory: inputs and an output in regions, in one request with others."""
+    import numpy as np
+    import tritonclient.http as http
+    import tritonclient.utils.shared_memory as shm
+    from tritonclient.utils import InferenceServerException
+    with http.InferenceServerClient(f"127.0.0.1:{port}") as c:
+        m = c.get_model_metadata("pair")
+        rng = np.random.default_rng(3)
+        arrays = {i["name"]: rng.random([4, 2], dtype=np.float32) for i in m["inputs"]}
+        inputs = [http.InferInput(name, [4, 2], "FP32") for name in arrays]
+        for t in inputs:
+            t.set_data_from_numpy(arrays[t.name()], binary_data=True)
+        want = c.infer("pair", inputs)
+        size, output = 32, m["outputs"][0]["name"]
+        c.unregister_system_shared_memory()
+        region = shm.create_shared_memory_region("in", f"/ledge-triton-{os.getpid()}", 2 * size)
+        result = shm.create_shared_memory_region("out", f"/ledge-triton-{os.getpid()}-out", size)
+        try:
+            shm.set_shared_memory_region(region, list(arrays.values()))
+            c.register_system_shared_memory("in", f"/ledge-triton-{os.getpid()}", 2 * size)
+            c.register_system_shared_memory("out", f"/ledge-triton-{os.getpid()}-out", size)
+            status = c.get_system_shared_memory_status()
+            check("triton: regions", {r["name"]: r["byte_size"] for r in status} == {"in": 2 * size, "out": size}, status)
+            wanted = http.InferRequestedOutput(output)
+            wanted.set_shared_memory("out", size)
+            for both in (True, False):
+                inputs[0].set_shared_memory("in", size)
+                if both:
+                    inputs[1].set_shared_memory("in", size, offset=size)
+                else:
+                    inputs[1].set_data_from_numpy(arrays[inputs[1].name()], binary_data=True)
+                shm.set_shared_memory_region(result, [np.zeros([4, 2], np.float32)])
+                r = c.infer("pair", inputs, outputs=[wanted])
+                got = shm.get_contents_as_numpy(result, np.float32, r.get_output(output)["shape"])
+                check("triton: an output in shared memory", np.array_equal(got, want.as_numpy(output)), got)
+                others = c.infer("pair", inputs, outputs=[wanted] + [http.InferRequestedOutput(o["name"], binary_data=False) for o in m["outputs"][1:]])
+                check("triton: beside others", np.array_equal(others.as_numpy(m["outputs"][1]["name"]), want.as_numpy(m["outputs"][1]["name"])))
+            c.unregister_system_shared_memory("in")
+            check("triton: one region is left", [r["name"] for r in c.get_system_shared_memory_status()] == ["out"])
+            try:
+                c.infer("pair", inputs, outputs=[wanted])
+                check("triton: a region that is gone", False)
+            except InferenceServerException as e:
+                check("triton: a region that is gone", "registered" in e.message(), e)
+            c.unregister_system_shared_memory()
+        finally:
+            shm.destroy_shared_memory_region(region)
+            shm.destroy_shared_memory_region(result)
+
+
 def kserve(port):
     import numpy as np
     from kserve import InferInput, InferRequest, InferenceRESTClient, RESTConfig
@@ -141,7 +192,7 @@ with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
     ran = 0
     subprocess.run([sys.executable, os.path.join(ROOT, "tests", "cli", "make_inputs.py"), work], check=True)
-    with serving.Server(f"pair={PAIR}", f"cls={CLASSIFIER}") as server:
+    with serving.Server(f"pair={PAIR}", f"cls={CLASSIFIER}", "--shared-memory", "ledge-triton-") as server:
         if shutil.which("curl"):
             curl(server.port, os.path.join(work, "pictures", "red.png"))
             ran += 1
@@ -150,6 +201,8 @@ with tempfile.TemporaryDirectory() as work:
         if has("tritonclient.http"):
             triton(server.port)
             ran += 1
+            if has("tritonclient.utils.shared_memory"):
+                triton_shared(server.port)
         if has("kserve"):
             kserve(server.port)
             ran += 1

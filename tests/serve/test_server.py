@@ -266,6 +266,35 @@ def ask_pair(s, value, name="pair", outputs=None):
     return s.json("POST", f"/v2/models/{name}/infer", {**request, **(outputs or {})})
 
 
+def alone():
+    """A client that is alone does not go by the workers once its model is known to be quick: no waiting for a batch, nothing else changes."""
+    with Server(f"pair={PAIR}", "--workers", "1", "--batch", "8", "--delay", "300") as s:
+        def request(rows, value, timeout=None):
+            o = {"id": str(value), "inputs": [tensor(k, [rows, 2], [value] * 2 * rows) for k in "ab"]}
+            return json.dumps({**o, **({"parameters": {"timeout": timeout}} if timeout else {})}).encode()
+
+        def ask(c, body):
+            start = time.monotonic()
+            c.sendall(b"POST /v2/models/pair/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            status, data = answers_of(c, 1)[0]
+            return status, data, time.monotonic() - start
+        with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+            status, first, took = ask(c, request(2, 1.5))
+            check("the first waits for a batch", status == 200 and took > 0.29, took)
+            answers = [ask(c, request(2, 1.5)) for _ in range(9)]
+            check("the next do not", all(a[:2] == (200, first) for a in answers) and min(a[2] for a in answers) < 0.2, answers)
+            check("larger than what was quick: to a worker", ask(c, request(100, 1.5))[0::2] > (200, 0.29))
+            check("then it is known too", min(ask(c, request(100, 1.5))[2] for _ in range(5)) < 0.2)
+            check("a mistake in between", ask(c, b"{")[0] == 400 and ask(c, request(2, 1.5).replace(b"FP32", b"INT8"))[0] == 400)
+            check("and right again", ask(c, request(2, 1.5))[:2] == (200, first))
+            answers = [ask(c, request(2, float(i)))[1] for i in range(5)]
+            check("each gets its own", len(set(answers)) == 5)
+            metrics = s.ask("GET", "/metrics")[1].decode()  # a connection of its own
+            check("all are counted", 'ledge_inferences_total{model="pair",version="1"} 22\n' in metrics, [l for l in metrics.splitlines() if "inferences_total" in l])
+            with socket.create_connection(("127.0.0.1", s.port), timeout=20) as other:
+                check("two are not alone", ask(other, request(2, 1.5))[:2] == (200, first) and ask(c, request(2, 1.5))[2] > 0.29)
+
+
 def cached(red):
     """The cache: same answers, one run, gone with the version."""
     with Server(f"pair={PAIR}", f"cls={CLASSIFIER}", "--cache", "1", "--cache-ttl", "100") as s:
@@ -417,6 +446,7 @@ with tempfile.TemporaryDirectory() as work:
         check("still alive", server.ask("GET", "/v2/health/ready")[0] == 200)
     repository(os.path.join(work, "repository"))
     crowd()
+    alone()
     cached(red)
     os.makedirs(os.path.join(work, "configured"))
     configured(os.path.join(work, "configured"))
