@@ -35,7 +35,7 @@ typedef struct LedgeInputPixels {
 } LedgeInputPixels;
 
 /* Features of item `item` of a float or uint8 tensor [N, ...]; [N, C, H, W] and [N, H, W, C] with
- * 1 to 4 channels are taken for pictures. At most 64 x 64 places of each channel are looked at.
+ * 1 to 4 channels are taken for pictures. At most 32 x 32 places of each channel are looked at.
  * Unknown ones are NAN. pixels: the tensor is uint8 [N, H, W, C], whose features are those of the
  * floats that its bytes stand for; NULL: it is what it is. false: the tensor is of another type,
  * empty, or has no such item. */

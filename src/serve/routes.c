@@ -1,4 +1,5 @@
 /* Which path does what. */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +204,22 @@ static bool answer_here(LedgeExchange *x)
            ledge__infer_here(&s->work, &x->work, &x->rest);
 }
 
+/* While more requests wait than are worked on, the network's thread interrupts no worker to take yet
+ * another: it waits for a core as batch jobs do, and then takes and sends several in one go. */
+static void wait_your_turn(LedgeServer *s)
+{
+#ifdef SCHED_BATCH
+    const size_t waiting = ledge__workers_waiting(s->workers);
+    const bool yields = waiting > (s->yields ? 0 : 2 * (size_t)s->options.workers);
+    const struct sched_param none = {0};
+    if (yields != s->yields && sched_getscheduler(0) == (s->yields ? SCHED_BATCH : SCHED_OTHER) &&
+        sched_setscheduler(0, yields ? SCHED_BATCH : SCHED_OTHER, &none) == 0)
+        s->yields = yields;
+#else
+    (void)s;
+#endif
+}
+
 /* Hands the work over; past the bound of the queue it is refused by the same way as a worker's
  * answer. */
 static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
@@ -210,6 +227,7 @@ static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
     LedgeWork *w = &x->work;
     w->owner = x;
     w->arrived = ledge__now();
+    wait_your_turn(x->server);
     ledge__guard_pause(x->server->guard, x->guarded);
     MHD_suspend_connection(x->connection); /* before a worker can resume it */
     if ((w->kind != LEDGE_WORK_LOAD && answer_here(x)) || ledge__workers_push(workers, w))

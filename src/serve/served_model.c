@@ -204,26 +204,37 @@ LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, L
 
 /* ---- statistics ---- */
 
+/* What an answer's row says; class_id -1, confidence NAN: it is not scores. */
+typedef struct Best {
+    int64_t class_id;
+    double confidence;
+} Best;
+
+static Best best_of(const LedgeTensor *scores, int64_t row)
+{
+    Best best = {-1, NAN};
+    ledge__scores_top(scores, row, 1, &best.class_id);
+    if (best.class_id >= 0)
+        ledge__scores_probabilities(scores, row, &best.class_id, 1, &best.confidence);
+    return best;
+}
+
 /* Looking at an input takes far longer than counting it: other workers need not wait for that. */
 static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                         const LedgeTensor *outputs)
+                         const LedgeTensor *outputs, int64_t rows, Best first)
 {
     struct timespec now; /* of the calendar: the state outlives this machine's uptime */
     clock_gettime(CLOCK_REALTIME, &now);
-    int64_t rows = 1, classes;
-    const bool scores = m->n_outputs > 0 && ledge__scores_of(&outputs[0], &rows, &classes);
-    for (int64_t i = 0; i < (scores ? rows : 1); i++) {
+    for (int64_t i = 0; i < rows; i++) {
         float features[LEDGE_INPUT_FEATURE_COUNT];
-        double p = NAN;
-        LedgeDriftRecord r = {
-            .time = (double)now.tv_sec, .latency = latency, .class_id = -1, .features = features};
+        const Best best = i == 0 ? first : best_of(&outputs[0], i);
+        LedgeDriftRecord r = {.time = (double)now.tv_sec,
+                              .latency = latency,
+                              .class_id = best.class_id,
+                              .confidence = (float)best.confidence,
+                              .features = features};
         if (inputs && m->n_inputs > 0 && ledge__input_features(&inputs[0], i, m->pixels, features))
             r.n_features = LEDGE_INPUT_FEATURE_COUNT;
-        if (scores)
-            ledge__scores_top(&outputs[0], i, 1, &r.class_id);
-        if (r.class_id >= 0)
-            ledge__scores_probabilities(&outputs[0], i, &r.class_id, 1, &p);
-        r.confidence = (float)p;
         pthread_mutex_lock(&m->lock);
         m->drift_records++;
         if (ledge__drift_record(m->drift, &r))
@@ -233,22 +244,16 @@ static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inpu
 }
 
 static void tell(LedgeServed *m, double latency, const LedgeTensor *inputs, LedgeStr picture,
-                 const LedgeTensor *outputs, const char *drift)
+                 Best best, const char *drift, bool failed)
 {
-    LedgeServedSeen seen = {.model = m,
-                            .latency = latency,
-                            .class_id = -1,
-                            .confidence = NAN,
-                            .inputs = inputs,
-                            .picture = picture,
-                            .drift = drift,
-                            .failed = !outputs};
-    int64_t rows, classes;
-    if (outputs && m->n_outputs > 0 && ledge__scores_of(&outputs[0], &rows, &classes)) {
-        ledge__scores_top(&outputs[0], 0, 1, &seen.class_id);
-        if (seen.class_id >= 0)
-            ledge__scores_probabilities(&outputs[0], 0, &seen.class_id, 1, &seen.confidence);
-    }
+    const LedgeServedSeen seen = {.model = m,
+                                  .latency = latency,
+                                  .class_id = best.class_id,
+                                  .confidence = best.confidence,
+                                  .inputs = inputs,
+                                  .picture = picture,
+                                  .drift = drift,
+                                  .failed = failed};
     m->options.seen(m->options.seen_arg, &seen);
 }
 
@@ -279,15 +284,21 @@ void ledge__served_count(LedgeServed *m, double latency)
 void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs, LedgeStr picture,
                         const LedgeTensor *outputs, bool watch)
 {
-    if (m->drift && watch)
-        record_drift(m, latency, inputs, outputs);
+    const bool drifts = m->drift && watch;
+    int64_t rows = 1, classes;
+    Best best = {-1, NAN};
+    if ((drifts || m->options.seen) && outputs && m->n_outputs > 0 &&
+        ledge__scores_of(&outputs[0], &rows, &classes))
+        best = best_of(&outputs[0], 0);
+    if (drifts)
+        record_drift(m, latency, inputs, outputs, rows, best);
     pthread_mutex_lock(&m->lock);
     m->shown++;
     pthread_cond_broadcast(&m->all_shown);
     const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
     if (m->options.seen)
-        tell(m, latency, inputs, picture, outputs, drift);
+        tell(m, latency, inputs, picture, best, drift, !outputs);
 }
 
 void ledge__served_lock_shown(LedgeServed *m)
@@ -304,5 +315,5 @@ void ledge__served_failed(LedgeServed *m)
     const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
     if (m->options.seen)
-        tell(m, 0, NULL, (LedgeStr){0}, NULL, drift);
+        tell(m, 0, NULL, (LedgeStr){0}, (Best){-1, NAN}, drift, true);
 }

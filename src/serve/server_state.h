@@ -25,7 +25,8 @@ struct LedgeServer {
     LedgeGuard *guard;
     double started;
     atomic_int active; /* requests that are not answered yet */
-    int open;          /* connections; the network's thread's alone */
+    int open;          /* connections; these are the network's thread's alone */
+    bool yields;       /* it waits for a core until workers are done with theirs */
     atomic_bool draining;
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
     pthread_mutex_t token_lock;

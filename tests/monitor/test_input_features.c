@@ -51,7 +51,7 @@ static void a_checkerboard_has_known_features(void **state)
 static void large_pictures_are_sampled_inside_their_bounds(void **state)
 {
     (void)state;
-    const int64_t sides[] = {1, 2, 63, 64, 65, 127, 129, 1000};
+    const int64_t sides[] = {1, 2, 31, 32, 33, 63, 65, 1000};
     for (size_t i = 0; i < 8; i++)
         for (size_t j = 0; j < 8; j++) {
             const size_t h = (size_t)sides[i], w = (size_t)sides[j];

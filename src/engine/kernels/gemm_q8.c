@@ -42,11 +42,17 @@ uint32_t ledge__q8_panels_mr(const LedgeQ8Panels *p)
 
 bool ledge__q8_scales_tame(const float *scale, size_t n, const LedgeQ8Out *o)
 {
+    typedef int32_t Bits __attribute__((vector_size(16))); /* ordered like the magnitudes */
+    enum { LANES = sizeof(Bits) / sizeof(float), ONE = 0x3f800000 };
+    Bits wild = {0};
+    for (size_t i = 0; i < n; i += LANES) {
+        Bits b;
+        memcpy(&b, scale + i, sizeof(b));
+        wild |= (b & INT32_MAX) >= ONE;
+    }
     /* 2^31 times the largest float below 1 is an int32; sums of bytes are far from it */
-    bool tame = o->kind != LEDGE_Q8_SUM || (o->y_scale < 65536.0f && o->r_scale < 65536.0f);
-    for (size_t i = 0; i < n; i++)
-        tame &= scale[i] < 1.0f;
-    return tame;
+    return !(wild[0] | wild[1] | wild[2] | wild[3]) &&
+           (o->kind != LEDGE_Q8_SUM || (o->y_scale < 65536.0f && o->r_scale < 65536.0f));
 }
 
 typedef uint8_t Bytes __attribute__((vector_size(16)));

@@ -47,7 +47,8 @@ uint32_t ledge__q8_panels_mr(const LedgeQ8Panels *p); /* rows of a tile that fit
 void ledge__q8_panels_pack(const LedgeQ8Panels *p, const void *w, size_t sn, size_t st, size_t sc,
                            uint8_t flip, int8_t *packed);
 
-/* Whether all these scales leave a sum within an int32: that saves clamping every float. */
+/* Whether all these scales, a multiple of 4, leave a sum within an int32: that saves clamping every
+ * float. */
 bool ledge__q8_scales_tame(const float *scale, size_t n, const LedgeQ8Out *o);
 
 /* Tiles of rows m0 … m0 + mr - 1 and on, and where they are read. */
