@@ -588,6 +588,18 @@ static size_t quick_integers(LedgeJson *j, bool nested, LedgeType type, void *ou
     return n;
 }
 
+/* Mostly plain ones; where they are not, a few the other way. */
+static size_t quick_bytes(LedgeJson *j, bool nested, uint8_t *out, size_t room)
+{
+    enum { BACK = 4, FEW = 32 };
+    const char *p = j->p;
+    const size_t n = nested || p - j->start < BACK ? 0 : ledge__quick_bytes(&p, j->end, out, room);
+    if (n == 0)
+        return quick_integers(j, nested, LEDGE_UINT8, out, nested || room < FEW ? room : FEW);
+    j->p = p - 1;
+    return n;
+}
+
 void ledge__json_numbers_begin(LedgeJson *j, LedgeJsonNumbers *a)
 {
     a->n = 0;
@@ -612,6 +624,8 @@ static void numbers_step(LedgeJson *j, LedgeJsonNumbers *a)
     size_t many = 0;
     if (j->p == j->end)
         ledge__json_fault(j, "an array does not end");
+    else if (a->type == LEDGE_UINT8)
+        many = quick_bytes(j, j->depth > a->base + 1, (uint8_t *)a->out + a->n, a->room - a->n);
     else if (a->type != LEDGE_FLOAT && a->type != LEDGE_DOUBLE && ledge_type_bits(a->type) <= 32)
         many =
             quick_integers(j, j->depth > a->base + 1, a->type,

@@ -176,6 +176,41 @@ static void long_arrays_of_integers_are_like_short_ones(void **state)
         }
 }
 
+/* Whatever stands between two commas at any place: bytes are read where doubles are, if these are
+ * whole and small enough. */
+static void bytes_are_the_doubles_that_fit(void **state)
+{
+    (void)state;
+    enum { N = 120, ODD = 60 };
+    static const char signs[] = "0125679, -.e]";
+    static const char *const plain[] = {"7", "42", "255", " 0", " 10", " 199"};
+    char text[8 * N];
+    double v[N + 8];
+    uint8_t out[N + 8];
+    for (unsigned code = 0; code < 13 * 13 * 13 * 13; code++) {
+        size_t size = (size_t)sprintf(text, "[");
+        for (unsigned i = 0; i < N; i++) {
+            if (i == ODD + code % 16)
+                for (unsigned k = 0, c = code; k < 4 && (k == 0 || c > 0); k++, c /= 13)
+                    text[size++] = signs[c % 13];
+            else
+                size += (size_t)sprintf(text + size, "%s", plain[(code + i * (code % 3)) % 6]);
+            text[size++] = i + 1 < N ? ',' : ']';
+        }
+        text[size] = '\0';
+        LedgeJson as_doubles = begin(text), as_bytes = begin(text);
+        const size_t n = ledge__json_numbers(&as_doubles, LEDGE_DOUBLE, v, N + 8);
+        const size_t m = ledge__json_numbers(&as_bytes, LEDGE_UINT8, out, N + 8);
+        bool fit = !as_doubles.bad;
+        for (size_t i = 0; i < n && fit; i++)
+            fit = v[i] >= 0 && v[i] <= UINT8_MAX && v[i] == floor(v[i]);
+        if (fit != !as_bytes.bad || (fit && m != n))
+            fail_msg("%s: %s", text, as_bytes.bad ? as_bytes.bad : "is read");
+        for (size_t i = 0; i < n && fit; i++)
+            assert_true(out[i] == v[i]);
+    }
+}
+
 static void strings_are_decoded(void **state)
 {
     (void)state;
@@ -735,6 +770,7 @@ int main(void)
         cmocka_unit_test(integers_are_exact),
         cmocka_unit_test(arrays_fill_tensors_of_every_type),
         cmocka_unit_test(long_arrays_of_integers_are_like_short_ones),
+        cmocka_unit_test(bytes_are_the_doubles_that_fit),
         cmocka_unit_test(strings_are_decoded),
         cmocka_unit_test(objects_are_walked_and_skipped),
         cmocka_unit_test(damage_is_refused),
