@@ -37,7 +37,8 @@ static inline uint64_t bits_of(V mask)
 static inline V numbers_before(const char *p, uint64_t *commas, uint64_t *bad)
 {
     const V text = load(p), before = load(p - 1);
-    const V d1 = before - '0', d2 = load(p - 2) - '0', d3 = load(p - 3) - '0', d4 = load(p - 4) - '0';
+    const V d1 = before - '0', d2 = load(p - 2) - '0', d3 = load(p - 3) - '0',
+            d4 = load(p - 4) - '0';
     const V is1 = (V)(d1 <= 9), is2 = is1 & (V)(d2 <= 9), is3 = is2 & (V)(d3 <= 9);
     const V tens = d2 & is2, hundreds = d3 & is3, twice = tens + tens;
     const V below = (d1 & is1) + twice + 4 * twice;

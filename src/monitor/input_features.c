@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stddef.h>
 
-/* Places that are looked at: so many each way of a picture, or of a list. The means of far more would
- * hardly differ, next to how pictures differ from each other. */
+/* Places that are looked at: so many each way of a picture, or of a list. The means of far more
+ * would hardly differ, next to how pictures differ from each other. */
 enum { GRID = 32, PLACES = 4096 };
 
 const char *ledge__input_feature_name(uint32_t feature)

@@ -204,8 +204,8 @@ static bool answer_here(LedgeExchange *x)
            ledge__infer_here(&s->work, &x->work, &x->rest);
 }
 
-/* While more requests wait than are worked on, the network's thread interrupts no worker to take yet
- * another: it waits for a core as batch jobs do, and then takes and sends several in one go. */
+/* While more requests wait than are worked on, the network's thread interrupts no worker to take
+ * yet another: it waits for a core as batch jobs do, and then takes and sends several in one go. */
 static void wait_your_turn(LedgeServer *s)
 {
 #ifdef SCHED_BATCH
