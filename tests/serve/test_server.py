@@ -415,6 +415,32 @@ def pixels(folder, red):
     check("a model without pictures", done.returncode == 2 and "takes no pixels" in done.stderr, (done.returncode, done.stderr))
 
 
+def shadowed(folder):
+    """A version in the shadow of a model of pixels takes floats, and makes them of the same pictures."""
+    version, shadow, queue = (os.path.join(folder, d) for d in ("versions/cls/2", "shadow", "queue"))
+    os.makedirs(version)
+    os.makedirs(shadow)
+    shutil.copy(CLASSIFIER, version)
+    os.symlink(os.path.join("../versions/cls/2", os.path.basename(CLASSIFIER)), os.path.join(shadow, "cls.onnx"))
+
+    def told():
+        try:
+            with open(os.path.join(queue, "metrics.json")) as f:
+                return {m["version"]: m for m in json.load(f)["models"]}.get("2", {})
+        except FileNotFoundError:
+            return {}
+    with Server(f"cls={CLASSIFIER}", "--pixels", "--telemetry", queue, "--shadow", shadow) as s:
+        until = time.monotonic() + 30
+        for n in range(10000):
+            body = json.dumps({"inputs": [{"name": "picture", "datatype": "UINT8", "shape": [1, 8, 8, 3], "data": [(n * 37 + i * i) % 256 for i in range(192)]}]})
+            status, data = s.ask("POST", "/v2/models/cls/infer", body.encode())[:2]
+            if status != 200 or told().get("shadow_count", 0) > 2 or time.monotonic() > until:
+                break
+            time.sleep(0.05)
+        check("pixels answer beside a shadow", status == 200, data)
+    check("a shadow of a model of pixels agrees", told().get("shadow_count", 0) > 2 and told()["shadow_agree"] == told()["shadow_count"], told())
+
+
 def guarded(folder):
     token = os.path.join(folder, "token")
     with open(token, "w") as f:
@@ -451,5 +477,6 @@ with tempfile.TemporaryDirectory() as work:
     os.makedirs(os.path.join(work, "configured"))
     configured(os.path.join(work, "configured"))
     pixels(work, red)
+    shadowed(os.path.join(work, "shadowed"))
     guarded(work)
 serving.finish()
