@@ -1,7 +1,8 @@
 /* The inference server: Open Inference Protocol v2 over HTTP, pictures to classes, metrics, a page.
  *
- * One thread talks to the network (libmicrohttpd, epoll), workers answer. docs/protocol.md lists
- * what it understands. Everything from outside is bounded: headers, bodies, connections, waiting.
+ * One thread talks to the network (libmicrohttpd, epoll) and workers answer, or, to a client that
+ * is alone, that thread. docs/protocol.md lists what it understands. Everything from outside is
+ * bounded: headers, bodies, connections, waiting.
  */
 #ifndef LEDGE_SERVE_SERVER_H
 #define LEDGE_SERVE_SERVER_H

@@ -27,6 +27,9 @@ struct LedgeServer {
     atomic_int active; /* requests that are not answered yet */
     int open;          /* connections; these are the network's thread's alone */
     bool yields;       /* it waits for a core until workers are done with theirs */
+    bool loops;        /* a client that is alone asks again as soon as it is answered */
+    bool has_cores;    /* more than one */
+    double answered;   /* when the last answer was sent */
     atomic_bool draining;
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
     pthread_mutex_t token_lock;
