@@ -22,7 +22,8 @@ LedgeQuickLanes ledge__quick_numbers_avx512, ledge__quick_numbers_avx2;
 /* Whole numbers from *p on, where one is, as long as they are 0 to 255, with a comma behind each and
  * one space behind that at most. Leaves *p behind the last one's comma. Looks at the four bytes
  * before *p. */
-size_t ledge__quick_bytes(const char **p, const char *end, uint8_t *out, size_t room);
+size_t ledge__quick_bytes(const char **p, const char *end, uint8_t *out, size_t room, uint32_t cpu);
+size_t ledge__quick_bytes_avx2(const char **p, const char *end, uint8_t *out, size_t room);
 
 /* The double nearest to digits * 10^exponent, ties to even. false: not for such numbers. */
 bool ledge__quick_nearest(uint64_t digits, int64_t exponent, double *out);

@@ -593,7 +593,9 @@ static size_t quick_bytes(LedgeJson *j, bool nested, uint8_t *out, size_t room)
 {
     enum { BACK = 4, FEW = 32 };
     const char *p = j->p;
-    const size_t n = nested || p - j->start < BACK ? 0 : ledge__quick_bytes(&p, j->end, out, room);
+    const size_t n = nested || p - j->start < BACK
+                         ? 0
+                         : ledge__quick_bytes(&p, j->end, out, room, ledge__cpu_flags());
     if (n == 0)
         return quick_integers(j, nested, LEDGE_UINT8, out, nested || room < FEW ? room : FEW);
     j->p = p - 1;
