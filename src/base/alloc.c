@@ -57,6 +57,16 @@ void *ledge__alloc(const LedgeAllocator *a, size_t count, size_t size)
     return a->alloc(a->context, bytes ? bytes : 1, LEDGE_ALIGN);
 }
 
+void *ledge__alloc_lasting(const LedgeAllocator *a, size_t bytes)
+{
+    void *p = ledge__alloc(a, bytes, 1);
+#ifdef MADV_HUGEPAGE
+    if (p && bytes >= HUGE_PAGE && ledge__allocator_or_default(a) == &default_allocator)
+        (void)madvise(p, ledge__round_up(bytes, HUGE_PAGE), MADV_DONTNEED);
+#endif
+    return p;
+}
+
 void *ledge__calloc(const LedgeAllocator *a, size_t count, size_t size)
 {
     void *p = ledge__alloc(a, count, size);

@@ -42,6 +42,9 @@ const LedgeAllocator *ledge__allocator_or_default(const LedgeAllocator *a);
 /* count * size bytes aligned to LEDGE_ALIGN, not zeroed; NULL on overflow, on lack of
  * memory. A request of 0 bytes gives a valid pointer. */
 void *ledge__alloc(const LedgeAllocator *a, size_t count, size_t size);
+/* The same for what is read often and kept long. Memory that was somebody's before lies on small
+ * pages; where it is large, these go back to the system, and huge ones come when it is filled. */
+void *ledge__alloc_lasting(const LedgeAllocator *a, size_t bytes);
 void *ledge__calloc(const LedgeAllocator *a, size_t count, size_t size);
 void ledge__free(const LedgeAllocator *a, void *p); /* NULL is legal */
 

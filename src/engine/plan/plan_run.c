@@ -116,7 +116,7 @@ static LedgeStatus body_plan(PlanStep *s, PlanBody *b, const LedgeTensor *inputs
     if (need > b->arena_bytes[k] || !b->arena[k]) {
         ledge__free(p->o.allocator, b->arena[k]);
         b->arena_bytes[k] = 0;
-        b->arena[k] = ledge__alloc(p->o.allocator, need, 1);
+        b->arena[k] = ledge__alloc_lasting(p->o.allocator, need);
         if (!b->arena[k])
             return ledge__no_memory(err);
         b->arena_bytes[k] = need;

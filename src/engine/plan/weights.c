@@ -38,7 +38,7 @@ static void *cut(LedgeWeights *w, size_t bytes)
         if (!ledge__grow(w->a, &chunks, w->n_chunks, &w->cap_chunks, sizeof *w->chunks))
             return NULL;
         w->chunks = chunks;
-        void *p = ledge__alloc(w->a, size, 1);
+        void *p = ledge__alloc_lasting(w->a, size);
         if (!p)
             return NULL;
         w->chunks[w->n_chunks++] = p;

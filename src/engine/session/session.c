@@ -29,7 +29,7 @@ static LedgeStatus reserve(LedgeSession *s, size_t bytes, LedgeError *err)
         return LEDGE_OK;
     ledge__free(s->allocator, s->arena);
     s->arena_bytes = 0;
-    s->arena = ledge__alloc(s->allocator, bytes, 1);
+    s->arena = ledge__alloc_lasting(s->allocator, bytes);
     if (!s->arena)
         return ledge__fail(err, LEDGE_ERROR_MEMORY, NULL, "no memory for %zu bytes of activations",
                            bytes);
