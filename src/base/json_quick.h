@@ -19,8 +19,8 @@ typedef size_t LedgeQuickLanes(const char **p, const char *end, LedgeType type, 
                                size_t room);
 LedgeQuickLanes ledge__quick_numbers_avx512, ledge__quick_numbers_avx2;
 
-/* Whole numbers from *p on, where one is, as long as they are 0 to 255, with a comma behind each and
- * one space behind that at most. Leaves *p behind the last one's comma. Looks at the four bytes
+/* Whole numbers from *p on, where one is, as long as they are 0 to 255, with a comma behind each
+ * and one space behind that at most. Leaves *p behind the last one's comma. Looks at the four bytes
  * before *p. */
 size_t ledge__quick_bytes(const char **p, const char *end, uint8_t *out, size_t room, uint32_t cpu);
 size_t ledge__quick_bytes_avx2(const char **p, const char *end, uint8_t *out, size_t room);

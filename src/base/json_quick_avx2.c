@@ -1,12 +1,11 @@
 /* Numbers of an array four at a time, with AVX2: the words of json_quick_lanes.h. */
-#include "base/json_quick.h"
-
 #include <immintrin.h>
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define EACH(byte)    (UINT64_C(0x0101010101010101) * (byte))
-
 enum { LANES = 4 };
+
+#include "base/json_quick_spans.h"
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
 typedef __m256i V;
 typedef __m256d D;
@@ -196,14 +195,13 @@ static inline uint64_t where(const char *p, char c)
     return (uint64_t)high << 32 | low;
 }
 
-/* As in json_quick_avx512.c. */
 static size_t list_commas(const char *p, size_t size, bool spaced, int32_t *at)
 {
     const uint64_t top = UINT64_C(1) << 63; /* none is left: any place will do */
     uint64_t wrong = 0, before = 1;
     int32_t *to = at;
     *to++ = -1;
-    for (size_t i = 0; i < size; i += 64) {
+    for (size_t i = 0; i < size; i += BLOCK) {
         uint64_t found = where(p + i, ',');
         const int many = __builtin_popcountll(found);
         wrong |= where(p + i, ' ') ^ (found << 1 | before);
@@ -224,5 +222,5 @@ static size_t list_commas(const char *p, size_t size, bool spaced, int32_t *at)
 size_t ledge__quick_numbers_avx2(const char **p, const char *end, LedgeType type, void *out,
                                  size_t room)
 {
-    return read_lanes(p, end, type, out, room);
+    return read_spans(p, end, type, out, room);
 }

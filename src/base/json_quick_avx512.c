@@ -5,13 +5,11 @@
  * and one division by a power of ten, exact as well, gives the nearest double. Of longer numbers
  * that become singles the first 14 digits do, but where a later one could matter. Numbers of up to
  * eight characters need half of that: one register, words of 8 bits a number, 8 places. */
-#include "base/json_quick.h"
-
 #include <immintrin.h>
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
+enum { LANES = 8, SHORT = 15 };
 
-enum { BLOCK = 64, SPAN = 16 * BLOCK, GROUP = 8, SHORT = 15 };
+#include "base/json_quick_spans.h"
 
 #define EACH(bits) (UINT64_C(0x0001000100010001) * (bits)) /* in every window */
 
@@ -29,8 +27,6 @@ static inline bool begins_short(const char *p)
     return _mm_cmpeq_epi8_mask(window(p + (*p == ' ')), _mm_set1_epi8(',')) != 0;
 }
 
-/* Where the commas of `size` bytes are, behind a -1; returns how many. `spaced`: a space must stand
- * before the first number and behind each comma, and nowhere else; else 0. */
 static size_t list_commas(const char *p, size_t size, bool spaced, int32_t *at)
 {
     const __m512i comma = _mm512_set1_epi8(','), space = _mm512_set1_epi8(' ');
@@ -263,15 +259,6 @@ static inline __m512d brief_values(const Four *f)
 
 /* ---- spans ---- */
 
-/* What is to be read: commas are where at[1] and on say. */
-typedef struct Span {
-    const char *p; /* where numbers begin behind at[] */
-    size_t most;
-    int gap; /* bytes from a number to the next */
-    LedgeType type;
-    int32_t at[1 + SPAN + 16]; /* commas are stored 16 at a time */
-} Span;
-
 static ALWAYS_INLINE void store(const Span *s, size_t i, __m512d v, void *out)
 {
     if (s->type == LEDGE_FLOAT)
@@ -284,12 +271,12 @@ static ALWAYS_INLINE void store(const Span *s, size_t i, __m512d v, void *out)
 static __attribute__((noinline)) size_t read_brief(const Span *s, size_t n, void *out)
 {
     Four now, next;
-    bool more = n + GROUP <= s->most && find_brief(s->p, s->at + n, s->gap, &next);
+    bool more = n + LANES <= s->most && find_brief(s->p, s->at + n, s->gap, &next);
     while (more) {
         now = next;
-        more = n + 2 * GROUP <= s->most && find_brief(s->p, s->at + n + GROUP, s->gap, &next);
+        more = n + 2 * LANES <= s->most && find_brief(s->p, s->at + n + LANES, s->gap, &next);
         store(s, n, brief_values(&now), out);
-        n += GROUP;
+        n += LANES;
     }
     return n;
 }
@@ -299,12 +286,12 @@ static __attribute__((noinline)) size_t read_brief(const Span *s, size_t n, void
 static __attribute__((noinline)) size_t read_short(const Span *s, size_t n, size_t most, void *out)
 {
     Eight now, next;
-    bool more = n + GROUP <= most && find_eight(s->p, s->at + n, false, &next);
+    bool more = n + LANES <= most && find_eight(s->p, s->at + n, false, &next);
     while (more) {
         now = next;
-        more = n + 2 * GROUP <= most && find_eight(s->p, s->at + n + GROUP, false, &next);
+        more = n + 2 * LANES <= most && find_eight(s->p, s->at + n + LANES, false, &next);
         store(s, n, values(&now), out);
-        n += GROUP;
+        n += LANES;
     }
     return n;
 }
@@ -314,16 +301,16 @@ static size_t read_long(const Span *s, float *out)
     size_t n = 0;
     Eight e;
     __m256 v;
-    while (n + GROUP <= s->most && find_eight(s->p, s->at + n, true, &e) &&
+    while (n + LANES <= s->most && find_eight(s->p, s->at + n, true, &e) &&
            singles_of_cut(&e, &v)) {
         _mm256_storeu_ps(out + n, v);
-        n += GROUP;
+        n += LANES;
     }
     return n;
 }
 
 /* All that are about as long as the first one; among brief ones a group that is not. */
-static size_t read_span(const Span *s, void *out)
+static size_t read_span(const Span *s, char *out)
 {
     const int first = s->at[1] - s->at[0] - s->gap;
     size_t n = 0, before;
@@ -332,30 +319,15 @@ static size_t read_span(const Span *s, void *out)
         if (first <= 8)
             n = read_brief(s, n, out);
         if (first <= SHORT)
-            n = read_short(s, n, first <= 8 && n + GROUP < s->most ? n + GROUP : s->most, out);
+            n = read_short(s, n, first <= 8 && n + LANES < s->most ? n + LANES : s->most, out);
     } while (n > before);
-    return n == 0 && s->type == LEDGE_FLOAT ? read_long(s, out) : n;
+    return n == 0 && s->type == LEDGE_FLOAT ? read_long(s, (float *)(void *)out) : n;
 }
 
 size_t ledge__quick_numbers_avx512(const char **p, const char *end, LedgeType type, void *out,
                                    size_t room)
 {
-    const size_t each = type == LEDGE_FLOAT ? sizeof(float) : sizeof(double);
-    size_t n = 0, some = 1;
-    Span s;
-    s.type = type;
-    while (some && end - *p > 2 * BLOCK) {
-        if (type != LEDGE_FLOAT && !begins_short(*p))
-            break;
-        const size_t left = (size_t)(end - *p) - BLOCK; /* windows reach 33 bytes beyond a span */
-        const size_t size = left < SPAN ? left / BLOCK * BLOCK : SPAN;
-        s.gap = 1 + (**p == ' ');
-        s.p = *p + s.gap;
-        const size_t commas = list_commas(*p, size, s.gap == 2, s.at);
-        s.most = commas < room - n ? commas : room - n;
-        some = s.most < GROUP ? 0 : read_span(&s, (char *)out + n * each);
-        *p += s.at[some] + 1;
-        n += some;
-    }
-    return n;
+    if (type != LEDGE_FLOAT && end - *p > 2 * BLOCK && !begins_short(*p))
+        return 0; /* nothing is done for long ones that are to be doubles */
+    return read_spans(p, end, type, out, room);
 }

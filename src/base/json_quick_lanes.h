@@ -1,7 +1,7 @@
 /* Template: numbers of an array some at a time, the part that does not depend on the vector unit,
  * which the file of each one includes behind its own words (json_quick_avx2.c).
  *
- * Commas of a kilobyte are listed first. Then each number has a lane of 64 bits in every register:
+ * Of a span of json_quick_spans.h each number has a lane of 64 bits in every register:
  * `head` holds its first eight characters, `tail` the next ones. Masks have all bits of a byte set
  * or none. Digits stand to the left of their 8 or 16 places, a minus counting as a zero, with zeros
  * behind: up to 15 of them are a double exactly, and one division by a power of ten, exact as well,
@@ -23,16 +23,9 @@
  *   d_of(v)                   integers below 2^52 as doubles; d_plus, d_times, d_over: + * /
  *   d_sign(d, v)              with the sign where the lowest bit of a lane is set
  *   d_scale8(v), d_scale16(v) 10^(8 - v) and 10^(16 - v) for v of 1 to 8, and to 15
- *   d_store(out, d), d_store_singles(out, d), d_same_singles(a, b)
- *   list_commas(p, size, spaced, at) */
+ *   d_store(out, d), d_store_singles(out, d), d_same_singles(a, b) */
 #ifndef LEDGE_BASE_JSON_QUICK_LANES_H
 #define LEDGE_BASE_JSON_QUICK_LANES_H
-
-enum {
-    BLOCK = 64,
-    SPAN = 16 * BLOCK,
-    ROUND = 16
-}; /* ROUND: commas may be stored so many at once */
 
 /* What is taken for a number: up to 8 characters, up to 15, or the first 16 of more. */
 typedef enum Reach { SHORT, MIDDLE, LONG } Reach;
@@ -138,15 +131,6 @@ static ALWAYS_INLINE bool store_group(const Group *g, Reach reach, LedgeType typ
     return true;
 }
 
-/* What is to be read: `most` numbers between commas at at[], `gap` bytes from one to the next. */
-typedef struct Span {
-    const char *p; /* where numbers begin behind at[] */
-    size_t most;
-    int gap;
-    LedgeType type;
-    int32_t at[1 + SPAN + ROUND];
-} Span;
-
 /* Groups from number n on, as long as they are of that reach; where the first of others begins. The
  * next group is found before the one at hand is worked out: that is a long way with few at once. */
 static ALWAYS_INLINE size_t read_groups(const Span *s, size_t n, size_t most, Reach reach,
@@ -195,29 +179,6 @@ static size_t read_span(const Span *s, char *out)
         else if (s->type == LEDGE_FLOAT)
             n = read_long(s, n, out);
     } while (n > before);
-    return n;
-}
-
-/* Numbers from *p on, where one is, as long as LANES more are without exponents, in one array, and
- * followed by a comma each, and short, or to be singles. Leaves *p behind the last one's comma. */
-static ALWAYS_INLINE size_t read_lanes(const char **p, const char *end, LedgeType type, void *out,
-                                       size_t room)
-{
-    const size_t each = type == LEDGE_FLOAT ? sizeof(float) : sizeof(double);
-    size_t n = 0, some = 1;
-    Span s;
-    s.type = type; /* the rest is large */
-    while (some && end - *p > 2 * BLOCK) {
-        const size_t left = (size_t)(end - *p) - BLOCK; /* lanes reach 24 bytes beyond a span */
-        const size_t size = left < SPAN ? left / BLOCK * BLOCK : SPAN;
-        s.gap = 1 + (**p == ' ');
-        s.p = *p + s.gap;
-        const size_t commas = list_commas(*p, size, s.gap == 2, s.at);
-        s.most = commas < room - n ? commas : room - n;
-        some = s.most < LANES ? 0 : read_span(&s, (char *)out + n * each);
-        *p += s.at[some] + 1;
-        n += some;
-    }
     return n;
 }
 
