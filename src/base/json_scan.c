@@ -421,6 +421,14 @@ int64_t ledge__json_integer(LedgeJson *j)
     return (int64_t)out;
 }
 
+int64_t ledge__json_natural(LedgeJson *j, const char *below)
+{
+    const int64_t n = ledge__json_integer(j);
+    if (n < 0)
+        ledge__json_fault(j, below);
+    return n;
+}
+
 /* ---- the rest ---- */
 
 static bool take_word(LedgeJson *j, const char *word)

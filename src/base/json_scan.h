@@ -51,6 +51,8 @@ void ledge__json_string(LedgeJson *j, char *out, size_t size);
 LedgeStr ledge__json_bytes(LedgeJson *j);
 double ledge__json_number(LedgeJson *j);
 int64_t ledge__json_integer(LedgeJson *j); /* a fraction, or beyond int64: a fault */
+/* The same, and below 0 the fault `below`. */
+int64_t ledge__json_natural(LedgeJson *j, const char *below);
 bool ledge__json_bool(LedgeJson *j);
 void ledge__json_skip(LedgeJson *j); /* any value */
 /* Nothing but white space follows. */

@@ -216,21 +216,19 @@ static void read_data(Reader *r, Entry *e)
 /* Whether the key is one of a place in shared memory; its value is read then. */
 static bool read_place(Reader *r, const char *key, Place *p)
 {
-    int64_t n = 0;
+    static const char below[] = "a place in shared memory below 0";
     if (strcmp(key, "shared_memory_region") == 0) {
         ledge__json_string(&r->j, p->at.region, sizeof p->at.region);
         p->has_region = true;
     } else if (strcmp(key, "shared_memory_byte_size") == 0) {
-        p->at.bytes = (uint64_t)(n = ledge__json_integer(&r->j));
+        p->at.bytes = (uint64_t)ledge__json_natural(&r->j, below);
         p->has_size = true;
     } else if (strcmp(key, "shared_memory_offset") == 0) {
-        p->at.offset = (uint64_t)(n = ledge__json_integer(&r->j));
+        p->at.offset = (uint64_t)ledge__json_natural(&r->j, below);
         p->has_offset = true;
     } else {
         return false;
     }
-    if (n < 0)
-        ledge__json_fault(&r->j, "a place in shared memory below 0");
     return true;
 }
 
@@ -261,9 +259,7 @@ static void read_input_parameters(Reader *r, Entry *e)
     ledge__json_object(&r->j);
     while (ledge__json_member(&r->j, key, sizeof key)) {
         if (strcmp(key, "binary_data_size") == 0) {
-            e->binary = ledge__json_integer(&r->j);
-            if (e->binary < 0)
-                ledge__json_fault(&r->j, "binary_data_size below 0");
+            e->binary = ledge__json_natural(&r->j, "binary_data_size below 0");
         } else if (!read_place(r, key, &e->place)) {
             ledge__json_skip(&r->j);
         }

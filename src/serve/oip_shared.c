@@ -72,17 +72,10 @@ void ledge__oip_release(LedgeOipRequest *r)
 
 /* ---- registering ---- */
 
-static void read_size(LedgeJson *j, uint64_t *out)
-{
-    const int64_t n = ledge__json_integer(j);
-    if (n < 0)
-        ledge__json_fault(j, "a number below 0");
-    *out = (uint64_t)n;
-}
-
 LedgeStatus ledge__oip_read_region(const char *body, size_t size, LedgeError *err,
                                    LedgeRegionInfo *out)
 {
+    static const char below[] = "a number below 0";
     LedgeJson j;
     char key[16];
     bool has_size = false;
@@ -97,9 +90,9 @@ LedgeStatus ledge__oip_read_region(const char *body, size_t size, LedgeError *er
         if (strcmp(key, "key") == 0) {
             ledge__json_string(&j, out->key, sizeof out->key);
         } else if (strcmp(key, "offset") == 0) {
-            read_size(&j, &out->offset);
+            out->offset = (uint64_t)ledge__json_natural(&j, below);
         } else if (strcmp(key, "byte_size") == 0) {
-            read_size(&j, &out->bytes);
+            out->bytes = (uint64_t)ledge__json_natural(&j, below);
             has_size = true;
         } else {
             ledge__json_skip(&j);
