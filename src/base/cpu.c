@@ -457,10 +457,15 @@ static void keep_fast(cpu_set_t *set)
             CPU_CLR(i, set);
 }
 
-static bool allowed_cores(cpu_set_t *set)
+static bool cores_of(int thread, cpu_set_t *set)
 {
     CPU_ZERO(set);
-    return sched_getaffinity(0, sizeof *set, set) == 0 && CPU_COUNT(set) > 0;
+    return sched_getaffinity(thread, sizeof *set, set) == 0 && CPU_COUNT(set) > 0;
+}
+
+static bool allowed_cores(cpu_set_t *set)
+{
+    return cores_of(0, set);
 }
 
 int ledge__cpu_allowed(void)
@@ -505,15 +510,26 @@ int ledge__cpu_here(void)
     return sched_getcpu();
 }
 
-void ledge__cpu_leave(int core)
+static void leave(int thread, int core)
 {
     cpu_set_t set, others;
-    if (core < 0 || sched_getcpu() != core || !allowed_cores(&set))
+    if (core < 0 || !cores_of(thread, &set))
         return;
     others = set;
     CPU_CLR(core, &others);
-    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
-        (void)sched_setaffinity(0, sizeof set, &set);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(thread, sizeof others, &others) == 0)
+        (void)sched_setaffinity(thread, sizeof set, &set);
+}
+
+void ledge__cpu_leave(int core)
+{
+    if (sched_getcpu() == core)
+        leave(0, core);
+}
+
+void ledge__cpu_send_away(int thread)
+{
+    leave(thread, sched_getcpu());
 }
 
 int ledge__cpu_elsewhere(void *attr)
@@ -583,6 +599,11 @@ int ledge__cpu_here(void)
 void ledge__cpu_leave(int core)
 {
     (void)core;
+}
+
+void ledge__cpu_send_away(int thread)
+{
+    (void)thread;
 }
 
 int ledge__cpu_elsewhere(void *attr)

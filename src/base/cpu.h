@@ -45,6 +45,9 @@ int ledge__cpu_here(void);
 /* Moves the calling thread to another core if it runs on this one and may run on others; it may
  * come back. */
 void ledge__cpu_leave(int core);
+/* The same for another thread, by its number (gettid), and the core of the caller, wherever that
+ * thread is. */
+void ledge__cpu_send_away(int thread);
 /* Threads made with `attr`, a pthread_attr_t, begin on another core than the caller's, which is
  * given: they call ledge__cpu_also with it to be allowed there too. -1: there is no other. */
 int ledge__cpu_elsewhere(void *attr);

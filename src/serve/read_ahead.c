@@ -8,10 +8,12 @@
 #include "serve/read_ahead.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "base/cpu.h"
 #include "base/timed_wait.h"
 
 enum {
@@ -32,6 +34,7 @@ typedef struct Piece {
 
 struct LedgeReadAhead {
     pthread_t thread;
+    int number; /* the thread's own, from when it first sleeps */
     size_t limit;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t more, done;
@@ -155,6 +158,7 @@ static void *read_on(void *arg)
 {
     LedgeReadAhead *r = arg;
     pthread_mutex_lock(&r->lock);
+    r->number = (int)syscall(SYS_gettid);
     while (!r->stop) {
         if (do_some(r))
             continue;
@@ -227,32 +231,16 @@ void ledge__read_ahead_more(LedgeReadAhead *r, const LedgeOipAhead *to, size_t h
         pthread_cond_signal(&r->more);
 }
 
-/* A thread that was woken while all cores were busy may wait for the caller's, though another is
- * idle by now: it is put there. */
-static void move_away(pthread_t thread)
-{
-#ifdef __linux__
-    cpu_set_t all, others;
-    const int here = sched_getcpu();
-    if (here < 0 || pthread_getaffinity_np(thread, sizeof all, &all) != 0)
-        return;
-    others = all;
-    CPU_CLR(here, &others);
-    if (CPU_COUNT(&others) > 0 && pthread_setaffinity_np(thread, sizeof others, &others) == 0)
-        (void)pthread_setaffinity_np(thread, sizeof all, &all);
-#else
-    (void)thread;
-#endif
-}
-
 void ledge__read_ahead_help(LedgeReadAhead *r, const LedgeOipAhead *to)
 {
     Piece piece;
     pthread_mutex_lock(&r->lock);
     const bool stuck = r->to == to && r->asleep && r->told > 0;
     pthread_mutex_unlock(&r->lock);
+    /* A thread that was woken while all cores were busy may wait for this one, though another is
+     * idle by now. */
     if (stuck)
-        move_away(r->thread);
+        ledge__cpu_send_away(r->number);
     pthread_mutex_lock(&r->lock);
     if (r->to == to && r->way == FIND && r->seen == 0 && !r->alone)
         read_alone(r);
