@@ -287,7 +287,7 @@ void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *input
     const bool drifts = m->drift && watch;
     int64_t rows = 1, classes;
     Best best = {-1, NAN};
-    if ((drifts || m->options.seen) && outputs && m->n_outputs > 0 &&
+    if ((drifts || m->options.seen) && m->n_outputs > 0 &&
         ledge__scores_of(&outputs[0], &rows, &classes))
         best = best_of(&outputs[0], 0);
     if (drifts)
@@ -298,7 +298,7 @@ void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *input
     const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
     if (m->options.seen)
-        tell(m, latency, inputs, picture, best, drift, !outputs);
+        tell(m, latency, inputs, picture, best, drift, false);
 }
 
 void ledge__served_lock_shown(LedgeServed *m)

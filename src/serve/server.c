@@ -18,10 +18,13 @@
 enum { TENSOR_PER_BODY = 4 };
 enum { LONG = 65536 }; /* bytes of a body that is worth a thread to read it as it comes in */
 
-static void set_defaults(LedgeServerOptions *o)
+static void take_options(LedgeServer *s, const LedgeServerOptions *options)
 {
+    LedgeServerOptions *o = &s->options;
     int fast;
     const int cores = ledge__cpu_cores(&fast);
+    s->has_cores = cores > 1;
+    *o = *options;
     o->host = o->host ? o->host : "127.0.0.1";
     o->workers = o->workers > 0 ? o->workers : fast > 0 ? fast : cores;
     o->workers = o->workers < LEDGE_SERVE_WORKERS ? o->workers : LEDGE_SERVE_WORKERS;
@@ -379,12 +382,10 @@ LedgeStatus ledge__server_start(const LedgeServerOptions *options, LedgeModelTab
     LedgeServer *s = calloc(1, sizeof *s);
     if (!s)
         return ledge__no_memory(err);
-    s->options = *options;
-    set_defaults(&s->options);
+    take_options(s, options);
     s->table = table;
     s->ladders = ladders;
     s->started = ledge__now();
-    s->has_cores = ledge__cpu_cores(NULL) > 1;
     pthread_mutex_init(&s->resources_lock, NULL);
     pthread_mutex_init(&s->token_lock, NULL);
     const LedgeWorkOptions work = {.workers = s->options.workers,
