@@ -263,6 +263,14 @@ static void each_set(OnSet f, LedgePool *pool)
     }
 }
 
+static void each_set_on(int threads, OnSet f)
+{
+    LedgePool *pool;
+    assert_int_equal(ledge__pool_new(NULL, threads, &pool), LEDGE_OK);
+    each_set(f, pool);
+    ledge__pool_free(pool);
+}
+
 static void all_cases(uint32_t cpu, LedgePool *pool)
 {
     for (size_t q = 0; q < CASES; q++)
@@ -283,12 +291,8 @@ static void every_algorithm_equals_the_definition(void **state)
 static void threads_do_not_change_a_bit(void **state)
 {
     (void)state;
-    for (int threads = 2; threads <= 3; threads++) {
-        LedgePool *pool;
-        assert_int_equal(ledge__pool_new(NULL, threads, &pool), LEDGE_OK);
-        each_set(all_cases, pool);
-        ledge__pool_free(pool);
-    }
+    for (int threads = 2; threads <= 3; threads++)
+        each_set_on(threads, all_cases);
 }
 
 /* Columns, rows and k around every multiple of a tile. */
@@ -366,11 +370,8 @@ static void large(uint32_t cpu, LedgePool *pool)
 
 static void large_layers_equal_the_definition(void **state)
 {
-    LedgePool *pool;
     (void)state;
-    assert_int_equal(ledge__pool_new(NULL, 2, &pool), LEDGE_OK);
-    each_set(large, pool);
-    ledge__pool_free(pool);
+    each_set_on(2, large);
 }
 
 /* Tiles and channels around what is taken at once, weights that do not fit into a cache, images
@@ -391,12 +392,9 @@ static void winograd(uint32_t cpu, LedgePool *pool)
 
 static void winograd_equals_the_definition(void **state)
 {
-    LedgePool *pool;
     (void)state;
     each_set(winograd, NULL);
-    assert_int_equal(ledge__pool_new(NULL, 2, &pool), LEDGE_OK);
-    each_set(winograd, pool);
-    ledge__pool_free(pool);
+    each_set_on(2, winograd);
 }
 
 static void winograd_is_exact_up_to_25_bits(void **state)

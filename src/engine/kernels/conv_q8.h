@@ -26,7 +26,8 @@ typedef struct LedgeConvQ8Plan {
     const LedgeF32Kernels *act_kernels;
     uint32_t mr;
     size_t line; /* output pixels of a row, where tiles keep to one; else 0 */
-    size_t blocks, tiles, shares; /* Winograd: of tiles, tiles of one, items that share its panels */
+    /* Winograd: blocks of tiles, tiles of one, items that share its panels */
+    size_t blocks, tiles, shares;
     int threads;
     size_t packed_bytes;  /* weights */
     size_t columns;       /* int32 or floats of packed init, b_zero, scale and fbias each */
@@ -37,8 +38,9 @@ typedef struct LedgeConvQ8Plan {
 
 /* `force` is a path, or LEDGE_CONV_PATHS to choose; a path that cannot serve the shape is
  * passed over. Only `force` gives Winograd, since that takes weights that
- * ledge__conv_q8_wino_exact has seen and that have no zero points. `b_zero`: weights have zero points other than 0; DEPTHWISE takes them only where it
- * is forced, with weights packed by ledge__conv_q8_pack_zeros. false: sizes overflow. */
+ * ledge__conv_q8_wino_exact has seen and that have no zero points. `b_zero`: weights have zero
+ * points other than 0; DEPTHWISE takes them only where it is forced, with weights packed by
+ * ledge__conv_q8_pack_zeros. false: sizes overflow. */
 bool ledge__conv_q8_plan(const LedgeConvShape *s, uint32_t cpu, int threads, LedgeConvPath force,
                          bool b_zero, LedgeConvQ8Plan *plan);
 
@@ -93,7 +95,8 @@ void ledge__conv_q8_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, L
 bool ledge__conv_q8_wino_serves(const LedgeConvShape *s, const LedgeQ8Kernels *k);
 bool ledge__conv_q8_wino_plan(LedgeConvQ8Plan *plan);
 void ledge__conv_q8_wino_pack(const LedgeConvQ8Plan *plan, const int8_t *w, int8_t *packed);
-void ledge__conv_q8_wino_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool);
+void ledge__conv_q8_wino_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a,
+                             LedgePool *pool);
 bool ledge__conv_q8_dw_plan(LedgeConvQ8Plan *plan);
 void ledge__conv_q8_dw_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool);
 /* The channel that stands at `place` among packed init and scale; s.c or more: none. */

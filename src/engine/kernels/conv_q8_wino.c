@@ -1,6 +1,7 @@
 /* Winograd F(4×4, 3×3) of 8-bit convolution, exact in integers: a quarter of the multiplications,
  * of int16. Blocks of 4×4 output tiles go through input transform, 36 small products and output
- * transform while they stay in cache; blocks are the items of the thread pool. See wino_q8_tile.h. */
+ * transform while they stay in cache; blocks are the items of the thread pool. See
+ * wino_q8_tile.h. */
 #include "engine/kernels/conv_q8.h"
 
 #include <string.h>
@@ -140,13 +141,15 @@ bool ledge__conv_q8_wino_plan(LedgeConvQ8Plan *plan)
     const LedgeConvShape *s = &plan->s;
     size_t bytes;
     if (!ledge__mul(s->c, 2, &bytes) ||
-        !ledge__q8_panels_init(&plan->p, plan->k, plan->k->wino.nv, s->m, LEDGE_WINO_POSITIONS, bytes))
+        !ledge__q8_panels_init(&plan->p, plan->k, plan->k->wino.nv, s->m, LEDGE_WINO_POSITIONS,
+                               bytes))
         return false;
     choose_blocks(plan);
     plan->columns = plan->p.columns;
     plan->packed_bytes = ledge__q8_panels_bytes(&plan->p);
     plan->border_bytes = s->c;
-    bytes = LEDGE_WINO_POSITIONS * (in_stride(plan) * sizeof(int16_t) + out_stride(plan) * sizeof(int32_t));
+    bytes = LEDGE_WINO_POSITIONS *
+            (in_stride(plan) * sizeof(int16_t) + out_stride(plan) * sizeof(int32_t));
     plan->thread_bytes = ledge__thread_stride(bytes, plan->threads);
     return true;
 }
@@ -164,7 +167,8 @@ static inline void transform(const Short g[3], Short o[6])
 }
 
 /* One channel of `cols` columns, whose 9 weights are `each` bytes apart. */
-static void transform_weights(const int8_t *w, size_t each, size_t cols, Short u[LEDGE_WINO_POSITIONS])
+static void transform_weights(const int8_t *w, size_t each, size_t cols,
+                              Short u[LEDGE_WINO_POSITIONS])
 {
     Short half[6][3];
     for (int x = 0; x < 3; x++) {
@@ -310,7 +314,8 @@ static void run_items(void *arg, size_t begin, size_t end, int thread)
     }
 }
 
-void ledge__conv_q8_wino_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a, LedgePool *pool)
+void ledge__conv_q8_wino_run(const LedgeConvQ8Plan *plan, const LedgeConvQ8Args *a,
+                             LedgePool *pool)
 {
     WinoWalk w = {plan, a};
     if (ledge__wino_tiles(&plan->s) > 0)

@@ -5,9 +5,10 @@
  * [N,OH,OW,M], or omitted; 5 dest or omitted. Output uint8 [N,OH,OW,M], or float with to_float
  * (R is then float too). Attributes: those of ledge.Conv for shapes (strides, dilations, pads,
  * auto_pad, group, out_channels, out_offset), x_zero, w_zero (one or M), y_zero, y_lo, y_hi;
- * small_sums (weights for which ledge__conv_q8_wino_exact holds); with R y_scale, r_scale (each over z's), r_zero, z_zero, z_lo, z_hi; with to_float those of
- * ledge__fused_act. See kernels/q8.h for the arithmetic. The node has six slots whether or not
- * they are used, since dest must be the last. */
+ * small_sums (weights for which ledge__conv_q8_wino_exact holds); with R y_scale, r_scale (each
+ * over z's), r_zero, z_zero, z_lo, z_hi; with to_float those of ledge__fused_act. See
+ * kernels/q8.h for the arithmetic. The node has six slots whether or not they are used, since dest
+ * must be the last. */
 #include "engine/ops/fused/conv_dims.h"
 #include "engine/ops/fused/fused_q8.h"
 
