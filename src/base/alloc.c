@@ -161,10 +161,10 @@ static Chunk *chunk_new(LedgeArena *arena, size_t bytes)
     return c;
 }
 
-void *ledge__arena_alloc(LedgeArena *arena, size_t count, size_t size)
+/* Not zeroed. */
+static void *take(LedgeArena *arena, size_t bytes)
 {
-    size_t bytes;
-    if (!ledge__mul(count, size, &bytes) || bytes > PTRDIFF_MAX - 2 * CHUNK_HEADER)
+    if (bytes > PTRDIFF_MAX - 2 * CHUNK_HEADER)
         return NULL;
     bytes = ledge__round_up(bytes ? bytes : 1, 16);
     Chunk *c = arena->head;
@@ -174,8 +174,27 @@ void *ledge__arena_alloc(LedgeArena *arena, size_t count, size_t size)
         return NULL;
     char *p = (char *)c + CHUNK_HEADER + c->used;
     c->used += bytes;
-    memset(p, 0, bytes);
     return p;
+}
+
+void *ledge__arena_alloc(LedgeArena *arena, size_t count, size_t size)
+{
+    size_t bytes;
+    void *p = ledge__mul(count, size, &bytes) ? take(arena, bytes) : NULL;
+    return p ? memset(p, 0, bytes) : NULL;
+}
+
+void *ledge__arena_room(LedgeArena *arena, size_t bytes)
+{
+    size_t room;
+    char *p = ledge__add(bytes, LEDGE_ALIGN, &room) ? take(arena, room) : NULL;
+    return p ? p + (LEDGE_ALIGN - 1 - ((uintptr_t)p - 1) % LEDGE_ALIGN) : NULL;
+}
+
+void *ledge__arena_aligned(LedgeArena *arena, size_t bytes)
+{
+    void *p = ledge__arena_room(arena, bytes);
+    return p ? memset(p, 0, bytes) : NULL;
 }
 
 void *ledge__arena_append(LedgeArena *arena, void *items, size_t count, size_t size)

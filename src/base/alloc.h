@@ -59,12 +59,9 @@ void ledge__arena_free(LedgeArena *arena);             /* NULL is legal */
 /* Zeroed, 16-byte aligned (64 when size >= 4096); NULL on overflow or lack of memory. */
 void *ledge__arena_alloc(LedgeArena *arena, size_t count, size_t size);
 /* The same with LEDGE_ALIGN for every size. */
-static inline void *ledge__arena_aligned(LedgeArena *arena, size_t bytes)
-{
-    size_t room;
-    char *p = ledge__add(bytes, LEDGE_ALIGN, &room) ? ledge__arena_alloc(arena, room, 1) : NULL;
-    return p ? p + (LEDGE_ALIGN - 1 - ((uintptr_t)p - 1) % LEDGE_ALIGN) : NULL;
-}
+void *ledge__arena_aligned(LedgeArena *arena, size_t bytes);
+/* The same, not zeroed: for what is filled at once. */
+void *ledge__arena_room(LedgeArena *arena, size_t bytes);
 /* Room for one more behind `count` items of an array that only this function made: it doubles
  * when the count is a power of two, so that many appends stay cheap and no capacity needs
  * keeping. Gives the array, perhaps moved; NULL: no memory, and nothing changed. */

@@ -131,7 +131,7 @@ static void look_at_list(const LedgeTensor *t, size_t base, size_t n, Sums *s)
 }
 
 bool ledge__input_features(const LedgeTensor *t, int64_t item, const LedgeInputPixels *pixels,
-                           float out[LEDGE_INPUT_FEATURE_COUNT])
+                           LedgeInputFeatures out)
 {
     const int64_t items = t->rank > 1 ? t->dims[0] : 1, count = ledge_tensor_count(t);
     const bool fits = pixels ? t->type == LEDGE_UINT8 && t->rank == 4 && t->dims[3] <= 4

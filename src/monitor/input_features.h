@@ -26,6 +26,8 @@ enum {
         LEDGE_INPUT_FEATURE_COUNT
 };
 
+typedef float LedgeInputFeatures[LEDGE_INPUT_FEATURE_COUNT];
+
 const char *ledge__input_feature_name(uint32_t feature);
 
 /* What the bytes of pictures stand for in a model that normalises them itself. */
@@ -40,6 +42,6 @@ typedef struct LedgeInputPixels {
  * floats that its bytes stand for; NULL: it is what it is. false: the tensor is of another type,
  * empty, or has no such item. */
 bool ledge__input_features(const LedgeTensor *t, int64_t item, const LedgeInputPixels *pixels,
-                           float out[LEDGE_INPUT_FEATURE_COUNT]);
+                           LedgeInputFeatures out);
 
 #endif

@@ -20,6 +20,7 @@ typedef struct LedgeAsked {
     LedgeImage image;
     void *pixels; /* of it, for a model that takes them */
     int64_t rows; /* of the first dimension */
+    LedgeInputFeatures *features; /* of each row; NULL: not looked at yet */
     bool leads;   /* others may wait for this one's outputs */
     bool climbs;  /* to the next rung of its ladder */
     uint32_t rung;

@@ -85,7 +85,7 @@ LedgeStatus ledge__asked_picture(LedgeAsked *a, LedgeError *err)
     *t = (LedgeTensor){.type = LEDGE_FLOAT, .rank = 4};
     LEDGE_TRY(ledge__preprocess_dims(pre, a->image.width, a->image.height, err, t->dims));
     t->bytes = (size_t)ledge_tensor_count(t) * sizeof(float);
-    t->data = ledge__arena_aligned(a->arena, t->bytes);
+    t->data = ledge__arena_room(a->arena, t->bytes);
     return t->data ? ledge__preprocess_run(pre, &a->image, err, t->data) : ledge__no_memory(err);
 }
 

@@ -29,10 +29,7 @@ struct LedgeRest {
     LedgeServed *model; /* outlasts the work */
     LedgeAsked *asked;
     LedgeArena *arena; /* of the outputs */
-    const LedgeTensor *out;
-    double latency;
-    LedgeStr picture;
-    bool watch;
+    LedgeServedAnswer answer;
 };
 
 /* ---- ends ---- */
@@ -159,8 +156,7 @@ static bool wants_more(LedgeAsked *a, const LedgeTensor *out)
 
 static void show(const LedgeRest *r)
 {
-    ledge__served_show(r->model, r->latency, r->asked->inputs[0].data ? r->asked->inputs : NULL,
-                       r->picture, r->out, r->watch);
+    ledge__served_show(r->model, &r->answer);
     ledge__served_unref(r->model);
 }
 
@@ -185,16 +181,19 @@ static bool record(Batch *b, LedgeAsked *a, const LedgeTensor *out, uint32_t run
     LedgeRest r = {.model = ledge__served_ref(w->model),
                    .asked = a,
                    .arena = b->arena,
-                   .out = out,
-                   .latency = a->value ? NAN : w->ran,
-                   .picture = {w->kind == LEDGE_WORK_CLASSIFY ? w->body : NULL, w->size},
-                   .watch = rung == 0};
+                   .answer = {.latency = a->value ? NAN : w->ran,
+                              .inputs = a->inputs[0].data ? a->inputs : NULL,
+                              .picture = {w->kind == LEDGE_WORK_CLASSIFY ? w->body : NULL, w->size},
+                              .outputs = out,
+                              .watch = rung == 0,
+                              .features = a->features,
+                              .n_features = a->rows}};
     b->rest = b->here && written ? ledge__arena_alloc(a->arena, 1, sizeof r) : NULL;
     if (!a->value)
         atomic_store(&r.model->quick_bytes,
                      w->ran <= LEDGE_QUICK && w->batch == 1 ? bytes_of(a) : 0);
     if (!b->rest)
-        ledge__served_count(r.model, r.latency);
+        ledge__served_count(r.model, r.answer.latency);
     if (written) {
         a->block = w->block; /* inputs and picture lie there */
         a->ahead = w->ahead;
@@ -282,6 +281,16 @@ static bool alike(const LedgeAsked *x, const LedgeAsked *y)
     return true;
 }
 
+/* Notes what statistics will want of the input while it is in the caches; after a run of many it
+ * would have to come back from far away. */
+static void look(LedgeAsked *a)
+{
+    const bool some = a->rung == 0 && (size_t)a->rows <= a->inputs[0].bytes;
+    LedgeInputFeatures *f = some ? ledge__arena_alloc(a->arena, (size_t)a->rows, sizeof *f) : NULL;
+    if (f && ledge__served_look(a->work->model, &a->inputs[0], a->rows, f))
+        a->features = f;
+}
+
 /* One input of all requests, one behind the other. false: no memory. */
 static bool join_input(Batch *b, LedgeAsked *const *group, uint32_t n, size_t input,
                        LedgeTensor *out)
@@ -293,12 +302,14 @@ static bool join_input(Batch *b, LedgeAsked *const *group, uint32_t n, size_t in
         out->dims[0] += group[i]->rows;
         bytes += group[i]->inputs[input].bytes;
     }
-    char *to = ledge__arena_aligned(b->arena, bytes + 1);
+    char *to = ledge__arena_room(b->arena, bytes + 1);
     out->data = to;
     out->bytes = bytes;
     for (uint32_t i = 0; to && i < n; i++) {
         memcpy(to, group[i]->inputs[input].data, group[i]->inputs[input].bytes);
         to += group[i]->inputs[input].bytes;
+        if (input == 0)
+            look(group[i]);
     }
     return to != NULL;
 }
@@ -528,7 +539,7 @@ void ledge__infer_rest(LedgeRest *rest)
     if (!rest)
         return;
     LedgeArena *arena = rest->arena;
-    ledge__served_count(rest->model, rest->latency);
+    ledge__served_count(rest->model, rest->answer.latency);
     show(rest);
     asked_free(rest->asked); /* it holds `rest` too */
     ledge__arena_free(arena);

@@ -226,7 +226,7 @@ static LedgeStatus get_data(Get *g, const uint8_t *p, const char *name, LedgeTen
     if (count < 0 || (!strings && ledge_tensor_bytes(t) != bytes))
         return bad(g, name,
                    "a tensor of the guest's answer has more or fewer bytes than its shape");
-    t->data = ledge__arena_aligned(g->arena, bytes ? (size_t)bytes : 1);
+    t->data = ledge__arena_room(g->arena, bytes ? (size_t)bytes : 1);
     if (!t->data)
         return ledge__no_memory(g->err);
     memcpy(t->data, from, (size_t)bytes);

@@ -184,7 +184,7 @@ static void fill(Reader *r, Entry *e, LedgeJson *j)
         return;
     }
     t->data = was_read_ahead(r, t, count, j) ? r->ahead->numbers.out
-                                             : ledge__arena_aligned(r->arena, bytes ? bytes : 1);
+                                             : ledge__arena_room(r->arena, bytes ? bytes : 1);
     t->bytes = bytes;
     if (!t->data) {
         fail(r, LEDGE_ERROR_MEMORY, e->in->name, "out of memory");
@@ -308,7 +308,7 @@ LedgeStatus ledge__oip_take(LedgeOipInput *in, char *p, uint64_t size, const cha
     t->data = p;
     t->bytes = bytes;
     if ((uintptr_t)p % LEDGE_ALIGN != 0) { /* kernels load whole vectors */
-        t->data = ledge__arena_aligned(arena, bytes ? bytes : 1);
+        t->data = ledge__arena_room(arena, bytes ? bytes : 1);
         if (!t->data)
             return ledge__no_memory(err);
         memcpy(t->data, p, bytes);

@@ -219,21 +219,41 @@ static Best best_of(const LedgeTensor *scores, int64_t row)
     return best;
 }
 
+bool ledge__served_look(const LedgeServed *m, const LedgeTensor *input, int64_t rows,
+                        LedgeInputFeatures *out)
+{
+    for (int64_t i = 0; m->drift && i < rows; i++)
+        if (!ledge__input_features(input, i, m->pixels, out[i]))
+            return false;
+    return m->drift && rows > 0;
+}
+
+/* Of one row. false: there is nothing to see. */
+static bool features_of(const LedgeServed *m, const LedgeServedAnswer *a, int64_t row,
+                        LedgeInputFeatures out)
+{
+    if (!a->features)
+        return a->inputs && m->n_inputs > 0 &&
+               ledge__input_features(&a->inputs[0], row, m->pixels, out);
+    if (row < a->n_features)
+        memcpy(out, a->features[row], sizeof(LedgeInputFeatures));
+    return row < a->n_features;
+}
+
 /* Looking at an input takes far longer than counting it: other workers need not wait for that. */
-static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inputs,
-                         const LedgeTensor *outputs, int64_t rows, Best first)
+static void record_drift(LedgeServed *m, const LedgeServedAnswer *a, int64_t rows, Best first)
 {
     struct timespec now; /* of the calendar: the state outlives this machine's uptime */
     clock_gettime(CLOCK_REALTIME, &now);
     for (int64_t i = 0; i < rows; i++) {
-        float features[LEDGE_INPUT_FEATURE_COUNT];
-        const Best best = i == 0 ? first : best_of(&outputs[0], i);
+        LedgeInputFeatures features;
+        const Best best = i == 0 ? first : best_of(&a->outputs[0], i);
         LedgeDriftRecord r = {.time = (double)now.tv_sec,
-                              .latency = latency,
+                              .latency = a->latency,
                               .class_id = best.class_id,
                               .confidence = (float)best.confidence,
                               .features = features};
-        if (inputs && m->n_inputs > 0 && ledge__input_features(&inputs[0], i, m->pixels, features))
+        if (features_of(m, a, i, features))
             r.n_features = LEDGE_INPUT_FEATURE_COUNT;
         pthread_mutex_lock(&m->lock);
         m->drift_records++;
@@ -243,15 +263,15 @@ static void record_drift(LedgeServed *m, double latency, const LedgeTensor *inpu
     }
 }
 
-static void tell(LedgeServed *m, double latency, const LedgeTensor *inputs, LedgeStr picture,
-                 Best best, const char *drift, bool failed)
+static void tell(LedgeServed *m, const LedgeServedAnswer *a, Best best, const char *drift,
+                 bool failed)
 {
     const LedgeServedSeen seen = {.model = m,
-                                  .latency = latency,
+                                  .latency = a->latency,
                                   .class_id = best.class_id,
                                   .confidence = best.confidence,
-                                  .inputs = inputs,
-                                  .picture = picture,
+                                  .inputs = a->inputs,
+                                  .picture = a->picture,
                                   .drift = drift,
                                   .failed = failed};
     m->options.seen(m->options.seen_arg, &seen);
@@ -281,24 +301,23 @@ void ledge__served_count(LedgeServed *m, double latency)
     pthread_mutex_unlock(&m->lock);
 }
 
-void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs, LedgeStr picture,
-                        const LedgeTensor *outputs, bool watch)
+void ledge__served_show(LedgeServed *m, const LedgeServedAnswer *a)
 {
-    const bool drifts = m->drift && watch;
+    const bool drifts = m->drift && a->watch;
     int64_t rows = 1, classes;
     Best best = {-1, NAN};
     if ((drifts || m->options.seen) && m->n_outputs > 0 &&
-        ledge__scores_of(&outputs[0], &rows, &classes))
-        best = best_of(&outputs[0], 0);
+        ledge__scores_of(&a->outputs[0], &rows, &classes))
+        best = best_of(&a->outputs[0], 0);
     if (drifts)
-        record_drift(m, latency, inputs, outputs, rows, best);
+        record_drift(m, a, rows, best);
     pthread_mutex_lock(&m->lock);
     m->shown++;
     pthread_cond_broadcast(&m->all_shown);
     const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
     if (m->options.seen)
-        tell(m, latency, inputs, picture, best, drift, false);
+        tell(m, a, best, drift, false);
 }
 
 void ledge__served_lock_shown(LedgeServed *m)
@@ -315,5 +334,5 @@ void ledge__served_failed(LedgeServed *m)
     const char *drift = drift_name(m);
     pthread_mutex_unlock(&m->lock);
     if (m->options.seen)
-        tell(m, 0, NULL, (LedgeStr){0}, (Best){-1, NAN}, drift, true);
+        tell(m, &(LedgeServedAnswer){0}, (Best){-1, NAN}, drift, true);
 }

@@ -95,11 +95,22 @@ bool ledge__served_name_ok(const char *name);
 LedgeStatus ledge__served_session(LedgeServed *m, int worker, LedgeError *err, LedgeSession **out);
 /* Counts one answer, which is to be shown next. latency NAN: it was at hand. */
 void ledge__served_count(LedgeServed *m, double latency);
+/* One request's answer, as statistics see it. */
+typedef struct LedgeServedAnswer {
+    double latency;
+    const LedgeTensor *inputs; /* NULL: the answer was at hand */
+    LedgeStr picture;
+    const LedgeTensor *outputs;
+    bool watch;                         /* for drift */
+    const LedgeInputFeatures *features; /* of the first input's rows; NULL: not looked at yet */
+    int64_t n_features;
+} LedgeServedAnswer;
 /* Shows the answer that was counted to the drift monitor, if it is to be watched, and to whoever is
- * told of answers. inputs NULL: the answer was at hand. inputs, picture and outputs: of
- * one request. */
-void ledge__served_show(LedgeServed *m, double latency, const LedgeTensor *inputs, LedgeStr picture,
-                        const LedgeTensor *outputs, bool watch);
+ * told of answers. */
+void ledge__served_show(LedgeServed *m, const LedgeServedAnswer *a);
+/* Looks at the rows of a first input before it is shown. false: there is nothing to see. */
+bool ledge__served_look(const LedgeServed *m, const LedgeTensor *input, int64_t rows,
+                        LedgeInputFeatures *out);
 void ledge__served_failed(LedgeServed *m);
 /* Takes the lock when as many answers have been shown as are counted now: who asks for statistics
  * after an answer finds it in them. */

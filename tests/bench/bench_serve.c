@@ -7,8 +7,10 @@
  * exchanges: as many bytes there and back between two plain sockets, with a pause as long as the
  * model's time. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,8 @@
 #include <unistd.h>
 
 #include "base/text.h"
+
+static bool polls; /* asks for the answer without pause, and so need not be woken for it */
 
 static double now_ms(void)
 {
@@ -65,15 +69,24 @@ static void send_all(int fd, const char *p, size_t n)
     }
 }
 
+/* Bytes that have come, at least one. */
+static size_t receive_some(int fd, char *to, size_t room)
+{
+    ssize_t got;
+    do
+        got = recv(fd, to, room, polls ? MSG_DONTWAIT : 0);
+    while (got < 0 && errno == EAGAIN);
+    if (got <= 0)
+        die("recv");
+    return (size_t)got;
+}
+
 /* One answer; its milliseconds in the model, and its size. */
 static double receive(int fd, char *buffer, size_t room, size_t *size)
 {
     size_t n = 0, whole = 0;
     while (!whole || n < whole) {
-        const ssize_t got = recv(fd, buffer + n, room - 1 - n, 0);
-        if (got <= 0)
-            die("recv");
-        n += (size_t)got;
+        n += receive_some(fd, buffer + n, room - 1 - n);
         buffer[n] = '\0';
         const char *end = whole ? NULL : strstr(buffer, "\r\n\r\n");
         const char *length = end ? strcasestr(buffer, "\r\nContent-Length:") : NULL;
@@ -146,12 +159,8 @@ static double bare_exchange(Echo *e, int count, const char *request, char *answe
     for (int i = -5; i < count; i++) {
         const double start = now_ms();
         send_all(fd, request, e->request);
-        for (size_t n = 0; n < e->answer;) {
-            const ssize_t got = recv(fd, answer + n, e->answer - n, 0);
-            if (got <= 0)
-                die("bare exchange");
-            n += (size_t)got;
-        }
+        for (size_t n = 0; n < e->answer;)
+            n += receive_some(fd, answer + n, e->answer - n);
         took[i > 0 ? i : 0] = now_ms() - start - e->pause;
     }
     close(fd);
@@ -168,6 +177,9 @@ int main(int argc, char **argv)
 {
     enum { ROOM = 1 << 22, WARM = 20 };
     LedgeText body = {0}, head = {0};
+    polls = argc > 1 && strcmp(argv[1], "--poll") == 0;
+    argv += polls;
+    argc -= polls;
     if (argc < 5)
         return 2;
     const int fd = connect_to(atoi(argv[1])), count = atoi(argv[2]);

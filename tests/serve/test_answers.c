@@ -31,16 +31,15 @@ typedef struct Bench {
     char shape[64];
 } Bench;
 
-static void begin(Bench *b, size_t cache_bytes, int workers, uint32_t batch)
+static void begin_with(Bench *b, const LedgeServedOptions *o, int workers)
 {
-    const LedgeServedOptions o = {.threads = 1, .cache_bytes = cache_bytes, .batch = batch};
     const LedgeWorkOptions w = {.workers = workers,
                                 .queue = 10000,
                                 .tensor_limit = 1 << 24,
                                 .answer = ledge__infer,
                                 .ready = on_ready};
     *b = (Bench){.values = 1};
-    assert_int_equal(ledge__model_table_new(NULL, &o, NULL, &b->table), LEDGE_OK);
+    assert_int_equal(ledge__model_table_new(NULL, o, NULL, &b->table), LEDGE_OK);
     assert_int_equal(ledge__model_table_add(b->table, "cls=" CLASSIFIER, NULL), LEDGE_OK);
     assert_int_equal(ledge__model_table_add(b->table, "big=" CLASSIFIER, NULL), LEDGE_OK);
     assert_int_equal(ledge__model_table_find(b->table, "cls", NULL, NULL, &b->model), LEDGE_OK);
@@ -53,6 +52,12 @@ static void begin(Bench *b, size_t cache_bytes, int workers, uint32_t batch)
         sprintf(b->shape + strlen(b->shape), "%s%d", i ? "," : "", (int)d);
     }
     atomic_store(&done, 0);
+}
+
+static void begin(Bench *b, size_t cache_bytes, int workers, uint32_t batch)
+{
+    const LedgeServedOptions o = {.threads = 1, .cache_bytes = cache_bytes, .batch = batch};
+    begin_with(b, &o, workers);
 }
 
 static void end(Bench *b)
@@ -215,6 +220,55 @@ static void who_waits_for_a_failure_fails(void **state)
     }
 }
 
+/* Inputs that change from request to request, answered so many at once; what drift says of them. */
+static void watch_batches(uint32_t batch, LedgeDriftReport *report)
+{
+    enum { N = 128 };
+    Bench b;
+    const LedgeServedOptions watched = {
+        .threads = 1, .batch = batch, .drift = true,
+        .drift_options = {.window = 64, .minimum = 32, .learn = 64}};
+    const LedgeWorkOptions o = {.tensor_limit = 1 << 24, .ready = on_ready};
+    begin_with(&b, &watched, 1);
+    for (int i = 0; i < N; i += (int)batch) {
+        LedgeWork *w[8];
+        for (uint32_t k = 0; k < batch; k++) {
+            char value[16];
+            snprintf(value, sizeof value, "0.%d", i < N / 2 ? 1 + (i + (int)k) % 7 : 9);
+            w[k] = request(&b, value, i);
+        }
+        ledge__infer(&o, 0, w, batch);
+        for (uint32_t k = 0; k < batch; k++) {
+            assert_int_equal(w[k]->batch, batch);
+            (void)outputs(w[k]);
+            release(w[k]);
+        }
+    }
+    assert_int_equal(b.model->drift_records, N);
+    ledge__drift_report(b.model->drift, report);
+    end(&b);
+}
+
+static void drift_sees_the_same_in_batches(void **state)
+{
+    (void)state;
+    LedgeDriftReport one, eight;
+    uint32_t features = 0;
+    watch_batches(1, &one);
+    watch_batches(8, &eight);
+    assert_true(one.judged && eight.judged && one.n == eight.n);
+    for (uint32_t i = 0; i < one.n; i++) {
+        const LedgeDriftFinding *a = &one.finding[i], *b = &eight.finding[i];
+        assert_int_equal(a->measure, b->measure);
+        assert_string_equal(a->feature, b->feature);
+        if (a->measure == LEDGE_DRIFT_LATENCY)
+            continue;
+        assert_true(a->value == b->value && a->severity == b->severity);
+        features += a->feature[0] && a->severity == LEDGE_HIGH;
+    }
+    assert_true(features > 0);
+}
+
 static void an_unsure_answer_climbs_the_ladder(void **state)
 {
     (void)state;
@@ -253,6 +307,7 @@ int main(void)
         cmocka_unit_test(cached_answers_equal_those_of_the_model),
         cmocka_unit_test(the_second_time_is_a_hit),
         cmocka_unit_test(who_waits_for_a_failure_fails),
+        cmocka_unit_test(drift_sees_the_same_in_batches),
         cmocka_unit_test(an_unsure_answer_climbs_the_ladder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

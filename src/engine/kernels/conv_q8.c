@@ -394,8 +394,9 @@ static bool run_rows(const void *arg, LedgeQ8Rows *rows)
     uint8_t *border = rows->border;
     LedgePixel p = ledge__pixel_at(s, rows->m0);
     /* only the last rows of the last image are near the end */
-    const size_t line = s->w * s->c, below = p.y * s->sh + (s->kh - 1) * s->dh - s->pt + s->sh;
-    const bool loose = s->n == 1 && below < s->h && a->whole <= line;
+    const size_t line = s->w * s->c, bottom = p.y * s->sh + (s->kh - 1) * s->dh - s->pt;
+    const size_t below = p.n + 1 < s->n ? bottom : bottom + s->sh;
+    const bool loose = bottom < s->h && below < s->h && a->whole <= line;
     if (loose && run_rows_inside(a, &p, rows))
         return true;
     rows->repeat = 1;

@@ -273,7 +273,7 @@ static const void *aligned_form(const LedgeFile *f, const LedgeGraph *g, const L
     const uint8_t *from = f->bytes + part->offset;
     if (((uintptr_t)from & (LEDGE_ALIGN - 1)) == 0)
         return from;
-    void *to = ledge__arena_aligned(g->arena, (size_t)part->size);
+    void *to = ledge__arena_room(g->arena, (size_t)part->size);
     if (to)
         memcpy(to, from, (size_t)part->size);
     return to;
