@@ -77,7 +77,7 @@ static LedgeStatus write_classes(const LedgeAsked *a, const LedgeTensor *out, Le
             ledge__json_put_text(t, label);
         }
         ledge__text_add(t, ",\"confidence\":");
-        ledge__json_put_float(t, (float)p[i]);
+        ledge__json_put_floats(t, &(float){(float)p[i]}, 1);
         ledge__text_add(t, "}");
     }
     ledge__text_add(t, "]}");

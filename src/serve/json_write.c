@@ -72,55 +72,83 @@ void ledge__json_put_double(LedgeText *b, double v)
 static const double ten[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6, 1e7,
                              1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14};
 
+enum { DIGITS = 9, FLOAT_TEXT = 32 }; /* FLOAT_TEXT: more than any float and a comma need */
+
+static void put_pair(unsigned v, char *out)
+{
+    out[0] = (char)('0' + v / 10);
+    out[1] = (char)('0' + v % 10);
+}
+
+/* u < 10^9, with zeros in front. */
+static void nine_digits(uint32_t u, char out[DIGITS])
+{
+    const uint32_t high = u / 10000, low = u % 10000;
+    out[0] = (char)('0' + high / 10000);
+    put_pair(high % 10000 / 100, out + 1);
+    put_pair(high % 100, out + 3);
+    put_pair(low / 100, out + 5);
+    put_pair(low % 100, out + 7);
+}
+
 /* 10^-5 <= v < 10^9: nine digits by one product of doubles. Its error, 2^-53, is far below half of
  * the distance between floats, so that the digits read back as v. */
 static size_t plain_float(double v, char *out)
 {
     int before = 1; /* digits before the point; 0.00… counts down */
     if (v >= 1)
-        while (before < 9 && v >= ten[before])
+        while (before < DIGITS && v >= ten[before])
             before++;
     else
         for (before = 0; v * ten[-before + 1] < 1; before--) {
         }
-    const int places = 9 - before;
-    uint64_t u = (uint64_t)(v * ten[places] + 0.5);
-    char digits[24];
-    int n = 0, drop = 0;
-    while (drop < places && u % 10 == 0) {
-        u /= 10;
-        drop++;
+    uint64_t u = (uint64_t)(v * ten[DIGITS - before] + 0.5);
+    if (u == 1000000000) { /* rounded up to one digit more */
+        u = 100000000;
+        before++;
     }
-    const int fraction = places - drop;
-    do
-        digits[n++] = (char)('0' + u % 10);
-    while ((u /= 10) != 0);
-    while (n <= fraction)
-        digits[n++] = '0';
-    size_t at = 0;
-    for (int i = n - 1; i >= 0; i--) {
-        out[at++] = digits[i];
-        if (i == fraction && fraction)
-            out[at++] = '.';
-    }
-    return at;
+    char digits[DIGITS];
+    nine_digits((uint32_t)u, digits);
+    const int whole = before > 0 ? before : 0;
+    int n = DIGITS;
+    while (n > whole && digits[n - 1] == '0')
+        n--;
+    char *to = out;
+    for (int i = 0; i < whole; i++)
+        *to++ = digits[i];
+    if (whole == 0)
+        *to++ = '0';
+    if (n > whole)
+        *to++ = '.';
+    for (int i = before; i < 0; i++)
+        *to++ = '0';
+    for (int i = whole; i < n; i++)
+        *to++ = digits[i];
+    return (size_t)(to - out);
 }
 
-void ledge__json_put_float(LedgeText *b, float v)
+static size_t float_text(float v, char *out)
 {
-    char digits[32];
-    size_t n = 0;
     const float size = fabsf(v);
     if (size >= 1e-5f && size < 1e9f) {
-        if (v < 0)
-            digits[n++] = '-';
-        n += plain_float((double)size, digits + n);
-    } else if (v == 0) {
-        n = (size_t)snprintf(digits, sizeof digits, signbit(v) ? "-0.0" : "0");
-    } else if (isfinite(v)) {
-        n = (size_t)snprintf(digits, sizeof digits, "%.9g", (double)v);
-    } else {
-        n = (size_t)snprintf(digits, sizeof digits, "null");
+        *out = '-';
+        return plain_float((double)size, out + (v < 0)) + (v < 0);
     }
-    ledge__text_put(b, digits, n);
+    if (v == 0)
+        return (size_t)snprintf(out, FLOAT_TEXT, signbit(v) ? "-0.0" : "0");
+    return (size_t)(isfinite(v) ? snprintf(out, FLOAT_TEXT, "%.9g", (double)v)
+                                : snprintf(out, FLOAT_TEXT, "null"));
+}
+
+void ledge__json_put_floats(LedgeText *b, const float *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char *to = ledge__text_room(b, FLOAT_TEXT);
+        if (!to)
+            return;
+        *to = ',';
+        const size_t size = (i > 0) + float_text(v[i], to + (i > 0));
+        to[size] = '\0';
+        b->n += size;
+    }
 }

@@ -14,9 +14,9 @@ static inline void ledge__json_put_text(LedgeText *b, const char *text)
 }
 void ledge__json_put_integer(LedgeText *b, int64_t v);
 void ledge__json_put_unsigned(LedgeText *b, uint64_t v);
-/* Up to 9 digits, which read back as the same float; JSON has no number for NaN and infinities,
- * which become null. */
-void ledge__json_put_float(LedgeText *b, float v);
+/* With commas between them. Up to 9 digits each, which read back as the same float; JSON has no
+ * number for NaN and infinities, which become null. */
+void ledge__json_put_floats(LedgeText *b, const float *v, size_t n);
 void ledge__json_put_double(LedgeText *b, double v);
 
 #endif

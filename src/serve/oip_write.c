@@ -48,8 +48,7 @@ static void put_element(LedgeText *b, const LedgeTensor *t, size_t i)
         ledge__json_put_string(b, s->data, s->size);
         break;
     }
-    default:
-        ledge__json_put_float(b, ((const float *)t->data)[i]);
+    default: /* put_data knows */
         break;
     }
 }
@@ -59,7 +58,9 @@ static void put_data(LedgeText *b, const LedgeTensor *t)
     const size_t n = (size_t)ledge_tensor_count(t);
     put_key(b, "data");
     ledge__text_put(b, "[", 1);
-    for (size_t i = 0; i < n; i++) {
+    if (t->type == LEDGE_FLOAT)
+        ledge__json_put_floats(b, t->data, n);
+    for (size_t i = 0; t->type != LEDGE_FLOAT && i < n; i++) {
         if (i)
             ledge__text_put(b, ",", 1);
         put_element(b, t, i);

@@ -1,8 +1,9 @@
 /* Times requests to a server, one after the other on one connection.
  *
- *   bench_serve PORT COUNT BODY PATH [HEADER...]
+ *   bench_serve [--poll] PORT COUNT BODY PATH [HEADER...]
  *
- * BODY is a file, HEADER is "Name: value". Prints one JSON object: milliseconds of round trips, of
+ * BODY is a file, HEADER is "Name: value"; --poll asks for answers without sleeping, so that it need
+ * not be woken. Prints one JSON object: milliseconds of round trips, of
  * what they took beyond the model's own time (ledge_latency_ms in the answer), and of bare
  * exchanges: as many bytes there and back between two plain sockets, with a pause as long as the
  * model's time. */

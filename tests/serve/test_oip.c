@@ -196,7 +196,7 @@ static void floats_read_back_as_they_were(void **state)
         if (!isfinite(v))
             continue;
         b.n = 0;
-        ledge__json_put_float(&b, v);
+        ledge__json_put_floats(&b, &v, 1);
         ledge__text_put(&b, "", 1);
         back = strtof(b.p, NULL);
         if (memcmp(&v, &back, 4) != 0)
