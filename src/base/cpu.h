@@ -48,6 +48,15 @@ void ledge__cpu_leave(int core);
 /* The same for another thread, by its number (gettid), and the core of the caller, wherever that
  * thread is. */
 void ledge__cpu_send_away(int thread);
+/* Between two looks at what another thread is about to change. */
+static inline void ledge__cpu_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 /* Threads made with `attr`, a pthread_attr_t, begin on another core than the caller's, which is
  * given: they call ledge__cpu_also with it to be allowed there too. -1: there is no other. */
 int ledge__cpu_elsewhere(void *attr);

@@ -145,15 +145,6 @@ static void watch_forks(void)
     (void)pthread_atfork(NULL, NULL, count_fork);
 }
 
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static int64_t now_ns(void)
 {
     struct timespec t;
@@ -232,7 +223,7 @@ static bool spin_for_work(LedgePool *p, uint32_t *seen, int64_t budget)
         for (int i = 0; i < 16; i++) {
             if (enter(p, seen))
                 return true;
-            relax();
+            ledge__cpu_pause();
         }
         if (atomic_load_explicit(&p->stop, memory_order_relaxed))
             return false;
@@ -310,7 +301,7 @@ static void finish(LedgePool *p)
         for (int i = 0; i < 16; i++) {
             if (!anyone_inside(p))
                 return;
-            relax();
+            ledge__cpu_pause();
         }
     } while (now_ns() - start < SPIN_MAX_NS);
     pthread_mutex_lock(&p->park);

@@ -2,12 +2,16 @@
  *
  * Where the array begins is found by ledge__oip_ahead, which also reads its first numbers. From
  * there on pieces are cut: each begins behind a comma and ends before one, and commas say how many
- * numbers it holds and where they go. So two threads read at once. A piece that is anything but
- * numbers between commas (an array of arrays, the end of it all) ends this: from there on the
- * thread alone goes on, in order. */
+ * numbers it holds. Counting is done by whoever reads the piece; where its numbers go is known once
+ * those before it have counted. So two threads read at once, and the lock is held for moments
+ * only: on a virtual machine, being woken for it took longer than reading a piece. A piece that is
+ * anything but numbers between commas (an array of arrays, the end of it all) ends this: from there
+ * on the thread alone goes on, in order. */
 #include "serve/read_ahead.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -20,7 +24,8 @@ enum {
     STEP = 32768,  /* bytes that are worth a wake-up */
     PIECE = 16384, /* bytes that are read in one go */
     HEAD = 4096,   /* within these most arrays begin */
-    HELP = 192     /* pieces that whoever has other things to do may be kept with: about 1 ms */
+    HELP = 192,    /* pieces that whoever has other things to do may be kept with: about 1 ms */
+    SPINS = 200    /* looks at what is about to change, before the core is given to others */
 };
 
 /* How a body is read just now. */
@@ -29,7 +34,7 @@ typedef enum Way { FIND, PIECES, IN_ORDER } Way;
 typedef struct Piece {
     const char *p, *end; /* from behind a comma to the next piece's */
     const char *have;
-    size_t at, n; /* which numbers these are */
+    size_t turn; /* so many were cut before it */
 } Piece;
 
 struct LedgeReadAhead {
@@ -46,10 +51,25 @@ struct LedgeReadAhead {
     Way way;
     bool alone;       /* a thread is at what has no pieces */
     unsigned busy;    /* threads that read a piece */
-    bool spoilt;      /* one was no piece: none after `next` counts */
-    const char *next; /* where the next piece is cut, */
-    size_t next_at;   /* and its first number */
+    const char *next; /* where the next piece is cut */
+    size_t cuts;      /* pieces so far */
+    bool spoilt;      /* one was no piece: none after `next` counts, */
+    size_t spoilt_at; /* and that is this number */
+    /* Not of the lock; changes hands from piece to piece. */
+    atomic_size_t turn;
+    size_t next_at; /* the first number of the piece whose turn it is */
 };
+
+/* Takes the lock, which nobody holds for long. */
+static void take(LedgeReadAhead *r)
+{
+    for (int i = 0; i < SPINS; i++) {
+        if (pthread_mutex_trylock(&r->lock) == 0)
+            return;
+        ledge__cpu_pause();
+    }
+    pthread_mutex_lock(&r->lock);
+}
 
 /* ---- pieces ---- */
 
@@ -65,13 +85,26 @@ static bool cut(LedgeReadAhead *r, Piece *out)
         end = close;
     }
     end = memrchr(p, ',', (size_t)(end - p));
-    const size_t n = end ? ledge__json_commas(p, (size_t)(end - p)) + 1 : 0;
-    if (!end || n > r->to->numbers.room - r->next_at)
+    if (!end)
         return false;
-    *out = (Piece){p, end, have, r->next_at, n};
+    *out = (Piece){p, end, have, r->cuts++};
     r->next = end + 1;
-    r->next_at += n;
     return true;
+}
+
+/* Which number is the first of the n of this piece, once those before it have counted theirs. */
+static size_t place(LedgeReadAhead *r, const Piece *piece, size_t n)
+{
+    for (int i = 0; atomic_load_explicit(&r->turn, memory_order_acquire) != piece->turn; i++) {
+        if (i < SPINS)
+            ledge__cpu_pause();
+        else
+            sched_yield();
+    }
+    const size_t at = r->next_at;
+    r->next_at += n;
+    atomic_store_explicit(&r->turn, piece->turn + 1, memory_order_release);
+    return at;
 }
 
 /* Lock held, nobody is busy: the rest goes on behind the last number before the next piece. */
@@ -81,7 +114,7 @@ static void settle(LedgeReadAhead *r)
     if (r->way != PIECES)
         return;
     a->j.p = r->next - 1;
-    a->numbers.n = r->next_at;
+    a->numbers.n = r->spoilt ? r->spoilt_at : r->next_at;
     r->way = IN_ORDER;
 }
 
@@ -91,14 +124,17 @@ static void read_piece(LedgeReadAhead *r, const Piece *piece)
     const LedgeJsonNumbers a = r->to->numbers;
     r->busy++;
     pthread_mutex_unlock(&r->lock);
-    const bool good = ledge__json_numbers_between(piece->p, piece->end, piece->have, a.type, a.out,
-                                                  piece->at, piece->n);
-    pthread_mutex_lock(&r->lock);
+    const size_t n = ledge__json_commas(piece->p, (size_t)(piece->end - piece->p)) + 1;
+    const size_t at = place(r, piece, n);
+    const bool good = at <= a.room && n <= a.room - at &&
+                      ledge__json_numbers_between(piece->p, piece->end, piece->have, a.type, a.out,
+                                                  at, n);
+    take(r);
     r->busy--;
     if (!good && piece->p < r->next) { /* others may still be busy behind it */
         r->spoilt = true;
+        r->spoilt_at = at;
         r->next = piece->p;
-        r->next_at = piece->at;
     }
     if (r->busy == 0)
         pthread_cond_broadcast(&r->done);
@@ -115,7 +151,7 @@ static void read_alone(LedgeReadAhead *r)
     r->alone = true;
     pthread_mutex_unlock(&r->lock);
     const bool goes_on = ledge__oip_ahead(to, r->body, have, r->whole, r->limit);
-    pthread_mutex_lock(&r->lock);
+    take(r);
     r->alone = false;
     r->seen = have;
     if (r->way == FIND && to->numbers.out && to->j.p < r->body + have && *to->j.p == ',') {
@@ -123,6 +159,8 @@ static void read_alone(LedgeReadAhead *r)
         r->spoilt = false;
         r->next = to->j.p + 1;
         r->next_at = to->numbers.n;
+        r->cuts = 0;
+        atomic_store(&r->turn, 0);
     } else if (!goes_on && !head) {
         r->to = NULL;
     }
@@ -157,7 +195,7 @@ static bool do_some(LedgeReadAhead *r)
 static void *read_on(void *arg)
 {
     LedgeReadAhead *r = arg;
-    pthread_mutex_lock(&r->lock);
+    take(r);
     r->number = (int)syscall(SYS_gettid);
     while (!r->stop) {
         if (do_some(r))
@@ -203,7 +241,7 @@ void ledge__read_ahead_free(LedgeReadAhead *r)
 
 bool ledge__read_ahead_begin(LedgeReadAhead *r, LedgeOipAhead *to, char *body, size_t whole)
 {
-    pthread_mutex_lock(&r->lock);
+    take(r);
     const bool is_free = !r->to;
     if (is_free) {
         r->to = to;
@@ -219,7 +257,7 @@ bool ledge__read_ahead_begin(LedgeReadAhead *r, LedgeOipAhead *to, char *body, s
 void ledge__read_ahead_more(LedgeReadAhead *r, const LedgeOipAhead *to, size_t have)
 {
     bool wake = false;
-    pthread_mutex_lock(&r->lock);
+    take(r);
     if (r->to == to) {
         r->have = have;
         wake = r->asleep && (have - r->told >= STEP || have == r->whole);
@@ -234,14 +272,14 @@ void ledge__read_ahead_more(LedgeReadAhead *r, const LedgeOipAhead *to, size_t h
 void ledge__read_ahead_help(LedgeReadAhead *r, const LedgeOipAhead *to)
 {
     Piece piece;
-    pthread_mutex_lock(&r->lock);
+    take(r);
     const bool stuck = r->to == to && r->asleep && r->told > 0;
     pthread_mutex_unlock(&r->lock);
     /* A thread that was woken while all cores were busy may wait for this one, though another is
      * idle by now. */
     if (stuck)
         ledge__cpu_send_away(r->number);
-    pthread_mutex_lock(&r->lock);
+    take(r);
     if (r->to == to && r->way == FIND && r->seen == 0 && !r->alone)
         read_alone(r);
     for (int i = 0; i < HELP && r->to == to && r->way == PIECES && !r->spoilt && cut(r, &piece);
@@ -252,7 +290,7 @@ void ledge__read_ahead_help(LedgeReadAhead *r, const LedgeOipAhead *to)
 
 static void end_it(LedgeReadAhead *r, const LedgeOipAhead *to, bool wanted)
 {
-    pthread_mutex_lock(&r->lock);
+    take(r);
     while (r->to == to) {
         if (wanted && do_some(r))
             continue;
