@@ -21,7 +21,7 @@
 #include "base/timed_wait.h"
 
 enum {
-    STEP = 32768,  /* bytes that are worth a wake-up */
+    STEP = 65536,  /* bytes that are worth a wake-up */
     PIECE = 16384, /* bytes that are read in one go */
     HEAD = 4096,   /* within these most arrays begin */
     HELP = 192,    /* pieces that whoever has other things to do may be kept with: about 1 ms */
