@@ -285,9 +285,10 @@ static bool alike(const LedgeAsked *x, const LedgeAsked *y)
  * would have to come back from far away. */
 static void look(LedgeAsked *a)
 {
-    const bool some = a->rung == 0 && (size_t)a->rows <= a->inputs[0].bytes;
+    const LedgeServed *m = a->work->model;
+    const bool some = m->drift && a->rung == 0 && (size_t)a->rows <= a->inputs[0].bytes;
     LedgeInputFeatures *f = some ? ledge__arena_alloc(a->arena, (size_t)a->rows, sizeof *f) : NULL;
-    if (f && ledge__served_look(a->work->model, &a->inputs[0], a->rows, f))
+    if (f && ledge__served_look(m, &a->inputs[0], a->rows, f))
         a->features = f;
 }
 

@@ -48,7 +48,8 @@ static void put_element(LedgeText *b, const LedgeTensor *t, size_t i)
         ledge__json_put_string(b, s->data, s->size);
         break;
     }
-    default: /* put_data knows */
+    default:
+        ledge__json_put_floats(b, (const float *)t->data + i, 1);
         break;
     }
 }
@@ -60,11 +61,12 @@ static void put_data(LedgeText *b, const LedgeTensor *t)
     ledge__text_put(b, "[", 1);
     if (t->type == LEDGE_FLOAT)
         ledge__json_put_floats(b, t->data, n);
-    for (size_t i = 0; t->type != LEDGE_FLOAT && i < n; i++) {
-        if (i)
-            ledge__text_put(b, ",", 1);
-        put_element(b, t, i);
-    }
+    else
+        for (size_t i = 0; i < n; i++) {
+            if (i)
+                ledge__text_put(b, ",", 1);
+            put_element(b, t, i);
+        }
     ledge__text_put(b, "]", 1);
 }
 

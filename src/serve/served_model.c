@@ -222,10 +222,10 @@ static Best best_of(const LedgeTensor *scores, int64_t row)
 bool ledge__served_look(const LedgeServed *m, const LedgeTensor *input, int64_t rows,
                         LedgeInputFeatures *out)
 {
-    for (int64_t i = 0; m->drift && i < rows; i++)
+    for (int64_t i = 0; i < rows; i++)
         if (!ledge__input_features(input, i, m->pixels, out[i]))
             return false;
-    return m->drift && rows > 0;
+    return rows > 0;
 }
 
 /* Of one row. false: there is nothing to see. */
