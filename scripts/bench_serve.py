@@ -134,7 +134,7 @@ def alone(*flags, sessions=1):
     command = [program, "bench", "q.onnx", "--json", "-t", "1", "-n", "800", "--cold", "0", *flags]
     side_by_side = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(sessions)]
     got = [json.loads(p.communicate()[0])["milliseconds"] for p in side_by_side]
-    return (sum(g[k] for g in got) / sessions for k in ("p50", "avg"))
+    return tuple(sum(g[k] for g in got) / sessions for k in ("p50", "avg"))
 
 
 def load(s, body, head, time):
