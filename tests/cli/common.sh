@@ -29,6 +29,16 @@ expect() {
     [ "$got" = "$want" ] || fail "$last: exit code $got, not $want"
 }
 
+# interrupted ARGUMENT...: as expect 1, with Ctrl-C as soon as ledge listens for it
+interrupted() {
+    last="ledge $*, interrupted"
+    python3 "$root/tests/cli/interrupt.py" "$ledge" "$@" >"$work/out" 2>"$work/err"
+    got=$?
+    checks=$((checks + 1))
+    [ "$got" = 1 ] || fail "$last: exit code $got, not 1"
+    err 'interrupted'
+}
+
 # out PATTERN, err PATTERN: the last command printed it (extended regular expression)
 out() {
     checks=$((checks + 1))
