@@ -6,9 +6,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define CONNECTION_MEMORY ((size_t)64 << 10) /* headers must fit; bodies go through it in pieces   \
-                                              */
-#define BACKLOG 4096u                        /* connections that the kernel may hold for us */
+/* Headers must fit; bodies go through it in pieces. */
+#define CONNECTION_MEMORY ((size_t)64 << 10)
+#define BACKLOG           4096u /* connections that the kernel may hold for us */
 
 static bool address_of(const char *host, uint16_t port, struct sockaddr_storage *out)
 {
@@ -30,6 +30,13 @@ static bool address_of(const char *host, uint16_t port, struct sockaddr_storage 
 static struct MHD_OptionItem text_item(enum MHD_OPTION option, const char *text)
 {
     return (struct MHD_OptionItem){option, 0, (void *)(uintptr_t)text};
+}
+
+static enum MHD_Result may_connect(void *arg, const struct sockaddr *from, socklen_t size)
+{
+    const LedgeHttpDrain *d = arg;
+    (void)from, (void)size;
+    return atomic_load(&d->closed) ? MHD_NO : MHD_YES;
 }
 
 LedgeStatus ledge__http_listen(const LedgeHttpListen *o, LedgeError *err, struct MHD_Daemon **out)
@@ -58,10 +65,10 @@ LedgeStatus ledge__http_listen(const LedgeHttpListen *o, LedgeError *err, struct
     more[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
     errno = 0;
     *out = MHD_start_daemon(
-        flags, o->port, NULL, NULL, o->on_request, o->arg, MHD_OPTION_SOCK_ADDR, (void *)&address,
-        MHD_OPTION_NOTIFY_COMPLETED, o->on_done, o->arg, MHD_OPTION_NOTIFY_CONNECTION,
-        o->on_connection, o->arg, MHD_OPTION_CONNECTION_LIMIT, o->connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        flags, o->port, may_connect, o->drain, o->on_request, o->arg, MHD_OPTION_SOCK_ADDR,
+        (void *)&address, MHD_OPTION_NOTIFY_COMPLETED, o->on_done, o->arg,
+        MHD_OPTION_NOTIFY_CONNECTION, o->on_connection, o->arg, MHD_OPTION_CONNECTION_LIMIT,
+        o->connections, MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         CONNECTION_MEMORY, MHD_OPTION_LISTEN_BACKLOG_SIZE, BACKLOG, MHD_OPTION_ARRAY, more,
         MHD_OPTION_END);
     if (!*out)

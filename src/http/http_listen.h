@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "http/http_drain.h"
 
 typedef struct LedgeHttpListen {
     const char *host; /* in figures, v4 or v6 */
@@ -17,8 +18,9 @@ typedef struct LedgeHttpListen {
     const char *certificate, *key, *client_ca; /* PEM; certificate NULL: without TLS */
     MHD_AccessHandlerCallback on_request;
     MHD_RequestCompletedCallback on_done;
-    MHD_NotifyConnectionCallback on_connection; /* NULL: nobody asks */
-    void *arg;                                  /* of the three */
+    MHD_NotifyConnectionCallback on_connection;
+    void *arg;             /* of the three */
+    LedgeHttpDrain *drain; /* which they tell, and which new connections depend on */
 } LedgeHttpListen;
 
 /* Statuses: ARGUMENT (host is no address), UNSUPPORTED (TLS), RUNTIME. */

@@ -200,7 +200,7 @@ static enum MHD_Result send_index(LedgeExchange *x)
 static bool answer_here(LedgeExchange *x)
 {
     LedgeServer *s = x->server;
-    return s->open == 1 && atomic_load(&s->active) == 1 &&
+    return ledge__server_has_one(s) && atomic_load(&s->drain.active) == 1 &&
            ledge__infer_here(&s->work, &x->work, &x->rest);
 }
 
@@ -232,7 +232,10 @@ static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
     MHD_suspend_connection(x->connection); /* before a worker can resume it */
     if ((w->kind != LEDGE_WORK_LOAD && answer_here(x)) || ledge__workers_push(workers, w))
         return MHD_YES;
-    ledge__oip_write_error("too many requests wait already; try again", &w->out);
+    ledge__oip_write_error(atomic_load(&x->server->drain.shut)
+                               ? "the server is about to end; ask another"
+                               : "too many requests wait already; try again",
+                           &w->out);
     w->end = LEDGE_WORK_LATE;
     x->ready = true;
     MHD_resume_connection(x->connection);
@@ -364,7 +367,7 @@ static enum MHD_Result get(LedgeExchange *x, const Path *p)
         return send_health(x, "live", NULL, true);
     if (is(p, "/v2/health/ready"))
         return send_health(x, "ready", NULL,
-                           ledge__model_table_ready(s->table) && !atomic_load(&s->draining));
+                           ledge__model_table_ready(s->table) && !atomic_load(&s->drain.begun));
     if (is(p, "/v2"))
         return send_server(x);
     if (is(p, "/v2/models/*"))

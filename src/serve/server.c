@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/cpu.h"
 #include "http/http_listen.h"
@@ -52,9 +51,7 @@ static enum MHD_Result respond(LedgeExchange *x, unsigned code, struct MHD_Respo
         MHD_add_response_header(r, extra, value);
     atomic_fetch_add(&x->server->codes[code], 1);
     ledge__guard_begin(x->server->guard, x->guarded, size);
-    const enum MHD_Result done = MHD_queue_response(x->connection, code, r);
-    MHD_destroy_response(r);
-    return done;
+    return ledge__http_send(&x->server->drain, x->connection, code, r);
 }
 
 enum MHD_Result ledge__send_static(LedgeExchange *x, const char *type, const void *bytes,
@@ -122,7 +119,7 @@ static void answer_is_ready(LedgeWork *w)
 /* Whether a client is alone and asks again at once, as far as the last request tells. */
 static bool is_looping(const LedgeServer *s)
 {
-    return s->has_cores && s->open == 1 && ledge__now() - s->answered < 2e-4;
+    return s->has_cores && ledge__server_has_one(s) && ledge__now() - s->answered < 2e-4;
 }
 
 /* For such a client the thread stays awake a little: going to sleep and being woken may take longer
@@ -140,14 +137,15 @@ static void stay_awake(LedgeServer *s, struct MHD_Connection *c)
 static LedgeExchange *begin(LedgeServer *s, struct MHD_Connection *c)
 {
     LedgeExchange *x = calloc(1, sizeof *x);
-    if (!x)
+    if (!x || !ledge__http_enter(&s->drain)) {
+        free(x);
         return NULL;
+    }
     x->server = s;
     x->connection = c;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     x->guarded = info ? info->socket_context : NULL;
-    atomic_fetch_add(&s->active, 1);
     s->loops = is_looping(s);
     return x;
 }
@@ -226,7 +224,7 @@ static void look_ahead(LedgeExchange *x)
 {
     LedgeWork *w = &x->work;
     LedgeReadAhead *r = x->server->reader;
-    if (x->comes_whole && !w->reader && atomic_load(&x->server->active) == 1 &&
+    if (x->comes_whole && !w->reader && atomic_load(&x->server->drain.active) == 1 &&
         ledge__read_ahead_begin(r, &w->ahead, w->body, x->room))
         w->reader = r;
     if (w->reader)
@@ -322,10 +320,10 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     forget_ahead(x);
     free(x->work.block);
     ledge__guard_begin(x->server->guard, x->guarded, 0); /* of the next request */
-    atomic_fetch_sub(&x->server->active, 1);
+    ledge__http_leave(&s->drain);
     free(x);
     *state = NULL;
-    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && s->open == 1)
+    if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && ledge__server_has_one(s))
         stay_awake(s, c);
 }
 
@@ -335,13 +333,12 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
     LedgeServer *s = arg;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    ledge__http_connection(&s->drain, what);
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         *context = info ? ledge__guard_add(s->guard, info->connect_fd) : NULL;
-        s->open++;
     } else if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
         ledge__guard_remove(s->guard, *context);
         *context = NULL;
-        s->open--;
     }
 }
 
@@ -370,7 +367,8 @@ static LedgeStatus start_daemon(LedgeServer *s, LedgeError *err)
                                  .on_request = on_request,
                                  .on_done = on_done,
                                  .on_connection = on_connection,
-                                 .arg = s};
+                                 .arg = s,
+                                 .drain = &s->drain};
     allow_files(o->connections);
     return ledge__http_listen(&how, err, &s->daemon);
 }
@@ -450,18 +448,11 @@ void ledge__server_stop(LedgeServer *s, double patience)
 {
     if (!s)
         return;
-    atomic_store(&s->draining, true);
     if (s->daemon) {
-        const MHD_socket listening = MHD_quiesce_daemon(s->daemon);
-        const double until = ledge__now() + patience;
-        while (atomic_load(&s->active) > 0 && ledge__now() < until)
-            nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-        ledge__workers_free(s->workers); /* answers what waits; nobody may be suspended below */
-        ledge__workers_free(s->loaders);
-        s->workers = s->loaders = NULL;
+        ledge__http_drain(&s->drain, patience);
+        ledge__workers_stop(s->workers); /* answers what waits; nobody may be suspended below */
+        ledge__workers_stop(s->loaders);
         MHD_stop_daemon(s->daemon);
-        if (listening != MHD_INVALID_SOCKET)
-            (void)close(listening);
     }
     ledge__workers_free(s->workers);
     ledge__workers_free(s->loaders);

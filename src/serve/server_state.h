@@ -5,6 +5,7 @@
 #include <microhttpd.h>
 #include <stdatomic.h>
 
+#include "http/http_drain.h"
 #include "monitor/resources.h"
 #include "serve/slow_clients.h"
 #include "serve/server.h"
@@ -24,13 +25,11 @@ struct LedgeServer {
     LedgeRegions *regions; /* of shared memory; NULL: off */
     LedgeGuard *guard;
     double started;
-    atomic_int active; /* requests that are not answered yet */
-    int open;          /* connections; these are the network's thread's alone */
-    bool yields;       /* it waits for a core until workers are done with theirs */
-    bool loops;        /* a client that is alone asks again as soon as it is answered */
-    bool has_cores;    /* more than one */
-    double answered;   /* when the last answer was sent */
-    atomic_bool draining;
+    LedgeHttpDrain drain;
+    bool yields;     /* the network's thread waits for a core until workers are done with theirs */
+    bool loops;      /* a client that is alone asks again as soon as it is answered */
+    bool has_cores;  /* more than one */
+    double answered; /* when the last answer was sent */
     atomic_uint_fast64_t codes[LEDGE_CODES]; /* answers by status code */
     pthread_mutex_t token_lock;
     char *token; /* "Bearer …" */
@@ -38,6 +37,11 @@ struct LedgeServer {
     pthread_mutex_t resources_lock;
     LedgeResources *resources;
 };
+
+static inline bool ledge__server_has_one(const LedgeServer *s) /* connection */
+{
+    return atomic_load(&s->drain.open) == 1;
+}
 
 /* One request, from its first header to its last byte. */
 typedef struct LedgeExchange {

@@ -161,7 +161,7 @@ size_t ledge__workers_waiting(LedgeWorkers *w)
     return n;
 }
 
-void ledge__workers_free(LedgeWorkers *w)
+void ledge__workers_stop(LedgeWorkers *w)
 {
     if (!w)
         return;
@@ -171,6 +171,14 @@ void ledge__workers_free(LedgeWorkers *w)
     pthread_mutex_unlock(&w->lock);
     for (int i = 0; i < w->started; i++)
         pthread_join(w->worker[i].thread, NULL);
+    w->started = 0;
+}
+
+void ledge__workers_free(LedgeWorkers *w)
+{
+    if (!w)
+        return;
+    ledge__workers_stop(w);
     ledge__wait_end(&w->lock, &w->more);
     free(w);
 }

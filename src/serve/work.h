@@ -72,7 +72,8 @@ LedgeStatus ledge__workers_new(const LedgeWorkOptions *options, LedgeError *err,
 /* false: the queue is full, or the workers have been told to stop; the work stays the caller's. */
 bool ledge__workers_push(LedgeWorkers *w, LedgeWork *work);
 size_t ledge__workers_waiting(LedgeWorkers *w);
-/* Takes no more, answers what waits, and ends. NULL is legal. */
+/* Takes no more, answers what waits, and ends the threads. NULL is legal in both. */
+void ledge__workers_stop(LedgeWorkers *w);
 void ledge__workers_free(LedgeWorkers *w);
 
 /* answer_work.c and answer_load.c: what `answer` may be. */

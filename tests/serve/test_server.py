@@ -16,6 +16,7 @@ import time
 
 import serving
 from serving import check, Server
+from keep_asking import Crowd
 
 LEDGE, ROOT = sys.argv[1], os.path.abspath(sys.argv[2])
 DATA = os.path.join(ROOT, "tests", "data", "onnx")
@@ -459,6 +460,36 @@ def guarded(folder):
         check(f"refused: {arguments}", done.returncode in (1, 2, 3) and done.stderr.startswith("ledge: "), done.stderr)
 
 
+def ended():
+    """SIGTERM: clients that keep asking lose nothing, those that are silent or slow are not waited for too long."""
+    for workers in ("1", "4"):
+        with Server(f"cls={CLASSIFIER}", "--workers", workers) as s:
+            body = json.dumps({"inputs": [tensor("picture", [1, 3, 8, 8], [0.5] * 192)]})
+            crowd = Crowd(8, s.port, lambda: ("POST", "/v2/models/cls/infer", body, {}))
+            silent = socket.create_connection(("127.0.0.1", s.port))
+            time.sleep(0.3)
+            took = s.end()
+            crowd.wait()
+            silent.close()
+            check("all of them got answers", set(crowd.codes) <= {200, 503} and crowd.codes[200] > 8, crowd.codes)
+            check("they were told of the end", crowd.last >= 8, crowd.last)
+            check("none was cut off", crowd.lost == [], crowd.lost)
+            check("nobody waited for the silent one", took < 10, took)
+    with Server(f"cls={CLASSIFIER}", "--drain", "1") as s:
+        whole = b"POST /v2/models/cls/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body.encode())
+        with socket.create_connection(("127.0.0.1", s.port), timeout=20) as slow, \
+                socket.create_connection(("127.0.0.1", s.port), timeout=20) as stuck:
+            slow.sendall(whole[:300])
+            stuck.sendall(whole[:300])
+            s.ask("GET", "/v2/health/live")
+            s.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            slow.sendall(whole[300:])
+            status, answer = answers_of(slow, 1)[0]
+            check("a body that was on its way", status == 200, answer)
+            check("the rest of another is waited for no longer than said", s.end() < 10)
+
+
 with tempfile.TemporaryDirectory() as work:
     subprocess.run([sys.executable, os.path.join(ROOT, "tests", "cli", "make_inputs.py"), work], check=True)
     with open(os.path.join(work, "pictures", "red.png"), "rb") as f:
@@ -479,4 +510,5 @@ with tempfile.TemporaryDirectory() as work:
     pixels(work, red)
     shadowed(os.path.join(work, "shadowed"))
     guarded(work)
+    ended()
 serving.finish()

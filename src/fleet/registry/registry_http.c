@@ -43,9 +43,7 @@ enum MHD_Result ledge__reply_with(LedgeCall *c, unsigned code, struct MHD_Respon
     if (code == 503 || code == 429)
         (void)MHD_add_response_header(r, "Retry-After", code == 429 ? "10" : "2");
     (void)MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-    const enum MHD_Result done = MHD_queue_response(c->connection, code, r);
-    MHD_destroy_response(r);
-    return done;
+    return ledge__http_send(&c->registry->drain, c->connection, code, r);
 }
 
 enum MHD_Result ledge__reply(LedgeCall *c, unsigned code, const char *type, char *body, size_t size)
@@ -226,13 +224,14 @@ static LedgeCall *begin(LedgeRegistry *r, struct MHD_Connection *connection, con
 {
     LedgeCall *c = calloc(1, sizeof *c);
     bool known = false;
-    if (!c)
+    if (!c || !ledge__http_enter(&r->drain)) {
+        free(c);
         return NULL;
+    }
     c->registry = r;
     c->connection = connection;
     c->method = method;
     c->url = strdup(url);
-    atomic_fetch_add(&r->active, 1);
     c->route = c->url ? ledge__route_find(method, url, &known) : NULL;
     if (!c->route) {
         c->refusal = !c->url ? 503 : known ? 405 : 404;
@@ -278,9 +277,17 @@ void ledge__on_done(void *arg, struct MHD_Connection *connection, void **state,
         return;
     if (c->work_free)
         c->work_free(c->work);
-    atomic_fetch_sub(&c->registry->active, 1);
+    ledge__http_leave(&c->registry->drain);
     free(c->body);
     free(c->url);
     free(c);
     *state = NULL;
+}
+
+void ledge__on_connection(void *arg, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    LedgeRegistry *r = arg;
+    (void)connection, (void)context;
+    ledge__http_connection(&r->drain, what);
 }

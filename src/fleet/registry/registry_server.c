@@ -5,13 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "http/http_listen.h"
 #include "fleet/registry/registry_http.h"
 
-enum { WAITING_TASKS = 20000, WAITING_UPLOADS = 200 };
+enum { WAITING_TASKS = 20000, WAITING_UPLOADS = 200, PATIENCE = 10 /* seconds */ };
 
 /* ---- every second ---- */
 
@@ -63,7 +62,9 @@ static LedgeStatus start_daemon(LedgeRegistry *r, LedgeError *err)
                                  .client_ca = o->client_ca,
                                  .on_request = ledge__on_request,
                                  .on_done = ledge__on_done,
-                                 .arg = r};
+                                 .on_connection = ledge__on_connection,
+                                 .arg = r,
+                                 .drain = &r->drain};
     return ledge__http_listen(&how, err, &r->daemon);
 }
 
@@ -128,18 +129,14 @@ void ledge__registry_stop(LedgeRegistry *r)
 {
     if (!r)
         return;
-    MHD_socket listening = MHD_INVALID_SOCKET;
     if (r->daemon) {
-        listening = MHD_quiesce_daemon(r->daemon);
-        for (int i = 0; i < 2000 && atomic_load(&r->active) > 0; i++)
-            nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    }
-    ledge__tasks_free(r->slow); /* answers what waits; nobody may be suspended below */
-    ledge__tasks_free(r->tasks);
-    if (r->daemon)
+        ledge__http_drain(&r->drain, PATIENCE);
+        ledge__tasks_stop(r->slow); /* answers what waits; nobody may be suspended below */
+        ledge__tasks_stop(r->tasks);
         MHD_stop_daemon(r->daemon);
-    if (listening != MHD_INVALID_SOCKET)
-        (void)close(listening);
+    }
+    ledge__tasks_free(r->slow);
+    ledge__tasks_free(r->tasks);
     ledge__store_close(r->store);
     ledge__tokens_free(r->tokens);
     ledge__rate_limit_free(r->polls);

@@ -10,6 +10,7 @@
 #include "fleet/registry/registry_server.h"
 #include "fleet/registry/registry_tasks.h"
 #include "fleet/registry/token_table.h"
+#include "http/http_drain.h"
 
 enum { LEDGE_REGISTRY_CODES = 600 };
 
@@ -22,7 +23,7 @@ struct LedgeRegistry {
     LedgeRateLimit *polls, *batches; /* by device */
     LedgeRateLimit *strangers,
         *readers; /* by address: with no token that is known; where none is asked */
-    atomic_int active;
+    LedgeHttpDrain drain;
     atomic_uint_fast64_t codes[LEDGE_REGISTRY_CODES], n_polls, n_batches, n_records, n_duplicates;
     atomic_uint_fast64_t n_upload;
 };
@@ -89,7 +90,7 @@ void ledge__upload_orphan(LedgeCall *c);
 const char *ledge__upload_hash(const LedgeCall *c);
 int64_t ledge__upload_size(const LedgeCall *c);
 void *ledge__upload_more(const LedgeCall *c);
-/* registry_devices.c: whether the caller may speak for this device now; else *done is the answer. */
+/* registry_devices.c: whether the caller may speak for this device now; else *done answers it. */
 bool ledge__call_device(LedgeCall *c, const char *device, bool *may_enroll, enum MHD_Result *done);
 
 enum MHD_Result ledge__call_poll(LedgeCall *c);

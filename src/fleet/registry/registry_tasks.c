@@ -162,11 +162,18 @@ LedgeStatus ledge__tasks_new(LedgeStore *store, size_t limit, void (*tick)(void 
     return LEDGE_OK;
 }
 
+void ledge__tasks_stop(LedgeTasks *t)
+{
+    if (!t || t->ends)
+        return;
+    ledge__wait_stop(&t->lock, &t->wake, &t->ends, t->thread);
+}
+
 void ledge__tasks_free(LedgeTasks *t)
 {
     if (!t)
         return;
-    ledge__wait_stop(&t->lock, &t->wake, &t->ends, t->thread);
+    ledge__tasks_stop(t);
     ledge__wait_end(&t->lock, &t->wake);
     free(t);
 }

@@ -19,13 +19,14 @@ struct LedgeTask {
 
 typedef struct LedgeTasks LedgeTasks;
 
-/* The store is the thread's until ledge__tasks_free; NULL: a thread for slow things, whose tasks
+/* The store is the thread's until ledge__tasks_stop; NULL: a thread for slow things, whose tasks
  * run one by one with no transaction, each done before the next is run. tick: called with the store
  * every second or so outside of transactions; may be NULL. */
 LEDGE_MUST_CHECK LedgeStatus ledge__tasks_new(LedgeStore *store, size_t limit,
                                               void (*tick)(void *arg, LedgeStore *s), void *arg,
                                               LedgeError *err, LedgeTasks **out);
-/* Does what waits, then ends. NULL is legal. */
+/* Does what waits, takes no more, and ends the thread. NULL is legal in both. */
+void ledge__tasks_stop(LedgeTasks *t);
 void ledge__tasks_free(LedgeTasks *t);
 /* false: too many wait already; the task is not taken. */
 bool ledge__tasks_put(LedgeTasks *t, LedgeTask *task);

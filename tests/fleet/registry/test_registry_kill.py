@@ -4,9 +4,10 @@
 Usage: test_registry_kill.py LEDGE SOURCE_ROOT [ROUNDS]. Devices send batches and files all the
 while; the server is killed with SIGKILL after a random time and started again. In the end every
 acknowledged batch is stored, none is stored twice, every file that was acknowledged is whole, and gc finds those that
-nobody came to know of."""
+nobody came to know of. Ended by SIGTERM instead it leaves no request without its answer."""
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import random
@@ -16,7 +17,8 @@ import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.path.abspath(sys.argv[2]), "tests")]
+from keep_asking import Crowd
 from registry_rig import Registry, check, finish, record
 
 LEDGE = sys.argv[1]
@@ -60,6 +62,30 @@ def uploader(r):
                     files.add(hash_)
         except (OSError, http.client.HTTPException):
             time.sleep(0.002)
+
+
+def ended_while_asked():
+    """SIGTERM: senders that keep their connections get every answer; what was acknowledged is there."""
+    with Registry(LEDGE, "--polls", "0") as r:
+        token = r.ask("POST", "/v1/admin/tokens", {"role": "device"}).json["token"]
+        serial, acknowledged = itertools.count(), 0
+
+        def batch():
+            n = next(serial)
+            return ("POST", "/v1/telemetry", json.dumps({"device_id": f"d{n % 8}", "batch": f"d{n % 8}:{n}", "records": [record(1)]}),
+                    {"Authorization": "Bearer " + token})
+        for _ in range(5):
+            crowd = Crowd(8, r.port, batch)
+            time.sleep(random.uniform(0.05, 0.3))
+            r.stop()
+            crowd.wait()
+            check("only busy answers besides", set(crowd.codes) <= {200, 503} and crowd.codes[200] > 0, crowd.codes)
+            check("they were told of the end", crowd.last > 0, crowd.codes)
+            check("none was cut off", crowd.lost == [], crowd.lost)
+            acknowledged += crowd.codes[200]
+            r.start()
+        stored = sum(x["records"] for x in r.ask("GET", "/v1/admin/rollups").json["rollups"])
+        check("what was acknowledged is stored", stored == acknowledged, (stored, acknowledged))
 
 
 def main():
@@ -108,6 +134,7 @@ def main():
                 and hashlib.sha256(open(os.path.join(d, f), "rb").read()).hexdigest() != f]
         check("no half file has a name", not half, half)
         print(f"{ROUNDS} kills, {len(acknowledged)} batches acknowledged, {said_twice} of them sent again, {len(files)} files, {len(strays)} strays")
+    ended_while_asked()
     return finish()
 
 
