@@ -50,7 +50,7 @@ static enum MHD_Result respond(LedgeExchange *x, unsigned code, struct MHD_Respo
     if (extra)
         MHD_add_response_header(r, extra, value);
     atomic_fetch_add(&x->server->codes[code], 1);
-    ledge__guard_begin(x->server->guard, x->guarded, size);
+    ledge__guard_answer(x->server->guard, x->guarded, size);
     return ledge__http_send(&x->server->drain, x->connection, code, r);
 }
 
@@ -319,7 +319,7 @@ static void on_done(void *arg, struct MHD_Connection *c, void **state,
     ledge__text_free(&x->work.out);
     forget_ahead(x);
     free(x->work.block);
-    ledge__guard_begin(x->server->guard, x->guarded, 0); /* of the next request */
+    ledge__guard_request(x->server->guard, x->guarded); /* the next one */
     ledge__http_leave(&s->drain);
     free(x);
     *state = NULL;

@@ -1,9 +1,11 @@
 /* The list of connections and the thread that looks at it. */
 #include "serve/slow_clients.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/timed_wait.h"
@@ -17,6 +19,8 @@ struct LedgeGuarded {
     LedgeGuarded *next, *before;
     int socket;
     bool paused;
+    bool owes; /* a request, and */
+    bool left; /* will send no more of it, as was seen at the last look */
     double since;
     uint64_t bytes;
 };
@@ -30,15 +34,30 @@ struct LedgeGuard {
     LedgeGuarded *first;
 };
 
-/* Those who are too slow are shut down; the rest of their end is the transport's. */
+/* The client has closed its side, and all that it sent was read. */
+static bool has_left(int socket)
+{
+    struct pollfd p = {.fd = socket, .events = POLLRDHUP};
+    int unread = 0;
+    return poll(&p, 1, 0) == 1 && ioctl(socket, FIONREAD, &unread) == 0 && unread == 0;
+}
+
+/* Those who are too slow, or have left by two looks, are shut down; the rest of their end is the
+ * transport's. */
 static void look_around(LedgeGuard *g)
 {
     const double now = ledge__now();
-    for (LedgeGuarded *c = g->first; c; c = c->next)
-        if (!c->paused && now - c->since > g->idle + (double)c->bytes / BYTES_PER_SECOND) {
+    for (LedgeGuarded *c = g->first; c; c = c->next) {
+        if (c->paused)
+            continue;
+        const bool left_before = c->left;
+        c->left = c->owes && has_left(c->socket);
+        if ((left_before && c->left) ||
+            now - c->since > g->idle + (double)c->bytes / BYTES_PER_SECOND) {
             shutdown(c->socket, SHUT_RDWR);
             c->paused = true;
         }
+    }
 }
 
 /* Bodies of a busy hour stay with the allocator; once nobody is there, the system can have them. */
@@ -99,6 +118,7 @@ LedgeGuarded *ledge__guard_add(LedgeGuard *g, int socket)
     if (!c)
         return NULL;
     c->socket = socket;
+    c->owes = true;
     c->since = ledge__now();
     pthread_mutex_lock(&g->lock);
     c->next = g->first;
@@ -124,15 +144,27 @@ void ledge__guard_remove(LedgeGuard *g, LedgeGuarded *c)
     free(c);
 }
 
-void ledge__guard_begin(LedgeGuard *g, LedgeGuarded *c, size_t bytes)
+/* Its turn. */
+static void begin(LedgeGuard *g, LedgeGuarded *c, bool owes, size_t bytes)
 {
     if (!c)
         return;
     pthread_mutex_lock(&g->lock);
     c->since = ledge__now();
     c->bytes = bytes;
-    c->paused = false;
+    c->owes = owes;
+    c->paused = c->left = false;
     pthread_mutex_unlock(&g->lock);
+}
+
+void ledge__guard_request(LedgeGuard *g, LedgeGuarded *c)
+{
+    begin(g, c, true, 0);
+}
+
+void ledge__guard_answer(LedgeGuard *g, LedgeGuarded *c, size_t bytes)
+{
+    begin(g, c, false, bytes);
 }
 
 void ledge__guard_received(LedgeGuard *g, LedgeGuarded *c, size_t bytes)

@@ -106,6 +106,25 @@ def slow(folder):
             other.close()
 
 
+def gone(folder):
+    """Clients that go away in the midst of a request do not keep their connections for the idle time."""
+    with Server(folder, idle_s=60) as s:
+        left = [s.connect() for _ in range(20)]
+        for c in left:
+            c.sendall(b"POST /v2/models/pair/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{")
+            c.shutdown(socket.SHUT_WR)
+        whole = s.connect()
+        whole.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        whole.shutdown(socket.SHUT_WR)
+        check("who only stops sending is answered", whole.recv(100).startswith(b"HTTP/1.1 200"))
+        end = time.monotonic() + 20
+        while time.monotonic() < end and not all(closed(c) for c in left):
+            time.sleep(0.1)
+        check("who left in the midst is cut off", all(closed(c) for c in left))
+        for c in left + [whole]:
+            c.close()
+
+
 def many(folder):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(CROWD, hard - 500 if hard != resource.RLIM_INFINITY else CROWD)
@@ -161,6 +180,7 @@ def giant(folder):
 
 with tempfile.TemporaryDirectory() as work:
     slow(work)
+    gone(work)
     giant(work)
     many(work)
 serving.finish()
