@@ -80,6 +80,13 @@ double ledge__measure_chi_square(const uint64_t *p, const uint64_t *q, size_t n,
     return sum;
 }
 
+/* x^a e^-x / gamma(a). C's own lgamma writes its sign where all threads share it. */
+static double gamma_scale(double a, double x)
+{
+    int sign;
+    return exp(a * log(x) - x - lgamma_r(a, &sign));
+}
+
 /* Regularised incomplete gamma functions: the series for P below a + 1, the continued fraction
  * for Q above (Abramowitz and Stegun 6.5.29, 6.5.31; evaluated by Lentz's method). */
 static double gamma_series(double a, double x)
@@ -89,7 +96,7 @@ static double gamma_series(double a, double x)
         term *= x / (a + i);
         sum += term;
     }
-    return sum * exp(a * log(x) - x - lgamma(a));
+    return sum * gamma_scale(a, x);
 }
 
 static double gamma_fraction(double a, double x)
@@ -108,7 +115,7 @@ static double gamma_fraction(double a, double x)
         if (fabs(step - 1) < DBL_EPSILON)
             break;
     }
-    return h * exp(a * log(x) - x - lgamma(a));
+    return h * gamma_scale(a, x);
 }
 
 double ledge__chi_square_tail(double x, double df)
