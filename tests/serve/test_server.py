@@ -3,11 +3,13 @@
 
 Usage: test_server.py LEDGE SOURCE_ROOT. Python's standard library alone; everything on the loopback."""
 import concurrent.futures
+import http.client
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import time
 
 import serving
 from serving import check, Server
+from certificates import for_server
 from keep_asking import Crowd
 
 LEDGE, ROOT = sys.argv[1], os.path.abspath(sys.argv[2])
@@ -460,6 +463,44 @@ def guarded(folder):
         check(f"refused: {arguments}", done.returncode in (1, 2, 3) and done.stderr.startswith("ledge: "), done.stderr)
 
 
+def encrypted(folder, red):
+    """Over TLS: the same answers, short and long, to one client and to many; no others are let in."""
+    for_server(folder)
+    files = ("--tls-cert", os.path.join(folder, "server.pem"), "--tls-key", os.path.join(folder, "server.key"))
+    trusts = ssl.create_default_context(cafile=os.path.join(folder, "ca.pem"))
+    pixels = [i % 256 for i in range(192)]
+    asked = [("/v2/models/cls/infer", json.dumps({"inputs": [tensor("picture", [1, 3, 8, 8], [i / 255 for i in pixels])]}).encode()),
+             ("/v2/models/cls/infer", json.dumps({"inputs": [tensor("picture", [2000, 3, 8, 8], [i / 255 for i in pixels * 2000])]}).encode()),
+             ("/v1/classify/cls?top=2", red)]
+    with Server(f"cls={CLASSIFIER}") as s:
+        want = [json.loads(s.ask("POST", *a)[1]) for a in asked]
+    key = "outputs", "outputs", "predictions"
+    with Server(f"cls={CLASSIFIER}", *files) as s:
+        def ask(i):
+            c = http.client.HTTPSConnection("127.0.0.1", s.port, timeout=20, context=trusts)
+            answers = []
+            for path, body in asked[i:] + asked[:i]:  # one after another on one connection
+                c.request("POST", path, body)
+                answers.append(json.loads(c.getresponse().read()))
+            c.close()
+            answers = answers[len(asked) - i:] + answers[:len(asked) - i]
+            return all(a[k] == w[k] for a, w, k in zip(answers, want, key))
+        check("one client after another", all(ask(i % 3) for i in range(6)))
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            check("many at once", all(pool.map(ask, [i % 3 for i in range(24)])))
+        check("without TLS there is no answer", b"HTTP/1.1 200" not in s.raw(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n"))
+        try:
+            http.client.HTTPSConnection("127.0.0.1", s.port, timeout=20, context=ssl.create_default_context()).request("GET", "/v2")
+            check("the certificate is the one that was given", False)
+        except ssl.SSLCertVerificationError:
+            pass
+        check("still there", ask(0))
+    for pair in (("ca.pem", "server.key"), ("server.key", "server.key"), ("server.pem", "none")):
+        words = [w for flag, f in zip(("--tls-cert", "--tls-key"), pair) for w in (flag, os.path.join(folder, f))]
+        done = subprocess.run([LEDGE, "serve", "--port", "0", f"cls={CLASSIFIER}", *words], capture_output=True, text=True, timeout=20)
+        check(f"refused: {pair}", done.returncode in (1, 3) and done.stderr.startswith("ledge: ") and done.stderr.count("\n") == 1, done.stderr)
+
+
 def ended():
     """SIGTERM: clients that keep asking lose nothing, those that are silent or slow are not waited for too long."""
     for workers in ("1", "4"):
@@ -510,5 +551,7 @@ with tempfile.TemporaryDirectory() as work:
     pixels(work, red)
     shadowed(os.path.join(work, "shadowed"))
     guarded(work)
+    os.makedirs(os.path.join(work, "encrypted"))
+    encrypted(os.path.join(work, "encrypted"), red)
     ended()
 serving.finish()

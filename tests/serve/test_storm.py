@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import time
 
 import serving
 from serving import check, Server
+from certificates import for_server
 
 LEDGE, ROOT = sys.argv[1], os.path.abspath(sys.argv[2])
 ROUNDS = int(sys.argv[3]) if len(sys.argv) > 3 else 5
@@ -77,14 +79,20 @@ def essence(body):
 
 
 class Client:
-    def __init__(self, port, seed, known):
-        self.port, self.random, self.known, self.c = port, random.Random(seed), known, None
+    def __init__(self, port, trusts, seed, known):
+        """trusts: over TLS; None: without."""
+        self.port, self.trusts, self.random, self.known, self.c = port, trusts, random.Random(seed), known, None
+
+    def connection(self):
+        if self.trusts:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.trusts)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def ask(self, method, path, body=None, headers=None):
         """None: the connection broke."""
         try:
             if not self.c:
-                self.c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+                self.c = self.connection()
             self.c.request(method, path, body, headers or {})
             r = self.c.getresponse()
             data = r.read()
@@ -128,14 +136,16 @@ class Client:
         whole = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
         what = self.random.choice((whole[:self.random.randrange(len(whole))], whole, whole + whole, self.random.randbytes(300)))
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=60) as s:
+            c = self.connection() if self.trusts and self.random.random() < 0.8 else http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            c.connect()
+            with c.sock as s:
                 s.sendall(what)
                 if self.random.random() < 0.5:
                     s.settimeout(0.1)  # half a request has no answer
                     s.recv(100)
                 if self.random.random() < 0.5:  # a reset instead of an end
                     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        except OSError:
+        except OSError:  # TLS's errors are such, too
             pass
 
     def run(self, stop):
@@ -146,9 +156,11 @@ class Client:
 def storm(work, seed, known):
     picked = random.Random(seed)
     stop = threading.Event()
+    trusts = ssl.create_default_context(cafile=os.path.join(work, "ca.pem")) if picked.random() < 0.4 else None
+    tls = ["--tls-cert", os.path.join(work, "server.pem"), "--tls-key", os.path.join(work, "server.key")] if trusts else []
     with Server("--config", os.path.join(work, "serve.json"), "--workers", str(picked.choice((1, 2, 4))), "--queue", str(picked.choice((4, 256))),
-                "--drain", "20") as s:
-        clients = [threading.Thread(target=Client(s.port, seed + k, known).run, args=(stop,)) for k in range(CLIENTS)]
+                "--connections", str(picked.choice((5, 1000))), "--drain", "20", *tls) as s:
+        clients = [threading.Thread(target=Client(s.port, trusts, seed + k, known).run, args=(stop,)) for k in range(CLIENTS)]
         for t in clients:
             t.start()
         until = time.monotonic() + picked.uniform(0.3, 1.5)
@@ -173,6 +185,7 @@ def main(work):
                    "ladders": [{"name": "rungs", "models": ["cls", "again"], "threshold": 0.99, "budget_ms": 1000}],
                    "shared_memory": "ledge-storm", "watch_s": 0.05, "state": os.path.join(work, "state"), "alerts": {"log": True}}, f)
     os.makedirs(os.path.join(work, "state"))
+    for_server(work)
     with open("/dev/shm/" + MEMORY, "wb") as f:
         f.write(SHARED)
     known = []

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.join(os.path.abspath(sys.argv[2]), "tests")]
+from certificates import certificate, for_server
 from registry_rig import Answer, Bucket, Registry, bucket, check, finish
 
 LEDGE, ROOT = sys.argv[1:3]
@@ -20,24 +21,6 @@ MODEL = os.path.join(ROOT, "tests", "data", "onnx", "classifier.onnx")
 
 
 # ---- TLS ----
-
-def certificate(folder, name, subject, issuer=None, extra=""):
-    """A key and a certificate: of its own, or signed by `issuer`."""
-    key, request, pem = (os.path.join(folder, name + end) for end in (".key", ".csr", ".pem"))
-    run = lambda *words: subprocess.run(["openssl", *words], check=True, capture_output=True)
-    run("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
-    if not issuer:
-        run("req", "-x509", "-new", "-key", key, "-subj", subject, "-days", "2", "-out", pem,
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-        return
-    run("req", "-new", "-key", key, "-subj", subject, "-out", request)
-    text = os.path.join(folder, name + ".ext")
-    with open(text, "w") as f:
-        f.write(extra or "basicConstraints=CA:FALSE\n")
-    ca = os.path.join(folder, issuer)
-    run("x509", "-req", "-in", request, "-CA", ca + ".pem", "-CAkey", ca + ".key", "-CAcreateserial", "-days", "2",
-        "-extfile", text, "-out", pem)
-
 
 def over_tls(r, method, path, body=None, token=None, shown=None):
     context = ssl.create_default_context(cafile=r.path("ca.pem"))
@@ -51,8 +34,7 @@ def over_tls(r, method, path, body=None, token=None, shown=None):
 
 def tls():
     r = Registry(LEDGE)
-    certificate(r.work, "ca", "/CN=the authority")
-    certificate(r.work, "server", "/CN=localhost", "ca", "subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    for_server(r.work)
     certificate(r.work, "cam-7", "/CN=cam-7", "ca")
     certificate(r.work, "bad", "/CN=..%2Fx y", "ca")
     certificate(r.work, "stranger", "/CN=cam-7")
