@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cpu.h"
 #include "engine/kernels/bytes.h"
+#include "timing.h"
 
 enum { N = 16384, PIXELS = 5456 };
 
@@ -25,13 +25,6 @@ typedef struct Bench {
 static const LedgeByteScale scale = {0.0131f, 120, 0};
 static const LedgeByteMix mix = {{0.5f, 120, 0}, {0.3f, 99, 0}, 110, 0, 0, 255};
 static const LedgeByteMean mean = {120, 90, 1.5f, 0, 255};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void run_quantize(Bench *b)
 {
@@ -145,9 +138,9 @@ static double nanoseconds(void (*fn)(Bench *), Bench *b)
 {
     double best = INFINITY;
     for (int run = 0; run < 300; run++) {
-        const double start = now();
+        const double start = now_s();
         fn(b);
-        const double t = now() - start;
+        const double t = now_s() - start;
         best = t < best ? t : best;
     }
     return best * 1e9 / (N / 1000.0);

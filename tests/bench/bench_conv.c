@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/cpu.h"
 #include "engine/kernels/conv_q8.h"
+#include "timing.h"
 
 typedef struct Layer {
     const char *net;
@@ -101,13 +101,6 @@ enum { N_LAYERS = sizeof(layers) / sizeof(layers[0]) };
 static int rounds = 15; /* of each layer; the best counts */
 static bool eight;      /* bits */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static float *filled(size_t floats)
 {
     float *p = ledge__alloc(ledge__allocator_or_default(NULL), floats + 16, sizeof(float));
@@ -136,10 +129,10 @@ static double peak_gmacs(uint32_t cpu)
                              .n = (uint32_t)columns};
     double best = INFINITY;
     for (int r = 0; r < 50; r++) {
-        const double t0 = now();
+        const double t0 = now_s();
         for (int i = 0; i < 200; i++)
             k->gemm(&t);
-        const double s = (now() - t0) / 200;
+        const double s = (now_s() - t0) / 200;
         best = s < best ? s : best;
     }
     ledge__free(ledge__allocator_or_default(NULL), a);
@@ -165,10 +158,10 @@ static double peak_gmacs_q8(uint32_t cpu)
                            .repeat = 1};
     double best = INFINITY;
     for (int r = 0; r < 50; r++) {
-        const double t0 = now();
+        const double t0 = now_s();
         for (int i = 0; i < 200; i++)
             k->gemm(&t);
-        const double s = (now() - t0) / 200;
+        const double s = (now_s() - t0) / 200;
         best = s < best ? s : best;
     }
     ledge__free(ledge__allocator_or_default(NULL), a);
@@ -194,9 +187,9 @@ static double best_of(void (*run)(const void *plan, const void *args, LedgePool 
 {
     double best = INFINITY;
     for (int i = 0; i < rounds; i++) {
-        const double t0 = now();
+        const double t0 = now_s();
         run(plan, args, pool);
-        const double t = now() - t0;
+        const double t = now_s() - t0;
         best = t < best ? t : best;
     }
     return best;

@@ -7,30 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cpu.h"
 #include "base/json_scan.h"
 #include "serve/json_write.h"
+#include "timing.h"
 
 enum { N = 3 * 224 * 224, ANSWER = 1000, MOST = 100000 };
 
-static double now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void print(const char *what, double *took, int rounds)
 {
-    qsort(took, (size_t)rounds, sizeof *took, compare);
+    qsort(took, (size_t)rounds, sizeof *took, by_value);
     printf("  %-44s %8.1f %8.1f\n", what, took[0], took[rounds / 2]);
 }
 
@@ -53,10 +40,10 @@ static void read_all(const char *what, LedgeText *text, LedgeType type, void *ou
 {
     for (int i = 0; i < rounds; i++) {
         LedgeJson j;
-        const double start = now_us();
+        const double start = now_ms();
         ledge__json_begin(&j, text->p, text->n);
         const size_t n = ledge__json_numbers(&j, type, out, N);
-        took[i] = now_us() - start;
+        took[i] = (now_ms() - start) * 1e3;
         if (n != N || j.bad)
             exit(1);
     }
@@ -83,9 +70,9 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < rounds; i++) {
         text.n = 0;
-        const double start = now_us();
+        const double start = now_ms();
         ledge__json_put_floats(&text, out, ANSWER);
-        took[i] = now_us() - start;
+        took[i] = (now_ms() - start) * 1e3;
     }
     print("1,000 singles, written", took, rounds);
     const bool failed = text.failed;

@@ -18,11 +18,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/provider/ort_api.h"
 #include "engine/session/session.h"
+#include "timing.h"
 
 #define MAX_IO 16
 
@@ -50,13 +50,6 @@ static void die(const char *what, const char *why)
 {
     fprintf(stderr, "bench_models: %s: %s\n", what, why);
     exit(1);
-}
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
 static void ort_check(Bench *b, OrtStatus *s, const char *what)
@@ -183,12 +176,6 @@ static double difference(Bench *b, OrtRun *r)
         }
     }
     return den > 0 ? num / den : num;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
 }
 
 static void sort(Side *s)

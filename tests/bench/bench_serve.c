@@ -16,19 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/text.h"
+#include "timing.h"
 
 static bool polls; /* asks for the answer without pause, and so need not be woken for it */
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
 
 static void die(const char *what)
 {
@@ -107,12 +100,6 @@ static double receive(int fd, char *buffer, size_t room, size_t *size)
     return ms ? strtod(ms + 19, NULL) : 0;
 }
 
-static int compare(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* ---- bare exchanges ---- */
 
 typedef struct Echo {
@@ -167,7 +154,7 @@ static double bare_exchange(Echo *e, int count, const char *request, char *answe
     close(fd);
     pthread_join(thread, NULL);
     close(e->listening);
-    qsort(took, (size_t)count, sizeof *took, compare);
+    qsort(took, (size_t)count, sizeof *took, by_value);
     const double median = took[count / 2];
     free(took);
     free(e->buffer);
@@ -208,8 +195,8 @@ int main(int argc, char **argv)
         }
     }
     close(fd);
-    qsort(trip, (size_t)count, sizeof *trip, compare);
-    qsort(beyond, (size_t)count, sizeof *beyond, compare);
+    qsort(trip, (size_t)count, sizeof *trip, by_value);
+    qsort(beyond, (size_t)count, sizeof *beyond, by_value);
     Echo bare = {.request = head.n, .answer = answer, .pause = trip[count / 2] - beyond[count / 2]};
     printf("{\"exchange_p50\": %.4f, ", bare_exchange(&bare, count, head.p, buffer));
     printf("\"p50\": %.4f, \"p99\": %.4f, \"overhead_p50\": %.4f, \"overhead_p90\": %.4f, "

@@ -10,13 +10,7 @@
 #include <time.h>
 
 #include "compress/train/train_internal.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
+#include "timing.h"
 
 /* Of all threads: what a step costs on a machine that does other things too. */
 static double cpu_now(void)
@@ -24,12 +18,6 @@ static double cpu_now(void)
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
 }
 
 static int fail(const LedgeError *err)
@@ -41,15 +29,15 @@ static int fail(const LedgeError *err)
 static double one_step(LedgeTrainer *t, bool profile)
 {
     size_t right, labelled;
-    const double start = now();
+    const double start = now_ms();
     t->training = t->learning = true;
     ledge__train_forward(t);
-    const double forward = now();
+    const double forward = now_ms();
     ledge__train_loss(t, true, &right, &labelled);
     ledge__train_backward(t);
-    const double backward = now();
+    const double backward = now_ms();
     ledge__train_update(t, 1e-4, ledge__train_gradient_norm(t));
-    const double end = now();
+    const double end = now_ms();
     if (profile)
         printf("forward %.1f ms, backward %.1f ms, update %.1f ms\n", forward - start,
                backward - forward, end - backward);

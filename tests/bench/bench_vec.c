@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cpu.h"
 #include "engine/kernels/vec.h"
+#include "timing.h"
 
 enum { SMALL = 2048, LARGE = 8 << 20, CHANNELS = 64, SIDE = 113 };
 
@@ -24,23 +24,16 @@ typedef struct Bench {
     LedgeMap map;
 } Bench;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Seconds of one call: the least of several runs of about 5 ms. */
 static double seconds(void (*fn)(Bench *), Bench *b)
 {
     double best = INFINITY;
     int times = 1;
     for (int run = 0; run < 12; run++) {
-        const double start = now();
+        const double start = now_s();
         for (int i = 0; i < times; i++)
             fn(b);
-        const double t = (now() - start) / times;
+        const double t = (now_s() - start) / times;
         best = t < best ? t : best;
         times = t * times < 0.002 ? times * 4 : times;
     }

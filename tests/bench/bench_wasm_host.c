@@ -13,6 +13,7 @@
 #include "ledge/ledge.h"
 #include "page.h"
 #include "wasm-rt.h"
+#include "timing.h"
 
 #define WASI(name)   w2c_wasi__snapshot__preview1_##name
 #define WASI_SELF    struct w2c_wasi__snapshot__preview1 *self
@@ -25,13 +26,6 @@
     }
 
 static w2c_page page;
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
 
 static void put32(u32 at, u32 v)
 {
@@ -155,12 +149,6 @@ static double native_once(Native *v)
     if (ledge_session_run(v->session, &v->input, 1, v->outputs, v->n_outputs, &err))
         die(err.message);
     return now_ms() - start;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static void *slurp(const char *path, size_t *n)
