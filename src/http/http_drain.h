@@ -10,13 +10,19 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/* What one says holds for those behind it too. */
+typedef enum LedgeHttpStage {
+    LEDGE_HTTP_SERVES,
+    LEDGE_HTTP_ENDS,   /* each answer is the last one of its connection */
+    LEDGE_HTTP_CLOSED, /* no new connections */
+    LEDGE_HTTP_SHUT    /* no new requests */
+} LedgeHttpStage;
+
 /* Zero before the server starts. */
 typedef struct LedgeHttpDrain {
-    atomic_int active;  /* requests that are not answered yet */
-    atomic_int open;    /* connections */
-    atomic_bool begun;  /* each answer is the last one of its connection; */
-    atomic_bool closed; /* no new connections; */
-    atomic_bool shut;   /* no new requests */
+    atomic_int active; /* requests that are not answered yet */
+    atomic_int open;   /* connections */
+    atomic_int stage;  /* LedgeHttpStage */
 } LedgeHttpDrain;
 
 /* From the callback of connections. */

@@ -36,7 +36,7 @@ static enum MHD_Result may_connect(void *arg, const struct sockaddr *from, sockl
 {
     const LedgeHttpDrain *d = arg;
     (void)from, (void)size;
-    return atomic_load(&d->closed) ? MHD_NO : MHD_YES;
+    return atomic_load(&d->stage) < LEDGE_HTTP_CLOSED ? MHD_YES : MHD_NO;
 }
 
 LedgeStatus ledge__http_listen(const LedgeHttpListen *o, LedgeError *err, struct MHD_Daemon **out)

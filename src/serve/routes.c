@@ -232,7 +232,7 @@ static enum MHD_Result push(LedgeExchange *x, LedgeWorkers *workers)
     MHD_suspend_connection(x->connection); /* before a worker can resume it */
     if ((w->kind != LEDGE_WORK_LOAD && answer_here(x)) || ledge__workers_push(workers, w))
         return MHD_YES;
-    ledge__oip_write_error(atomic_load(&x->server->drain.shut)
+    ledge__oip_write_error(atomic_load(&x->server->drain.stage) == LEDGE_HTTP_SHUT
                                ? "the server is about to end; ask another"
                                : "too many requests wait already; try again",
                            &w->out);
@@ -367,7 +367,8 @@ static enum MHD_Result get(LedgeExchange *x, const Path *p)
         return send_health(x, "live", NULL, true);
     if (is(p, "/v2/health/ready"))
         return send_health(x, "ready", NULL,
-                           ledge__model_table_ready(s->table) && !atomic_load(&s->drain.begun));
+                           ledge__model_table_ready(s->table) &&
+                               atomic_load(&s->drain.stage) == LEDGE_HTTP_SERVES);
     if (is(p, "/v2"))
         return send_server(x);
     if (is(p, "/v2/models/*"))

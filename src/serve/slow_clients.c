@@ -15,12 +15,18 @@
 #define BYTES_PER_SECOND 1e4
 #define QUIET            5 /* seconds without connections before memory is given back */
 
+/* Who is to do something next. */
+typedef enum Turn {
+    SENDS, /* the client its request */
+    WORKS, /* we; or it was shut down */
+    READS  /* the client our answer */
+} Turn;
+
 struct LedgeGuarded {
     LedgeGuarded *next, *before;
     int socket;
-    bool paused;
-    bool owes; /* a request, and */
-    bool left; /* will send no more of it, as was seen at the last look */
+    Turn turn;
+    bool left; /* will send no more of its request, as was seen at the last look */
     double since;
     uint64_t bytes;
 };
@@ -48,14 +54,14 @@ static void look_around(LedgeGuard *g)
 {
     const double now = ledge__now();
     for (LedgeGuarded *c = g->first; c; c = c->next) {
-        if (c->paused)
+        if (c->turn == WORKS)
             continue;
         const bool left_before = c->left;
-        c->left = c->owes && has_left(c->socket);
+        c->left = c->turn == SENDS && has_left(c->socket);
         if ((left_before && c->left) ||
             now - c->since > g->idle + (double)c->bytes / BYTES_PER_SECOND) {
             shutdown(c->socket, SHUT_RDWR);
-            c->paused = true;
+            c->turn = WORKS;
         }
     }
 }
@@ -118,7 +124,7 @@ LedgeGuarded *ledge__guard_add(LedgeGuard *g, int socket)
     if (!c)
         return NULL;
     c->socket = socket;
-    c->owes = true;
+    c->turn = SENDS;
     c->since = ledge__now();
     pthread_mutex_lock(&g->lock);
     c->next = g->first;
@@ -144,27 +150,21 @@ void ledge__guard_remove(LedgeGuard *g, LedgeGuarded *c)
     free(c);
 }
 
-/* Its turn. */
-static void begin(LedgeGuard *g, LedgeGuarded *c, bool owes, size_t bytes)
+static void turn_to(LedgeGuard *g, LedgeGuarded *c, Turn turn, size_t bytes)
 {
     if (!c)
         return;
     pthread_mutex_lock(&g->lock);
     c->since = ledge__now();
     c->bytes = bytes;
-    c->owes = owes;
-    c->paused = c->left = false;
+    c->turn = turn;
+    c->left = false;
     pthread_mutex_unlock(&g->lock);
 }
 
 void ledge__guard_request(LedgeGuard *g, LedgeGuarded *c)
 {
-    begin(g, c, true, 0);
-}
-
-void ledge__guard_answer(LedgeGuard *g, LedgeGuarded *c, size_t bytes)
-{
-    begin(g, c, false, bytes);
+    turn_to(g, c, SENDS, 0);
 }
 
 void ledge__guard_received(LedgeGuard *g, LedgeGuarded *c, size_t bytes)
@@ -178,9 +178,10 @@ void ledge__guard_received(LedgeGuard *g, LedgeGuarded *c, size_t bytes)
 
 void ledge__guard_pause(LedgeGuard *g, LedgeGuarded *c)
 {
-    if (!c)
-        return;
-    pthread_mutex_lock(&g->lock);
-    c->paused = true;
-    pthread_mutex_unlock(&g->lock);
+    turn_to(g, c, WORKS, 0);
+}
+
+void ledge__guard_answer(LedgeGuard *g, LedgeGuarded *c, size_t bytes)
+{
+    turn_to(g, c, READS, bytes);
 }

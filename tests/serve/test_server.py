@@ -503,9 +503,9 @@ def encrypted(folder, red):
 
 def ended():
     """SIGTERM: clients that keep asking lose nothing, those that are silent or slow are not waited for too long."""
+    body = json.dumps({"inputs": [tensor("picture", [1, 3, 8, 8], [0.5] * 192)]})
     for workers in ("1", "4"):
         with Server(f"cls={CLASSIFIER}", "--workers", workers) as s:
-            body = json.dumps({"inputs": [tensor("picture", [1, 3, 8, 8], [0.5] * 192)]})
             crowd = Crowd(8, s.port, lambda: ("POST", "/v2/models/cls/infer", body, {}))
             silent = socket.create_connection(("127.0.0.1", s.port))
             time.sleep(0.3)

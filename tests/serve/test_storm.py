@@ -34,7 +34,7 @@ codes, wrong, lock = collections.Counter(), [], threading.Lock()
 
 
 def pair_request(rows, value, binary=False, region=False):
-    """What pair computes is asked of the first server, so that this test knows nothing of models."""
+    """Body and headers; the same numbers for both inputs, or SHARED's."""
     inputs, tail = [], b""
     for name in "ab":
         i = {"name": name, "shape": [rows, 2], "datatype": "FP32"}
@@ -51,7 +51,8 @@ def pair_request(rows, value, binary=False, region=False):
 
 
 def cases(pictures):
-    """(path, body, headers, answers 200) of requests whose answers do not change."""
+    """(path, body, headers) of requests whose answers do not change. What is right is asked of a server that nobody
+    disturbs, so that this test knows nothing of models."""
     out = []
     for rows in (1, 2, 5, 64):
         for value in (0.25, -3.5):
@@ -83,8 +84,8 @@ class Client:
         """trusts: over TLS; None: without."""
         self.port, self.trusts, self.random, self.known, self.c = port, trusts, random.Random(seed), known, None
 
-    def connection(self):
-        if self.trusts:
+    def connection(self, tls=True):
+        if self.trusts and tls:
             return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.trusts)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
@@ -136,7 +137,7 @@ class Client:
         whole = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
         what = self.random.choice((whole[:self.random.randrange(len(whole))], whole, whole + whole, self.random.randbytes(300)))
         try:
-            c = self.connection() if self.trusts and self.random.random() < 0.8 else http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            c = self.connection(tls=self.random.random() < 0.8)
             c.connect()
             with c.sock as s:
                 s.sendall(what)
@@ -201,8 +202,7 @@ def main(work):
         storm(work, seed + 1000 * i, known)
     check("every answer is right", wrong == [], wrong[:3])
     check("many were", codes[200] > 100 * ROUNDS, codes)
-    check("no answer but these", set(codes) <= {200, 400, 404, 409, 413, 500, 503}, codes)
-    check("the server had no fault", codes[500] == 0, codes)
+    check("no answer but these", set(codes) <= {200, 400, 404, 409, 413, 503}, codes)
     print(dict(codes))
 
 
